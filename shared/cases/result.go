@@ -1,0 +1,133 @@
+package cases
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// MaxResult is the largest result that is kept, in bytes. Of a larger one only the counts and the address are read.
+const MaxResult = 512 << 10
+
+// Result is what the pipeline said at its end: its own words, and what the rules read from them.
+type Result struct {
+	// Raw is the JSON object as it came; nil if it was larger than MaxResult.
+	Raw []byte
+	// Size is the number of bytes that came.
+	Size      int
+	Documents *Documents // nil if it does not count them
+	OutputURL string
+	// Success is what it says of itself: nil if it does not.
+	Success *bool
+	// Message is its own error message; "" if it has none.
+	Message string
+}
+
+// ErrNotAResult is returned by [ParseResult] for what is not a JSON object.
+var ErrNotAResult = errors.New("not a JSON object")
+
+// ParseResult reads a result: the body of the pipeline's answer, or the result of an event. The bytes are kept as they
+// are (made valid UTF-8), unless they are more than MaxResult. Fields that are not of the expected type are taken as absent. The error is ErrNotAResult.
+func ParseResult(raw []byte) (*Result, error) {
+	raw = bytes.ToValidUTF8(bytes.TrimSpace(raw), []byte("\uFFFD"))
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil || fields == nil {
+		return nil, ErrNotAResult
+	}
+	r := &Result{Raw: raw, Size: len(raw)}
+	if len(raw) > MaxResult {
+		r.Raw = nil
+	}
+	var summary struct {
+		Total     *int   `json:"total_sets"`
+		Succeeded *int   `json:"succeeded"`
+		Failed    *int   `json:"failed"`
+		OutputURL string `json:"output_url"`
+	}
+	if json.Unmarshal(fields["webhook_summary"], &summary) == nil {
+		r.Documents = documents(summary.Total, summary.Succeeded, summary.Failed)
+	}
+	r.OutputURL = summary.OutputURL
+	var url string
+	if json.Unmarshal(fields["output_url"], &url) == nil && url != "" {
+		r.OutputURL = url
+	}
+	r.Success, r.Message = ownWord(fields)
+	return r, nil
+}
+
+// documents completes the counts: any one of the three follows from the other two.
+func documents(total, succeeded, failed *int) *Documents {
+	known := 0
+	value := func(p *int) int {
+		if p == nil || *p < 0 {
+			return 0
+		}
+		known++
+		return *p
+	}
+	d := Documents{Total: value(total), Succeeded: value(succeeded), Failed: value(failed)}
+	if known == 0 {
+		return nil
+	}
+	switch {
+	case total == nil:
+		d.Total = d.Succeeded + d.Failed
+	case failed == nil && succeeded != nil:
+		d.Failed = max(0, d.Total-d.Succeeded)
+	case succeeded == nil && failed != nil:
+		d.Succeeded = max(0, d.Total-d.Failed)
+	}
+	return &d
+}
+
+// ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised, and the message beside it.
+func ownWord(fields map[string]json.RawMessage) (success *bool, message string) {
+	if json.Unmarshal(fields["success"], &success) == nil && success != nil {
+		return success, firstText(fields, "error", "message", "detail")
+	}
+	var detail map[string]json.RawMessage
+	if json.Unmarshal(fields["detail"], &detail) == nil && detail != nil {
+		if json.Unmarshal(detail["success"], &success) == nil && success != nil {
+			return success, firstText(detail, "error", "message", "detail")
+		}
+	}
+	return nil, ""
+}
+
+// Text returns what a JSON value says to a person: a string as it is, an object's message, anything else as JSON. "" for nothing.
+func Text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) == nil && object != nil {
+		if s := firstText(object, "message", "error", "msg", "detail"); s != "" {
+			return s
+		}
+	}
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+		return ""
+	}
+	var compact bytes.Buffer
+	if json.Compact(&compact, raw) != nil {
+		return ""
+	}
+	return compact.String()
+}
+
+func firstText(fields map[string]json.RawMessage, names ...string) string {
+	for _, name := range names {
+		if s := Text(fields[name]); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// omitted is what the end's message says of a result that was too large to keep.
+func (r *Result) omitted() string {
+	return fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", r.Size, MaxResult)
+}

@@ -1,0 +1,116 @@
+// Package store is where runs are kept: a thin interface, with one driver per folder and one conformance suite,
+// storetest, that every driver passes.
+//
+// The store keeps, per case, a [Head] that names the current run, and per run a record ([cases.Case]) with up to three
+// opaque values beside it: the form, the result and the late result. It decides nothing; it promises only that what it
+// says was written is durable, and that of two writers who read the same version at most one succeeds.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+var (
+	// ErrNotFound is returned when there is no such case, run or value.
+	ErrNotFound = errors.New("store: not found")
+	// ErrConflict is returned when the record or head is not at the version that the writer read. The writer reads again.
+	ErrConflict = errors.New("store: conflict")
+)
+
+// MaxValue is the largest form, result or late result that a driver must keep, in bytes (the form's limit, 900 KiB, is the largest).
+const MaxValue = 900 << 10
+
+// Value names an opaque value beside a record.
+type Value string
+
+// The values of a run.
+const (
+	Form       Value = "form"
+	Result     Value = "result"
+	LateResult Value = "late_result"
+)
+
+// Head is what a case knows of its runs.
+type Head struct {
+	CaseID string
+	Run    int // the current run: the one begun last
+	// Keys maps the hash of an Idempotency-Key to the run it began, for the runs still kept.
+	Keys map[string]int
+	// Version is 1 when the head is created; each write adds one. Zero: there is no head yet.
+	Version int64
+}
+
+// Write is one change of a record, with the values that change with it, atomically.
+type Write struct {
+	// Case is the record to save. It replaces the one whose version is Case.Version - 1.
+	Case cases.Case
+	// Put are values to set, Drop values to delete. A value may not be in both.
+	Put  map[Value][]byte
+	Drop []Value
+}
+
+// Begin is the beginning of a run.
+type Begin struct {
+	// Head is the new head. It replaces the one whose version is Head.Version - 1; at version 1 there must be none.
+	Head Head
+	// Case is the first record of the new run, at version 1. The run must not exist.
+	Case cases.Case
+	// Form is the form of the new run.
+	Form []byte
+	// End, if not nil, ends the run before in the same atomic write.
+	End *Write
+}
+
+// Cursor is a place in the order of overdue records: (WakeAt, CaseID, Run). The zero Cursor is the beginning.
+type Cursor struct {
+	WakeAt time.Time
+	CaseID string
+	Run    int
+}
+
+// Store keeps the records. Its methods are safe for concurrent use, by many processes too. Times are kept to the
+// microsecond. Every method ends with its context, with the context's error; any other error than those named means that
+// the store could not be used, and that the same call may succeed later (a write may have taken effect).
+type Store interface {
+	// Head returns the head of a case, or ErrNotFound.
+	Head(ctx context.Context, caseID string) (Head, error)
+
+	// Get returns the record of a run, or ErrNotFound. A record read after a write returned is at least that write's.
+	Get(ctx context.Context, caseID string, run int) (cases.Case, error)
+
+	// Current returns the head of a case and the record of its current run, read together, or ErrNotFound.
+	Current(ctx context.Context, caseID string) (Head, cases.Case, error)
+
+	// Begin begins a run: all of b or nothing. ErrConflict if any of its conditions does not hold.
+	Begin(ctx context.Context, b Begin) error
+
+	// Update saves one change of a run: all of w or nothing. ErrConflict if the record is not at version w.Case.Version - 1;
+	// ErrNotFound if the run does not exist.
+	Update(ctx context.Context, w Write) error
+
+	// Value returns an opaque value of a run exactly as it was put, or ErrNotFound.
+	Value(ctx context.Context, caseID string, run int, v Value) ([]byte, error)
+
+	// Overdue returns at most limit records whose WakeAt is before the given time, in the order of Cursor, beginning after the
+	// given one. Pages may miss or repeat records that change meanwhile. It costs what it returns, not what is stored.
+	Overdue(ctx context.Context, before time.Time, after Cursor, limit int) ([]cases.Case, error)
+
+	// CountOpen returns the number of runs that have not ended.
+	CountOpen(ctx context.Context) (int, error)
+
+	// Wait returns nil once the record of the run is newer than version, or the case has a newer run, and at once if that
+	// is so already. It may return early; the caller looks again. ErrNotFound if there is no such run. It holds nothing after it returned.
+	Wait(ctx context.Context, caseID string, run int, version int64) error
+
+	// Purge deletes a run with its values if its record is at the given version, and its idempotency keys from the head. The
+	// head goes with the last run kept. It is no error if the run does not exist; ErrConflict if it is at another version.
+	// Purging the current run while earlier ones are kept is not done: it returns ErrConflict.
+	Purge(ctx context.Context, caseID string, run int, version int64) error
+
+	// Close releases what the store holds. No other method may be called after or during it.
+	Close() error
+}
