@@ -125,6 +125,8 @@ type Dispatch struct {
 	// ClosedAt is when an open dispatch became uncertain; graces count from it.
 	ClosedAt time.Time `json:"closed_at,omitzero"`
 
+	// Attempts counts the attempts that may have arrived: begun, and not known to have started nothing.
+	Attempts int `json:"attempts,omitempty"`
 	// Backoffs counts the attempts in a row that started nothing; UnreachableSince is when the pipeline could first not be
 	// reached at all, without an answer since.
 	Backoffs         int       `json:"backoffs,omitempty"`

@@ -71,7 +71,7 @@ const (
 // CheckOutcome is what check Seq found.
 type CheckOutcome struct {
 	Seq     int64
-	Began   time.Time // when the check read the record, before it asked
+	Version int64 // of the record that the check read before it asked
 	Kind    CheckKind
 	Reading Reading // with CheckReading
 	Message string  // with CheckUnable what went wrong; with a reading whose status is failed, the pipeline's message

@@ -1,0 +1,178 @@
+package cases
+
+import "time"
+
+// Asks reports whether a check of c at now is to ask the pipeline. It is not while nothing was sent, at the deadline, and
+// at the end of a completion grace, when only the time matters.
+func (r Rules) Asks(c Case, now time.Time) bool {
+	switch {
+	case c.State.Ended() || !now.Before(c.DeadlineAt):
+		return false
+	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:
+		return false
+	}
+	return !r.graceOver(c.CompleteSince, now) && !r.graceOver(c.SucceededSince, now)
+}
+
+func (r Rules) graceOver(since, now time.Time) bool {
+	return !since.IsZero() && !now.Before(since.Add(r.CompletionGrace))
+}
+
+func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter float64) Verdict {
+	w, final := in.word()
+	if n.State.Ended() {
+		v := Verdict{Kind: Ignored}
+		if final {
+			v = r.word(n, w, now)
+		}
+		if in.Kind != CheckSkipped && in.Version >= n.EndVersion {
+			n.AskedAfterEnd++ // it read an ended record and asked all the same
+			if !v.Changed() {
+				v = Verdict{Kind: Applied}
+			}
+		}
+		return v
+	}
+	if in.Seq != n.Checks.Seq {
+		return Verdict{Kind: Stale}
+	}
+	if d := &n.Dispatch; d.Phase == PhaseOpen && !now.Before(d.SentAt.Add(r.PipelineTimeout)) {
+		r.closeUncertain(n, now)
+	}
+	if in.Kind != CheckSkipped {
+		n.Checks.Count++
+	}
+	var v Verdict
+	switch {
+	case n.State.Ended():
+	case n.Dispatch.Phase == PhaseQueued && n.Dispatch.Attempts == 0: // nothing was started: it looked at something else
+	case in.Kind == CheckReading && n.isNews(in.Reading):
+		v = r.reading(n, in, w, final, now)
+	case in.Kind == CheckReading && n.Known: // what the run before left: it tells nothing
+		n.Checks.Unbroken, n.Checks.Since = 0, time.Time{}
+	case in.Kind == CheckReading, in.Kind == CheckUnknown:
+		r.unknown(n, now)
+	case in.Kind == CheckUnable:
+		r.unable(n, in.Message, now)
+	}
+	switch {
+	case n.State.Ended():
+	case r.graceOver(n.SucceededSince, now):
+		r.endSucceeded(n, SourceEvent, now)
+	case r.graceOver(n.CompleteSince, now):
+		r.endSucceeded(n, SourceCheck, now)
+	case !now.Before(n.DeadlineAt):
+		r.endAtDeadline(n, SourceDeadline, now)
+	default:
+		waiting := n.Dispatch.Phase == PhaseQueued || !n.CompleteSince.IsZero() || !n.SucceededSince.IsZero()
+		n.Stalled = !waiting && !now.Before(n.ProgressAt.Add(r.StallAfter))
+		n.Checks.Seq++
+		n.Checks.NextAt = r.nextLook(*n, now, jitter)
+	}
+	v.Kind = Applied
+	return v
+}
+
+// word is what a check's answer says of the end, if it does.
+func (in CheckOutcome) word() (word, bool) {
+	s := in.Reading.Status
+	final := in.Kind == CheckReading && (s == "succeeded" || s == "failed")
+	return word{in.id(), s == "succeeded", in.Message, in.Result, SourceCheck}, final
+}
+
+// isNews reports whether a reading tells of this run: anything does, but in a rerun only from the first reading on that is
+// neither the last one of the run before nor that run's completion.
+func (c Case) isNews(r Reading) bool {
+	b := c.Baseline
+	if b == nil {
+		return true
+	}
+	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || b.Status == "")
+	completion := r.complete() && r.Total == b.Total
+	return !same && !completion
+}
+
+func (r Reading) complete() bool { return r.Total > 0 && r.Completed >= r.Total }
+
+func (r Rules) reading(n *Case, in CheckOutcome, w word, final bool, now time.Time) Verdict {
+	n.Checks.Unbroken, n.Checks.Since, n.Checks.UnknownSince = 0, time.Time{}, time.Time{}
+	n.Baseline = nil
+	n.nowRunning(now)
+	r.observe(n, in.Reading, now)
+	if final && n.Dispatch.Phase != PhaseOpen {
+		return r.word(n, w, now)
+	}
+	return Verdict{}
+}
+
+func (r Rules) unknown(n *Case, now time.Time) {
+	ch, d := &n.Checks, &n.Dispatch
+	ch.Unbroken, ch.Since = 0, time.Time{}
+	if ch.UnknownSince.IsZero() {
+		ch.UnknownSince = now
+	}
+	if d.Phase == PhaseOpen || !n.CompleteSince.IsZero() {
+		return // it may know nothing of a job that it is about to answer, or has just completed
+	}
+	since := now.Sub(later(ch.UnknownSince, d.ClosedAt))
+	switch {
+	case n.Known && since >= r.UnreachableAfter:
+		n.finish(Failed, ReasonPipelineLost, "the pipeline no longer knows this case", SourceCheck, now)
+	case n.Known || d.Phase != PhaseUncertain || since < r.StartGrace:
+	case r.Idempotent:
+		d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
+		d.Seq++
+		d.At = now
+		ch.UnknownSince = time.Time{}
+	default:
+		n.finish(Failed, ReasonStartUnknown, "it is not known whether the request reached the pipeline, and the pipeline does not know this case", SourceCheck, now)
+	}
+}
+
+func (r Rules) unable(n *Case, message string, now time.Time) {
+	ch := &n.Checks
+	ch.Failures++
+	ch.Unbroken++
+	if ch.Since.IsZero() {
+		ch.Since = now
+	}
+	if n.Dispatch.Phase == PhaseOpen || !n.CompleteSince.IsZero() {
+		return
+	}
+	if now.Sub(later(ch.Since, n.Dispatch.ClosedAt)) >= r.UnreachableAfter {
+		n.finish(Failed, ReasonPipelineUnreachable, message, SourceCheck, now)
+	}
+}
+
+// observe takes in a reading: progress never goes backwards, whatever the pipeline shows. It reports whether anything moved.
+func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
+	n.Reading = &in
+	switch {
+	case n.Dispatch.Phase == PhaseOpen: // its answer, not a count, is the end
+	case !in.complete():
+		n.CompleteSince = time.Time{}
+	case n.CompleteSince.IsZero():
+		n.CompleteSince = now
+	}
+	old := n.Progress
+	if in.Completed < old.Completed {
+		return false
+	}
+	p := Progress{Completed: in.Completed, Total: in.Total, Percent: in.Percent, Current: in.Current}
+	if p.Total <= 0 {
+		p.Total = old.Total
+	}
+	p.Total = max(p.Total, p.Completed)
+	if p.Percent < 0 {
+		p.Percent = 0
+		if p.Total > 0 {
+			p.Percent = 100 * float64(p.Completed) / float64(p.Total)
+		}
+	}
+	p.Percent = max(old.Percent, oneDecimal(min(p.Percent, 100)))
+	if p == old {
+		return false
+	}
+	n.Progress, n.ProgressAt, n.Stalled = p, now, false
+	return true
+}

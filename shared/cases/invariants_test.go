@@ -1,0 +1,197 @@
+package cases_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+// checkInvariants compares a case with the one before: what must hold for every input.
+func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
+	t.Helper()
+	fail := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("verdict %+v\nbefore: %s\nafter:  %s", v, dump(before), dump(after))
+		t.Fatalf(format, args...)
+	}
+	if !v.Changed() {
+		if !cmp.Equal(before, after, cmpopts.IgnoreUnexported(Case{})) {
+			fail("changed with verdict %s", v.Kind)
+		}
+		if v.Keep != KeepNothing || v.DropForm {
+			fail("something to keep or drop without a change")
+		}
+		return
+	}
+	if after.Version != before.Version+1 {
+		fail("version %d after %d", after.Version, before.Version)
+	}
+	if after.UpdatedAt.Before(before.UpdatedAt) {
+		fail("time went back")
+	}
+	if after.WakeAt.IsZero() {
+		fail("nobody will look at it again")
+	}
+	if after.Checks.Seq < before.Checks.Seq || after.Checks.Seq > before.Checks.Seq+1 || after.Dispatch.Seq < before.Dispatch.Seq || after.Dispatch.Seq > before.Dispatch.Seq+1 {
+		fail("a sequence number jumped")
+	}
+	if p, q := before.Progress, after.Progress; q.Completed < p.Completed || q.Percent < p.Percent || q.Percent > 100 || q.Completed > q.Total {
+		fail("progress went backwards or out of range")
+	}
+	if v.Keep == KeepResult && (before.HasResult || !after.HasResult) || v.Keep == KeepLate && (before.Late != nil && before.Late.HasResult || !after.Late.HasResult) {
+		fail("a result was swapped in")
+	}
+	if before.State.Ended() {
+		if before.State != after.State || !before.EndedAt.Equal(after.EndedAt) || before.Progress != after.Progress || before.EndVersion != after.EndVersion ||
+			before.End.Reason != after.End.Reason || before.End.Source != after.End.Source || before.Checks.Count != after.Checks.Count {
+			fail("an end changed")
+		}
+		if before.Documents != nil && v.Kind != Filled && !cmp.Equal(before.Documents, after.Documents) {
+			fail("documents of an end changed")
+		}
+		if before.Late != nil && (before.Late.Message != after.Late.Message || before.Late.State != after.Late.State || before.Late.Count > after.Late.Count) {
+			fail("the first late word was not kept")
+		}
+		return
+	}
+	if after.State.Ended() {
+		if after.End == nil || after.EndVersion != after.Version || after.EndedAt.IsZero() || !after.Checks.NextAt.IsZero() || after.Stalled {
+			fail("an end that is not whole")
+		}
+		if after.Late != nil {
+			fail("an end with a late word")
+		}
+		if after.State == Succeeded && after.FormKept {
+			fail("the form of a run that succeeded is kept")
+		}
+		if before.Dispatch.Phase == PhaseOpen && after.State == Failed && after.End.Source == SourceCheck && before.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) &&
+			after.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) {
+			fail("a check ended a run whose dispatch was open")
+		}
+		return
+	}
+	if after.End != nil || after.Checks.NextAt.IsZero() || after.Checks.NextAt.After(after.DeadlineAt) {
+		fail("an open run without a look to come before its deadline")
+	}
+	if !after.UpdatedAt.Before(after.DeadlineAt) && after.Checks.NextAt.After(after.UpdatedAt) && v.Kind == Applied && after.Checks.Seq > before.Checks.Seq {
+		fail("a look scheduled beyond the deadline")
+	}
+	if d := after.Dispatch; d.Phase == PhaseOpen && before.Dispatch.Phase != PhaseOpen && before.Dispatch.Attempts > 0 && !r.Idempotent {
+		fail("sent a second time")
+	}
+}
+
+func dump(c Case) string {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// FuzzApply feeds sequences of inputs, three bytes each: which, its detail, how much later.
+func FuzzApply(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 2, 3, 1, 8, 0, 2, 9, 9, 20}, false)
+	f.Add([]byte{0, 1, 1, 3, 1, 90, 3, 1, 90, 3, 1, 200, 4, 3, 1}, true)
+	f.Fuzz(func(t *testing.T, script []byte, idem bool) {
+		r := rules
+		r.Idempotent = idem
+		var prior *Case
+		if len(script) > 0 && script[0]&1 == 1 {
+			old := begin(r, nil).open().read(time.Second, 4, 4).outcome(DispatchUncertain).do(time.Hour, CheckOutcome{Kind: CheckSkipped})
+			prior = &old.c
+		}
+		l := begin(r, prior)
+		if len(script) > 0 && script[0]&2 == 2 {
+			l = adopt()
+		}
+		for len(script) >= 3 {
+			which, detail, wait := script[0], int(script[1]), time.Duration(script[2])*time.Duration(script[2])*20*time.Millisecond
+			script = script[3:]
+			before := l.c
+			in := fuzzInput(l, which, detail)
+			asked := r.Asks(l.c, l.now.Add(wait))
+			l.do(wait, in)
+			checkInvariants(t, r, before, l.c, l.v)
+			if asked && before.State.Ended() {
+				t.Fatal("asks after the end")
+			}
+		}
+		// Whatever happened, looks alone bring it to an end, in time.
+		open, from := !l.c.State.Ended(), l.now
+		for n := 0; !l.c.State.Ended(); n++ {
+			before := l.c
+			l.now = later(l.now, l.c.Checks.NextAt)
+			l.do(0, CheckOutcome{Kind: CheckSkipped})
+			checkInvariants(t, r, before, l.c, l.v)
+			if n > 100_000 {
+				t.Fatal("it does not end")
+			}
+		}
+		if open && l.c.EndedAt.After(later(from, l.c.DeadlineAt)) {
+			t.Fatalf("ended %v after the deadline", l.c.EndedAt.Sub(l.c.DeadlineAt))
+		}
+		// The record survives its encoding.
+		var back Case
+		if err := json.Unmarshal([]byte(dump(l.c)), &back); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(l.c, back, cmpopts.IgnoreUnexported(Case{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func fuzzInput(l *life, which byte, detail int) Input {
+	nonce := l.c.Dispatch.Nonce
+	if detail&64 != 0 {
+		nonce = "older"
+	}
+	var res *Result
+	if detail&128 != 0 {
+		res = &Result{Raw: []byte(`{}`), Size: 2, Documents: &Documents{Total: detail & 3, Succeeded: detail & 1}}
+		if detail&32 != 0 {
+			res.Raw, res.Size = nil, MaxResult+1
+		}
+	}
+	reading := Reading{Completed: detail & 7, Total: (detail >> 2) & 15, Percent: float64(detail&31)*8 - 20, Current: []string{"", "a", "b"}[detail%3], Status: []string{"", "", "running", "succeeded", "failed"}[detail%5]}
+	seq := l.c.Checks.Seq - int64(detail>>7)
+	status := []string{"running", "succeeded", "failed"}[detail%3]
+	switch which % 12 {
+	case 0, 1:
+		return DispatchBegun{Seq: l.c.Dispatch.Seq - int64(detail>>7), Nonce: string(rune('a' + l.c.Version%26)), RetryCount: detail & 3}
+	case 2, 3:
+		kinds := []DispatchKind{DispatchUnreachable, DispatchBusy, DispatchRefused, DispatchAccepted, DispatchSucceeded, DispatchFailed, DispatchUncertain}
+		return DispatchOutcome{Nonce: nonce, Kind: kinds[detail%len(kinds)], RetryAfter: time.Duration(detail) * time.Second, Result: res}
+	case 4, 5, 6:
+		return CheckOutcome{Seq: seq, Kind: CheckReading, Reading: reading, Result: res}
+	case 7:
+		return CheckOutcome{Seq: seq, Kind: CheckUnknown}
+	case 8:
+		return CheckOutcome{Seq: seq, Kind: CheckUnable, Message: "no"}
+	case 9:
+		return Event{ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res}
+	case 10:
+		if detail&1 == 0 {
+			return Tick{CheckGone: detail&2 != 0, DispatchGone: detail&4 != 0, FormDropped: detail&8 != 0}
+		}
+		return Settled{}
+	default:
+		if detail < 200 {
+			return CheckOutcome{Seq: seq, Kind: CheckSkipped}
+		}
+		return Cancel{Superseded: detail&1 == 1}
+	}
+}

@@ -1,0 +1,61 @@
+package cases_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestParseResult(t *testing.T) {
+	yes, no := true, false
+	for in, want := range map[string]*Result{
+		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Success: &yes, Documents: &Documents{52, 20, 32}, OutputURL: "http://o"},
+		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Success: &yes, Documents: &Documents{52, 51, 1}, OutputURL: "http://s"},
+		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Documents: &Documents{3, 2, 1}},
+		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Documents: &Documents{4, 3, 1}},
+		`{"webhook_summary":{"succeeded":-3}}`:                                                                                                                       {},
+		`{"webhook_summary":{"succeeded":"many"},"output_url":7}`:                                                                                                    {},
+		`{"webhook_summary":[],"success":"yes"}`:                                                                                                                     {},
+		`{"success":false,"error":"broke"}`:                                                                                                                          {Success: &no, Message: "broke"},
+		`{"success":false,"error":{"code":"E","message":"broke"}}`:                                                                                                   {Success: &no, Message: "broke"},
+		`{"detail":{"success":false,"error":"broke"}}`:                                                                                                               {Success: &no, Message: "broke"},
+		`{"detail":{"success":null}}`:                                                                                                                                {},
+		`{"success":false,"error":[1, 2]}`:                                                                                                                           {Success: &no, Message: "[1,2]"},
+		`{"success":false,"error":{"a":1},"message":"m"}`:                                                                                                            {Success: &no, Message: `{"a":1}`},
+		` {} `: {},
+	} {
+		got, err := ParseResult([]byte(in))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		if !json.Valid(got.Raw) || got.Size != len(got.Raw) {
+			t.Errorf("%s: kept %q of %d", in, got.Raw, got.Size)
+		}
+		got.Raw, got.Size = nil, 0
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", in, diff)
+		}
+	}
+	for _, in := range []string{``, `null`, `[]`, `"x"`, `{"a":}`, `{} {}`, `7`} {
+		if _, err := ParseResult([]byte(in)); !errors.Is(err, ErrNotAResult) {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+	got, err := ParseResult([]byte("{\"a\":\"\xff\\u0000\"}"))
+	if err != nil || string(got.Raw) != "{\"a\":\"\uFFFD\\u0000\"}" {
+		t.Errorf("%q %v", got.Raw, err)
+	}
+	for in, want := range map[string]string{`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"a" : 1}`: `{"a":1}`, `bad`: ""} {
+		if got := Text(json.RawMessage(in)); got != want {
+			t.Errorf("Text(%s) = %q", in, got)
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package cases
+
+import (
+	"slices"
+	"time"
+)
+
+// Rules are the settings by which runs are judged. All are above 0.
+type Rules struct {
+	PipelineTimeout  time.Duration // how long a dispatch may be open
+	CheckMinInterval time.Duration // between two looks, at least
+	CheckMaxInterval time.Duration // and at most
+	StartGrace       time.Duration // how long an uncertain dispatch may stay unknown to the pipeline
+	CompletionGrace  time.Duration // how long a result may follow completed == total
+	StallAfter       time.Duration // progress that has not moved for so long is stalled
+	UnreachableAfter time.Duration // unbroken failure to reach the pipeline that ends a run
+	Retention        time.Duration // how long an ended run is kept
+	FormRetention    time.Duration // how long the form of a run that did not succeed is kept after its end
+	Idempotent       bool          // the pipeline honours Idempotency-Key: an uncertain dispatch may be repeated
+}
+
+// VerdictKind is what the rules made of an input.
+type VerdictKind string
+
+// The verdicts. Only after Applied, Filled and Late is the case another one than before.
+const (
+	Applied   VerdictKind = "applied"   // it counted
+	Filled    VerdictKind = "filled"    // a word that agrees with the end brought the result that was missing
+	LateWord  VerdictKind = "late"      // a word after the end, kept beside it
+	Ignored   VerdictKind = "ignored"   // it is no news
+	Duplicate VerdictKind = "duplicate" // this very input was taken in before
+	Stale     VerdictKind = "stale"     // the run is past the step it belongs to
+	Rejected  VerdictKind = "rejected"  // a cancel of a run that ended otherwise
+)
+
+// Keep says where the result that came with an input belongs.
+type Keep string
+
+// The places of a result.
+const (
+	KeepNothing Keep = ""
+	KeepResult  Keep = "result"
+	KeepLate    Keep = "late"
+)
+
+// Verdict is what the rules made of an input, and what is to be done with the bytes beside the record.
+type Verdict struct {
+	Kind     VerdictKind
+	Keep     Keep // where Result.Raw of the input goes
+	DropForm bool // the form is to be deleted with this change
+}
+
+// Changed reports whether the case is another one than before, to be saved.
+func (v Verdict) Changed() bool {
+	return v.Kind == Applied || v.Kind == Filled || v.Kind == LateWord
+}
+
+// Apply returns the case that follows from c when in happens at now, and what was made of the input. It is pure: the
+// same arguments give the same answer, and c is not changed. Jitter, from 0 up to 1, spreads what is scheduled.
+//
+// A changed case is at c's version + 1. An ended case never changes its state, end or progress. Time does not run
+// backwards within a run: a now before c.UpdatedAt counts as that.
+func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Verdict) {
+	if now.Before(c.UpdatedAt) {
+		now = c.UpdatedAt
+	}
+	n := c
+	var v Verdict
+	if _, starts := in.(Started); starts != (c.Version == 0) {
+		return c, Verdict{Kind: Stale}
+	}
+	switch in := in.(type) {
+	case Started:
+		v = r.started(&n, in, now)
+	case DispatchBegun:
+		v = r.dispatchBegun(&n, in, now)
+	case DispatchOutcome:
+		v = r.dispatchOutcome(&n, in, now, jitter)
+	case CheckOutcome:
+		v = r.checkOutcome(&n, in, now, jitter)
+	case Event:
+		v = r.event(&n, in, now)
+	case Cancel:
+		v = r.cancel(&n, in, now)
+	case Tick:
+		v = r.tick(&n, in, now)
+	case Settled:
+		v = r.settled(&n)
+	}
+	if !v.Changed() {
+		return c, v
+	}
+	n.Version = c.Version + 1
+	n.UpdatedAt = now
+	if n.State.Ended() && !c.State.Ended() {
+		n.EndVersion = n.Version
+		if n.State == Succeeded && n.FormKept {
+			n.FormKept, v.DropForm = false, true
+		}
+	}
+	n.WakeAt = r.wakeAt(n)
+	return n, v
+}
+
+func (r Rules) started(n *Case, in Started, now time.Time) Verdict {
+	*n = Case{
+		CaseID: in.CaseID, Run: in.Run, State: Pending,
+		CreatedAt: now, DeadlineAt: now.Add(in.Deadline), ProgressAt: now,
+		Adopted: in.Adopt, Known: in.Adopt, FormKept: true,
+		TraceParent: in.TraceParent, FormHash: in.FormHash, KeyHash: in.KeyHash,
+		Checks: Checks{Seq: 1, NextAt: earlier(now.Add(r.CheckMinInterval), now.Add(in.Deadline))},
+	}
+	if in.Adopt {
+		return Verdict{Kind: Applied} // what the pipeline shows and says is this very work
+	}
+	n.Dispatch = Dispatch{Phase: PhaseQueued, Seq: 1, At: now}
+	if in.Prior != nil {
+		n.PriorUnheard = in.Prior.PriorUnheard || !in.Prior.Heard
+		n.Baseline = in.Prior.lastShown()
+	}
+	return Verdict{Kind: Applied}
+}
+
+// lastShown is what the pipeline shows of a run that is over: the last reading, or what its result counts.
+func (c Case) lastShown() *Reading {
+	switch {
+	case c.Reading != nil:
+		return c.Reading
+	case c.Documents != nil && c.Documents.Total > 0:
+		return &Reading{Completed: c.Documents.Total, Total: c.Documents.Total, Percent: -1}
+	default:
+		return c.Baseline
+	}
+}
+
+func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
+	d := &n.Dispatch
+	switch {
+	case n.State.Ended() || in.Seq != d.Seq:
+		return Verdict{Kind: Stale}
+	case d.Phase == PhaseOpen && d.Nonce == in.Nonce:
+		return Verdict{Kind: Duplicate} // the save of this mark took effect though it seemed to fail
+	case d.Phase == PhaseOpen && in.RetryCount > d.RetryCount:
+		// Cloud Tasks delivers again with a higher count when it has given the attempt before up for lost.
+		r.closeUncertain(n, now)
+		return Verdict{Kind: Applied}
+	case d.Phase != PhaseQueued:
+		return Verdict{Kind: Stale}
+	case !now.Before(n.DeadlineAt):
+		r.endAtDeadline(n, SourceDeadline, now)
+		return Verdict{Kind: Applied}
+	}
+	d.Phase, d.Nonce, d.RetryCount, d.SentAt, d.ClosedAt = PhaseOpen, in.Nonce, in.RetryCount, now, time.Time{}
+	d.Attempts++
+	n.ProgressAt = now
+	return Verdict{Kind: Applied}
+}
+
+// closeUncertain gives an open dispatch up for lost. Its answer still counts, should it come.
+func (r Rules) closeUncertain(n *Case, now time.Time) {
+	n.Dispatch.Phase, n.Dispatch.ClosedAt = PhaseUncertain, now
+	if !n.SucceededSince.IsZero() {
+		r.endSucceeded(n, SourceEvent, now)
+	}
+}
+
+func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
+	id := "dispatch:" + in.Nonce
+	switch in.Kind {
+	case DispatchSucceeded, DispatchFailed:
+		return r.word(n, word{id, in.Kind == DispatchSucceeded, in.Message, in.Result, SourceDispatch}, now)
+	}
+	d := &n.Dispatch
+	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
+	switch {
+	case n.State.Ended():
+		return Verdict{Kind: Ignored}
+	case in.Kind == DispatchAccepted && (mine || d.Attempts > 0):
+		if n.Known && d.Phase == PhaseAnswered {
+			return Verdict{Kind: Ignored}
+		}
+		if mine || d.Phase != PhaseOpen {
+			d.Phase = PhaseAnswered
+		}
+		n.Checks.UnknownSince = time.Time{}
+		n.nowRunning(now)
+		if !n.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
+			r.endSucceeded(n, SourceEvent, now)
+		}
+	case !mine:
+		return Verdict{Kind: Stale}
+	case !n.SucceededSince.IsZero():
+		r.endSucceeded(n, SourceEvent, now) // the answer that was waited for has no result
+	case in.Kind == DispatchRefused:
+		n.Heard = d.Attempts == 1
+		n.finish(Failed, ReasonPipelineRefused, in.Message, SourceDispatch, now)
+	case in.Kind == DispatchUnreachable || in.Kind == DispatchBusy:
+		r.requeue(n, in, now, jitter)
+	case d.Phase != PhaseOpen:
+		return Verdict{Kind: Ignored} // uncertain already
+	default:
+		r.closeUncertain(n, now)
+	}
+	return Verdict{Kind: Applied}
+}
+
+// requeue schedules another dispatch after one that certainly started nothing.
+func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float64) {
+	d := &n.Dispatch
+	d.Attempts--
+	n.Known = d.Attempts > 0 && n.Known
+	d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
+	d.Seq++
+	if in.Kind == DispatchBusy {
+		d.UnreachableSince = time.Time{}
+	} else if d.UnreachableSince.IsZero() {
+		d.UnreachableSince = now
+	}
+	delay := backoff(time.Second, r.CheckMaxInterval, d.Backoffs, jitter)
+	d.Backoffs++
+	d.At = now.Add(max(delay, in.RetryAfter))
+	if in.Kind == DispatchUnreachable {
+		end := d.UnreachableSince.Add(r.UnreachableAfter)
+		if !now.Before(end) {
+			n.finish(Failed, ReasonPipelineUnreachable, in.Message, SourceDispatch, now)
+			return
+		}
+		d.At = earlier(d.At, end)
+	}
+	if !now.Before(n.DeadlineAt) {
+		r.endAtDeadline(n, SourceDeadline, now)
+		return
+	}
+	d.At = earlier(d.At, n.DeadlineAt)
+}
+
+func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
+	if slices.Contains(n.Words, in.ID) {
+		return Verdict{Kind: Duplicate}
+	}
+	switch in.Status {
+	case "succeeded":
+		if n.State.Ended() {
+			break
+		}
+		if in.Progress != nil {
+			r.observe(n, *in.Progress, now)
+		}
+		if in.Result == nil && n.Dispatch.Phase == PhaseOpen {
+			if !n.SucceededSince.IsZero() {
+				return Verdict{Kind: Ignored}
+			}
+			n.SucceededSince = now
+			n.nowRunning(now)
+			n.remember(in.ID)
+			return Verdict{Kind: Applied}
+		}
+	case "failed":
+		if !n.State.Ended() && in.Progress != nil {
+			r.observe(n, *in.Progress, now)
+		}
+	default:
+		if n.State.Ended() {
+			return Verdict{Kind: Ignored} // no word on the end: a reordered message
+		}
+		return r.runningEvent(n, in, now)
+	}
+	return r.word(n, word{in.ID, in.Status == "succeeded", in.Message, in.Result, SourceEvent}, now)
+}
+
+func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
+	if !now.Before(n.DeadlineAt) {
+		r.endAtDeadline(n, SourceDeadline, now)
+		return Verdict{Kind: Applied}
+	}
+	ch := &n.Checks
+	changed := n.State != Running || !n.Known || n.Dispatch.Phase == PhaseQueued || !ch.UnknownSince.IsZero() || ch.Unbroken > 0
+	n.nowRunning(now)
+	ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it lives, whatever the looks say
+	if n.Dispatch.Phase == PhaseQueued {
+		n.Dispatch.Phase = PhaseAnswered // it works on this run: sending again would start it twice
+	}
+	if in.Progress != nil && r.observe(n, *in.Progress, now) {
+		changed = true
+	}
+	if !changed {
+		return Verdict{Kind: Ignored}
+	}
+	return Verdict{Kind: Applied}
+}
+
+func (r Rules) cancel(n *Case, in Cancel, now time.Time) Verdict {
+	switch {
+	case n.State == Cancelled:
+		return Verdict{Kind: Duplicate}
+	case n.State.Ended():
+		return Verdict{Kind: Rejected}
+	case in.Superseded:
+		n.finish(Cancelled, ReasonSuperseded, "a newer run took its place", SourceCancel, now)
+	default:
+		n.finish(Cancelled, ReasonCancelled, "cancelled on request", SourceCancel, now)
+	}
+	return Verdict{Kind: Applied}
+}
+
+func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
+	if n.State.Ended() {
+		drop := in.FormDropped && n.FormKept
+		if n.AskedAfterEnd == 0 && !drop {
+			return Verdict{Kind: Ignored}
+		}
+		n.Leaked += n.AskedAfterEnd
+		n.AskedAfterEnd = 0
+		n.FormKept = n.FormKept && !drop
+		return Verdict{Kind: Applied, DropForm: drop}
+	}
+	switch {
+	case !now.Before(n.DeadlineAt):
+		r.endAtDeadline(n, SourceSweep, now)
+		return Verdict{Kind: Applied}
+	case !in.CheckGone && !(in.DispatchGone && n.Dispatch.Phase == PhaseQueued):
+		return Verdict{Kind: Ignored}
+	}
+	if in.CheckGone {
+		n.Checks.Seq++
+		n.Checks.NextAt = now
+	}
+	if in.DispatchGone && n.Dispatch.Phase == PhaseQueued {
+		n.Dispatch.Seq++
+		n.Dispatch.At = now
+	}
+	return Verdict{Kind: Applied}
+}
+
+func (r Rules) settled(n *Case) Verdict {
+	if !n.State.Ended() || n.Settled {
+		return Verdict{Kind: Ignored}
+	}
+	n.Settled = true
+	return Verdict{Kind: Applied}
+}

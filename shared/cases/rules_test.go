@@ -1,0 +1,512 @@
+package cases_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+func (l *life) want(t *testing.T, state State, reason Reason, source Source) {
+	t.Helper()
+	var got End
+	if l.c.End != nil {
+		got = *l.c.End
+	}
+	if l.c.State != state || got.Reason != reason || got.Source != source {
+		t.Fatalf("got %s, %s by %s; want %s, %s by %s", l.c.State, got.Reason, got.Source, state, reason, source)
+	}
+}
+
+// look plays checks with the same finding, each when it is due, until the run ends or the time is up. It returns their number.
+func (l *life) look(in CheckOutcome, until time.Duration) int {
+	n, end := 0, l.now.Add(until)
+	for !l.c.State.Ended() && !l.c.Checks.NextAt.After(end) {
+		l.now = later(l.now, l.c.Checks.NextAt)
+		if !l.r.Asks(l.c, l.now) {
+			l.do(0, CheckOutcome{Kind: CheckSkipped})
+			continue
+		}
+		l.do(0, in)
+		n++
+	}
+	return n
+}
+
+func accepted(r Rules) *life { return begin(r, nil).open().outcome(DispatchAccepted) }
+
+var (
+	unable  = CheckOutcome{Kind: CheckUnable, Message: "connection refused"}
+	unknown = CheckOutcome{Kind: CheckUnknown}
+)
+
+func TestPipelineNeverReached(t *testing.T) {
+	l := begin(rules, nil)
+	first := l.now
+	var waits []time.Duration
+	for !l.c.State.Ended() {
+		l.now = later(l.now, l.c.Dispatch.At)
+		l.do(0, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: fmt.Sprint(l.c.Dispatch.Seq)})
+		l.do(0, DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: DispatchUnreachable, Message: "refused"})
+		waits = append(waits, l.c.Dispatch.At.Sub(l.now))
+	}
+	l.want(t, Failed, ReasonPipelineUnreachable, SourceDispatch)
+	if got := l.c.EndedAt.Sub(first); got != rules.UnreachableAfter {
+		t.Errorf("ended after %v", got)
+	}
+	if want := []time.Duration{time.Second, 1500 * time.Millisecond, 3 * time.Second, 6 * time.Second, 12 * time.Second, 22500 * time.Millisecond, 22500 * time.Millisecond}; !cmp.Equal(waits[:7], want) {
+		t.Errorf("backed off %v, want %v", waits[:7], want)
+	}
+	if !l.c.Heard || l.c.Checks.Count != 0 {
+		t.Error("a run that was never sent has nothing to be heard of, and nothing to look at")
+	}
+}
+
+func TestBusyPipelineEndsOnlyAtTheDeadline(t *testing.T) {
+	l := begin(rules, nil)
+	for n := 0; !l.c.State.Ended(); n++ {
+		l.now = later(l.now, l.c.Dispatch.At)
+		l.do(0, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: fmt.Sprint(l.c.Dispatch.Seq)})
+		l.do(0, DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: DispatchBusy, RetryAfter: 90 * time.Second})
+		if wait := l.c.Dispatch.At.Sub(l.now); !l.c.State.Ended() && wait != 90*time.Second && !l.c.Dispatch.At.Equal(l.c.DeadlineAt) {
+			t.Fatalf("did not respect Retry-After: %v", wait)
+		}
+	}
+	l.want(t, TimedOut, ReasonDeadline, SourceDeadline)
+	if !l.c.EndedAt.Equal(l.c.DeadlineAt) {
+		t.Error("ended at", l.c.EndedAt)
+	}
+}
+
+func TestUnreachableCountsOnlyUnbroken(t *testing.T) {
+	l := begin(rules, nil).open().outcome(DispatchUnreachable)
+	l.do(9*time.Minute, DispatchBegun{Seq: 2, Nonce: "2"}).outcome(DispatchBusy) // it was reached
+	l.do(2*time.Minute, DispatchBegun{Seq: 3, Nonce: "3"}).outcome(DispatchUnreachable)
+	if l.c.State.Ended() {
+		t.Fatal("a busy answer did not reset the failure")
+	}
+	l = accepted(rules)
+	l.look(unable, 9*time.Minute)
+	l.read(0, 1, 4)
+	l.look(unable, 9*time.Minute)
+	if l.c.State.Ended() {
+		t.Fatal("a look that succeeded did not reset the failure")
+	}
+	l.look(unable, 2*time.Minute)
+	l.want(t, Failed, ReasonPipelineUnreachable, SourceCheck)
+	if l.c.Checks.Failures < 20 || l.c.Checks.Count != l.c.Checks.Failures+1 || l.c.End.Message != "connection refused" {
+		t.Errorf("%+v %+v", l.c.Checks, l.c.End)
+	}
+}
+
+func TestLostJob(t *testing.T) {
+	l := accepted(rules)
+	at := l.now
+	l.look(unknown, time.Hour)
+	l.want(t, Failed, ReasonPipelineLost, SourceCheck)
+	if after := l.c.EndedAt.Sub(at); after < rules.UnreachableAfter || after > rules.UnreachableAfter+rules.CheckMaxInterval+rules.CheckMinInterval {
+		t.Errorf("ended after %v", after)
+	}
+	l = adopt()
+	l.look(unknown, time.Hour)
+	l.want(t, Failed, ReasonPipelineLost, SourceCheck)
+}
+
+func TestUncertainStart(t *testing.T) {
+	l := begin(rules, nil).open().outcome(DispatchUncertain)
+	at := l.now
+	l.look(unknown, time.Hour)
+	l.want(t, Failed, ReasonStartUnknown, SourceCheck)
+	if after := l.c.EndedAt.Sub(at); after < rules.StartGrace || after > rules.StartGrace+2*rules.CheckMinInterval {
+		t.Errorf("ended after %v", after)
+	}
+
+	l = begin(rules, nil).open().outcome(DispatchUncertain).read(time.Second, 1, 4)
+	if l.c.State != Running || !l.c.Known {
+		t.Error("a reading shows that it was started")
+	}
+
+	l = begin(idempotent, nil).open().outcome(DispatchUncertain)
+	l.look(unknown, rules.StartGrace+10*time.Second)
+	if d := l.c.Dispatch; d.Phase != PhaseQueued || d.Seq != 2 || d.Attempts != 1 {
+		t.Fatalf("not dispatched again: %+v", d)
+	}
+	if !rules.Asks(l.c, l.now) {
+		t.Error("the first attempt may still show up: look for it")
+	}
+	l.open()
+	if l.c.Dispatch.Attempts != 2 {
+		t.Error("two attempts may have arrived")
+	}
+	l.do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchAccepted})
+	if l.c.Dispatch.Phase != PhaseOpen || l.c.State != Running {
+		t.Error("the first attempt's answer counts, and leaves the second one open")
+	}
+}
+
+func TestLostAttemptIsNotRepeated(t *testing.T) {
+	l := begin(rules, nil).open()
+	if l.do(time.Second, DispatchBegun{Seq: 1, Nonce: "x", RetryCount: 0}); l.v.Kind != Stale {
+		t.Error("a duplicate of an open delivery counted:", l.v.Kind)
+	}
+	l.do(time.Second, DispatchBegun{Seq: 1, Nonce: "y", RetryCount: 1})
+	if l.c.Dispatch.Phase != PhaseUncertain || l.c.Dispatch.Nonce != "n1" {
+		t.Fatalf("%+v", l.c.Dispatch)
+	}
+	l.do(time.Minute, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true}`)})
+	l.want(t, Succeeded, ReasonCompleted, SourceDispatch)
+	if l.do(0, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true}`)}); l.v.Kind != Duplicate {
+		t.Error("saving the same answer again:", l.v.Kind)
+	}
+}
+
+func TestOpenDispatchIsEndedByFew(t *testing.T) {
+	l := begin(rules, nil).open().read(time.Second, 4, 4)
+	l.look(unknown, 12*time.Minute)
+	l.look(unable, 12*time.Minute)
+	if l.c.State.Ended() {
+		t.Fatal("ended while its dispatch was open", l.c.End)
+	}
+	l.look(unable, 10*time.Minute) // PipelineTimeout passes: only now do failures count
+	if l.c.Dispatch.Phase != PhaseUncertain {
+		t.Fatal("an open dispatch is open for ever")
+	}
+	l.look(unable, time.Hour)
+	l.want(t, Failed, ReasonPipelineUnreachable, SourceCheck)
+	if d := l.c.EndedAt.Sub(l.c.Dispatch.ClosedAt); d < rules.UnreachableAfter {
+		t.Errorf("failures while it was open counted: %v", d)
+	}
+}
+
+func TestSucceededEventWaitsForTheAnswer(t *testing.T) {
+	wait := func() *life { return begin(rules, nil).open().do(0, Event{ID: "e", Status: "succeeded"}) }
+	l := wait()
+	if !rules.Asks(l.c, l.now) {
+		t.Error("progress is still of interest")
+	}
+	l.look(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 2, Percent: -1}}, time.Minute)
+	l.want(t, Succeeded, ReasonCompleted, SourceEvent)
+	if d := l.c.EndedAt.Sub(l.c.SucceededSince); d != rules.CompletionGrace {
+		t.Errorf("waited %v", d)
+	}
+	l.do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true,"output_url":"u"}`)})
+	if l.v.Kind != Filled || l.v.Keep != KeepResult || !l.c.HasResult || l.c.OutputURL != "u" || l.c.Late != nil {
+		t.Errorf("the missing result was not filled in: %+v", l.v)
+	}
+	for _, kind := range []DispatchKind{DispatchUncertain, DispatchAccepted, DispatchRefused, DispatchUnreachable} {
+		wait().outcome(kind).want(t, Succeeded, ReasonCompleted, SourceEvent)
+	}
+	l = wait()
+	l.do(time.Hour, Tick{}).want(t, Succeeded, ReasonCompleted, SourceEvent)
+}
+
+func TestCompletionGrace(t *testing.T) {
+	l := accepted(rules).read(time.Second, 4, 4)
+	if got := l.c.Checks.NextAt.Sub(l.now); got != rules.CompletionGrace {
+		t.Errorf("next look in %v", got)
+	}
+	if rules.Asks(l.c, l.c.Checks.NextAt) {
+		t.Error("the look at the end of the grace asks")
+	}
+	count := l.c.Checks.Count
+	l.look(unable, time.Minute)
+	l.want(t, Succeeded, ReasonCompleted, SourceCheck)
+	if l.c.Checks.Count != count || l.c.HasResult || l.c.Heard {
+		t.Errorf("%+v", l.c)
+	}
+	if l = accepted(rules).read(0, 4, 4).read(time.Second, 4, 6); !l.c.CompleteSince.IsZero() {
+		t.Error("total grew: it is not complete")
+	}
+}
+
+func TestRerunIgnoresWhatTheOldRunLeft(t *testing.T) {
+	first := accepted(rules).read(time.Second, 30, 52).do(time.Second, Event{ID: "e", Status: "failed"})
+	for name, shown := range map[string][2]int{"its last reading": {30, 52}, "its completion": {52, 52}} {
+		l := begin(rules, &first.c).open().outcome(DispatchAccepted)
+		for range 5 {
+			l.read(10*time.Second, shown[0], shown[1])
+			if l.c.Progress.Total != 0 || !l.c.CompleteSince.IsZero() {
+				t.Fatalf("%s was taken for news", name)
+			}
+		}
+		l.read(time.Second, 1, 52).read(time.Second, 52, 52)
+		if l.c.Progress.Completed != 52 || l.c.CompleteSince.IsZero() {
+			t.Errorf("after %s: news were not taken", name)
+		}
+	}
+	// Without an answer, the old run's reading is no sign that the new one was started.
+	l := begin(rules, &first.c).open().outcome(DispatchUncertain)
+	l.look(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 30, Total: 52, Percent: -1}}, time.Hour)
+	l.want(t, Failed, ReasonStartUnknown, SourceCheck)
+
+	// The old run may have ended before it was ever looked at: then its result says what is shown.
+	first = begin(rules, nil).open().do(0, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true,"webhook_summary":{"total_sets":52,"succeeded":52}}`)})
+	if l = begin(rules, &first.c).open().outcome(DispatchAccepted).read(0, 52, 52); !l.c.CompleteSince.IsZero() {
+		t.Error("the old result was taken for the new one")
+	}
+	third := begin(rules, &l.do(0, Cancel{}).c)
+	if third.c.Baseline == nil || third.c.PriorUnheard == false {
+		t.Error("a run without news of its own hands on what it was handed")
+	}
+}
+
+func TestNothingStartedMeansNothingSeen(t *testing.T) {
+	l := begin(rules, nil).open().outcome(DispatchBusy)
+	l.do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 4, Total: 4, Status: "succeeded"}})
+	if l.c.State != Pending || l.c.Progress.Total != 0 {
+		t.Errorf("a reading of something else counted: %s", dump(l.c))
+	}
+	// A false reading while it was open does not keep the run from being sent.
+	l = begin(rules, nil).open().read(0, 1, 4).outcome(DispatchUnreachable)
+	if l.c.Known || l.c.Dispatch.Phase != PhaseQueued || l.c.Dispatch.Attempts != 0 {
+		t.Errorf("%+v", l.c.Dispatch)
+	}
+	// An event that says it runs does: sending it again would start it twice.
+	l = begin(rules, nil).do(0, Event{ID: "e", Status: "running"})
+	if l.c.Dispatch.Phase != PhaseAnswered || l.do(0, DispatchBegun{Seq: 1, Nonce: "n"}).v.Kind != Stale {
+		t.Errorf("%+v", l.c.Dispatch)
+	}
+}
+
+func TestLateWords(t *testing.T) {
+	l := accepted(rules).do(time.Hour, CheckOutcome{Kind: CheckSkipped})
+	l.want(t, TimedOut, ReasonDeadline, SourceDeadline)
+	end := l.c
+	l.do(time.Minute, Event{ID: "1", Status: "succeeded", Message: "", Result: nil})
+	l.do(time.Minute, Event{ID: "2", Status: "succeeded", Result: result(t, `{"success":true}`)})
+	if l.v.Keep != KeepLate {
+		t.Error("the first late result was dropped")
+	}
+	l.do(time.Minute, Event{ID: "3", Status: "failed", Message: "no", Result: result(t, `{"success":false}`)})
+	if l.v.Keep != KeepNothing {
+		t.Error("a late result was swapped in")
+	}
+	l.do(time.Minute, Event{ID: "3", Status: "failed", Message: "no"})
+	want := &Late{State: Succeeded, HasResult: true, Source: SourceEvent, At: end.EndedAt.Add(time.Minute), Count: 3}
+	if diff := cmp.Diff(want, l.c.Late); diff != "" {
+		t.Error(diff)
+	}
+	if l.c.State != TimedOut || l.c.EndVersion != end.Version || l.c.Version != end.Version+3 || l.c.Documents != nil {
+		t.Errorf("the end changed: %s", dump(l.c))
+	}
+	if l.do(0, Event{ID: "4", Status: "running", Progress: &Reading{Completed: 9, Total: 9}}); l.v.Kind != Ignored {
+		t.Error("progress after the end:", l.v.Kind)
+	}
+	// What a check brings from before the end is a late word too, if it is one.
+	l.do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Status: "failed"}, Message: "late", Version: 1})
+	if l.c.Late.Count != 4 {
+		t.Errorf("%+v", l.c.Late)
+	}
+	for i := range 20 {
+		l.do(0, Event{ID: fmt.Sprint("many", i), Status: "failed"})
+	}
+	if len(l.c.Words) > 8 || l.c.Late.Count != 24 {
+		t.Errorf("%d ids kept, %d counted", len(l.c.Words), l.c.Late.Count)
+	}
+}
+
+func TestResults(t *testing.T) {
+	big := result(t, `{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1},"output_url":"http://o","x":"`+strings.Repeat("x", MaxResult)+`"}`)
+	l := accepted(rules).do(0, Event{ID: "e", Status: "succeeded", Result: big})
+	l.want(t, Succeeded, ReasonCompleted, SourceEvent)
+	if l.c.HasResult || l.v.Keep != KeepNothing || *l.c.Documents != (Documents{52, 51, 1}) || l.c.OutputURL != "http://o" || !strings.Contains(l.c.End.Message, fmt.Sprint(big.Size)) {
+		t.Errorf("%s", dump(l.c))
+	}
+	if l.do(0, Event{ID: "f", Status: "succeeded", Result: result(t, `{}`)}); l.v.Kind != LateWord {
+		t.Error("a second result took the place of the one that was too large:", l.v.Kind)
+	}
+	l = accepted(rules).do(0, Event{ID: "e", Status: "succeeded"}).do(0, Event{ID: "f", Status: "succeeded", Result: big})
+	if want := fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", big.Size, MaxResult); l.v.Kind != Filled || l.c.End.Message != want {
+		t.Errorf("%+v %+v", l.v, l.c.End)
+	}
+	l = accepted(rules).do(0, Event{ID: "e", Status: "failed", Result: result(t, `{"success":false,"error":"out of paper"}`)})
+	if l.c.End.Message != "out of paper" || !l.c.HasResult {
+		t.Errorf("%s", dump(l.c))
+	}
+	l = accepted(rules).do(0, Event{ID: "e", Status: "failed", Message: strings.Repeat("ü", 2000)})
+	if n := len([]rune(l.c.End.Message)); n != 1001 {
+		t.Errorf("a message of %d characters", n)
+	}
+}
+
+func TestProgressNeverGoesBack(t *testing.T) {
+	l := accepted(rules)
+	for _, step := range []struct {
+		in   Reading
+		want Progress
+	}{
+		{Reading{10, 50, -1, "a", ""}, Progress{10, 50, 20, "a"}},
+		{Reading{12, 50, 30, "b", ""}, Progress{12, 50, 30, "b"}},
+		{Reading{12, 100, -1, "b", ""}, Progress{12, 100, 30, "b"}}, // total grows: the percentage stays
+		{Reading{3, 100, 99, "c", ""}, Progress{12, 100, 30, "b"}},
+		{Reading{40, 0, -1, "", ""}, Progress{40, 100, 40, ""}},
+		{Reading{41, 20, 250, "", ""}, Progress{41, 41, 100, ""}},
+	} {
+		l.do(time.Second, CheckOutcome{Kind: CheckReading, Reading: step.in})
+		if l.c.Progress != step.want {
+			t.Errorf("after %+v: %+v, want %+v", step.in, l.c.Progress, step.want)
+		}
+	}
+}
+
+func TestStalled(t *testing.T) {
+	l := accepted(rules).read(time.Second, 1, 4)
+	l.look(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 4, Percent: -1}}, 6*time.Minute)
+	if !l.c.Stalled || l.c.State.Ended() {
+		t.Fatal("not stalled")
+	}
+	if l.read(time.Second, 2, 4); l.c.Stalled {
+		t.Error("it moved")
+	}
+	// Waiting in our own queue is not the pipeline's stall.
+	l = begin(rules, nil)
+	l.look(unable, 20*time.Minute)
+	if l.c.Stalled || l.c.Checks.Count != 0 {
+		t.Errorf("%+v", l.c.Checks)
+	}
+}
+
+func TestWhenToLookNext(t *testing.T) {
+	// A five-minute job, looked at whenever due: few looks, dense at the end.
+	l := accepted(rules)
+	start, n := l.now, 0
+	for !l.c.State.Ended() {
+		l.now = l.c.Checks.NextAt
+		done := int(l.now.Sub(start) * 50 / (5 * time.Minute))
+		if done >= 50 {
+			break
+		}
+		l.read(0, done, 50)
+		if wait := l.c.Checks.NextAt.Sub(l.now); wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval {
+			t.Fatalf("waits %v", wait)
+		}
+		n++
+	}
+	if lag := l.now.Sub(start.Add(5 * time.Minute)); n > 25 || lag > 3*time.Second {
+		t.Errorf("%d looks, seen %v after its end", n, lag)
+	}
+	// Backing off spreads by jitter, within bounds.
+	for _, jitter := range []float64{0, 0.5, 0.999} {
+		l := accepted(rules)
+		for range 20 {
+			l.now = l.c.Checks.NextAt
+			l.c, l.v = rules.Apply(l.c, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckUnable}, l.now, jitter)
+			if wait := l.c.Checks.NextAt.Sub(l.now); wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval {
+				t.Fatalf("waits %v", wait)
+			}
+		}
+	}
+	// Never past the deadline.
+	l = &life{r: rules, now: epoch}
+	l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Second})
+	if !l.c.Checks.NextAt.Equal(l.c.DeadlineAt) {
+		t.Error(l.c.Checks.NextAt)
+	}
+}
+
+func TestDeliveries(t *testing.T) {
+	l := accepted(rules)
+	for range 3 {
+		l.do(time.Second, CheckOutcome{Kind: CheckSkipped})
+	}
+	for seq, want := range map[int64]Delivery{4: DeliveryCurrent, 3: DeliveryBehind, 2: DeliveryStale, 5: DeliveryAhead} {
+		if got := l.c.CheckDelivery(seq); got != want {
+			t.Errorf("check %d: %s, want %s", seq, got, want)
+		}
+	}
+	if got := l.c.DispatchDelivery(1); got != DeliveryCurrent {
+		t.Error(got)
+	}
+	if got := l.do(0, Cancel{}).c.CheckDelivery(4); got != DeliveryEnded {
+		t.Error(got)
+	}
+}
+
+func TestSweepsPart(t *testing.T) {
+	l := accepted(rules).do(0, Cancel{})
+	if !l.c.WakeAt.Equal(l.c.EndedAt) {
+		t.Error("an end that is not settled is to be looked at now")
+	}
+	l.do(0, CheckOutcome{Kind: CheckUnknown, Version: l.c.Version})
+	if l.c.AskedAfterEnd != 1 {
+		t.Fatal("a poll after the end was not noticed")
+	}
+	l.do(0, Settled{})
+	if l.do(0, Settled{}); l.v.Kind != Ignored {
+		t.Error(l.v.Kind)
+	}
+	l.do(time.Minute, Tick{})
+	if l.c.AskedAfterEnd != 0 || l.c.Leaked != 1 || !l.c.WakeAt.Equal(rules.FormExpiresAt(l.c)) {
+		t.Errorf("%s", dump(l.c))
+	}
+	l.do(24*time.Hour, Tick{FormDropped: true})
+	if !l.v.DropForm || l.c.FormKept || !l.c.WakeAt.Equal(rules.ExpiresAt(l.c)) {
+		t.Errorf("%+v %s", l.v, dump(l.c))
+	}
+	if l.do(0, Tick{FormDropped: true}); l.v.Kind != Ignored {
+		t.Error(l.v.Kind)
+	}
+	l = begin(rules, nil).open()
+	if l.do(time.Minute, Tick{DispatchGone: true}); l.v.Kind != Ignored {
+		t.Error("the task of a dispatch that is being sent may be gone:", l.v.Kind)
+	}
+}
+
+func TestView(t *testing.T) {
+	l := begin(rules, nil).open().read(10*time.Second, 1, 4)
+	encode := func(c Case, result, late []byte) string {
+		b, err := json.Marshal(c.View(l.now, result, late))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	want := `{"case_id":"c","run":1,"state":"running","progress":{"completed":1,"total":4,"percent":25,"current":""},"eta_seconds":30,"stalled":false,` +
+		`"created_at":"2026-01-02T03:04:05Z","started_at":"2026-01-02T03:04:06Z","updated_at":"2026-01-02T03:04:16Z","deadline_at":"2026-01-02T04:04:05Z","ended_at":null,"duration_seconds":null,` +
+		`"end":null,"documents":null,"result":null,"output_url":null,"late":null,"checks":{"count":1,"failures":0,"next_at":"2026-01-02T03:04:31Z"},"version":3}`
+	if diff := cmp.Diff(want, encode(l.c, nil, nil)); diff != "" {
+		t.Error(diff)
+	}
+	l.do(0, Cancel{}).do(time.Second, Event{ID: "e", Status: "succeeded", Result: result(t, `{"a":1}`)})
+	want = `{"case_id":"c","run":1,"state":"cancelled","progress":{"completed":1,"total":4,"percent":25,"current":""},"eta_seconds":null,"stalled":false,` +
+		`"created_at":"2026-01-02T03:04:05Z","started_at":"2026-01-02T03:04:06Z","updated_at":"2026-01-02T03:04:17Z","deadline_at":"2026-01-02T04:04:05Z","ended_at":"2026-01-02T03:04:16Z","duration_seconds":11,` +
+		`"end":{"reason":"cancelled","message":"cancelled on request","source":"cancel"},"documents":null,"result":null,"output_url":null,` +
+		`"late":{"state":"succeeded","result":{"a":1},"message":"","source":"event","at":"2026-01-02T03:04:17Z","count":1},"checks":{"count":1,"failures":0,"next_at":null},"version":5}`
+	if diff := cmp.Diff(want, encode(l.c, nil, []byte(`{"a":1}`))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRecordKeepsUnknownFields(t *testing.T) {
+	var c Case
+	if err := json.Unmarshal([]byte(`{"case_id":"c","run":1,"version":3,"newer":{"a":[1,2.50]}}`), &c); err != nil {
+		t.Fatal(err)
+	}
+	c.Version = 4
+	var back map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(dump(c)), &back); err != nil {
+		t.Fatal(err)
+	}
+	if string(back["newer"]) != `{"a":[1,2.50]}` || string(back["version"]) != "4" {
+		t.Errorf("%s", dump(c))
+	}
+	for _, bad := range []string{`[]`, `{"run":"x"}`, `{`} {
+		if err := json.Unmarshal([]byte(bad), &c); err == nil {
+			t.Errorf("%s was decoded", bad)
+		}
+	}
+}
+
+func TestTimeDoesNotRunBack(t *testing.T) {
+	l := accepted(rules)
+	at := l.now
+	l.do(-time.Hour, Cancel{})
+	if !l.c.EndedAt.Equal(at) {
+		t.Errorf("ended at %v, last changed at %v", l.c.EndedAt, at)
+	}
+}

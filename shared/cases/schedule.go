@@ -1,0 +1,134 @@
+package cases
+
+import "time"
+
+// nextLook says when an open run is looked at next. Never past the deadline.
+//
+// With progress to judge by, it is after about half of the time that seems to remain: such looks get denser towards the
+// end, and their number grows with the logarithm of the run's length. Without, the wait grows with the time already
+// waited. While the pipeline cannot be asked, it backs off, with jitter. Graces are looked at when they end.
+func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
+	ch, d := n.Checks, n.Dispatch
+	var wait time.Duration
+	limit := n.DeadlineAt
+	switch rest, known := n.Remaining(now); {
+	case !n.CompleteSince.IsZero():
+		return earlier(n.CompleteSince.Add(r.CompletionGrace), limit)
+	case d.Phase == PhaseQueued && d.Attempts == 0:
+		wait = now.Sub(n.CreatedAt)
+	case ch.Unbroken > 0:
+		wait = backoff(r.CheckMinInterval, r.CheckMaxInterval, ch.Unbroken-1, jitter)
+		if d.Phase != PhaseOpen {
+			limit = earlier(limit, later(ch.Since, d.ClosedAt).Add(r.UnreachableAfter))
+		}
+	case !ch.UnknownSince.IsZero():
+		wait = now.Sub(ch.UnknownSince) / 2
+		if since := later(ch.UnknownSince, d.ClosedAt); d.Phase == PhaseUncertain && !n.Known {
+			limit = earlier(limit, since.Add(r.StartGrace))
+		}
+	case known && rest > 0:
+		wait = spread(rest/2, jitter)
+	default:
+		wait = spread(now.Sub(n.ProgressAt)/2, jitter)
+	}
+	if !n.SucceededSince.IsZero() {
+		limit = earlier(limit, n.SucceededSince.Add(r.CompletionGrace))
+	}
+	at := now.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval))
+	if limit.After(now) {
+		at = earlier(at, limit)
+	}
+	return earlier(at, n.DeadlineAt)
+}
+
+// Remaining estimates how long the run will still take if it goes on as it has gone: from the share that is done and the time
+// that took, now included, so that the estimate grows while nothing moves. False if there is nothing to judge by.
+func (c Case) Remaining(now time.Time) (time.Duration, bool) {
+	p := c.Progress
+	if c.State.Ended() || p.Total <= 0 || c.StartedAt.IsZero() {
+		return 0, false
+	}
+	done := max(float64(p.Completed)/float64(p.Total), p.Percent/100)
+	elapsed := now.Sub(c.StartedAt)
+	if done <= 0 || elapsed <= 0 {
+		return 0, false
+	}
+	// Bounded by the deadline, which also keeps tiny shares from overflowing.
+	return min(time.Duration(min(float64(elapsed)*(1-min(done, 1))/done, float64(365*24*time.Hour))), max(0, c.DeadlineAt.Sub(now))), true
+}
+
+// wakeAt says when somebody has to look at the record at the latest.
+func (r Rules) wakeAt(n Case) time.Time {
+	switch {
+	case !n.State.Ended() && n.Dispatch.Phase == PhaseQueued:
+		return earlier(n.Checks.NextAt, n.Dispatch.At)
+	case !n.State.Ended():
+		return n.Checks.NextAt
+	case !n.Settled:
+		return n.EndedAt
+	case n.AskedAfterEnd > 0:
+		return n.UpdatedAt
+	case n.FormKept:
+		return earlier(r.FormExpiresAt(n), r.ExpiresAt(n))
+	default:
+		return r.ExpiresAt(n)
+	}
+}
+
+// ExpiresAt is when the record of an ended run is no longer kept.
+func (r Rules) ExpiresAt(c Case) time.Time { return c.EndedAt.Add(r.Retention) }
+
+// FormExpiresAt is when the form of an ended run that did not succeed is no longer kept.
+func (r Rules) FormExpiresAt(c Case) time.Time { return c.EndedAt.Add(r.FormRetention) }
+
+// backoff doubles from least with each attempt before, to at most most; jitter takes up to half of it away, but not below least.
+func backoff(least, most time.Duration, before int, jitter float64) time.Duration {
+	d := least
+	for range min(before, 62) {
+		if d >= most/2 {
+			d = most
+			break
+		}
+		d *= 2
+	}
+	d = min(d, most)
+	return max(min(least, most), d-time.Duration(float64(d)*jitter/2))
+}
+
+// spread moves d by up to a tenth either way, so that runs started together are not looked at together.
+func spread(d time.Duration, jitter float64) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*jitter))
+}
+
+// Delivery is where a delivered task stands towards the record.
+type Delivery string
+
+// The kinds of deliveries.
+const (
+	DeliveryCurrent Delivery = "current" // the record waits for it
+	DeliveryBehind  Delivery = "behind"  // one behind: only make sure that the next task exists
+	DeliveryStale   Delivery = "stale"   // further behind: drop it
+	DeliveryAhead   Delivery = "ahead"   // the record that was read is older than the task: come again
+	DeliveryEnded   Delivery = "ended"   // the run has ended
+)
+
+// CheckDelivery says where the delivery of check seq stands.
+func (c Case) CheckDelivery(seq int64) Delivery { return c.delivery(seq, c.Checks.Seq) }
+
+// DispatchDelivery says where the delivery of dispatch seq stands.
+func (c Case) DispatchDelivery(seq int64) Delivery { return c.delivery(seq, c.Dispatch.Seq) }
+
+func (c Case) delivery(seq, pending int64) Delivery {
+	switch {
+	case c.State.Ended():
+		return DeliveryEnded
+	case seq == pending:
+		return DeliveryCurrent
+	case seq > pending:
+		return DeliveryAhead
+	case seq == pending-1:
+		return DeliveryBehind
+	default:
+		return DeliveryStale
+	}
+}

@@ -1,0 +1,250 @@
+package cases_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+var update = flag.Bool("update", false, "write testdata/transitions.md anew; read the difference")
+
+var (
+	epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	rules = Rules{
+		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
+		StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute,
+		UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
+	}
+	idempotent = func() Rules { r := rules; r.Idempotent = true; return r }()
+)
+
+// life is a run and the time it has got to; its methods play inputs.
+type life struct {
+	r   Rules
+	c   Case
+	now time.Time
+	v   Verdict
+}
+
+func begin(r Rules, prior *Case) *life {
+	run := 1
+	if prior != nil {
+		run = prior.Run + 1
+	}
+	l := &life{r: r, now: epoch}
+	if prior != nil {
+		l.now = prior.UpdatedAt.Add(time.Minute)
+	}
+	return l.do(0, Started{CaseID: "c", Run: run, Deadline: time.Hour, Prior: prior})
+}
+
+func adopt() *life {
+	l := &life{r: rules, now: epoch}
+	return l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Adopt: true})
+}
+
+func (l *life) do(after time.Duration, in Input) *life {
+	l.now = l.now.Add(after)
+	if check, ok := in.(CheckOutcome); ok {
+		if check.Seq == 0 {
+			check.Seq = l.c.Checks.Seq
+		}
+		if check.Version == 0 {
+			check.Version = l.c.EndVersion - 1 // it read the run before its end
+		}
+		in = check
+	}
+	l.c, l.v = l.r.Apply(l.c, in, l.now, 0.5)
+	return l
+}
+
+func (l *life) copy() *life { d := *l; return &d }
+
+func (l *life) open() *life {
+	return l.do(time.Second, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: fmt.Sprint("n", l.c.Dispatch.Seq)})
+}
+
+func (l *life) outcome(kind DispatchKind) *life {
+	return l.do(time.Second, DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: kind, Message: "said so"})
+}
+
+func (l *life) read(after time.Duration, completed, total int) *life {
+	return l.do(after, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: total, Percent: -1}})
+}
+
+func result(t testing.TB, text string) *Result {
+	t.Helper()
+	res, err := ParseResult([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+type named[T any] struct {
+	name string
+	is   T
+}
+
+func states(t *testing.T) []named[*life] {
+	good := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
+	accepted := func() *life { return begin(rules, nil).open().outcome(DispatchAccepted) }
+	return []named[*life]{
+		{"new", &life{r: rules, now: epoch}},
+		{"queued", begin(rules, nil)},
+		{"queued again", begin(rules, nil).open().outcome(DispatchBusy)},
+		{"open", begin(rules, nil).open()},
+		{"open, progress read", begin(rules, nil).open().read(time.Second, 2, 4)},
+		{"open, all documents read", begin(rules, nil).open().read(time.Second, 4, 4)},
+		{"open, succeeded event", begin(rules, nil).open().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
+		{"uncertain", begin(rules, nil).open().outcome(DispatchUncertain)},
+		{"uncertain, known", begin(rules, nil).open().read(time.Second, 1, 4).outcome(DispatchUncertain)},
+		{"uncertain, idempotent", begin(idempotent, nil).open().outcome(DispatchUncertain)},
+		{"accepted", accepted()},
+		{"running", accepted().read(time.Second, 2, 4)},
+		{"running, unable since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnable, Message: "refused"})},
+		{"running, unknown since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnknown})},
+		{"complete, in grace", accepted().read(time.Second, 4, 4)},
+		{"adopted", adopt()},
+		{"succeeded, with result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded", Result: good})},
+		{"succeeded, no result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
+		{"failed by its word", accepted().do(time.Second, Event{ID: "s0", Status: "failed", Message: "broke"})},
+		{"failed, start unknown", begin(rules, nil).open().outcome(DispatchUncertain).do(time.Second, CheckOutcome{Kind: CheckUnknown}).do(2*time.Minute, CheckOutcome{Kind: CheckUnknown})},
+		{"timed out", accepted().do(time.Hour, CheckOutcome{Kind: CheckSkipped})},
+		{"cancelled while open", begin(rules, nil).open().do(time.Second, Cancel{})},
+		{"superseded", accepted().do(time.Second, Cancel{Superseded: true})},
+		{"ended and settled", accepted().do(time.Second, Cancel{}).do(0, Settled{})},
+	}
+}
+
+func inputs(t *testing.T) []named[func(l *life) Input] {
+	good := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
+	none := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":0,"failed":4}}`)
+	is := func(in Input) func(*life) Input { return func(*life) Input { return in } }
+	outcome := func(kind DispatchKind, res *Result) func(*life) Input {
+		return func(l *life) Input {
+			return DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: kind, Message: "said so", Result: res}
+		}
+	}
+	reading := func(status string, completed int) func(*life) Input {
+		return is(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: 4, Percent: -1, Status: status}})
+	}
+	return []named[func(l *life) Input]{
+		{"started", is(Started{CaseID: "c", Run: 1, Deadline: time.Hour})},
+		{"dispatch begun", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "new"} }},
+		{"dispatch begun, same delivery count +1", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "new", RetryCount: 1} }},
+		{"dispatch begun, of the task before", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq - 1, Nonce: "new"} }},
+		{"dispatch unreachable", outcome(DispatchUnreachable, nil)},
+		{"dispatch busy", outcome(DispatchBusy, nil)},
+		{"dispatch refused", outcome(DispatchRefused, nil)},
+		{"dispatch accepted", outcome(DispatchAccepted, nil)},
+		{"dispatch succeeded", outcome(DispatchSucceeded, good)},
+		{"dispatch succeeded, no documents", outcome(DispatchSucceeded, none)},
+		{"dispatch failed", outcome(DispatchFailed, nil)},
+		{"dispatch uncertain", outcome(DispatchUncertain, nil)},
+		{"dispatch succeeded, of an attempt before", is(DispatchOutcome{Nonce: "old", Kind: DispatchSucceeded, Result: good})},
+		{"dispatch refused, of an attempt before", is(DispatchOutcome{Nonce: "old", Kind: DispatchRefused})},
+		{"check skipped", is(CheckOutcome{Kind: CheckSkipped})},
+		{"check reads 3/4", reading("", 3)},
+		{"check reads 1/4", reading("", 1)},
+		{"check reads 4/4", reading("", 4)},
+		{"check reads succeeded", reading("succeeded", 4)},
+		{"check reads failed", reading("failed", 1)},
+		{"check unknown", is(CheckOutcome{Kind: CheckUnknown})},
+		{"check unable", is(CheckOutcome{Kind: CheckUnable, Message: "refused"})},
+		{"check of a task before", func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown, Version: -1} }},
+		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, Version: max(l.c.EndVersion, 1)} }},
+		{"event running 3/4", is(Event{ID: "e", Status: "running", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})},
+		{"event succeeded, result", is(Event{ID: "e", Status: "succeeded", Result: good})},
+		{"event succeeded, no result", is(Event{ID: "e", Status: "succeeded"})},
+		{"event succeeded, no documents", is(Event{ID: "e", Status: "succeeded", Result: none})},
+		{"event failed", is(Event{ID: "e", Status: "failed", Message: "broke"})},
+		{"event redelivered", is(Event{ID: "s0", Status: "succeeded", Result: good})},
+		{"cancel", is(Cancel{})},
+		{"superseded", is(Cancel{Superseded: true})},
+		{"tick", is(Tick{})},
+		{"tick, tasks gone", is(Tick{CheckGone: true, DispatchGone: true})},
+		{"settled", is(Settled{})},
+	}
+}
+
+// TestTransitions is the whole machine: every state × every input, each also long after (past graces) and at the deadline.
+// The table is read by people: testdata/transitions.md.
+func TestTransitions(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Every state × every input\n\nWritten by `go test ./shared/cases -run Transitions -update`; a cell is the verdict and, where it changed, what the run is then.\n")
+	b.WriteString("*soon* is a second later, *late* eleven minutes later (past every grace), *deadline* at the deadline.\n")
+	for _, s := range states(t) {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| input | soon | late | deadline |\n| --- | --- | --- | --- |\n", s.name, describe(s.is.c))
+		for _, in := range inputs(t) {
+			fmt.Fprintf(&b, "| %s |", in.name)
+			deadline := s.is.c.DeadlineAt.Sub(s.is.now)
+			if s.is.c.State.Ended() || s.is.c.Version == 0 {
+				deadline = 2 * time.Hour
+			}
+			for _, after := range []time.Duration{time.Second, 11 * time.Minute, deadline} {
+				l := s.is.copy()
+				before := l.c
+				l.do(after, in.is(l))
+				checkInvariants(t, l.r, before, l.c, l.v)
+				fmt.Fprintf(&b, " %s", l.v.Kind)
+				if l.v.Changed() {
+					fmt.Fprintf(&b, ": %s", describe(l.c))
+				}
+				if l.v.Keep != "" {
+					fmt.Fprintf(&b, ", keep %s", l.v.Keep)
+				}
+				b.WriteString(" |")
+			}
+			b.WriteString("\n")
+		}
+	}
+	const file = "testdata/transitions.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); diff != "" {
+		t.Errorf("the rules changed (-%s +now); if that is meant, run with -update:\n%s", file, diff)
+	}
+}
+
+func describe(c Case) string {
+	if c.Version == 0 {
+		return "no run"
+	}
+	parts := []string{"**" + string(c.State) + "**"}
+	if c.End != nil {
+		parts = append(parts, fmt.Sprintf("%s by %s", c.End.Reason, c.End.Source))
+	} else {
+		parts = append(parts, "dispatch "+string(c.Dispatch.Phase)+fmt.Sprintf(" #%d", c.Dispatch.Seq), fmt.Sprintf("check #%d in %v", c.Checks.Seq, c.Checks.NextAt.Sub(c.UpdatedAt)))
+	}
+	if c.Progress.Total > 0 {
+		parts = append(parts, fmt.Sprintf("%d/%d", c.Progress.Completed, c.Progress.Total))
+	}
+	flag := func(is bool, name string) {
+		if is {
+			parts = append(parts, name)
+		}
+	}
+	flag(c.Stalled, "stalled")
+	flag(c.HasResult, "result")
+	flag(c.Late != nil, "late")
+	flag(c.AskedAfterEnd > 0, "ASKED AFTER END")
+	flag(!c.CompleteSince.IsZero() && c.End == nil, "complete")
+	flag(!c.SucceededSince.IsZero() && c.End == nil, "succeeded without result")
+	flag(c.Settled, "settled")
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,80 @@
+package cases
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+)
+
+// View is a run as its readers see it: the JSON of status, and of the ended event.
+// Times are RFC 3339 in UTC, durations are seconds.
+type View struct {
+	CaseID          string          `json:"case_id"`
+	Run             int             `json:"run"`
+	State           State           `json:"state"`
+	Progress        Progress        `json:"progress"`
+	ETASeconds      *float64        `json:"eta_seconds"`
+	Stalled         bool            `json:"stalled"`
+	CreatedAt       time.Time       `json:"created_at"`
+	StartedAt       *time.Time      `json:"started_at"`
+	UpdatedAt       time.Time       `json:"updated_at"`
+	DeadlineAt      time.Time       `json:"deadline_at"`
+	EndedAt         *time.Time      `json:"ended_at"`
+	DurationSeconds *float64        `json:"duration_seconds"` // from creation to end
+	End             *End            `json:"end"`
+	Documents       *Documents      `json:"documents"`
+	Result          json.RawMessage `json:"result"`
+	OutputURL       *string         `json:"output_url"`
+	Late            *LateView       `json:"late"`
+	Checks          *ChecksView     `json:"checks,omitempty"`
+	Version         int64           `json:"version"`
+}
+
+// LateView is a late word as readers see it.
+type LateView struct {
+	State   State           `json:"state"`
+	Result  json.RawMessage `json:"result"`
+	Message string          `json:"message"`
+	Source  Source          `json:"source"`
+	At      time.Time       `json:"at"`
+	Count   int             `json:"count"`
+}
+
+// ChecksView is the chain of checks as readers see it.
+type ChecksView struct {
+	Count    int        `json:"count"`
+	Failures int        `json:"failures"`
+	NextAt   *time.Time `json:"next_at"`
+}
+
+// View returns c as readers see it at now. The result and the late result are JSON, or nil where there is none.
+func (c Case) View(now time.Time, result, late []byte) View {
+	v := View{
+		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Progress, Stalled: c.Stalled,
+		CreatedAt: c.CreatedAt, StartedAt: pointer(c.StartedAt), UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: pointer(c.EndedAt),
+		End: c.End, Documents: c.Documents, Result: result, OutputURL: pointer(c.OutputURL),
+		Checks:  &ChecksView{c.Checks.Count, c.Checks.Failures, pointer(c.Checks.NextAt)},
+		Version: c.Version,
+	}
+	if rest, ok := c.Remaining(now); ok {
+		seconds := math.Ceil(rest.Seconds())
+		v.ETASeconds = &seconds
+	}
+	if c.State.Ended() {
+		d := c.EndedAt.Sub(c.CreatedAt).Seconds()
+		v.DurationSeconds = &d
+	}
+	if l := c.Late; l != nil {
+		v.Late = &LateView{l.State, late, l.Message, l.Source, l.At, l.Count}
+	}
+	return v
+}
+
+// pointer returns nil for the zero value.
+func pointer[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
