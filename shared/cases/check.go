@@ -77,7 +77,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 func (in CheckOutcome) word() (word, bool) {
 	s := in.Reading.Status
 	final := in.Kind == CheckReading && (s == "succeeded" || s == "failed")
-	return word{in.id(), s == "succeeded", in.Message, in.Result, SourceCheck}, final
+	return word{id: in.id(), succeeded: s == "succeeded", message: in.Message, result: in.Result, source: SourceCheck}, final
 }
 
 // isNews reports whether a reading tells of this run: anything does, but in a rerun only from the first reading on that is

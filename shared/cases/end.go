@@ -20,6 +20,7 @@ type word struct {
 	message   string
 	result    *Result
 	source    Source
+	unsure    bool // it may be about another run
 }
 
 func (in CheckOutcome) id() string { return "check:" + strconv.FormatInt(in.Seq, 10) }
@@ -70,7 +71,7 @@ func (r Rules) word(n *Case, w word, now time.Time) Verdict {
 		n.Heard = true
 		n.finish(state, reason, w.text(reason), w.source, now)
 		return Verdict{Kind: Applied, Keep: n.attach(w.result)}
-	case state == n.State && w.result != nil && !n.HasResult && !n.ResultOmitted:
+	case state == n.State && w.result != nil && !w.unsure && !n.HasResult && !n.ResultOmitted:
 		return Verdict{Kind: Filled, Keep: n.attach(w.result)}
 	}
 	late := Late{State: state, Message: clip(w.text(reason)), Source: w.source, At: now}

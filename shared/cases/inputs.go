@@ -81,6 +81,7 @@ type CheckOutcome struct {
 // Event is a message of the pipeline, addressed to this run.
 type Event struct {
 	ID       string   // the message's, the same for each delivery
+	Unsure   bool     // it named no run and may be another run's word: it can only be kept as late
 	Status   string   // running, succeeded or failed
 	Progress *Reading // if it had one
 	Message  string   // of a failed event

@@ -168,7 +168,7 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 	id := "dispatch:" + in.Nonce
 	switch in.Kind {
 	case DispatchSucceeded, DispatchFailed:
-		return r.word(n, word{id, in.Kind == DispatchSucceeded, in.Message, in.Result, SourceDispatch}, now)
+		return r.word(n, word{id: id, succeeded: in.Kind == DispatchSucceeded, message: in.Message, result: in.Result, source: SourceDispatch}, now)
 	}
 	d := &n.Dispatch
 	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
@@ -238,6 +238,9 @@ func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	if slices.Contains(n.Words, in.ID) {
 		return Verdict{Kind: Duplicate}
 	}
+	if in.Unsure && !n.State.Ended() {
+		return Verdict{Kind: Ignored}
+	}
 	switch in.Status {
 	case "succeeded":
 		if n.State.Ended() {
@@ -265,7 +268,7 @@ func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 		}
 		return r.runningEvent(n, in, now)
 	}
-	return r.word(n, word{in.ID, in.Status == "succeeded", in.Message, in.Result, SourceEvent}, now)
+	return r.word(n, word{id: in.ID, succeeded: in.Status == "succeeded", message: in.Message, result: in.Result, source: SourceEvent, unsure: in.Unsure}, now)
 }
 
 func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
