@@ -1,0 +1,108 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The errors here count entries from 1 instead of quoting them.
+
+// headerSecret is a secret that is sent as the value of an HTTP header.
+func headerSecret(f field[Secret]) value {
+	return value{expects: "visible ASCII characters", parse: func(c *Config, text string) error {
+		if !visible(text) {
+			return errors.New("holds characters that no HTTP header can carry as they are")
+		}
+		*f(c) = NewSecret(text)
+		return nil
+	}}
+}
+
+// visible reports whether text is made of visible ASCII characters only, of at least one.
+func visible(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func apiKeys() value {
+	expects := "a comma-separated list of keys of visible ASCII characters, each plain or as sha256:<64 hex digits>"
+	return value{expects: expects, parse: func(c *Config, text string) error {
+		var hashes [][sha256.Size]byte
+		for i, key := range strings.Split(text, ",") {
+			key = strings.TrimSpace(key)
+			if !visible(key) {
+				return fmt.Errorf("has an entry, number %d, that is empty or has other characters", i+1)
+			}
+			digits, hashed := strings.CutPrefix(key, "sha256:")
+			if !hashed {
+				hashes = append(hashes, sha256.Sum256([]byte(key)))
+				continue
+			}
+			hash, err := hex.DecodeString(digits)
+			if err != nil || len(hash) != sha256.Size {
+				return fmt.Errorf("has an entry, number %d, that begins with sha256: and is not such a hash", i+1)
+			}
+			hashes = append(hashes, [sha256.Size]byte(hash))
+		}
+		c.Access.APIKeys = NewAPIKeys(hashes...)
+		return nil
+	}}
+}
+
+// tokenSecretLen is the least length of a secret: that of the hash that signs with it (RFC 2104, section 3).
+const tokenSecretLen = 32
+
+func tokenSecrets() value {
+	expects := fmt.Sprintf("a comma-separated list of secrets of at least %d bytes each; openssl rand -hex 32 makes one", tokenSecretLen)
+	return value{expects: expects, parse: func(c *Config, text string) error {
+		var secrets []Secret
+		for i, s := range strings.Split(text, ",") {
+			s = strings.TrimSpace(s)
+			if len(s) < tokenSecretLen {
+				return fmt.Errorf("has an entry, number %d, of %d bytes", i+1, len(s))
+			}
+			secrets = append(secrets, NewSecret(s))
+		}
+		c.Access.TokenSecrets = secrets
+		return nil
+	}}
+}
+
+func origins() value {
+	expects := "* for any, or a comma-separated list of origins as browsers send them, such as https://forms.example.com or http://localhost:3000"
+	return value{expects: expects, parse: func(c *Config, text string) error {
+		var list []string
+		for o := range strings.SplitSeq(text, ",") {
+			o = strings.TrimSpace(o)
+			if o != "*" && !isOrigin(o) {
+				return fmt.Errorf("has an entry that is no origin, %.80q", o)
+			}
+			if !slices.Contains(list, o) {
+				list = append(list, o)
+			}
+		}
+		if len(list) > 1 && slices.Contains(list, "*") {
+			return errors.New("has * beside other entries, which then mean nothing")
+		}
+		c.Access.AllowedOrigins = list
+		return nil
+	}}
+}
+
+// isOrigin reports whether o is a serialized origin (https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin):
+// one that is written otherwise never equals what a browser sends.
+func isOrigin(o string) bool {
+	u, err := url.Parse(o)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return false
+	}
+	if u.Scheme+"://"+u.Host != o || strings.ToLower(o) != o || !validHost(u) {
+		return false
+	}
+	standard := map[string]string{"http": "80", "https": "443"}
+	return u.Port() != standard[u.Scheme]
+}

@@ -1,0 +1,159 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Fault is what is wrong with one setting. Detail never holds the value of a secret.
+type Fault struct {
+	Name   string // of the setting
+	Detail string
+}
+
+func (f Fault) Error() string { return f.Name + " " + f.Detail }
+
+// Error is every fault in the settings of a function, in the order of [Settings].
+type Error struct {
+	Function string
+	Faults   []Fault
+}
+
+// Error names each faulty setting on a line of its own.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d faulty settings of the function %s:", len(e.Faults), e.Function)
+	for _, f := range e.Faults {
+		b.WriteString("\n  " + f.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the faults as errors.
+func (e *Error) Unwrap() []error {
+	errs := make([]error, len(e.Faults))
+	for i, f := range e.Faults {
+		errs[i] = f
+	}
+	return errs
+}
+
+// Load reads the settings that a function uses with lookup, which is [os.LookupEnv] or stands for it: it returns the value of
+// a variable and whether it is set. Function is one of [Functions] or [Local]. If any setting is missing or faulty, the error
+// is an [*Error] that names all of them.
+func Load(function string, lookup func(name string) (value string, ok bool)) (*Config, error) {
+	if function != Local && !slices.Contains(Functions(), function) {
+		return nil, fmt.Errorf("no function is named %q; there are %s, and %s for all in one process",
+			function, strings.Join(Functions(), ", "), Local)
+	}
+	l := loader{c: &Config{Function: function}, bad: map[string]bool{}}
+	service, _ := lookup(serviceVariable)
+	l.c.OnGoogleCloud = service != ""
+	for _, s := range table {
+		if !s.UsedBy(function) {
+			continue
+		}
+		if value, ok := lookup(s.Name); ok {
+			l.set(s, value)
+		} else {
+			l.unset(s)
+		}
+	}
+	l.relations()
+	if len(l.faults) > 0 {
+		order := func(f Fault) int { return slices.IndexFunc(table, func(s setting) bool { return s.Name == f.Name }) }
+		slices.SortStableFunc(l.faults, func(a, b Fault) int { return order(a) - order(b) })
+		return nil, &Error{Function: function, Faults: l.faults}
+	}
+	return l.c, nil
+}
+
+// serviceVariable is set by Google Cloud for every service (https://cloud.google.com/run/docs/container-contract#services-env-vars).
+const serviceVariable = "K_SERVICE"
+
+type loader struct {
+	c      *Config
+	bad    map[string]bool
+	faults []Fault
+}
+
+func (l *loader) fault(name, format string, args ...any) {
+	l.bad[name] = true
+	l.faults = append(l.faults, Fault{name, fmt.Sprintf(format, args...)})
+}
+
+func (l *loader) set(s setting, value string) {
+	var err error
+	switch {
+	case value == "" && s.emptyAllowed: // as good as not set
+		return
+	case strings.TrimSpace(value) == "":
+		err = errors.New("is set but empty, which is no value")
+	case strings.TrimSpace(value) != value:
+		err = errors.New("has white space around its value")
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		err = errors.New("holds control characters or is not UTF-8")
+	default:
+		err = s.parse(l.c, value)
+	}
+	if err != nil {
+		l.fault(s.Name, "%v; expected %s", err, s.expects)
+	}
+}
+
+func (l *loader) unset(s setting) {
+	switch {
+	case s.Default != "":
+		l.set(s, s.Default)
+	case s.Required:
+		l.fault(s.Name, "is missing; expected %s", s.expects)
+	}
+}
+
+// relations checks what one setting says of another. What is faulty already is not compared.
+func (l *loader) relations() {
+	c := l.c
+	l.atMost("CHECK_MIN_INTERVAL", c.Rules.CheckMinInterval, "CHECK_MAX_INTERVAL", c.Rules.CheckMaxInterval)
+	l.atMost("CASE_DEADLINE", c.Rules.CaseDeadline, "MAX_DEADLINE", c.Rules.MaxDeadline)
+	if c.Function == "dispatch" || c.Function == Local {
+		l.belowRequest("PIPELINE_TIMEOUT", c.Pipeline.Timeout)
+	}
+	l.belowRequest("STREAM_HOLD", c.Stream.Hold)
+	l.different("CHECK_QUEUE", c.Queue.Check, "DISPATCH_QUEUE", c.Queue.Dispatch)
+	l.different("ENDED_TOPIC", c.Topics.Ended, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)
+	l.different("DEAD_LETTER_TOPIC", c.Topics.DeadLetter, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)
+	l.different("DEAD_LETTER_TOPIC", c.Topics.DeadLetter, "ENDED_TOPIC", c.Topics.Ended)
+
+	if s := lookupSetting("TASKS_SERVICE_ACCOUNT"); s.UsedBy(c.Function) && c.OnGoogleCloud && c.Queue.ServiceAccount == "" && !l.bad[s.Name] {
+		l.fault(s.Name, "is missing, and on Google Cloud no task arrives without it; expected %s", s.expects)
+	}
+	if s := lookupSetting("API_KEYS"); (c.Function == "start" || c.Function == Local) && c.Access.APIKeys.Len() == 0 && !c.Access.AllowAnonymous &&
+		!l.bad[s.Name] && !l.bad["ALLOW_ANONYMOUS"] {
+		l.fault(s.Name, "is missing, and so nobody could start a case; expected %s, or ALLOW_ANONYMOUS=true to let anyone", s.expects)
+	}
+}
+
+func (l *loader) atMost(a string, av time.Duration, b string, bv time.Duration) {
+	if !l.bad[a] && !l.bad[b] && av > bv {
+		l.fault(a, "is %v; expected at most %s, which is %v", av, b, bv)
+	}
+}
+
+// belowRequest refuses a time that the request it is spent in does not have.
+func (l *loader) belowRequest(name string, d time.Duration) {
+	limit := l.c.RequestTimeout
+	if limit > 0 && d >= limit && !l.bad[name] {
+		l.fault(name, "is %v; expected less than %s, which is %v", d, timeoutVariable, limit)
+	}
+}
+
+func (l *loader) different(a, av, b, bv string) {
+	if !l.bad[a] && !l.bad[b] && av != "" && av == bv {
+		l.fault(a, "is %q, as %s is; expected another one", av, b)
+	}
+}

@@ -1,0 +1,174 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var errLoopback = errors.New("names this machine, and this runs on Google Cloud, where nothing else does")
+
+// The errors here never quote an address as it came: it may hold a password.
+
+func pipelineURL(f field[string]) value {
+	return absoluteURL(f, "an absolute http or https URL without user, query and fragment, such as https://pipeline.example.com", false)
+}
+
+func functionURL(f field[string]) value {
+	return absoluteURL(f, "an absolute https URL (http too off Google Cloud) without user, query and fragment", true)
+}
+
+// absoluteURL is stored without the slashes at its end.
+func absoluteURL(f field[string], expects string, secure bool) value {
+	return value{expects: expects, parse: func(c *Config, text string) error {
+		u, err := url.Parse(text)
+		switch {
+		case err != nil:
+			return errors.New("is not a URL")
+		case u.Scheme != "http" && u.Scheme != "https":
+			return errors.New("has another scheme than http and https, or none")
+		case u.User != nil:
+			return errors.New("holds a user or password")
+		case u.RawQuery != "" || u.ForceQuery:
+			return errors.New("has a query")
+		case strings.Contains(text, "#"):
+			return errors.New("has a fragment")
+		case !validHost(u):
+			return errors.New("names no host, or not a valid one")
+		case c.OnGoogleCloud && isLoopback(u.Hostname()):
+			return errLoopback
+		case c.OnGoogleCloud && secure && u.Scheme != "https":
+			return errors.New("is not https, and this runs on Google Cloud")
+		}
+		*f(c) = strings.TrimRight(u.String(), "/")
+		return nil
+	}}
+}
+
+// host names as in RFC 1123, with the underscores that private networks use.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
+
+// validHost reports whether u names a host, and a port that there is if it names one. Numbers that are no IP address are no
+// host: resolvers read 127.1, 2130706433 and 0x7f.1 as addresses, each in its way.
+func validHost(u *url.URL) bool {
+	host, port := u.Hostname(), u.Port()
+	if strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	if len(host) > 253 || !hostName.MatchString(host) {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	last := strings.ToLower(labels[len(labels)-1])
+	return last[0] < '0' || last[0] > '9'
+}
+
+// isLoopback reports whether host is a name or address of this machine: of the loopback interface, or none in particular.
+func isLoopback(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.WithZone("").Unmap()
+		return ip.IsLoopback() || ip.IsUnspecified() || ip.Is4() && ip.As4()[0] == 0
+	}
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	return slices.Contains([]string{"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}, name) ||
+		strings.HasSuffix(name, ".localhost")
+}
+
+func storeLocation() value {
+	expects := "firestore:, firestore:DATABASE, postgres://USER@HOST/DATABASE or, on one machine, sqlite:PATH"
+	return value{expects: expects, parse: func(c *Config, text string) error {
+		kind, rest, found := strings.Cut(text, ":")
+		switch {
+		case found && kind == "firestore":
+			return c.firestore(rest)
+		case found && (kind == "postgres" || kind == "postgresql"):
+			return c.postgres(text)
+		case found && kind == "sqlite":
+			return c.sqlite(rest)
+		}
+		return errors.New("names no store that there is")
+	}}
+}
+
+func (c *Config) firestore(database string) error {
+	if database == "" {
+		database = "(default)"
+	}
+	if !databaseID.MatchString(database) {
+		return fmt.Errorf("names no valid Firestore database, %.80q", database)
+	}
+	c.Store = Store{Kind: Firestore, Database: database}
+	return nil
+}
+
+// postgres takes a URL that names its host, as host or, for a Unix socket, in its query: without one, drivers fall back to this machine.
+func (c *Config) postgres(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Opaque != "":
+		return errors.New("is not a postgres:// URL")
+	case u.Host != "" && !validHost(u):
+		return errors.New("names no valid host")
+	case strings.Trim(u.Path, "/") == "":
+		return errors.New("names no database")
+	case u.Fragment != "":
+		return errors.New("has a fragment; # in a password is written %23")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return errors.New("has a query that cannot be read")
+	}
+	hosts := strings.Split(u.Hostname(), ",")
+	for _, name := range []string{"host", "hostaddr"} {
+		if h := query.Get(name); h != "" {
+			hosts = strings.Split(h, ",")
+		}
+	}
+	for _, host := range hosts {
+		if host == "" {
+			return errors.New("names no host")
+		}
+		if c.OnGoogleCloud && isLoopback(host) {
+			return errLoopback
+		}
+	}
+	c.Store = Store{Kind: Postgres, DSN: NewSecret(text)}
+	return nil
+}
+
+func (c *Config) sqlite(path string) error {
+	switch {
+	case path == "":
+		return errors.New("names no file")
+	case c.OnGoogleCloud:
+		return errors.New("names a file of this machine, and on Google Cloud each instance is another one")
+	}
+	c.Store = Store{Kind: SQLite, Path: path}
+	return nil
+}
+
+func emulator(f field[string]) value {
+	return value{expects: "host:port, or nothing on Google Cloud", parse: func(c *Config, text string) error {
+		if c.OnGoogleCloud {
+			return errors.New("is set, and this runs on Google Cloud")
+		}
+		host, port, err := net.SplitHostPort(text)
+		if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
+			return quoted(text)
+		}
+		*f(c) = text
+		return nil
+	}}
+}

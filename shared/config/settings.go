@@ -1,0 +1,189 @@
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+// Setting describes one environment variable.
+type Setting struct {
+	Name     string
+	Doc      string
+	Expected string // what a value looks like
+	Default  string // the value when it is not set; "" for none
+	Example  string // a value that is accepted on Google Cloud; "" where none is
+	Required bool   // whether the functions that use it refuse to start without it
+	Secret   bool   // whether the value is, or may hold, a secret; it is never printed
+	// Functions are those that use it. None: it is used where queues, triggers and jobs are made, and by Local, which uses all.
+	Functions []string
+}
+
+// UsedBy reports whether a function asks for s.
+func (s Setting) UsedBy(function string) bool {
+	return function == Local || slices.Contains(s.Functions, function)
+}
+
+// Functions returns the names of the functions.
+func Functions() []string { return slices.Clone(all) }
+
+// Settings returns every setting, in the order of the documentation.
+func Settings() []Setting {
+	list := make([]Setting, len(table))
+	for i, s := range table {
+		list[i] = s.Setting
+		list[i].Expected = s.expects
+		list[i].Functions = slices.Clone(s.Functions)
+	}
+	return list
+}
+
+var (
+	all       = []string{"start", "status", "cancel", "dispatch", "check", "complete", "sweep"}
+	public    = []string{"start", "status", "cancel"}
+	private   = []string{"dispatch", "check", "complete", "sweep"}
+	recording = []string{"start", "cancel", "dispatch", "check", "complete", "sweep"} // they change records, and settle
+	asking    = []string{"dispatch", "check"}                                         // they call the pipeline
+)
+
+type setting struct {
+	Setting
+	value
+}
+
+// timeoutVariable is the request timeout of the service, which the functions framework turns into a deadline.
+const timeoutVariable = "CLOUD_RUN_TIMEOUT_SECONDS"
+
+const (
+	shortest = time.Millisecond
+	day      = 24 * time.Hour
+	years    = 5 * 365 * day
+	// longestRun stays below the 30 days that Cloud Tasks schedules ahead (https://cloud.google.com/tasks/docs/quotas).
+	longestRun = 29 * day
+	// longestTask is the largest dispatch deadline of a task with an HTTP target
+	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.dispatch_deadline).
+	longestTask = 30 * time.Minute
+	// longestRequest is the largest request timeout of Cloud Run (https://cloud.google.com/run/docs/configuring/request-timeout).
+	longestRequest = time.Hour
+)
+
+var table = slices.Concat(pipelineSettings, timeSettings, placeSettings, urlSettings, accessSettings, platformSettings)
+
+func lookupSetting(name string) setting {
+	return table[slices.IndexFunc(table, func(s setting) bool { return s.Name == name })]
+}
+
+var pipelineSettings = []setting{
+	{Setting{Name: "PIPELINE_API_URL", Doc: "The document pipeline, up to /api.", Required: true, Functions: asking, Example: "https://pipeline.example.com"},
+		pipelineURL(func(c *Config) *string { return &c.Pipeline.URL })},
+	{Setting{Name: "PIPELINE_API_KEY", Doc: "Sent to the pipeline as X-API-Key.", Secret: true, Functions: asking, Example: "example-pipeline-key"},
+		headerSecret(func(c *Config) *Secret { return &c.Pipeline.APIKey })},
+	{Setting{Name: "PIPELINE_AUTH", Doc: "Whether the pipeline gets a Google ID token: `none` or `oidc`.", Default: "none", Functions: asking, Example: "oidc"},
+		oneOf(func(c *Config) *Auth { return &c.Pipeline.Auth }, AuthNone, AuthOIDC)},
+	{Setting{Name: "PIPELINE_IDEMPOTENT", Doc: "Whether the pipeline honours Idempotency-Key, so that an uncertain dispatch may be repeated.", Default: "false", Functions: recording, Example: "true"},
+		boolean(func(c *Config) *bool { return &c.Pipeline.Idempotent })},
+	{Setting{Name: "PIPELINE_TIMEOUT", Doc: "How long a dispatch waits for the pipeline's answer: at most 30m, and for dispatch below CLOUD_RUN_TIMEOUT_SECONDS.", Default: "29m30s", Functions: recording, Example: "20m"},
+		duration(func(c *Config) *time.Duration { return &c.Pipeline.Timeout }, shortest, longestTask)},
+}
+
+var timeSettings = []setting{
+	{Setting{Name: "CASE_DEADLINE", Doc: "How long a run may take when its start does not say.", Default: "1h", Functions: recording, Example: "2h"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.CaseDeadline }, shortest, longestRun)},
+	{Setting{Name: "MAX_DEADLINE", Doc: "The longest deadline that a start may ask for.", Default: "24h", Functions: recording, Example: "48h"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.MaxDeadline }, shortest, longestRun)},
+	{Setting{Name: "CHECK_MIN_INTERVAL", Doc: "Between two looks at a run, at least.", Default: "2s", Functions: recording, Example: "5s"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.CheckMinInterval }, shortest, day)},
+	{Setting{Name: "CHECK_MAX_INTERVAL", Doc: "Between two looks at a run, at most.", Default: "30s", Functions: recording, Example: "1m"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.CheckMaxInterval }, shortest, day)},
+	{Setting{Name: "CHECK_TIMEOUT", Doc: "How long one look waits for the pipeline.", Default: "10s", Functions: recording, Example: "15s"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.CheckTimeout }, shortest, longestTask)},
+	{Setting{Name: "START_GRACE", Doc: "How long a run that may have been started may stay unknown to the pipeline.", Default: "2m", Functions: recording, Example: "3m"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.StartGrace }, shortest, longestRun)},
+	{Setting{Name: "COMPLETION_GRACE", Doc: "How long the result may follow completed == total.", Default: "30s", Functions: recording, Example: "1m"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.CompletionGrace }, shortest, longestRun)},
+	{Setting{Name: "STALL_AFTER", Doc: "Progress that has not moved for so long is stalled.", Default: "5m", Functions: recording, Example: "10m"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.StallAfter }, shortest, longestRun)},
+	{Setting{Name: "UNREACHABLE_AFTER", Doc: "How long the pipeline may be out of reach, without a break, before a run fails.", Default: "10m", Functions: recording, Example: "20m"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.UnreachableAfter }, shortest, longestRun)},
+	{Setting{Name: "STREAM_HOLD", Doc: "How long one request of an event stream is held. It is below CLOUD_RUN_TIMEOUT_SECONDS.", Default: "290s", Functions: []string{"status"}, Example: "280s"},
+		duration(func(c *Config) *time.Duration { return &c.Stream.Hold }, shortest, longestRequest)},
+	{Setting{Name: "RETENTION", Doc: "How long an ended run is kept; at least 48h.", Default: "720h", Functions: recording, Example: "1440h"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.Retention }, 2*day, years)},
+	{Setting{Name: "FORM_RETENTION", Doc: "How long the form of a run that did not succeed is kept after its end.", Default: "24h", Functions: recording, Example: "48h"},
+		duration(func(c *Config) *time.Duration { return &c.Rules.FormRetention }, shortest, years)},
+}
+
+var placeSettings = []setting{
+	{Setting{Name: "STORE", Doc: "Where runs are kept: `firestore:` or `firestore:DATABASE`, `postgres://…`, or on one machine only `sqlite:PATH`.", Required: true, Secret: true, Functions: all, Example: "firestore:"},
+		storeLocation()},
+	{Setting{Name: "GOOGLE_CLOUD_PROJECT", Doc: "The project's id.", Required: true, Functions: all, Example: "example-project"},
+		pattern(func(c *Config) *string { return &c.Project }, projectID, "a project id, such as my-project")},
+	{Setting{Name: "TASKS_LOCATION", Doc: "The region of the task queues.", Required: true, Functions: recording, Example: "europe-west1"},
+		pattern(func(c *Config) *string { return &c.Queue.Location }, locationID, "a region, such as europe-west1")},
+	{Setting{Name: "CHECK_QUEUE", Doc: "The queue of progress checks; with QUEUE_SHARDS above 1, the prefix of their ids.", Required: true, Functions: recording, Example: "casewatch-check"},
+		pattern(func(c *Config) *string { return &c.Queue.Check }, queueID, "a queue id of at most 96 letters, digits and hyphens")},
+	{Setting{Name: "DISPATCH_QUEUE", Doc: "The queue of dispatches.", Required: true, Functions: recording, Example: "casewatch-dispatch"},
+		pattern(func(c *Config) *string { return &c.Queue.Dispatch }, queueID, "a queue id of at most 96 letters, digits and hyphens")},
+	{Setting{Name: "QUEUE_SHARDS", Doc: "Over how many queues the checks are spread.", Default: "1", Functions: recording, Example: "4"},
+		integer(func(c *Config) *int { return &c.Queue.Shards }, 1, 1000)},
+	{Setting{Name: "DISPATCH_RATE", Doc: "Dispatches a second at most. A property of the queue.", Default: "500", Example: "10"},
+		number(func(c *Config) *float64 { return &c.Queue.Rate }, 500)},
+	{Setting{Name: "DISPATCH_CONCURRENCY", Doc: "Dispatches at once at most: what the pipeline can work on. A property of the queue.", Default: "10", Example: "20"},
+		integer(func(c *Config) *int { return &c.Queue.Concurrency }, 1, 5000)},
+	{Setting{Name: "PIPELINE_EVENTS_TOPIC", Doc: "Where the pipeline publishes its events.", Example: "casewatch-pipeline-events"},
+		pattern(func(c *Config) *string { return &c.Topics.PipelineEvents }, topicID, expectedTopic)},
+	{Setting{Name: "ENDED_TOPIC", Doc: "Where the ends of runs are published.", Required: true, Functions: recording, Example: "casewatch-ended"},
+		pattern(func(c *Config) *string { return &c.Topics.Ended }, topicID, expectedTopic)},
+	{Setting{Name: "DEAD_LETTER_TOPIC", Doc: "Where events that cannot be read are forwarded.", Required: true, Functions: []string{"complete"}, Example: "casewatch-dead-letter"},
+		pattern(func(c *Config) *string { return &c.Topics.DeadLetter }, topicID, expectedTopic)},
+}
+
+var urlSettings = []setting{
+	{Setting{Name: "START_URL", Doc: "The address of start.", Example: "https://start-1.example.run.app"},
+		functionURL(func(c *Config) *string { return &c.URLs.Start })},
+	{Setting{Name: "STATUS_URL", Doc: "The address of status.", Required: true, Functions: []string{"start"}, Example: "https://status-1.example.run.app"},
+		functionURL(func(c *Config) *string { return &c.URLs.Status })},
+	{Setting{Name: "CANCEL_URL", Doc: "The address of cancel.", Required: true, Functions: []string{"start"}, Example: "https://cancel-1.example.run.app"},
+		functionURL(func(c *Config) *string { return &c.URLs.Cancel })},
+	{Setting{Name: "CHECK_URL", Doc: "The address of check.", Required: true, Functions: recording, Example: "https://check-1.example.run.app"},
+		functionURL(func(c *Config) *string { return &c.URLs.Check })},
+	{Setting{Name: "DISPATCH_URL", Doc: "The address of dispatch.", Required: true, Functions: recording, Example: "https://dispatch-1.example.run.app"},
+		functionURL(func(c *Config) *string { return &c.URLs.Dispatch })},
+	{Setting{Name: "SWEEP_URL", Doc: "The address of sweep.", Example: "https://sweep-1.example.run.app"},
+		functionURL(func(c *Config) *string { return &c.URLs.Sweep })},
+}
+
+var accessSettings = []setting{
+	{Setting{Name: "TASKS_SERVICE_ACCOUNT", Doc: "Whose ID token the tasks carry. Required on Google Cloud.", Functions: recording, Example: "tasks@example-project.iam.gserviceaccount.com"},
+		pattern(func(c *Config) *string { return &c.Queue.ServiceAccount }, email, "an e-mail address")},
+	{Setting{Name: "INVOKER_SERVICE_ACCOUNTS", Doc: "Not supported by this version: IAM alone guards the private functions.", Functions: private},
+		unsupported()},
+	{Setting{Name: "INVOKER_AUDIENCES", Doc: "Not supported by this version: IAM alone guards the private functions.", Functions: private},
+		unsupported()},
+	{Setting{Name: "CONSOLE_USERS", Doc: "Not supported by this version: it has no console."},
+		unsupported()},
+	{Setting{Name: "ALLOWED_ORIGINS", Doc: "The origins whose pages may call the public functions, comma-separated; `*` for any.", Functions: public, Example: "https://forms.example.com,https://example.com:8443"},
+		origins()},
+	{Setting{Name: "ALLOW_ANONYMOUS", Doc: "Whether anyone may start a case.", Default: "false", Functions: []string{"start"}, Example: "true"},
+		boolean(func(c *Config) *bool { return &c.Access.AllowAnonymous })},
+	{Setting{Name: "API_KEYS", Doc: "Who may start a case, and see and cancel any: comma-separated keys, each plain or as `sha256:` and its hash in hex. Required for start unless ALLOW_ANONYMOUS is true.", Secret: true, Functions: public,
+		Example: "example-key,sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+		apiKeys()},
+	{Setting{Name: "OIDC_ISSUER", Doc: "Not supported by this version: callers present API keys.", Functions: public},
+		unsupported()},
+	{Setting{Name: "OIDC_AUDIENCE", Doc: "Not supported by this version: callers present API keys.", Functions: public},
+		unsupported()},
+	{Setting{Name: "TOKEN_SECRET", Doc: "Signs the tokens in status and cancel URLs: the first of a comma-separated list signs, all verify. Each has at least 32 bytes; `openssl rand -hex 32` makes one.", Required: true, Secret: true, Functions: public,
+		Example: "example-example-example-example-example-example"},
+		tokenSecrets()},
+}
+
+var platformSettings = []setting{
+	{Setting{Name: timeoutVariable, Doc: "The request timeout that the function was deployed with.", Functions: all, Example: "1800"},
+		seconds(func(c *Config) *time.Duration { return &c.RequestTimeout }, longestRequest)},
+	{Setting{Name: "CLOUD_TASKS_EMULATOR_HOST", Doc: "A Cloud Tasks server to use instead of Google's. Refused on Google Cloud.", Functions: recording},
+		emulator(func(c *Config) *string { return &c.Emulators.Tasks })},
+	{Setting{Name: "PUBSUB_EMULATOR_HOST", Doc: "A Pub/Sub server to use instead of Google's. Refused on Google Cloud.", Functions: recording},
+		emulator(func(c *Config) *string { return &c.Emulators.PubSub })},
+	{Setting{Name: "FIRESTORE_EMULATOR_HOST", Doc: "A Firestore server to use instead of Google's. Refused on Google Cloud.", Functions: all},
+		emulator(func(c *Config) *string { return &c.Emulators.Firestore })},
+}

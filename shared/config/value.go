@@ -1,0 +1,132 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// value is how the text of a setting becomes a field of the Config. The error of parse says what is wrong, in words that
+// follow the name of the setting.
+type value struct {
+	expects      string
+	parse        func(c *Config, text string) error
+	emptyAllowed bool
+}
+
+// field returns the place in the Config that a value is for.
+type field[T any] func(c *Config) *T
+
+// into stores what parse makes of the text. Parse returns false for what it cannot use.
+func into[T any](f field[T], expects string, parse func(string) (T, bool)) value {
+	return value{expects: expects, parse: func(c *Config, text string) error {
+		v, ok := parse(text)
+		if !ok {
+			return quoted(text)
+		}
+		*f(c) = v
+		return nil
+	}}
+}
+
+// quoted says what a setting that is no secret was. Long texts are cut.
+func quoted(text string) error {
+	if len(text) > 80 {
+		text = strings.ToValidUTF8(text[:80], "") + "…"
+	}
+	return fmt.Errorf("is %q", text)
+}
+
+func duration(f field[time.Duration], least, most time.Duration) value {
+	return into(f, fmt.Sprintf("a duration from %s to %s, such as 90s or 1h30m", short(least), short(most)),
+		func(text string) (time.Duration, bool) {
+			d, err := time.ParseDuration(text)
+			return d, err == nil && d >= least && d <= most
+		})
+}
+
+// short prints a duration without the zeros at its end.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func seconds(f field[time.Duration], most time.Duration) value {
+	limit := int(most / time.Second)
+	return into(f, fmt.Sprintf("a whole number of seconds from 1 to %d", limit), func(text string) (time.Duration, bool) {
+		n, err := strconv.Atoi(text)
+		return time.Duration(n) * time.Second, err == nil && n >= 1 && n <= limit
+	})
+}
+
+func integer(f field[int], least, most int) value {
+	return into(f, fmt.Sprintf("a whole number from %d to %d", least, most), func(text string) (int, bool) {
+		n, err := strconv.Atoi(text)
+		return n, err == nil && n >= least && n <= most
+	})
+}
+
+func number(f field[float64], most float64) value {
+	return into(f, fmt.Sprintf("a number above 0, at most %v", most), func(text string) (float64, bool) {
+		n, err := strconv.ParseFloat(text, 64)
+		return n, err == nil && !math.IsNaN(n) && n > 0 && n <= most
+	})
+}
+
+func boolean(f field[bool]) value {
+	return into(f, "true or false", func(text string) (bool, bool) { return text == "true", text == "true" || text == "false" })
+}
+
+func oneOf[T ~string](f field[T], choices ...T) value {
+	names := make([]string, len(choices))
+	for i, c := range choices {
+		names[i] = string(c)
+	}
+	return into(f, strings.Join(names, " or "), func(text string) (T, bool) {
+		for _, c := range choices {
+			if text == string(c) {
+				return c, true
+			}
+		}
+		return "", false
+	})
+}
+
+const expectedTopic = "a topic id of 3 to 255 letters, digits and - _ . ~ + %, beginning with a letter and not with goog"
+
+var (
+	// With the domain of a domain-scoped project, if it has one. Shorter ids than Google hands out serve emulators.
+	projectID  = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	locationID = regexp.MustCompile(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+	// Google allows 100; four are left for the number of a shard.
+	queueID = regexp.MustCompile(`^[A-Za-z0-9-]{1,96}$`)
+	// https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+	topicID    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+	databaseID = regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)
+	email      = regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
+)
+
+func pattern(f field[string], p *regexp.Regexp, expects string) value {
+	return into(f, expects, func(text string) (string, bool) {
+		return text, p.MatchString(text) && (p != topicID || !strings.HasPrefix(text, "goog"))
+	})
+}
+
+// unsupported refuses a setting that would be without effect: whoever sets it relies on it.
+func unsupported() value {
+	return value{
+		expects:      "nothing: leave it unset or empty",
+		parse:        func(*Config, string) error { return errors.New("is not supported by this version") },
+		emptyAllowed: true,
+	}
+}
