@@ -1,0 +1,158 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+)
+
+func TestLookOutcomes(t *testing.T) {
+	const half = `{"completed":1,"total":2,"progress_percent":50}`
+	for name, tc := range map[string]struct {
+		react   pipelinetest.Reaction
+		kind    cases.CheckKind
+		message string
+	}{
+		"reading":   {pipelinetest.Truth(), cases.CheckReading, ""},
+		"slow":      {pipelinetest.Slow(10*time.Millisecond, pipelinetest.Truth()), cases.CheckReading, ""},
+		"failed":    {pipelinetest.Answer(200, `{"status":"failed","error":"no ink"}`), cases.CheckReading, "no ink"},
+		"unknown":   {pipelinetest.Answer(404, `{"detail":"Case not found"}`), cases.CheckUnknown, ""},
+		"404 page":  {pipelinetest.Answer(404, `<html>`), cases.CheckUnknown, ""},
+		"total 0":   {pipelinetest.Answer(200, `{"completed":0,"total":0}`), cases.CheckUnknown, ""},
+		"not JSON":  {pipelinetest.NotJSON(), cases.CheckUnable, "not a JSON object"},
+		"500":       {pipelinetest.Answer(500, half), cases.CheckUnable, "the pipeline answered 500 Internal Server Error"},
+		"401":       {pipelinetest.RefuseDetail(401, "bad key hush-key"), cases.CheckUnable, "the pipeline answered 401 Unauthorized: bad key [redacted]"},
+		"429":       {pipelinetest.Busy(429, "1"), cases.CheckUnable, "429"},
+		"204":       {pipelinetest.Answer(204, ""), cases.CheckUnable, "204"},
+		"redirect":  {pipelinetest.Redirect(302, "/api/progress/c-1?again"), cases.CheckUnable, "302 Found"},
+		"too large": {pipelinetest.Answer(200, half+strings.Repeat(" ", 1<<20)), cases.CheckUnable, "more than 1048576 bytes"},
+		"reset":     {pipelinetest.Reset(false, 0), cases.CheckUnable, "no answer: "},
+		"cut":       {pipelinetest.ResetDuring(pipelinetest.Answer(200, half)), cases.CheckUnable, "200 OK, but"},
+		"hangs":     {pipelinetest.Hang(false, 0), cases.CheckUnable, "it took longer than 100ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pipelinetest.New(t)
+			p.SetProgress("c-1", 1, 2, "a.docx")
+			p.ScriptPolls("c-1", tc.react)
+			got := open(t, p.URL, func(c *Config) {
+				c.MaxAnswer, c.APIKey = 1<<20, "hush-key"
+				if name == "hangs" {
+					c.CheckTimeout = 100 * time.Millisecond
+				}
+			}).Look(t.Context(), "c-1", "")
+			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") || !strings.Contains(got.Message, tc.message) {
+				t.Fatalf("got %s, %q", got.Kind, got.Message)
+			}
+			if n := len(p.Polls("c-1")); n != 1 {
+				t.Fatalf("%d looks", n)
+			}
+		})
+	}
+}
+
+func TestLookAsksForTheCase(t *testing.T) {
+	p := pipelinetest.New(t)
+	c := open(t, p.URL+"/v1/", func(c *Config) {
+		c.APIKey, c.Auth = "key-1", AuthOIDC
+		c.TokenSource = func(context.Context) (string, error) { return "token-1", nil }
+	})
+	for _, id := range []string{"c-1", "a:b.c_d", "a/b?c#d %"} {
+		p.SetProgress(id, 3, 4, "x")
+		got := c.Look(t.Context(), id, request.TraceParent)
+		want := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 3, Total: 4, Percent: 75, Current: "x"}}
+		if got != want {
+			t.Errorf("%s: %+v", id, got)
+		}
+		polls := p.Polls(id)
+		if len(polls) != 1 {
+			t.Fatalf("%s: %d looks", id, len(polls))
+		}
+		for name, want := range map[string]string{
+			"X-Api-Key": "key-1", "Authorization": "Bearer token-1", "Traceparent": request.TraceParent, "Idempotency-Key": "",
+		} {
+			if got := polls[0].Header.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+	}
+}
+
+func TestLooksShareAConnection(t *testing.T) {
+	p := pipelinetest.New(t)
+	var dials atomic.Int64
+	c := open(t, p.URL, func(c *Config) {
+		c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	for range 5 {
+		if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	if dials.Load() != 1 {
+		t.Errorf("%d connections for five looks", dials.Load())
+	}
+	c.Close()
+	if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
+		t.Errorf("after Close: %+v on %d connections", got, dials.Load())
+	}
+}
+
+// The transport lets a dial go on after its request. Ours ends with the look.
+func TestLookEndsItsDial(t *testing.T) {
+	ended := make(chan struct{})
+	c := open(t, "http://pipeline.invalid", func(c *Config) {
+		c.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			close(ended)
+			return nil, ctx.Err()
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if got := c.Look(ctx, "c-1", ""); got.Kind != cases.CheckUnable {
+		t.Fatalf("got %+v", got)
+	}
+	select {
+	case <-ended:
+	case <-bounded(t).Done():
+		t.Fatal("the dial goes on")
+	}
+}
+
+func TestLookOfBadServers(t *testing.T) {
+	s := listen(t, func(conn net.Conn) {
+		if _, err := conn.Read(make([]byte, 4096)); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 OK 200\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	endless := listen(t, func(conn net.Conn) {
+		if _, err := conn.Read(make([]byte, 4096)); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n{\"total\":1")
+		for {
+			if _, err := conn.Write([]byte(strings.Repeat(" ", 64<<10))); err != nil {
+				return
+			}
+		}
+	})
+	limited := func(c *Config) { c.MaxAnswer = 1 << 20 }
+	if got := open(t, "http://"+s.addr).Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "not HTTP") {
+		t.Errorf("bad head: %+v", got)
+	}
+	if got := open(t, "http://"+endless.addr, limited).Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "more than") {
+		t.Errorf("endless: %+v", got)
+	}
+}
