@@ -1,0 +1,61 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// EndedType is the CloudEvents type of an ended event.
+const EndedType = "casewatch.case.ended.v1"
+
+// MaxEndedResult is the largest result that an ended event carries, in bytes. A larger one is left out; status has it.
+const MaxEndedResult = 256 << 10
+
+// Ended is the ended event of a run: what its message carries.
+type Ended struct {
+	Data       []byte            // the JSON of status, without checks
+	Attributes map[string]string // a CloudEvent in binary mode
+}
+
+// EncodeEnded makes the ended event of an ended run. It is the same every time, so that a repeated one is known by its ce-id.
+// TraceParent may be "".
+func EncodeEnded(source string, v cases.View, traceParent string) (Ended, error) {
+	if v.EndedAt == nil {
+		return Ended{}, fmt.Errorf("run %d of case %s has not ended", v.Run, v.CaseID)
+	}
+	message := struct {
+		cases.View
+		ResultOmitted bool `json:"result_omitted,omitempty"`
+	}{View: v}
+	message.Checks = nil
+	if len(v.Result) > MaxEndedResult {
+		message.Result, message.ResultOmitted = nil, true
+	}
+	if v.Late != nil && len(v.Late.Result) > MaxEndedResult {
+		late := *v.Late
+		late.Result, message.Late, message.ResultOmitted = nil, &late, true
+	}
+	data, err := json.Marshal(message)
+	if err != nil {
+		return Ended{}, fmt.Errorf("encode the ended event: %w", err)
+	}
+	attributes := map[string]string{
+		"ce-specversion": "1.0",
+		"ce-id":          EndedID(v.CaseID, v.Run),
+		"ce-type":        EndedType,
+		"ce-source":      source,
+		"ce-time":        v.EndedAt.UTC().Format(time.RFC3339Nano),
+		"content-type":   "application/json",
+	}
+	if traceParent != "" {
+		attributes["traceparent"] = traceParent
+		attributes["ce-traceparent"] = traceParent // https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md
+	}
+	return Ended{Data: data, Attributes: attributes}, nil
+}
+
+// EndedID is the id of a run's ended event, and of the log line of its end.
+func EndedID(caseID string, run int) string { return fmt.Sprintf("%s:%d:ended", caseID, run) }
