@@ -1,0 +1,268 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+// held is a store whose file is held by another process, as it were, until release.
+type held struct {
+	*Store
+	path    string
+	release func()
+}
+
+func hold(t *testing.T) *held {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := openStore(t, path)
+	t.Cleanup(func() { closeStore(t, s) })
+	h := &held{Store: s, path: path}
+	h.again(t)
+	return h
+}
+
+// again takes the file.
+func (h *held) again(t *testing.T) {
+	t.Helper()
+	db, err := sql.Open("sqlite", h.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	h.release = sync.OnceFunc(func() { db.Close() })
+	t.Cleanup(h.release)
+}
+
+// start begins a change beside the test and returns once it is queued.
+func (h *held) start(t *testing.T, ctx context.Context, c *change) <-chan error {
+	t.Helper()
+	n := h.queued()
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("panic: %v", p)
+			}
+		}()
+		done <- h.commits.do(ctx, c)
+	}()
+	for deadline := time.Now().Add(5 * time.Second); h.queued() == n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the write did not queue up")
+		}
+	}
+	return done
+}
+
+func (h *held) queued() int {
+	h.commits.mu.Lock()
+	defer h.commits.mu.Unlock()
+	return len(h.commits.queue)
+}
+
+// adds is a change that adds a head of that id.
+func adds(id string, also ...string) *change {
+	return &change{caseID: id, apply: func(w *writer) error {
+		err := must(affected(context.Background(), w.addHead, id, 1, 1, []byte("{}")))
+		for _, query := range also {
+			if err == nil {
+				_, err = w.conn.ExecContext(context.Background(), query)
+			}
+		}
+		return err
+	}}
+}
+
+func (h *held) wantHeads(t *testing.T, want ...string) {
+	t.Helper()
+	rows, err := h.readers.Query("SELECT case_id FROM heads ORDER BY case_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, id)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("saved: %q, want %q", got, want)
+	}
+}
+
+// TestSharedCommit: what is queued up while the file is held goes into one transaction, in the order of arrival.
+func TestSharedCommit(t *testing.T) {
+	h := hold(t)
+	var log []string // written by the leader alone
+	h.commits.saved = func(id string) { log = append(log, "saved "+id) }
+	var all []<-chan error
+	for _, id := range []string{"a", "b", "c"} {
+		c := adds(id)
+		apply := c.apply
+		c.apply = func(w *writer) error {
+			log = append(log, "applied "+id)
+			return apply(w)
+		}
+		all = append(all, h.start(t, t.Context(), c))
+	}
+	h.release()
+	for _, done := range all {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	want := []string{"applied a", "applied b", "applied c", "saved a", "saved b", "saved c"}
+	if !slices.Equal(log, want) {
+		t.Errorf("%q, want %q", log, want)
+	}
+	h.wantHeads(t, "a", "b", "c")
+}
+
+// TestFaultsInABatch: a write that goes wrong is told so; what that does to its neighbours depends on how it went wrong, but
+// each is told what is true, and the next write finds the store in order.
+func TestFaultsInABatch(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault *change
+		want  string   // of the faulty write
+		saved []string // of the neighbours a and c
+	}{
+		{"conflict", &change{apply: func(*writer) error { return store.ErrConflict }}, "store: conflict", []string{"a", "c"}},
+		{"half done", adds("b", "INSERT INTO runs VALUES ('b', 1, 1, 1, 2, '')"), "constraint", []string{"a", "c"}},
+		{"the transaction is gone", adds("b", "ROLLBACK", "nonsense"), "nonsense", nil},
+		{"the commit fails", adds("b", "PRAGMA defer_foreign_keys = 1", "INSERT INTO run_values VALUES ('b', 1, 'form', x'')"), "FOREIGN KEY", nil},
+		{"panic", &change{apply: func(*writer) error { panic("a fault") }}, "did not finish", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := hold(t)
+			a := h.start(t, t.Context(), adds("a"))
+			b := h.start(t, t.Context(), test.fault)
+			c := h.start(t, t.Context(), adds("c"))
+			h.release()
+			if err := <-b; err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the faulty write: %v, want %q", err, test.want)
+			}
+			for name, done := range map[string]<-chan error{"a": a, "c": c} {
+				if err := <-done; (err == nil) != slices.Contains(test.saved, name) {
+					t.Errorf("write %s: %v; saved are to be %q", name, err, test.saved)
+				}
+			}
+			h.wantHeads(t, test.saved...)
+			if err := h.commits.do(t.Context(), adds("d")); err != nil {
+				t.Errorf("the next write: %v", err)
+			}
+			h.wantHeads(t, append(test.saved, "d")...)
+		})
+	}
+}
+
+// TestLeaderGivesUp: whoever leads and gives up leaves the others' writes alone, and so do those who give up in the queue.
+func TestLeaderGivesUp(t *testing.T) {
+	h := hold(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	leader := h.start(t, ctx, adds("leader"))
+	a := h.start(t, t.Context(), adds("a"))
+	second := h.start(t, ctx, adds("second"))
+	b := h.start(t, t.Context(), adds("b"))
+	cancel()
+	for _, done := range []<-chan error{leader, second} { // while the file is still held
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("who gave up was told %v", err)
+		}
+	}
+	h.release()
+	for _, done := range []<-chan error{a, b} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	h.wantHeads(t, "a", "b")
+}
+
+// TestBatchIsBounded: by number and by bytes; the first always goes.
+func TestBatchIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		sizes       []int
+		most, bytes int
+		want        int
+	}{
+		{[]int{1, 1, 1}, 10, 100, 3},
+		{[]int{1, 1, 1}, 2, 100, 2},
+		{[]int{40, 40, 40}, 10, 100, 2},
+		{[]int{50, 50, 1}, 10, 100, 2},
+		{[]int{500, 1}, 10, 100, 1},
+		{[]int{1, 500}, 10, 100, 1},
+		{nil, 10, 100, 0},
+	} {
+		var q commits
+		for _, size := range test.sizes {
+			q.queue = append(q.queue, &change{size: size})
+		}
+		if got := len(q.take(test.most, test.bytes)); got != test.want || len(q.queue) != len(test.sizes)-got {
+			t.Errorf("took %d of %v, left %d; want %d", got, test.sizes, len(q.queue), test.want)
+		}
+	}
+}
+
+// TestFileHeldTooLong: all who wait are told, none waits for it after the other.
+func TestFileHeldTooLong(t *testing.T) {
+	h := hold(t)
+	w, err := newWriter(t.Context(), h.writers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 300"); err != nil {
+		t.Fatal(err)
+	}
+	h.commits.w = w
+	a := h.start(t, t.Context(), adds("a"))
+	b := h.start(t, t.Context(), adds("b"))
+	for _, done := range []<-chan error{a, b} {
+		if err := <-done; !busy(err) {
+			t.Errorf("told %v, want that the file is busy", err)
+		}
+	}
+	h.release()
+	if err := h.commits.do(t.Context(), adds("c")); err != nil {
+		t.Error(err)
+	}
+	h.wantHeads(t, "c")
+}
+
+// TestMisuse: calls that make no sense are refused before anything is written.
+func TestMisuse(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
+	defer closeStore(t, s)
+	c := save(t, s, "a")
+	w := after(c)
+	w.Put, w.Drop = map[store.Value][]byte{store.Result: nil}, []store.Value{store.Result}
+	if err := s.Update(t.Context(), w); err == nil || !strings.Contains(err.Error(), "result") {
+		t.Errorf("a value both put and dropped: %v", err)
+	}
+	b := begin("b")
+	b.Case.Run = 2
+	if err := s.Begin(t.Context(), b); err == nil {
+		t.Error("a head that names another run was taken")
+	}
+	if page, err := s.Overdue(t.Context(), time.Now().AddDate(100, 0, 0), store.Cursor{}, -1); err != nil || len(page) != 0 {
+		t.Errorf("Overdue with a negative limit: %d records, error %v", len(page), err)
+	}
+}

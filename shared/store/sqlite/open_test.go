@@ -1,0 +1,191 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestOpenRefuses(t *testing.T) {
+	// run makes a file with plain SQL.
+	run := func(t *testing.T, path, query string) {
+		t.Helper()
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		setUp func(t *testing.T, path string)
+		want  string
+	}{
+		{"a newer schema", func(t *testing.T, path string) {
+			closeStore(t, openStore(t, path))
+			run(t, path, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)+1))
+		}, fmt.Sprintf("schema version %d and this program knows up to %d", len(migrations)+1, len(migrations))},
+		{"another program's tables", func(t *testing.T, path string) {
+			run(t, path, "CREATE TABLE runs (a)")
+		}, "another program"},
+		{"another program's mark", func(t *testing.T, path string) {
+			run(t, path, "PRAGMA application_id = 7; PRAGMA user_version = 1")
+		}, "another program"},
+		{"not a database", func(t *testing.T, path string) {
+			if err := os.WriteFile(path, []byte(strings.Repeat("not a database. ", 500)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "not a database"},
+		{"a folder", func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "is a directory"},
+		{"a folder that cannot be made", func(t *testing.T, path string) {
+			if err := os.WriteFile(filepath.Dir(path), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "not a directory"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "store.db")
+			if strings.Contains(test.name, "cannot be made") {
+				path = filepath.Join(path, "store.db")
+			}
+			test.setUp(t, path)
+			s, err := Open(path)
+			if err == nil {
+				closeStore(t, s)
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "store.db") {
+				t.Errorf("error %q does not say %q", err, test.want)
+			}
+		})
+	}
+	if _, err := Open(""); err == nil {
+		t.Error("an empty path was accepted")
+	}
+}
+
+func TestOpenMakesPrivateFiles(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "deep", "odd ?#%20&=name")
+	path := filepath.Join(folder, "store ?mode=ro#%41.db")
+	s := openStore(t, path)
+	save(t, s, "a")
+	for name, want := range map[string]os.FileMode{
+		filepath.Dir(folder): 0o700, folder: 0o700, path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600,
+	} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %o, want %o", name, got, want)
+		}
+	}
+	closeStore(t, s)
+	if _, err := os.Stat(path + "-wal"); !os.IsNotExist(err) {
+		t.Errorf("the log is still there after Close: %v", err)
+	}
+	s = openStore(t, path)
+	defer closeStore(t, s)
+	if _, err := s.Get(t.Context(), "a", 1); err != nil {
+		t.Errorf("after opening again: %v", err)
+	}
+}
+
+// TestOpenAtOnce: many processes may open a new file at the same time.
+func TestOpenAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			s, err := Open(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Begin(t.Context(), begin(fmt.Sprint("case", i))); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	s := openStore(t, path)
+	defer closeStore(t, s)
+	if n, err := s.CountOpen(t.Context()); err != nil || n != 8 {
+		t.Errorf("%d open, error %v", n, err)
+	}
+}
+
+// TestSettings reads back what durability and integrity rest on.
+func TestSettings(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
+	defer closeStore(t, s)
+	for _, setting := range []struct {
+		db         *sql.DB
+		name, want string
+	}{
+		{s.writers, "journal_mode", "wal"},
+		{s.writers, "synchronous", "2"},
+		{s.writers, "foreign_keys", "1"},
+		{s.writers, "busy_timeout", "10000"},
+		{s.writers, "journal_size_limit", "67108864"},
+		{s.writers, "user_version", fmt.Sprint(len(migrations))},
+		{s.readers, "journal_mode", "wal"},
+		{s.readers, "query_only", "1"},
+		{s.readers, "busy_timeout", "10000"},
+	} {
+		var got string
+		if err := setting.db.QueryRow("PRAGMA " + setting.name).Scan(&got); err != nil || got != setting.want {
+			t.Errorf("%s is %q, want %q (error %v)", setting.name, got, setting.want, err)
+		}
+	}
+}
+
+// TestPlans: what is asked about all cases costs what it returns, not what is stored.
+func TestPlans(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
+	defer closeStore(t, s)
+	for _, test := range []struct {
+		query string
+		args  []any
+		want  string
+	}{
+		{overdueQuery, []any{1, 2, "", 0, 5}, "SEARCH runs USING INDEX runs_wake ((wake_at,case_id,run)>(?,?,?) AND wake_at<?)"},
+		{countOpenQuery, nil, "USING COVERING INDEX runs_open (open=?)"},
+	} {
+		rows, err := s.readers.QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+test.query, test.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if len(plan) != 1 || !strings.Contains(plan[0], test.want) {
+			t.Errorf("plan %q, want only %q", plan, test.want)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+// reads are the statements of the readers' connections.
+type reads struct {
+	statements
+	head, get, current, value, overdue, countOpen, versions *sql.Stmt
+}
+
+const (
+	overdueQuery = `SELECT record FROM runs
+		WHERE wake_at < ?1 AND (wake_at, case_id, run) > (?2, ?3, ?4)
+		ORDER BY wake_at, case_id, run LIMIT ?5`
+	countOpenQuery = `SELECT count(*) FROM runs WHERE open = 1`
+)
+
+func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
+	return r.prepareAll(ctx, db, map[**sql.Stmt]string{
+		&r.head: `SELECT run, version, keys FROM heads WHERE case_id = ?`,
+		&r.get:  `SELECT record FROM runs WHERE case_id = ? AND run = ?`,
+		&r.current: `SELECT h.run, h.version, h.keys, r.record FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run
+			WHERE h.case_id = ?`,
+		&r.value:     `SELECT data FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
+		&r.overdue:   overdueQuery,
+		&r.countOpen: countOpenQuery,
+		&r.versions: `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
+			WHERE r.case_id = ? AND r.run = ?`,
+	})
+}
+
+// scanHead reads a head, and what else is in its row.
+func scanHead(row *sql.Row, h *store.Head, more ...any) error {
+	var keys []byte
+	if err := row.Scan(append([]any{&h.Run, &h.Version, &keys}, more...)...); err != nil {
+		return err
+	}
+	return json.Unmarshal(keys, &h.Keys)
+}
+
+// readErr makes of a reader's error what the interface promises.
+func readErr(ctx context.Context, err error, format string, args ...any) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		err = store.ErrNotFound
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	return wrap(err, format, args...)
+}
+
+// Head implements [store.Store].
+func (s *Store) Head(ctx context.Context, caseID string) (store.Head, error) {
+	h := store.Head{CaseID: caseID}
+	if err := scanHead(s.reads.head.QueryRowContext(ctx, caseID), &h); err != nil {
+		return store.Head{}, readErr(ctx, err, "reading head of %q", caseID)
+	}
+	return h, nil
+}
+
+// Get implements [store.Store].
+func (s *Store) Get(ctx context.Context, caseID string, run int) (cases.Case, error) {
+	var record []byte
+	err := s.reads.get.QueryRowContext(ctx, caseID, run).Scan(&record)
+	var c cases.Case
+	if err == nil {
+		err = json.Unmarshal(record, &c)
+	}
+	if err != nil {
+		return cases.Case{}, readErr(ctx, err, "reading %q run %d", caseID, run)
+	}
+	return c, nil
+}
+
+// Current implements [store.Store].
+func (s *Store) Current(ctx context.Context, caseID string) (store.Head, cases.Case, error) {
+	h := store.Head{CaseID: caseID}
+	var record []byte
+	err := scanHead(s.reads.current.QueryRowContext(ctx, caseID), &h, &record)
+	var c cases.Case
+	if err == nil {
+		err = json.Unmarshal(record, &c)
+	}
+	if err != nil {
+		return store.Head{}, cases.Case{}, readErr(ctx, err, "reading current run of %q", caseID)
+	}
+	return h, c, nil
+}
+
+// Value implements [store.Store].
+func (s *Store) Value(ctx context.Context, caseID string, run int, v store.Value) ([]byte, error) {
+	var data []byte
+	if err := s.reads.value.QueryRowContext(ctx, caseID, run, string(v)).Scan(&data); err != nil {
+		return nil, readErr(ctx, err, "reading %s of %q run %d", v, caseID, run)
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	return data, nil
+}
+
+// Overdue implements [store.Store].
+func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
+	if limit <= 0 {
+		return nil, ctx.Err()
+	}
+	found, err := s.page(ctx, before.UnixMicro(), after.WakeAt.UnixMicro(), after.CaseID, after.Run, limit)
+	if err != nil {
+		return nil, readErr(ctx, err, "reading what is overdue")
+	}
+	return found, nil
+}
+
+func (s *Store) page(ctx context.Context, args ...any) (found []cases.Case, err error) {
+	rows, err := s.reads.overdue.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var record sql.RawBytes
+		if err := rows.Scan(&record); err != nil {
+			return nil, err
+		}
+		var c cases.Case
+		if err := json.Unmarshal(record, &c); err != nil {
+			return nil, err
+		}
+		found = append(found, c)
+	}
+	return found, rows.Err()
+}
+
+// CountOpen implements [store.Store].
+func (s *Store) CountOpen(ctx context.Context) (int, error) {
+	var n int
+	err := s.reads.countOpen.QueryRowContext(ctx).Scan(&n)
+	return n, readErr(ctx, err, "counting open runs")
+}

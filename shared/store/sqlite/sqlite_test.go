@@ -1,0 +1,88 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/storetest"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		path := filepath.Join(t.TempDir(), "store.db")
+		return storetest.Harness{
+			Store:  openStore(t, path),
+			Second: func(t *testing.T) store.Store { return openStore(t, path) },
+		}
+	})
+}
+
+// TestStoreOneCommitEach: the same with no shared commits, so that each write meets every other.
+func TestStoreOneCommitEach(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
+		s.commits.most = 1
+		return storetest.Harness{Store: s}
+	})
+}
+
+// TestStoreShared runs the suite over one database, as drivers do whose databases are dear.
+func TestStoreShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		return storetest.Harness{Store: openStore(t, path), Contenders: 8}
+	})
+}
+
+// openStore opens a store that the caller closes.
+func openStore(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.waiters.cases); n != 0 {
+		t.Errorf("%d cases are still waited for", n)
+	}
+	if n := len(s.commits.queue); n != 0 {
+		t.Errorf("%d writes are still queued", n)
+	}
+}
+
+// begin is the first run of a case.
+func begin(id string) store.Begin {
+	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
+	return store.Begin{
+		Head: store.Head{CaseID: id, Run: 1, Version: 1},
+		Case: cases.Case{CaseID: id, Run: 1, Version: 1, State: cases.Pending, CreatedAt: at, UpdatedAt: at, WakeAt: at.Add(time.Hour)},
+		Form: []byte(`{"case_id":"` + id + `"}`),
+	}
+}
+
+// save begins a case.
+func save(t testing.TB, s *Store, id string) cases.Case {
+	t.Helper()
+	b := begin(id)
+	if err := s.Begin(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Case
+}
+
+// after is c one version later.
+func after(c cases.Case) store.Write {
+	c.Version++
+	c.Checks.Count++
+	return store.Write{Case: c}
+}

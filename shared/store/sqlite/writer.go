@@ -1,0 +1,110 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+)
+
+// statements are prepared once and closed together.
+type statements []*sql.Stmt
+
+// prepareAll prepares each query into its place.
+func (s *statements) prepareAll(ctx context.Context, on interface {
+	PrepareContext(context.Context, string) (*sql.Stmt, error)
+}, queries map[**sql.Stmt]string) error {
+	for place, query := range queries {
+		stmt, err := on.PrepareContext(ctx, query)
+		if err != nil {
+			return errors.Join(err, s.close())
+		}
+		*place = stmt
+		*s = append(*s, stmt)
+	}
+	return nil
+}
+
+func (s *statements) close() error {
+	var errs []error
+	for _, stmt := range *s {
+		errs = append(errs, stmt.Close())
+	}
+	*s = nil
+	return errors.Join(errs...)
+}
+
+// writer is the one connection that writes, and its statements. It is used by one goroutine at a time.
+type writer struct {
+	conn *sql.Conn
+	statements
+
+	begin, commit, savepoint, release, undo *sql.Stmt
+
+	readHead, addHead, changeHead, dropHead *sql.Stmt
+	readVersion, addRun, changeRun, dropRun *sql.Stmt
+	otherRun, putValue, dropValue           *sql.Stmt
+}
+
+func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{conn: conn}
+	err = w.prepareAll(ctx, conn, map[**sql.Stmt]string{
+		&w.begin:     `BEGIN IMMEDIATE`,
+		&w.commit:    `COMMIT`,
+		&w.savepoint: `SAVEPOINT one`,
+		&w.release:   `RELEASE one`,
+		&w.undo:      `ROLLBACK TO one`,
+
+		&w.readHead:   `SELECT run, version, keys FROM heads WHERE case_id = ?`,
+		&w.addHead:    `INSERT INTO heads (case_id, run, version, keys) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`,
+		&w.changeHead: `UPDATE heads SET run = ?2, version = ?3, keys = ?4 WHERE case_id = ?1 AND version = ?3 - 1`,
+		&w.dropHead:   `DELETE FROM heads WHERE case_id = ?`,
+
+		&w.readVersion: `SELECT version FROM runs WHERE case_id = ? AND run = ?`,
+		&w.addRun: `INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT DO NOTHING`,
+		&w.changeRun: `UPDATE runs SET version = ?3, wake_at = ?4, open = ?5, record = ?6
+			WHERE case_id = ?1 AND run = ?2 AND version = ?3 - 1`,
+		&w.dropRun:  `DELETE FROM runs WHERE case_id = ? AND run = ?`,
+		&w.otherRun: `SELECT EXISTS (SELECT 1 FROM runs WHERE case_id = ? AND run <> ?)`,
+
+		&w.putValue: `INSERT INTO run_values (case_id, run, name, data) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET data = excluded.data`,
+		&w.dropValue: `DELETE FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
+	})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return w, nil
+}
+
+// close gives the connection back.
+func (w *writer) close() error {
+	return errors.Join(w.statements.close(), w.conn.Close())
+}
+
+// discard closes the connection for good, whatever state it is in.
+func (w *writer) discard() error {
+	err := w.statements.close()
+	if e := w.conn.Raw(func(any) error { return driver.ErrBadConn }); !errors.Is(e, driver.ErrBadConn) {
+		err = errors.Join(err, e)
+	}
+	if e := w.conn.Close(); !errors.Is(e, sql.ErrConnDone) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// affected runs a statement and reports whether it changed anything.
+func affected(ctx context.Context, stmt *sql.Stmt, args ...any) (bool, error) {
+	result, err := stmt.ExecContext(ctx, args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}

@@ -1,0 +1,229 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+var beginTests = []test{
+	{"NothingThere", testNothingThere},
+	{"FirstRun", testFirstRun},
+	{"NextRunEndsTheOneBefore", testNextRun},
+	{"NextRunAfterAnEnd", testNextRunAfterEnd},
+	{"AllOrNothing", testBeginAllOrNothing},
+	{"RaceForFirstRun", testRaceFirst},
+	{"RaceForNextRun", testRaceNext},
+	{"RaceWithUpdate", testRaceWithUpdate},
+	{"CurrentIsReadTogether", testCurrentTogether},
+}
+
+func testNothingThere(t *testing.T, e *env) {
+	c := e.begun(t, "there")
+	for _, at := range []struct {
+		what, id string
+		run      int
+	}{{"no such case", e.id("nowhere"), 1}, {"no such run", c.CaseID, 2}} {
+		if at.id != c.CaseID {
+			_, err := e.Store.Head(e.ctx, at.id)
+			wantErr(t, at.what+": Head", err, store.ErrNotFound)
+			_, _, err = e.Store.Current(e.ctx, at.id)
+			wantErr(t, at.what+": Current", err, store.ErrNotFound)
+		}
+		_, err := e.Store.Get(e.ctx, at.id, at.run)
+		wantErr(t, at.what+": Get", err, store.ErrNotFound)
+		_, err = e.Store.Value(e.ctx, at.id, at.run, store.Form)
+		wantErr(t, at.what+": Value", err, store.ErrNotFound)
+		err = e.Store.Update(e.ctx, store.Write{Case: changed(record(at.id, at.run)), Put: map[store.Value][]byte{store.Result: []byte("{}")}})
+		wantErr(t, at.what+": Update", err, store.ErrNotFound)
+		err = e.Store.Wait(e.ctx, at.id, at.run, 0)
+		wantErr(t, at.what+": Wait", err, store.ErrNotFound)
+		if err := e.Store.Purge(e.ctx, at.id, at.run, 1); err != nil {
+			t.Errorf("%s: Purge: %v", at.what, err)
+		}
+	}
+	e.wantValue(t, c.CaseID, 1, store.Result, nil)
+	e.wantValue(t, c.CaseID, 2, store.Result, nil)
+	e.wantValue(t, e.id("nowhere"), 1, store.Result, nil)
+}
+
+func testFirstRun(t *testing.T, e *env) {
+	b := first(e.id("a"))
+	b.Head.Keys = nil
+	if err := e.Store.Begin(e.ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	e.wantRecord(t, b.Case)
+	e.wantValue(t, b.Case.CaseID, 1, store.Form, b.Form)
+	e.wantValue(t, b.Case.CaseID, 1, store.Result, nil)
+	head, c, err := e.Store.Current(e.ctx, b.Case.CaseID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head.Run != 1 || head.Version != 1 || head.CaseID != b.Case.CaseID || len(head.Keys) != 0 {
+		t.Errorf("head %+v", head)
+	}
+	if diff := cmp.Diff(plain(t, b.Case), plain(t, c)); diff != "" {
+		t.Errorf("current record (-want +got):\n%s", diff)
+	}
+}
+
+func testNextRun(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	c = e.update(t, c, count)
+	end := changed(c, ended)
+	b := next(e.head(t, c.CaseID), &store.Write{
+		Case: end,
+		Put:  map[store.Value][]byte{store.Result: []byte("result 1")},
+		Drop: []store.Value{store.Form},
+	})
+	if err := e.Store.Begin(e.ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	e.wantRecord(t, end)
+	e.wantRecord(t, b.Case)
+	e.wantHead(t, store.Head{CaseID: c.CaseID, Run: 2, Keys: map[string]int{"key1": 1, "key2": 2}, Version: 2})
+	e.wantValue(t, c.CaseID, 1, store.Form, nil)
+	e.wantValue(t, c.CaseID, 1, store.Result, []byte("result 1"))
+	e.wantValue(t, c.CaseID, 2, store.Form, b.Form)
+	e.wantValue(t, c.CaseID, 2, store.Result, nil)
+}
+
+func testNextRunAfterEnd(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	c = e.update(t, c, ended)
+	b := next(e.head(t, c.CaseID), nil)
+	if err := e.Store.Begin(e.ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	e.wantRecord(t, c)
+	e.wantRecord(t, b.Case)
+	e.wantHead(t, b.Head)
+	e.wantValue(t, c.CaseID, 1, store.Form, form(c.CaseID, 1))
+}
+
+// testBeginAllOrNothing breaks one condition at a time.
+func testBeginAllOrNothing(t *testing.T, e *env) {
+	for i, broken := range []struct {
+		name  string
+		spoil func(b *store.Begin)
+	}{
+		{"a head that has moved on", func(b *store.Begin) { b.Head.Version-- }},
+		{"a head not there yet", func(b *store.Begin) { b.Head.Version++ }},
+		{"a head where there is to be none", func(b *store.Begin) { b.Head.Version = 1 }},
+		{"the current run again", func(b *store.Begin) { b.Head.Run, b.Case.Run = 2, 2 }},
+		{"an earlier run again", func(b *store.Begin) { b.Head.Run, b.Case.Run = 1, 1 }},
+		{"an end that comes too late", func(b *store.Begin) { b.End.Case.Version-- }},
+		{"an end that comes too soon", func(b *store.Begin) { b.End.Case.Version++ }},
+		{"an end of no run", func(b *store.Begin) { b.End.Case.Run = 7 }},
+	} {
+		t.Run(broken.name, func(t *testing.T) {
+			id := e.id(fmt.Sprint("a", i))
+			if err := e.Store.Begin(e.ctx, first(id)); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Store.Begin(e.ctx, next(e.head(t, id), nil)); err != nil {
+				t.Fatal(err)
+			}
+			c := e.update(t, e.get(t, id, 2), count)
+			b := next(e.head(t, id), &store.Write{
+				Case: changed(c, ended),
+				Put:  map[store.Value][]byte{store.Result: []byte("a result")},
+				Drop: []store.Value{store.Form},
+			})
+			before := e.dump(t, id)
+			broken.spoil(&b)
+			wantErr(t, "Begin", e.Store.Begin(e.ctx, b), store.ErrConflict)
+			if diff := cmp.Diff(before, e.dump(t, id)); diff != "" {
+				t.Errorf("what is stored changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+	t.Run("a head that is not there", func(t *testing.T) {
+		b := first(e.id("none"))
+		b.Head.Version = 2
+		wantErr(t, "Begin", e.Store.Begin(e.ctx, b), store.ErrConflict)
+		if got := e.dump(t, b.Case.CaseID); len(got) != 0 {
+			t.Errorf("stored all the same: %v", got)
+		}
+	})
+}
+
+// race lets all contenders try, each on one of the instances, and wants exactly one to win and the others to be told ErrConflict.
+// It returns the winner.
+func (e *env) race(t *testing.T, try func(s store.Store, i int) error) int {
+	t.Helper()
+	all := e.instances(t)
+	var winner, winners atomic.Int64
+	together(e.Contenders, func(i int) {
+		switch err := try(all[i/2%len(all)], i); {
+		case err == nil:
+			winner.Store(int64(i))
+			winners.Add(1)
+		case !errors.Is(err, store.ErrConflict):
+			t.Errorf("contender %d: %v, want ErrConflict", i, err)
+		}
+	})
+	if n := winners.Load(); n != 1 {
+		t.Fatalf("%d of %d won", n, e.Contenders)
+	}
+	return int(winner.Load())
+}
+
+func testRaceFirst(t *testing.T, e *env) {
+	id := e.id("a")
+	mine := func(i int) []byte { return fmt.Appendf(nil, "form of contender %d", i) }
+	winner := e.race(t, func(s store.Store, i int) error {
+		b := first(id)
+		b.Form = mine(i)
+		b.Case.FormHash = string(b.Form)
+		return s.Begin(e.ctx, b)
+	})
+	e.wantValue(t, id, 1, store.Form, mine(winner))
+	if got := e.get(t, id, 1).FormHash; got != string(mine(winner)) {
+		t.Errorf("the record is of %q, the form of contender %d", got, winner)
+	}
+}
+
+func testRaceNext(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	head := e.head(t, c.CaseID)
+	winner := e.race(t, func(s store.Store, i int) error {
+		end := changed(c, ended, func(c *cases.Case) { c.OutputURL = fmt.Sprint(i) })
+		b := next(head, &store.Write{Case: end})
+		b.Case.OutputURL = fmt.Sprint(i)
+		return s.Begin(e.ctx, b)
+	})
+	for run := 1; run <= 2; run++ {
+		if got := e.get(t, c.CaseID, run).OutputURL; got != fmt.Sprint(winner) {
+			t.Errorf("run %d was written by contender %s, the winner is %d", run, got, winner)
+		}
+	}
+}
+
+// testRaceWithUpdate: a run is changed and superseded at once; one of both must see the other.
+func testRaceWithUpdate(t *testing.T, e *env) {
+	for i := range 10 {
+		c := e.begun(t, fmt.Sprint("a", i))
+		head := e.head(t, c.CaseID)
+		winner := e.race(t, func(s store.Store, i int) error {
+			if i%2 == 0 {
+				return s.Update(e.ctx, store.Write{Case: changed(c, count)})
+			}
+			return s.Begin(e.ctx, next(head, &store.Write{Case: changed(c, ended)}))
+		})
+		began := winner%2 == 1
+		if got := e.get(t, c.CaseID, 1).State.Ended(); got != began {
+			t.Errorf("run 1 ended: %v, begun run 2: %v", got, began)
+		}
+		if got := e.head(t, c.CaseID).Run == 2; got != began {
+			t.Errorf("head at run 2: %v, begun run 2: %v", got, began)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+var updateTests = []test{
+	{"OneVersionAtATime", testUpdateVersions},
+	{"RaceOfOne", testUpdateRace},
+	{"NoLostUpdate", testNoLostUpdate},
+	{"WholeRecord", testWholeRecord},
+	{"UnknownFields", testUnknownFields},
+	{"AnyText", testAnyText},
+	{"Times", testTimes},
+}
+
+func testUpdateVersions(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	c = e.update(t, c, count)
+	c = e.update(t, c, count)
+	before := e.dump(t, c.CaseID)
+	for _, wrong := range []struct {
+		name    string
+		version int64
+	}{{"stale", 2}, {"the same again", 3}, {"one too far", 5}, {"as if new", 1}, {"none", 0}} {
+		w := store.Write{
+			Case: c,
+			Put:  map[store.Value][]byte{store.Result: []byte("{}")},
+			Drop: []store.Value{store.Form},
+		}
+		w.Case.Version = wrong.version
+		w.Case.Checks.Count = 1000
+		wantErr(t, "Update "+wrong.name, e.Store.Update(e.ctx, w), store.ErrConflict)
+		if diff := cmp.Diff(before, e.dump(t, c.CaseID)); diff != "" {
+			t.Fatalf("what is stored changed (-before +after):\n%s", diff)
+		}
+	}
+	c = e.update(t, c, count)
+	e.wantRecord(t, c)
+	e.wantHead(t, first(c.CaseID).Head)
+}
+
+func testUpdateRace(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	name := func(i int) []byte { return fmt.Append(nil, "contender ", i) }
+	winner := e.race(t, func(s store.Store, i int) error {
+		return s.Update(e.ctx, store.Write{
+			Case: changed(c, func(c *cases.Case) { c.OutputURL = string(name(i)) }),
+			Put:  map[store.Value][]byte{store.Result: name(i)},
+		})
+	})
+	if got := e.get(t, c.CaseID, 1); got.OutputURL != string(name(winner)) || got.Version != 2 {
+		t.Errorf("record written by %s at version %d, the winner is %d", got.OutputURL, got.Version, winner)
+	}
+	e.wantValue(t, c.CaseID, 1, store.Result, name(winner))
+}
+
+// testNoLostUpdate: writers that read, add one, save and on conflict try again lose no addition.
+func testNoLostUpdate(t *testing.T, e *env) {
+	const each = 5
+	writers := min(20, e.Contenders)
+	c := e.begun(t, "a")
+	all := e.instances(t)
+	together(writers, func(i int) {
+		s := all[i%len(all)]
+		for range each {
+			for {
+				was, err := s.Get(e.ctx, c.CaseID, 1)
+				if err == nil {
+					err = s.Update(e.ctx, store.Write{Case: changed(was, count)})
+				}
+				if errors.Is(err, store.ErrConflict) {
+					continue
+				}
+				if err != nil {
+					t.Errorf("writer %d: %v", i, err)
+					return
+				}
+				break
+			}
+		}
+	})
+	got := e.get(t, c.CaseID, 1)
+	if want := writers * each; got.Checks.Count != want || got.Version != int64(want)+1 {
+		t.Errorf("count %d at version %d after %d additions", got.Checks.Count, got.Version, want)
+	}
+}
+
+// testWholeRecord fills every part of a record.
+func testWholeRecord(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	at := created.Add(time.Minute)
+	c = e.update(t, c, ended, func(c *cases.Case) {
+		reading := cases.Reading{Completed: 51, Total: 52, Percent: 98.1, Current: "doc", Status: "running"}
+		c.StartedAt, c.ProgressAt, c.CompleteSince, c.SucceededSince = at, at, at, at
+		c.Progress = cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "doc"}
+		c.Stalled, c.Known, c.HasResult, c.ResultOmitted, c.Adopted, c.Heard, c.PriorUnheard, c.Settled = true, true, true, true, true, true, true, true
+		c.Reading, c.Baseline = &reading, &reading
+		c.EndVersion = c.Version
+		c.Documents = &cases.Documents{Total: 52, Succeeded: 20, Failed: 32}
+		c.OutputURL = "https://example.com/?a=1&b=<2>"
+		c.Late = &cases.Late{State: cases.Failed, HasResult: true, Message: "m", Source: cases.SourceEvent, At: at, Count: 3}
+		c.Words = []string{"w1", "w2"}
+		c.Checks = cases.Checks{Seq: 1 << 53, NextAt: at, Count: 9, Failures: 4, Unbroken: 2, Since: at, UnknownSince: at}
+		c.Dispatch = cases.Dispatch{Phase: cases.PhaseOpen, Seq: 7, At: at, Nonce: "n", RetryCount: 2, SentAt: at, ClosedAt: at, Backoffs: 3, UnreachableSince: at}
+		c.TraceParent, c.FormHash, c.KeyHash = "00-a-b-01", "f", "k"
+		c.AskedAfterEnd, c.Leaked = 1, 2
+		c.FormKept = false
+	})
+	e.wantRecord(t, c)
+	// And back to a bare one: nothing of the old record is left behind.
+	bare := record(c.CaseID, 1)
+	bare.Version = c.Version
+	e.wantRecord(t, e.update(t, bare))
+}
+
+// testUnknownFields: a record written by a newer revision passes through this one whole.
+func testUnknownFields(t *testing.T, e *env) {
+	data, err := json.Marshal(record(e.id("a"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	extra := `{"x_object":{"b":[1,{"a":null}],"a":"\u0000"},"x_number":12345678901234567890.125,"x_null":null,"X_Case":true,"":"no name",`
+	var c cases.Case
+	if err := json.Unmarshal(append([]byte(extra), data[1:]...), &c); err != nil {
+		t.Fatal(err)
+	}
+	b := first(c.CaseID)
+	b.Case = c
+	if err := e.Store.Begin(e.ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	e.wantRecord(t, c)
+	c = e.update(t, e.get(t, c.CaseID, 1), count)
+	c = e.update(t, e.get(t, c.CaseID, 1), ended)
+	e.wantRecord(t, c)
+	fields := plain(t, e.get(t, c.CaseID, 1))
+	for _, name := range []string{"x_object", "x_number", "x_null", "X_Case", ""} {
+		if _, ok := fields[name]; !ok {
+			t.Errorf("field %q is lost", name)
+		}
+	}
+	if got := fields["x_number"]; got != json.Number("12345678901234567890.125") {
+		t.Errorf("x_number became %v", got)
+	}
+}
+
+// testAnyText: the words of a pipeline end up in a record, whatever they are made of.
+func testAnyText(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	texts := append(everyRune(128<<10), "a\x00b", "\x00", `\u0000 \ " '`, "line\r\n\u2028\u2029<&>", "\U0001F600\uFFFE\uFFFF\uFEFF")
+	for _, text := range texts {
+		c = e.update(t, c, func(c *cases.Case) {
+			c.End = &cases.End{Message: text}
+			c.Words = []string{text}
+		})
+		got := e.get(t, c.CaseID, 1)
+		if got.End == nil || got.End.Message != text || len(got.Words) != 1 || got.Words[0] != text {
+			t.Errorf("a text of %d bytes came back as another", len(text))
+		}
+	}
+}
+
+// testTimes: to the microsecond, and in UTC if it was.
+func testTimes(t *testing.T, e *env) {
+	zone := time.FixedZone("", 5*3600+1800)
+	c := e.begun(t, "a")
+	for _, at := range []time.Time{
+		time.Date(2026, 12, 31, 23, 59, 59, 999999000, time.UTC),
+		time.Date(2026, 1, 1, 0, 0, 0, 1000, time.UTC),
+		time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC),
+		time.Date(2026, 6, 30, 12, 0, 0, 123456789, time.UTC),
+		time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC),
+		time.Date(2026, 6, 30, 12, 0, 0, 5000, zone),
+	} {
+		c = e.update(t, c, func(c *cases.Case) { c.StartedAt, c.Checks.Since, c.WakeAt = at, at, at })
+		got := e.get(t, c.CaseID, 1)
+		for name, read := range map[string]time.Time{"StartedAt": got.StartedAt, "Since": got.Checks.Since, "WakeAt": got.WakeAt} {
+			if d := read.Sub(at); d <= -time.Microsecond || d >= time.Microsecond || at.Nanosecond()%1000 == 0 && d != 0 {
+				t.Errorf("%s written %v, read %v", name, at, read)
+			}
+			if at.Location() == time.UTC && read.Location() != time.UTC {
+				t.Errorf("%s written in UTC, read in %v", name, read.Location())
+			}
+		}
+	}
+	e.update(t, c, func(c *cases.Case) { c.WakeAt, c.StartedAt = never, time.Time{} })
+	if got := e.get(t, c.CaseID, 1).StartedAt; !got.IsZero() {
+		t.Errorf("a zero time came back as %v", got)
+	}
+}

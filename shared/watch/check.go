@@ -1,0 +1,71 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/queue"
+)
+
+// healAfter is how old an end that nobody has told must be before a delivery tells it: younger, whoever made it is still at it.
+const healAfter = 5 * time.Second
+
+// Check handles the delivery of a check task: it looks once, and ends the run or schedules the next look.
+//
+// A nil error means that the delivery is done with, whatever it found; Unavailable that it is to be repeated.
+func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
+	c, err := w.Store.Get(ctx, task.CaseID, task.Run)
+	if err != nil {
+		return w.storeFault(err)
+	}
+	ctx = gcplog.WithTrace(ctx, c.TraceParent)
+	switch c.CheckDelivery(task.Seq) {
+	case cases.DeliveryAhead:
+		return fault.New(fault.Unavailable, "the record is older than the task")
+	case cases.DeliveryBehind:
+		return w.arm(ctx, c, true, true)
+	case cases.DeliveryStale:
+		return nil
+	case cases.DeliveryEnded:
+		return w.heal(ctx, c)
+	}
+	found := cases.CheckOutcome{Kind: cases.CheckSkipped}
+	if w.cfg.Rules.Asks(c, w.now()) {
+		found = w.Pipeline.Look(ctx, c.CaseID, c.TraceParent)
+	}
+	found.Seq, found.Version = task.Seq, c.Version
+	ch, err := w.apply(ctx, c.CaseID, c.Run, found)
+	if err != nil {
+		return err
+	}
+	w.logCheck(ctx, ch, found)
+	return w.settle(ctx, ch, queue.Check)
+}
+
+func (w *Watcher) logCheck(ctx context.Context, ch change, found cases.CheckOutcome) {
+	c := ch.after
+	more := []any{slog.Int64("seq", found.Seq), slog.String("found", string(found.Kind)), slog.String("verdict", string(ch.verdict.Kind)),
+		slog.Int("completed", c.Progress.Completed), slog.Int("total", c.Progress.Total)}
+	if !c.State.Ended() {
+		more = append(more, slog.Float64("next_seconds", c.Checks.NextAt.Sub(w.now()).Seconds()))
+	}
+	w.Log.InfoContext(ctx, "progress checked", attrs(c, more...)...)
+	if c.Stalled && !ch.before.Stalled {
+		w.Log.WarnContext(ctx, "progress stalled", attrs(c, slog.Time("since", c.ProgressAt))...)
+	}
+}
+
+// heal tells an end that was recorded and never told.
+func (w *Watcher) heal(ctx context.Context, c cases.Case) error {
+	if c.Settled || w.now().Sub(c.EndedAt) < healAfter {
+		return nil
+	}
+	if err := w.tellEnd(ctx, c, ""); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the end is recorded but not told; try again")
+	}
+	return nil
+}

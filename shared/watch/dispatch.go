@@ -1,0 +1,96 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+// saveTimeout bounds one try to save the pipeline's answer.
+const saveTimeout = 10 * time.Second
+
+// Dispatch handles the delivery of a dispatch task: it saves the open mark, hands the run to the pipeline with one request,
+// and saves the answer. retryCount is the delivery's X-CloudTasks-TaskRetryCount.
+//
+// A nil error means that the delivery is done with, whatever came of it; Unavailable that it is to be repeated.
+func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int) error {
+	c, err := w.Store.Get(ctx, task.CaseID, task.Run)
+	if err != nil {
+		return w.storeFault(err)
+	}
+	ctx = gcplog.WithTrace(ctx, c.TraceParent)
+	switch d := c.DispatchDelivery(task.Seq); d {
+	case cases.DeliveryAhead:
+		return fault.New(fault.Unavailable, "the record is older than the task")
+	case cases.DeliveryBehind:
+		return w.arm(ctx, c, false, true)
+	case cases.DeliveryStale:
+		return nil
+	case cases.DeliveryEnded:
+		return w.heal(ctx, c)
+	}
+	form, err := w.Store.Value(ctx, c.CaseID, c.Run, store.Form)
+	if err != nil {
+		return w.storeFault(err)
+	}
+	mark := cases.DispatchBegun{Seq: task.Seq, Nonce: w.Nonce(), RetryCount: retryCount}
+	ch, err := w.saveMark(ctx, c, mark)
+	if err != nil {
+		return err
+	}
+	if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseOpen {
+		if ch.verdict.Changed() {
+			w.Log.WarnContext(ctx, "the dispatch before was lost; checks find out what came of it", attrs(ch.after)...)
+		}
+		return w.settle(ctx, ch, queue.Dispatch)
+	}
+	w.Log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
+	outcome := w.Pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
+	outcome.Nonce = mark.Nonce
+	return w.saveAnswer(ctx, c, outcome)
+}
+
+// saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here.
+func (w *Watcher) saveMark(ctx context.Context, c cases.Case, mark cases.DispatchBegun) (change, error) {
+	for try := 0; ; try++ {
+		ch, err := w.apply(ctx, c.CaseID, c.Run, mark)
+		if err == nil || try >= 3 || w.sleep(ctx, 50*time.Millisecond<<try) != nil {
+			return ch, err
+		}
+	}
+}
+
+// saveAnswer saves what the pipeline answered, trying until the request ends, and once more after: the answer is had only once.
+func (w *Watcher) saveAnswer(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
+	for try := 0; ; try++ {
+		err := w.saveAnswerOnce(ctx, c, outcome)
+		if err == nil {
+			return nil
+		}
+		if w.sleep(ctx, min(time.Second<<min(try, 4), saveTimeout)) != nil {
+			w.Log.ErrorContext(ctx, "the pipeline's answer is lost; checks find out what came of it", attrs(c, slog.String("outcome", string(outcome.Kind)), slog.Any("error", err))...)
+			return err
+		}
+	}
+}
+
+func (w *Watcher) saveAnswerOnce(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	ch, err := w.apply(ctx, c.CaseID, c.Run, outcome)
+	if err != nil {
+		return err
+	}
+	w.Log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind)))...)
+	if !ch.verdict.Changed() && !ch.after.State.Ended() {
+		// Perhaps this very answer was saved by a try that seemed to fail: its effect may be missing.
+		return w.arm(ctx, ch.after, false, true)
+	}
+	return w.settle(ctx, ch, queue.Dispatch)
+}

@@ -1,0 +1,107 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/events"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+// settle makes the outside world match what was saved. It is idempotent. delivered is the task whose delivery is being
+// handled, if any: it ends with its answer, and need not be deleted.
+//
+// For an open run an error is Unavailable: the next check may not be scheduled, and the delivery must be repeated. The end of
+// a run is recorded all the same if it cannot be told: the sweep tells it.
+func (w *Watcher) settle(ctx context.Context, ch change, delivered queue.Kind) error {
+	c := ch.after
+	if !c.State.Ended() {
+		return w.arm(ctx, c, c.Checks.Seq != ch.before.Checks.Seq, c.Dispatch.Seq != ch.before.Dispatch.Seq)
+	}
+	if !ch.before.State.Ended() {
+		if err := w.tellEnd(ctx, c, delivered); err != nil {
+			w.Log.ErrorContext(ctx, "the end is recorded but not told; the sweep will", attrs(c, slog.Any("error", err))...)
+		}
+	}
+	return nil
+}
+
+// arm makes sure that the tasks which an open run waits for exist.
+func (w *Watcher) arm(ctx context.Context, c cases.Case, check, dispatch bool) error {
+	if dispatch && c.Dispatch.Phase == cases.PhaseQueued {
+		if _, err := w.Queue.Create(ctx, dispatchTask(c)); err != nil {
+			return queueFault(err)
+		}
+	}
+	if check {
+		if _, err := w.Queue.Create(ctx, checkTask(c)); err != nil {
+			return queueFault(err)
+		}
+	}
+	return nil
+}
+
+// tellEnd deletes the tasks that an ended run no longer needs, publishes and logs its end, and notes that this is done.
+func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kind) error {
+	if delivered != queue.Check {
+		if err := w.Queue.Delete(ctx, checkTask(c)); err != nil {
+			return err
+		}
+	}
+	if c.Dispatch.Phase == cases.PhaseQueued && delivered != queue.Dispatch {
+		if err := w.Queue.Delete(ctx, dispatchTask(c)); err != nil {
+			return err
+		}
+	}
+	view, err := w.view(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil {
+		return err
+	}
+	w.Log.InfoContext(ctx, "progress checks ended", attrs(c,
+		slog.String("state", string(c.State)), slog.String("reason", string(c.End.Reason)), slog.String("source", string(c.End.Source)),
+		slog.Int("checks", c.Checks.Count), slog.Float64("duration_seconds", *view.DurationSeconds),
+		gcplog.InsertID(events.EndedID(c.CaseID, c.Run)))...)
+	_, err = w.apply(ctx, c.CaseID, c.Run, cases.Settled{})
+	return err
+}
+
+// view is the run as readers see it, with its results.
+func (w *Watcher) view(ctx context.Context, c cases.Case) (cases.View, error) {
+	var result, late []byte
+	var err error
+	if c.HasResult {
+		if result, err = w.Store.Value(ctx, c.CaseID, c.Run, store.Result); err != nil {
+			return cases.View{}, err
+		}
+	}
+	if c.Late != nil && c.Late.HasResult {
+		if late, err = w.Store.Value(ctx, c.CaseID, c.Run, store.LateResult); err != nil {
+			return cases.View{}, err
+		}
+	}
+	return c.View(w.now(), result, late), nil
+}
+
+func checkTask(c cases.Case) queue.Task {
+	return queue.Task{Kind: queue.Check, CaseID: c.CaseID, Run: c.Run, Seq: c.Checks.Seq, CreatedAt: c.CreatedAt, At: c.Checks.NextAt, TraceParent: c.TraceParent}
+}
+
+func dispatchTask(c cases.Case) queue.Task {
+	return queue.Task{Kind: queue.Dispatch, CaseID: c.CaseID, Run: c.Run, Seq: c.Dispatch.Seq, CreatedAt: c.CreatedAt, At: c.Dispatch.At, TraceParent: c.TraceParent}
+}
+
+func queueFault(err error) error {
+	return fault.Wrap(fault.Unavailable, err, "the queue cannot be reached; try again")
+}
+
+// attrs are the attributes of every log line about a run.
+func attrs(c cases.Case, more ...any) []any {
+	return append([]any{slog.String("case", c.CaseID), slog.Int("run", c.Run)}, more...)
+}

@@ -1,0 +1,338 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+func (w *world) sweep() watch.Report {
+	w.t.Helper()
+	rep, err := w.Sweep(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return rep
+}
+
+func TestSweepRearmsALostChain(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	w.queue.purge()
+	if rep := w.sweep(); rep != (watch.Report{Open: 1}) {
+		t.Errorf("too early: %+v", rep)
+	}
+	w.pass(time.Minute)
+	seq := w.get(1).Checks.Seq
+	if rep := w.sweep(); rep != (watch.Report{Open: 1, Overdue: 1, Rearmed: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	if w.get(1).Checks.Seq != seq+1 || w.queue.count(queue.Check) != 1 {
+		t.Error("not under a new sequence number")
+	}
+	if rep := w.sweep(); rep != (watch.Report{Open: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	looks := w.pipe.looks
+	w.run(time.Minute)
+	if w.pipe.looks == looks {
+		t.Error("the chain does not go on")
+	}
+}
+
+func TestSweepRearmsALostDispatch(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.queue.purge()
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep.Rearmed != 1 {
+		t.Errorf("%+v", rep)
+	}
+	w.run(time.Minute)
+	if c := w.get(1); len(w.pipe.jobs) != 1 || c.Dispatch.Seq != 2 || c.State != cases.Running {
+		t.Errorf("%d sent, %+v", len(w.pipe.jobs), c.Dispatch)
+	}
+}
+
+func TestSweepLeavesALateQueueAlone(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	w.pass(30 * time.Minute) // paused
+	version := w.get(1).Version
+	if rep := w.sweep(); rep != (watch.Report{Open: 1, Overdue: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	if w.get(1).Version != version {
+		t.Error("touched")
+	}
+	w.pass(40 * time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Overdue: 1, TimedOut: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	if c := w.want(1, cases.TimedOut, cases.ReasonDeadline); c.End.Source != cases.SourceSweep || !c.Settled || w.queue.count(queue.Check) != 0 {
+		t.Errorf("%+v", c.End)
+	}
+}
+
+func TestSweepPagesThroughAll(t *testing.T) {
+	w := newWorld(t)
+	for i := range 250 {
+		w.begin(func(r *watch.StartRequest) { r.CaseID = fmt.Sprint("case", i) })
+	}
+	w.queue.purge()
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Open: 250, Overdue: 250, Rearmed: 250}) {
+		t.Errorf("%+v", rep)
+	}
+	w.pass(time.Minute)
+	// A request about to end leaves the rest to the next one.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if rep, err := w.Sweep(ctx); err != nil || rep != (watch.Report{Open: 250}) {
+		t.Errorf("%+v %v", rep, err)
+	}
+	w.queue.setDown(true)
+	if _, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable {
+		t.Error("everything fails and it goes on:", err)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(2 * time.Hour)
+	w.begin()
+	w.deliver(0)
+	if _, err := w.Cancel(t.Context(), "c", 2); err != nil {
+		t.Fatal(err)
+	}
+	if rep := w.sweep(); rep != (watch.Report{}) {
+		t.Errorf("%+v", rep)
+	}
+	w.pass(25 * time.Hour)
+	if rep := w.sweep(); rep != (watch.Report{}) {
+		t.Errorf("%+v", rep)
+	}
+	for run := 1; run <= 2; run++ {
+		if _, err := w.store.Value(t.Context(), "c", run, store.Form); !errors.Is(err, store.ErrNotFound) || w.get(run).FormKept {
+			t.Errorf("the form of run %d is kept: %v", run, err)
+		}
+	}
+	w.pass(w.rules.Retention)
+	if rep := w.sweep(); rep != (watch.Report{Purged: 2}) {
+		t.Errorf("%+v", rep)
+	}
+	if _, _, err := w.Read(t.Context(), "c", 0); kindOf(err) != fault.NotFound {
+		t.Error(err)
+	}
+}
+
+func TestLeaks(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	c := w.get(1)
+	// The end is recorded by a process that died at once: its check still pends.
+	ended, _ := w.rules.Apply(c, cases.Cancel{}, w.clock(), 0)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: ended}); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Republished: 1, Leaked: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	// A check asked although it read an ended record.
+	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, Version: 1000}, w.clock(), 0)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: asked}); err != nil || !v.Changed() {
+		t.Fatal(err)
+	}
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Leaked: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	if len(w.lines("sweep")) != 2 || w.lines("sweep")[0]["severity"] != "ERROR" {
+		t.Error("a leak is no error in the log")
+	}
+	if rep := w.sweep(); rep != (watch.Report{}) {
+		t.Errorf("reported twice: %+v", rep)
+	}
+	// An open run that nobody will wake.
+	w.begin()
+	c = w.get(2)
+	c.Version++
+	c.Checks.NextAt, c.WakeAt = time.Time{}, w.clock().Add(-time.Hour)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
+		t.Fatal(err)
+	}
+	w.queue.purge()
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Open: 1, Overdue: 1, Rearmed: 1, Leaked: 1}) {
+		t.Errorf("%+v", rep)
+	}
+}
+
+func TestHealOnDelivery(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	c := w.get(1)
+	ended, _ := w.rules.Apply(c, cases.Cancel{}, w.clock(), 0)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: ended}); err != nil {
+		t.Fatal(err)
+	}
+	body := queue.Body{CaseID: "c", Run: 1, Seq: c.Checks.Seq}
+	if err := w.Check(t.Context(), body); err != nil || len(w.topic.ended) != 0 {
+		t.Error("whoever ended it is still telling it:", err)
+	}
+	w.pass(time.Minute)
+	w.topic.down = true
+	if err := w.Check(t.Context(), body); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	w.topic.down = false
+	if err := w.Dispatch(t.Context(), body, 0); err != nil || len(w.topic.ended) != 1 || !w.get(1).Settled {
+		t.Error("a delivery does not heal:", err)
+	}
+}
+
+func TestStoreDown(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.deliver(0)
+	all := func(string) error { return errDown }
+	w.store.before = all
+	ctx := t.Context()
+	_, startErr := w.Start(ctx, watch.StartRequest{CaseID: "c"})
+	_, cancelErr := w.Cancel(ctx, "c", 0)
+	_, _, readErr := w.Read(ctx, "c", 0)
+	_, sweepErr := w.Sweep(ctx)
+	for name, err := range map[string]error{
+		"start": startErr, "cancel": cancelErr, "read": readErr, "sweep": sweepErr,
+		"check": w.Check(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}), "dispatch": w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0),
+		"complete": w.publish("m", `{"case_id":"c","status":"failed"}`), "complete with run": w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`),
+	} {
+		if kindOf(err) != fault.Unavailable || !errors.Is(err, errDown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, method := range []string{"Update", "CountOpen", "Overdue"} {
+		w.store.before = failing(method, 1, 1)
+		if _, err := w.Sweep(ctx); method != "Update" && kindOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	w.store.before = failing("Update", 1, 1)
+	if _, err := w.Cancel(ctx, "c", 0); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	w.store.before = failing("Get", 1, 1)
+	if _, err := w.Cancel(ctx, "c", 2); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+}
+
+func TestReadAndWait(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.deliver(0)
+	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed","result":{"a":1}}`); err != nil {
+		t.Fatal(err)
+	}
+	v, current, err := w.Read(t.Context(), "c", 0)
+	if err != nil || !current || string(v.Result) != `{"a":1}` {
+		t.Fatal(v, err)
+	}
+	w.begin()
+	if v, current, err = w.Read(t.Context(), "c", 1); err != nil || current || v.Run != 1 {
+		t.Error(v.Run, current, err)
+	}
+	if _, _, err = w.Read(t.Context(), "c", 9); kindOf(err) != fault.NotFound {
+		t.Error(err)
+	}
+	// A value that is gone is read again, and in the end given up.
+	w.store.before = func(method string) error {
+		if method == "Value" {
+			return store.ErrNotFound
+		}
+		return nil
+	}
+	if _, _, err = w.Read(t.Context(), "c", 1); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	w.store.before = nil
+	v, _, err = w.Read(t.Context(), "c", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := w.Wait(ctx, "c", 2, v.Version); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- w.Wait(t.Context(), "c", 2, v.Version) }()
+	if _, err := w.Cancel(t.Context(), "c", 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+	if err := w.Wait(t.Context(), "nobody", 1, 0); kindOf(err) != fault.NotFound {
+		t.Error(err)
+	}
+}
+
+func TestConflictsEnd(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	conflict := func(on string) func(string) error {
+		return func(method string) error {
+			if method == on {
+				return store.ErrConflict
+			}
+			return nil
+		}
+	}
+	w.store.before = conflict("Update")
+	if _, err := w.Cancel(t.Context(), "c", 0); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w.store.before = func(method string) error { cancel(); return conflict("Update")(method) }
+	if err := w.publish("x", `{"case_id":"c","run":1,"status":"failed"}`); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	if _, err := w.Cancel(ctx, "c", 0); err == nil {
+		t.Error("goes on after its context ended")
+	}
+	w.store.before = conflict("Begin")
+	if _, err := w.Start(t.Context(), watch.StartRequest{CaseID: "d", Form: []byte("{}")}); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	w.store.before = func(method string) error { cancel(); return conflict("Begin")(method) }
+	if _, err := w.Start(ctx, watch.StartRequest{CaseID: "d", Form: []byte("{}")}); err == nil {
+		t.Error("goes on after its context ended")
+	}
+}
+
+func TestNewNamesWhatIsMissing(t *testing.T) {
+	w := newWorld(t)
+	_, err := watch.New(watch.Config{}, watch.Deps{Queue: w.queue})
+	for _, name := range []string{"Store", "Now", "Jitter", "Nonce", "Log", "Rules", "CaseDeadline", "CheckTimeout"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not named in %v", name, err)
+		}
+	}
+}
