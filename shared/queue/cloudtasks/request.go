@@ -1,0 +1,53 @@
+package cloudtasks
+
+import (
+	"net/url"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/casewatch/casewatch/shared/queue"
+)
+
+// createRequest returns the request that schedules t. It is a pure function of both: repeating it asks for the same task.
+func createRequest(c Config, t queue.Task) *cloudtaskspb.CreateTaskRequest {
+	target, deadline := c.CheckURL, c.CheckDeadline
+	if t.Kind == queue.Dispatch {
+		target, deadline = c.DispatchURL, c.DispatchDeadline
+	}
+	request := &cloudtaskspb.HttpRequest{
+		Url:        target,
+		HttpMethod: cloudtaskspb.HttpMethod_POST,
+		Headers:    map[string]string{"Content-Type": "application/json"},
+		Body:       t.EncodeBody(),
+	}
+	if t.TraceParent != "" {
+		request.Headers["traceparent"] = t.TraceParent
+	}
+	if c.ServiceAccount != "" {
+		request.AuthorizationHeader = &cloudtaskspb.HttpRequest_OidcToken{OidcToken: &cloudtaskspb.OidcToken{
+			ServiceAccountEmail: c.ServiceAccount,
+			Audience:            audience(target),
+		}}
+	}
+	task := &cloudtaskspb.Task{
+		Name:             c.taskName(t),
+		MessageType:      &cloudtaskspb.Task_HttpRequest{HttpRequest: request},
+		DispatchDeadline: durationpb.New(deadline),
+	}
+	if !t.At.IsZero() {
+		task.ScheduleTime = timestamppb.New(t.At)
+	}
+	return &cloudtaskspb.CreateTaskRequest{Parent: c.queueOf(t), Task: task}
+}
+
+// audience returns scheme and host of target. Left out, Cloud Tasks would use the whole URL, which Cloud Run does not accept
+// (https://cloud.google.com/run/docs/authenticating/service-to-service).
+func audience(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return target // not reached: New refuses such a URL
+	}
+	return u.Scheme + "://" + u.Host
+}
