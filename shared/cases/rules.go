@@ -92,6 +92,8 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	}
 	n.Version = c.Version + 1
 	n.UpdatedAt = now
+	n.Checks.NextAt = n.Checks.NextAt.Truncate(time.Microsecond) // as precise as every store keeps it
+	n.Dispatch.At = n.Dispatch.At.Truncate(time.Microsecond)
 	if n.State.Ended() && !c.State.Ended() {
 		n.EndVersion = n.Version
 		if n.State == Succeeded && n.FormKept {
