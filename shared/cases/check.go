@@ -2,6 +2,9 @@ package cases
 
 import "time"
 
+// clockSkew is how far the clocks of two instances may be apart: a check that began less than that after the end may have begun before it.
+const clockSkew = 5 * time.Second
+
 // Asks reports whether a check of c at now is to ask the pipeline. It is not while nothing was sent, at the deadline, and
 // at the end of a completion grace, when only the time matters.
 func (r Rules) Asks(c Case, now time.Time) bool {
@@ -22,11 +25,11 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	w, final := in.word()
 	if n.State.Ended() {
 		v := Verdict{Kind: Ignored}
-		if final {
+		if final && n.isNews(in.Reading) {
 			v = r.word(n, w, now)
 		}
-		if in.Kind != CheckSkipped && in.Version >= n.EndVersion {
-			n.AskedAfterEnd++ // it read an ended record and asked all the same
+		if in.Kind != CheckSkipped && in.Began.After(n.EndedAt.Add(clockSkew)) {
+			n.AskedAfterEnd++
 			if !v.Changed() {
 				v = Verdict{Kind: Applied}
 			}
@@ -37,14 +40,13 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 		return Verdict{Kind: Stale}
 	}
 	if d := &n.Dispatch; d.Phase == PhaseOpen && !now.Before(d.SentAt.Add(r.PipelineTimeout)) {
-		r.closeUncertain(n, now)
+		d.Phase, d.ClosedAt = PhaseUncertain, now
 	}
 	if in.Kind != CheckSkipped {
 		n.Checks.Count++
 	}
 	var v Verdict
 	switch {
-	case n.State.Ended():
 	case n.Dispatch.Phase == PhaseQueued && n.Dispatch.Attempts == 0: // nothing was started: it looked at something else
 	case in.Kind == CheckReading && n.isNews(in.Reading):
 		v = r.reading(n, in, w, final, now)
@@ -57,7 +59,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	}
 	switch {
 	case n.State.Ended():
-	case r.graceOver(n.SucceededSince, now):
+	case !n.SucceededSince.IsZero() && n.Dispatch.Phase != PhaseOpen, r.graceOver(n.SucceededSince, now):
 		r.endSucceeded(n, SourceEvent, now)
 	case r.graceOver(n.CompleteSince, now):
 		r.endSucceeded(n, SourceCheck, now)
@@ -158,7 +160,7 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	if in.Completed < old.Completed {
 		return false
 	}
-	p := Progress{Completed: in.Completed, Total: in.Total, Percent: in.Percent, Current: in.Current}
+	p := Progress{Completed: in.Completed, Total: in.Total, Percent: in.Percent, Current: clip(in.Current)}
 	if p.Total <= 0 {
 		p.Total = old.Total
 	}

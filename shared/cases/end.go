@@ -4,7 +4,9 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // maxMessage bounds the messages that a record keeps, in characters.
@@ -157,7 +159,14 @@ func (c *Case) remember(id string) {
 	c.Words = words[max(0, len(words)-keptWords):]
 }
 
+// clip makes a text fit to be shown: bounded, and without characters that control what shows it.
 func clip(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return ' '
+		}
+		return r
+	}, s)
 	runes := 0
 	for i := range s {
 		if runes == maxMessage {

@@ -71,7 +71,7 @@ const (
 // CheckOutcome is what check Seq found.
 type CheckOutcome struct {
 	Seq     int64
-	Version int64 // of the record that the check read before it asked
+	Began   time.Time // when the check began, before it read the record
 	Kind    CheckKind
 	Reading Reading // with CheckReading
 	Message string  // with CheckUnable what went wrong; with a reading whose status is failed, the pipeline's message

@@ -112,12 +112,14 @@ func (r Rules) started(n *Case, in Started, now time.Time) Verdict {
 		TraceParent: in.TraceParent, FormHash: in.FormHash, KeyHash: in.KeyHash,
 		Checks: Checks{Seq: 1, NextAt: earlier(now.Add(r.CheckMinInterval), now.Add(in.Deadline))},
 	}
+	if in.Prior != nil {
+		n.PriorUnheard = in.Prior.PriorUnheard || !in.Prior.Heard
+	}
 	if in.Adopt {
-		return Verdict{Kind: Applied} // what the pipeline shows and says is this very work
+		return Verdict{Kind: Applied} // what the pipeline shows is this very work
 	}
 	n.Dispatch = Dispatch{Phase: PhaseQueued, Seq: 1, At: now}
 	if in.Prior != nil {
-		n.PriorUnheard = in.Prior.PriorUnheard || !in.Prior.Heard
 		n.Baseline = in.Prior.lastShown()
 	}
 	return Verdict{Kind: Applied}
@@ -172,7 +174,7 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 	case DispatchSucceeded, DispatchFailed:
 		return r.word(n, word{id: id, succeeded: in.Kind == DispatchSucceeded, message: in.Message, result: in.Result, source: SourceDispatch}, now)
 	}
-	d := &n.Dispatch
+	d, ch := &n.Dispatch, &n.Checks
 	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
 	switch {
 	case n.State.Ended():
@@ -184,7 +186,7 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 		if mine || d.Phase != PhaseOpen {
 			d.Phase = PhaseAnswered
 		}
-		n.Checks.UnknownSince = time.Time{}
+		ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it was reached, and knows it
 		n.nowRunning(now)
 		if !n.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
 			r.endSucceeded(n, SourceEvent, now)
@@ -196,11 +198,14 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 	case in.Kind == DispatchRefused:
 		n.Heard = d.Attempts == 1
 		n.finish(Failed, ReasonPipelineRefused, in.Message, SourceDispatch, now)
+	case (in.Kind == DispatchUnreachable || in.Kind == DispatchBusy) && d.Confirmed:
+		d.Phase = PhaseAnswered
 	case in.Kind == DispatchUnreachable || in.Kind == DispatchBusy:
 		r.requeue(n, in, now, jitter)
 	case d.Phase != PhaseOpen:
 		return Verdict{Kind: Ignored} // uncertain already
 	default:
+		d.UnreachableSince, d.Backoffs = time.Time{}, 0
 		r.closeUncertain(n, now)
 	}
 	return Verdict{Kind: Applied}
@@ -208,9 +213,11 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 
 // requeue schedules another dispatch after one that certainly started nothing.
 func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float64) {
-	d := &n.Dispatch
-	d.Attempts--
-	n.Known = d.Attempts > 0 && n.Known
+	d, ch := &n.Dispatch, &n.Checks
+	if d.Attempts--; d.Attempts == 0 { // whatever was seen was of something else
+		n.Known, n.CompleteSince, ch.UnknownSince = false, time.Time{}, time.Time{}
+	}
+	ch.Unbroken, ch.Since = 0, time.Time{}
 	d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
 	d.Seq++
 	if in.Kind == DispatchBusy {
@@ -256,6 +263,7 @@ func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 				return Verdict{Kind: Ignored}
 			}
 			n.SucceededSince = now
+			n.Dispatch.Confirmed = true
 			n.nowRunning(now)
 			n.remember(in.ID)
 			return Verdict{Kind: Applied}
@@ -282,8 +290,10 @@ func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
 	changed := n.State != Running || !n.Known || n.Dispatch.Phase == PhaseQueued || !ch.UnknownSince.IsZero() || ch.Unbroken > 0
 	n.nowRunning(now)
 	ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it lives, whatever the looks say
-	if n.Dispatch.Phase == PhaseQueued {
-		n.Dispatch.Phase = PhaseAnswered // it works on this run: sending again would start it twice
+	d := &n.Dispatch
+	d.Confirmed = true
+	if d.Phase == PhaseQueued {
+		d.Phase, d.Attempts = PhaseAnswered, max(d.Attempts, 1)
 	}
 	if in.Progress != nil && r.observe(n, *in.Progress, now) {
 		changed = true
@@ -323,7 +333,7 @@ func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceSweep, now)
 		return Verdict{Kind: Applied}
-	case !in.CheckGone && !(in.DispatchGone && n.Dispatch.Phase == PhaseQueued):
+	case !in.CheckGone && (!in.DispatchGone || n.Dispatch.Phase != PhaseQueued):
 		return Verdict{Kind: Ignored}
 	}
 	if in.CheckGone {

@@ -298,7 +298,7 @@ func TestLateWords(t *testing.T) {
 		t.Error("progress after the end:", l.v.Kind)
 	}
 	// What a check brings from before the end is a late word too, if it is one.
-	l.do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Status: "failed"}, Message: "late", Version: 1})
+	l.do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Status: "failed"}, Message: "late"})
 	if l.c.Late.Count != 4 {
 		t.Errorf("%+v", l.c.Late)
 	}
@@ -432,7 +432,11 @@ func TestSweepsPart(t *testing.T) {
 	if !l.c.WakeAt.Equal(l.c.EndedAt) {
 		t.Error("an end that is not settled is to be looked at now")
 	}
-	l.do(0, CheckOutcome{Kind: CheckUnknown, Version: l.c.Version})
+	l.do(0, CheckOutcome{Kind: CheckUnknown, Began: l.now.Add(4 * time.Second)})
+	if l.c.AskedAfterEnd != 0 {
+		t.Error("clocks differ a little")
+	}
+	l.do(0, CheckOutcome{Kind: CheckUnknown, Began: l.now.Add(6 * time.Second)})
 	if l.c.AskedAfterEnd != 1 {
 		t.Fatal("a poll after the end was not noticed")
 	}
@@ -508,5 +512,88 @@ func TestTimeDoesNotRunBack(t *testing.T) {
 	l.do(-time.Hour, Cancel{})
 	if !l.c.EndedAt.Equal(at) {
 		t.Errorf("ended at %v, last changed at %v", l.c.EndedAt, at)
+	}
+}
+
+func TestOldRunsResultIsNotTheNewOnes(t *testing.T) {
+	shown := CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 4, Total: 4, Percent: -1, Status: "succeeded"}, Result: result(t, `{"output_url":"of run 1"}`)}
+	first := accepted(rules).do(time.Second, shown)
+	l := begin(rules, &first.c).open().outcome(DispatchAccepted).do(time.Second, Event{ID: "e", Status: "succeeded"})
+	if l.do(0, shown); l.c.HasResult || l.c.Late != nil {
+		t.Errorf("a look at the old run brought %+v, %+v", l.v, l.c.Late)
+	}
+	if l.do(0, Event{ID: "own", Status: "succeeded", Result: result(t, `{"output_url":"of run 2"}`)}); l.v.Kind != Filled || l.c.OutputURL != "of run 2" {
+		t.Errorf("%+v %s", l.v, l.c.OutputURL)
+	}
+}
+
+func TestConfirmedRunIsNotSentAgain(t *testing.T) {
+	for name, l := range map[string]*life{
+		"event, then busy":        begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchBusy),
+		"event, then unreachable": begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchUnreachable),
+		"busy, then event":        begin(rules, nil).open().outcome(DispatchBusy).do(0, Event{ID: "r", Status: "running"}),
+	} {
+		l.do(2*time.Second, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "second"})
+		if l.v.Kind != Stale || l.c.Dispatch.Phase != PhaseAnswered {
+			t.Errorf("%s: %s, %+v", name, l.v.Kind, l.c.Dispatch)
+		}
+		if l.do(0, Cancel{}); l.c.Heard {
+			t.Errorf("%s: its word is still to come", name)
+		}
+	}
+}
+
+func TestAnAnswerResetsUnreachability(t *testing.T) {
+	busy := begin(rules, nil).open().do(time.Second, unable).outcome(DispatchBusy)
+	busy.do(12*time.Minute, DispatchBegun{Seq: 2, Nonce: "n"}).outcome(DispatchAccepted)
+	held := begin(rules, nil).open().do(time.Second, unable)
+	held.do(12*time.Minute, DispatchOutcome{Nonce: "n1", Kind: DispatchAccepted})
+	for name, l := range map[string]*life{"429s, then 202": busy, "202 after minutes": held} {
+		if l.do(2*time.Second, unable); l.c.State.Ended() {
+			t.Errorf("%s, and one failed look: %+v", name, l.c.End)
+		}
+	}
+	l := begin(idempotent, nil).open().outcome(DispatchUnreachable).open().outcome(DispatchUncertain) // it answered, with a 500
+	l.look(unknown, rules.StartGrace+10*time.Second)
+	l.do(11*time.Minute, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "z"}).outcome(DispatchUnreachable)
+	if l.c.State.Ended() {
+		t.Errorf("unreachable, though it answered in between: %+v", l.c.End)
+	}
+}
+
+func TestNothingStartedMeansNothingComplete(t *testing.T) {
+	l := begin(rules, nil).open().do(time.Second, DispatchBegun{Seq: 1, Nonce: "r", RetryCount: 1})
+	l.read(time.Second, 4, 4).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchBusy, RetryAfter: time.Minute})
+	if l.do(40*time.Second, CheckOutcome{Kind: CheckSkipped}); l.c.State.Ended() {
+		t.Errorf("%+v", l.c.End)
+	}
+}
+
+func TestResultThatComesWithTheTimeout(t *testing.T) {
+	l := begin(rules, nil).open().do(rules.PipelineTimeout-6*time.Second, Event{ID: "s", Status: "succeeded"})
+	l.do(6*time.Second, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 4, Total: 4, Status: "succeeded"}, Result: result(t, `{"output_url":"u"}`)})
+	if l.want(t, Succeeded, ReasonCompleted, SourceCheck); !l.c.HasResult {
+		t.Error("the result was dropped")
+	}
+}
+
+func TestAdoptedRunAndUnnamedEvents(t *testing.T) {
+	first := accepted(rules).do(time.Minute, Cancel{})
+	l := &life{r: rules, now: first.now.Add(time.Minute)}
+	l.do(0, Started{CaseID: "c", Run: 2, Deadline: time.Hour, Adopt: true, Prior: &first.c})
+	if !l.c.OwnsUnnamed(l.now) {
+		t.Error("a word of the work that it adopted is not its own")
+	}
+	third := begin(rules, &l.do(time.Second, Event{ID: "e", Status: "succeeded"}).c).open()
+	if third.c.OwnsUnnamed(third.now) {
+		t.Error("a word of the first run may still come")
+	}
+}
+
+func TestTextIsCleaned(t *testing.T) {
+	l := accepted(rules).do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 2, Current: "a\x00\n\u202eb"}})
+	l.do(0, Event{ID: "e", Status: "failed", Message: "a\x00\r\n\u202eb"})
+	if l.c.Progress.Current != "a   b" || l.c.End.Message != "a    b" {
+		t.Errorf("%q %q", l.c.Progress.Current, l.c.End.Message)
 	}
 }

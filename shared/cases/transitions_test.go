@@ -56,8 +56,8 @@ func (l *life) do(after time.Duration, in Input) *life {
 		if check.Seq == 0 {
 			check.Seq = l.c.Checks.Seq
 		}
-		if check.Version == 0 {
-			check.Version = l.c.EndVersion - 1 // it read the run before its end
+		if check.Began.IsZero() {
+			check.Began = l.c.CreatedAt // in time
 		}
 		in = check
 	}
@@ -159,8 +159,8 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"check reads failed", reading("failed", 1)},
 		{"check unknown", is(CheckOutcome{Kind: CheckUnknown})},
 		{"check unable", is(CheckOutcome{Kind: CheckUnable, Message: "refused"})},
-		{"check of a task before", func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown, Version: -1} }},
-		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, Version: max(l.c.EndVersion, 1)} }},
+		{"check of a task before", func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown} }},
+		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, Began: l.now.Add(time.Hour)} }},
 		{"event running 3/4", is(Event{ID: "e", Status: "running", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})},
 		{"event succeeded, result", is(Event{ID: "e", Status: "succeeded", Result: good})},
 		{"event succeeded, no result", is(Event{ID: "e", Status: "succeeded"})},

@@ -11,13 +11,15 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// healAfter is how old an end that nobody has told must be before a delivery tells it: younger, whoever made it is still at it.
-const healAfter = 5 * time.Second
+// healAfter is how old an end that nobody has told must be before a delivery tells it: while it is younger, whoever made it is
+// probably still at it.
+const healAfter = 2 * time.Second
 
 // Check handles the delivery of a check task: it looks once, and ends the run or schedules the next look.
 //
 // A nil error means that the delivery is done with, whatever it found; Unavailable that it is to be repeated.
 func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
+	began := w.now()
 	c, err := w.Store.Get(ctx, task.CaseID, task.Run)
 	if err != nil {
 		return w.storeFault(err)
@@ -37,12 +39,15 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 	if w.cfg.Rules.Asks(c, w.now()) {
 		found = w.Pipeline.Look(ctx, c.CaseID, c.TraceParent)
 	}
-	found.Seq, found.Version = task.Seq, c.Version
+	found.Seq, found.Began = task.Seq, began
 	ch, err := w.apply(ctx, c.CaseID, c.Run, found)
 	if err != nil {
 		return err
 	}
 	w.logCheck(ctx, ch, found)
+	if ch.verdict.Kind == cases.Stale && ch.after.CheckDelivery(task.Seq) == cases.DeliveryBehind {
+		return w.arm(ctx, ch.after, true, true) // another delivery of this task saved first, and may have died since
+	}
 	return w.settle(ctx, ch, queue.Check)
 }
 
@@ -59,9 +64,20 @@ func (w *Watcher) logCheck(ctx context.Context, ch change, found cases.CheckOutc
 	}
 }
 
-// heal tells an end that was recorded and never told.
+// heal tells an end that was recorded and never told. If the end is young it first gives whoever made it the time to tell it.
 func (w *Watcher) heal(ctx context.Context, c cases.Case) error {
-	if c.Settled || w.now().Sub(c.EndedAt) < healAfter {
+	waiting, cancel := context.WithTimeout(ctx, healAfter-w.now().Sub(c.EndedAt))
+	defer cancel()
+	for !c.Settled && waiting.Err() == nil {
+		err := w.Store.Wait(waiting, c.CaseID, c.Run, c.Version)
+		if err == nil {
+			c, err = w.Store.Get(ctx, c.CaseID, c.Run)
+		}
+		if err != nil && (ctx.Err() != nil || waiting.Err() == nil) {
+			return w.storeFault(err)
+		}
+	}
+	if c.Settled {
 		return nil
 	}
 	if err := w.tellEnd(ctx, c, ""); err != nil {

@@ -45,7 +45,7 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 		return err
 	}
 	if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseOpen {
-		if ch.verdict.Changed() {
+		if ch.after.Dispatch.Phase == cases.PhaseUncertain && ch.verdict.Changed() {
 			w.Log.WarnContext(ctx, "the dispatch before was lost; checks find out what came of it", attrs(ch.after)...)
 		}
 		return w.settle(ctx, ch, queue.Dispatch)
@@ -88,8 +88,10 @@ func (w *Watcher) saveAnswerOnce(ctx context.Context, c cases.Case, outcome case
 		return err
 	}
 	w.Log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind)))...)
-	if !ch.verdict.Changed() && !ch.after.State.Ended() {
-		// Perhaps this very answer was saved by a try that seemed to fail: its effect may be missing.
+	switch { // perhaps this very answer was saved by a try that seemed to fail, and nothing followed from it
+	case ch.verdict.Kind == cases.Duplicate && ch.after.State.Ended():
+		return w.heal(ctx, ch.after)
+	case !ch.verdict.Changed() && !ch.after.State.Ended():
 		return w.arm(ctx, ch.after, false, true)
 	}
 	return w.settle(ctx, ch, queue.Dispatch)

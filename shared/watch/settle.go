@@ -45,14 +45,15 @@ func (w *Watcher) arm(ctx context.Context, c cases.Case, check, dispatch bool) e
 	return nil
 }
 
-// tellEnd deletes the tasks that an ended run no longer needs, publishes and logs its end, and notes that this is done.
+// tellEnd deletes the tasks that an ended run no longer needs, publishes and logs its end, and notes that this is done. A check that is
+// created just then, by a delivery that saved before the end, is delivered once more and dropped.
 func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kind) error {
 	if delivered != queue.Check {
 		if err := w.Queue.Delete(ctx, checkTask(c)); err != nil {
 			return err
 		}
 	}
-	if c.Dispatch.Phase == cases.PhaseQueued && delivered != queue.Dispatch {
+	if c.Dispatch.Phase == cases.PhaseQueued {
 		if err := w.Queue.Delete(ctx, dispatchTask(c)); err != nil {
 			return err
 		}
@@ -64,12 +65,19 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 	if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil {
 		return err
 	}
-	w.Log.InfoContext(ctx, "progress checks ended", attrs(c,
-		slog.String("state", string(c.State)), slog.String("reason", string(c.End.Reason)), slog.String("source", string(c.End.Source)),
-		slog.Int("checks", c.Checks.Count), slog.Float64("duration_seconds", *view.DurationSeconds),
-		gcplog.InsertID(events.EndedID(c.CaseID, c.Run)))...)
+	w.logEnd(ctx, c, *view.DurationSeconds)
 	_, err = w.apply(ctx, c.CaseID, c.Run, cases.Settled{})
 	return err
+}
+
+// logEnd writes the line of a run's end. If it is written again, Cloud Logging keeps one: the time is that of the end, the
+// insertId that of the run (https://docs.cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry).
+func (w *Watcher) logEnd(ctx context.Context, c cases.Case, seconds float64) {
+	line := slog.NewRecord(c.EndedAt, slog.LevelInfo, "progress checks ended", 0)
+	line.Add(attrs(c, slog.String("state", string(c.State)), slog.String("reason", string(c.End.Reason)), slog.String("source", string(c.End.Source)),
+		slog.Int("checks", c.Checks.Count), slog.Float64("duration_seconds", seconds),
+		gcplog.InsertID(events.EndedID(c.CaseID, c.Run)))...)
+	_ = w.Log.Handler().Handle(ctx, line) // as slog does
 }
 
 // view is the run as readers see it, with its results.

@@ -104,7 +104,7 @@ func (w *Watcher) queued(ctx context.Context, c cases.Case) (fresh bool, err err
 	if err != nil {
 		return false, notQueued(err)
 	}
-	return fresh || created && c.Adopted && c.Checks.Seq == 1, nil
+	return fresh || created && c.Checks.Seq == 1, nil
 }
 
 // begin begins the run after prior, ending prior in the same write if it has not.

@@ -20,8 +20,8 @@ const (
 	sweepSlack = 20 * time.Second
 	// sweepReserve is what is left of the request when the sweep stops; the next one goes on.
 	sweepReserve = 5 * time.Second
-	// maxSweepFaults is after how many records that could not be handled it gives up: something is down.
-	maxSweepFaults = 10
+	// maxSweepFaults is after how many faults of the queue or the topic a sweep no longer asks them: it goes on with what needs only the store.
+	maxSweepFaults = 3
 )
 
 // Report is what a sweep found. In health everything but Open and Purged is 0.
@@ -40,46 +40,43 @@ type Report struct {
 // Leaked counts ended runs that still had a pending check long after, or whose pipeline was asked by a check that began after the end, and open
 // runs with no next wake-up. It is to be 0.
 //
-// The error is Unavailable: the store cannot be read, or too many records could not be handled. What was done is done.
+// A queue or topic that is down does not keep runs from ending at their deadline: after a few faults the rest is done without them, and
+// what needs them is left to the next sweep.
+//
+// The error is Unavailable: the store cannot be used, or the queue or the topic could not. What was done is done.
 func (w *Watcher) Sweep(ctx context.Context) (Report, error) {
-	var rep Report
-	now := w.now()
-	before := now.Add(-w.cfg.CheckTimeout - sweepSlack)
+	s := sweep{w: w, before: w.now().Add(-w.cfg.CheckTimeout - sweepSlack)}
 	var cursor store.Cursor
-	var faults []error
 	for !w.endsSoon(ctx) {
-		page, err := w.Store.Overdue(ctx, before, cursor, sweepPage)
+		page, err := w.Store.Overdue(ctx, s.before, cursor, sweepPage)
 		if err != nil {
-			return rep, w.storeFault(err)
+			return s.rep, w.storeFault(err)
 		}
 		for _, c := range page {
 			cursor = store.Cursor{WakeAt: c.WakeAt, CaseID: c.CaseID, Run: c.Run}
 			if w.endsSoon(ctx) {
 				break
 			}
-			caseCtx := gcplog.WithTrace(ctx, c.TraceParent)
-			if err := w.sweepOne(caseCtx, c, before, &rep); err != nil && !errors.Is(err, store.ErrConflict) {
-				w.Log.ErrorContext(caseCtx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
-				if faults = append(faults, err); len(faults) >= maxSweepFaults {
-					return rep, fault.Wrap(fault.Unavailable, errors.Join(faults...), "too many runs could not be handled")
-				}
-			}
+			s.handle(gcplog.WithTrace(ctx, c.TraceParent), c)
 		}
 		if len(page) < sweepPage {
 			break
 		}
 	}
 	var err error
-	if rep.Open, err = w.Store.CountOpen(ctx); err != nil {
-		return rep, w.storeFault(err)
+	if s.rep.Open, err = w.Store.CountOpen(ctx); err != nil {
+		return s.rep, w.storeFault(err)
 	}
 	level := slog.LevelInfo
-	if rep.Leaked > 0 {
+	if s.rep.Leaked > 0 {
 		level = slog.LevelError
 	}
-	w.Log.Log(ctx, level, "sweep", "open", rep.Open, "overdue", rep.Overdue, "rearmed", rep.Rearmed, "timed_out", rep.TimedOut,
-		"republished", rep.Republished, "purged", rep.Purged, "leaked", rep.Leaked)
-	return rep, nil
+	w.Log.Log(ctx, level, "sweep", "open", s.rep.Open, "overdue", s.rep.Overdue, "rearmed", s.rep.Rearmed, "timed_out", s.rep.TimedOut,
+		"republished", s.rep.Republished, "purged", s.rep.Purged, "leaked", s.rep.Leaked)
+	if len(s.faults) > 0 {
+		return s.rep, fault.Wrap(fault.Unavailable, errors.Join(s.faults...), "some runs could not be handled; the next sweep tries again")
+	}
+	return s.rep, nil
 }
 
 func (w *Watcher) endsSoon(ctx context.Context) bool {
@@ -87,22 +84,45 @@ func (w *Watcher) endsSoon(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && time.Until(deadline) < sweepReserve
 }
 
-// sweepOne handles one record whose time to wake is past. ErrConflict means that somebody else was at it meanwhile: all is well.
-func (w *Watcher) sweepOne(ctx context.Context, c cases.Case, before time.Time, rep *Report) error {
+// sweep is one sweep under way.
+type sweep struct {
+	w      *Watcher
+	before time.Time // what should have been woken before is overdue
+	rep    Report
+	faults []error
+}
+
+// handle handles one record whose time to wake is past.
+func (s *sweep) handle(ctx context.Context, c cases.Case) {
+	err := s.repair(ctx, c)
+	if err == nil || errors.Is(err, store.ErrConflict) { // somebody else was at it meanwhile: all is well
+		return
+	}
+	s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
+	s.faults = append(s.faults, err)
+}
+
+// alone reports whether the queue and the topic are to be left alone, since they failed too often.
+func (s *sweep) alone() bool { return len(s.faults) >= maxSweepFaults }
+
+func (s *sweep) repair(ctx context.Context, c cases.Case) error {
+	w := s.w
 	switch {
+	case !c.State.Ended() && !w.now().Before(c.DeadlineAt):
+		return s.end(ctx, c)
 	case !c.State.Ended():
-		return w.sweepOpen(ctx, c, before, rep)
+		return s.rearm(ctx, c)
 	case !c.Settled:
-		return w.sweepUntold(ctx, c, rep)
+		return s.tell(ctx, c)
 	case c.AskedAfterEnd > 0:
-		rep.Leaked += c.AskedAfterEnd
+		s.rep.Leaked += c.AskedAfterEnd
 		_, err := w.save(ctx, c, cases.Tick{})
 		return err
-	case !w.cfg.Rules.ExpiresAt(c).After(before):
+	case !w.cfg.Rules.ExpiresAt(c).After(s.before):
 		if err := w.Store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
 			return err
 		}
-		rep.Purged++
+		s.rep.Purged++
 	case c.FormKept:
 		_, err := w.save(ctx, c, cases.Tick{FormDropped: true})
 		return err
@@ -110,52 +130,79 @@ func (w *Watcher) sweepOne(ctx context.Context, c cases.Case, before time.Time, 
 	return nil
 }
 
-func (w *Watcher) sweepOpen(ctx context.Context, c cases.Case, before time.Time, rep *Report) error {
-	rep.Overdue++
-	if c.Checks.NextAt.IsZero() {
-		rep.Leaked++
+// end ends a run past its deadline.
+func (s *sweep) end(ctx context.Context, c cases.Case) error {
+	s.overdue(c)
+	ch, err := s.w.save(ctx, c, cases.Tick{})
+	if err != nil {
+		return err
+	}
+	s.rep.TimedOut++
+	if s.alone() {
+		return nil
+	}
+	return s.w.tellEnd(ctx, ch.after, "")
+}
+
+// rearm schedules anew what the queue no longer has. What it has is late, and left alone.
+func (s *sweep) rearm(ctx context.Context, c cases.Case) error {
+	late := c.Checks.NextAt.Before(s.before)
+	if late {
+		s.overdue(c)
+	}
+	if s.alone() {
+		return nil
 	}
 	var tick cases.Tick
-	if w.now().Before(c.DeadlineAt) {
-		if c.Checks.NextAt.Before(before) {
-			exists, err := w.Queue.Exists(ctx, checkTask(c))
-			if err != nil {
-				return err
-			}
-			tick.CheckGone = !exists
+	if late {
+		exists, err := s.w.Queue.Exists(ctx, checkTask(c))
+		if err != nil {
+			return err
 		}
-		if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(before) {
-			exists, err := w.Queue.Exists(ctx, dispatchTask(c))
-			if err != nil {
-				return err
-			}
-			tick.DispatchGone = !exists
-		}
+		tick.CheckGone = !exists
 	}
-	ch, err := w.save(ctx, c, tick)
+	if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(s.before) {
+		exists, err := s.w.Queue.Exists(ctx, dispatchTask(c))
+		if err != nil {
+			return err
+		}
+		tick.DispatchGone = !exists
+	}
+	ch, err := s.w.save(ctx, c, tick)
 	if err != nil || !ch.verdict.Changed() {
 		return err
 	}
-	if ch.after.State.Ended() {
-		rep.TimedOut++
-	} else {
-		rep.Rearmed++
-		w.Log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckGone), slog.Bool("dispatch", tick.DispatchGone))...)
+	if !late {
+		s.overdue(c) // a dispatch that waits its turn is not; a lost one is
 	}
-	return w.settle(ctx, ch, "")
+	s.rep.Rearmed++
+	s.w.Log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckGone), slog.Bool("dispatch", tick.DispatchGone))...)
+	return s.w.settle(ctx, ch, "")
 }
 
-func (w *Watcher) sweepUntold(ctx context.Context, c cases.Case, rep *Report) error {
-	exists, err := w.Queue.Exists(ctx, checkTask(c))
+// overdue counts an open run whose wake-up has not come.
+func (s *sweep) overdue(c cases.Case) {
+	s.rep.Overdue++
+	if c.Checks.NextAt.IsZero() {
+		s.rep.Leaked++
+	}
+}
+
+// tell tells an end that was recorded and never told.
+func (s *sweep) tell(ctx context.Context, c cases.Case) error {
+	if s.alone() {
+		return nil
+	}
+	exists, err := s.w.Queue.Exists(ctx, checkTask(c))
 	if err != nil {
 		return err
 	}
 	if exists {
-		rep.Leaked++
+		s.rep.Leaked++
 	}
-	if err := w.tellEnd(ctx, c, ""); err != nil {
+	if err := s.w.tellEnd(ctx, c, ""); err != nil {
 		return err
 	}
-	rep.Republished++
+	s.rep.Republished++
 	return nil
 }

@@ -102,9 +102,49 @@ func TestSweepPagesThroughAll(t *testing.T) {
 	if rep, err := w.Sweep(ctx); err != nil || rep != (watch.Report{Open: 250}) {
 		t.Errorf("%+v %v", rep, err)
 	}
+}
+
+func TestSweepEndsRunsWhateverElseIsDown(t *testing.T) {
+	w := newWorld(t)
+	for i := range 12 {
+		w.begin(func(r *watch.StartRequest) { r.CaseID = fmt.Sprint("long", i); r.Deadline = 20 * time.Hour })
+		id := fmt.Sprint("untold", i)
+		w.begin(func(r *watch.StartRequest) { r.CaseID = id })
+		w.topic.down = true
+		if _, err := w.Cancel(t.Context(), id, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pass(time.Second)
+	w.begin(func(r *watch.StartRequest) { r.Deadline = time.Minute })
 	w.queue.setDown(true)
-	if _, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable {
-		t.Error("everything fails and it goes on:", err)
+	w.pass(10 * time.Minute)
+	rep, err := w.Sweep(t.Context())
+	if kindOf(err) != fault.Unavailable || rep.TimedOut != 1 || rep.Overdue != 13 {
+		t.Errorf("%+v %v", rep, err)
+	}
+	w.want(1, cases.TimedOut, cases.ReasonDeadline)
+	w.queue.setDown(false)
+	w.topic.down = false
+	w.pass(time.Minute)
+	rep, err = w.Sweep(t.Context())
+	if err != nil || rep.Republished != 13 || rep.Rearmed != 0 || len(w.topic.ended) != 13 {
+		t.Errorf("%+v %v", rep, err)
+	}
+}
+
+func TestBacklogIsNotOverdue(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	for range 5 { // only checks are delivered: the dispatch queue works something else off
+		c := w.get(1)
+		w.pass(30 * time.Second)
+		if err := w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: c.Checks.Seq}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rep := w.sweep(); rep != (watch.Report{Open: 1}) {
+		t.Errorf("%+v", rep)
 	}
 }
 
@@ -153,7 +193,7 @@ func TestLeaks(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	// A check asked although it read an ended record.
-	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, Version: 1000}, w.clock(), 0)
+	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, Began: w.clock()}, w.clock(), 0)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: asked}); err != nil || !v.Changed() {
 		t.Fatal(err)
 	}
@@ -192,8 +232,25 @@ func TestHealOnDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := queue.Body{CaseID: "c", Run: 1, Seq: c.Checks.Seq}
-	if err := w.Check(t.Context(), body); err != nil || len(w.topic.ended) != 0 {
-		t.Error("whoever ended it is still telling it:", err)
+	// Whoever ended it is still telling it: the delivery waits for that, and tells nothing itself.
+	told := make(chan error, 1)
+	go func() { told <- w.Check(t.Context(), body) }()
+	settled, _ := w.rules.Apply(ended, cases.Settled{}, w.clock(), 0)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: settled}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-told; err != nil || len(w.topic.ended) != 0 {
+		t.Error(err, len(w.topic.ended))
+	}
+	settled.Settled = false // and now as if it had not been
+	settled.Version++
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: settled}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Check(ctx, body); kindOf(err) != fault.Unavailable {
+		t.Error(err)
 	}
 	w.pass(time.Minute)
 	w.topic.down = true

@@ -267,7 +267,7 @@ func TestAnswerIsSavedWhenTheStoreComesBack(t *testing.T) {
 		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
 	}
 	w.begin()
-	if _, err, _ := w.deliver(0); err != nil {
+	if _, err := w.deliver(0); err != nil {
 		t.Fatal(err)
 	}
 	w.want(1, cases.Succeeded, cases.ReasonCompleted)
@@ -311,14 +311,14 @@ func TestMarkIsSavedWhenTheStoreComesBack(t *testing.T) {
 		} else {
 			w.store.before = f
 		}
-		if _, err, _ := w.deliver(0); err != nil || len(w.pipe.jobs) != 1 || w.get(1).State != cases.Running {
+		if _, err := w.deliver(0); err != nil || len(w.pipe.jobs) != 1 || w.get(1).State != cases.Running {
 			t.Errorf("after %v: %v, sent %d times, %s", after, err, len(w.pipe.jobs), w.get(1).State)
 		}
 	}
 	w := newWorld(t)
 	w.begin()
 	w.store.before = failing("Update", 1, 100)
-	if _, err, _ := w.deliver(0); kindOf(err) != fault.Unavailable || len(w.pipe.jobs) != 0 {
+	if _, err := w.deliver(0); kindOf(err) != fault.Unavailable || len(w.pipe.jobs) != 0 {
 		t.Error("sent without its mark:", err)
 	}
 }
@@ -350,7 +350,7 @@ func TestFormCannotBeRead(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.store.before = failing("Value", 1, 1)
-	if _, err, _ := w.deliver(0); kindOf(err) != fault.Unavailable || len(w.pipe.jobs) != 0 {
+	if _, err := w.deliver(0); kindOf(err) != fault.Unavailable || len(w.pipe.jobs) != 0 {
 		t.Fatal("sent without its form:", err)
 	}
 	w.run(time.Minute)
@@ -373,12 +373,12 @@ func TestQueueDown(t *testing.T) {
 	}
 	w.deliver(0)
 	w.queue.setDown(true)
-	if _, err, _ := w.deliver(time.Minute); kindOf(err) != fault.Unavailable {
+	if _, err := w.deliver(time.Minute); kindOf(err) != fault.Unavailable {
 		t.Fatal("a check whose next cannot be scheduled is to come again:", err)
 	}
 	w.queue.setDown(false)
 	looks := w.pipe.looks
-	if _, err, _ := w.deliver(time.Minute); err != nil || w.pipe.looks != looks || w.queue.count(queue.Check) != 1 {
+	if _, err := w.deliver(time.Minute); err != nil || w.pipe.looks != looks || w.queue.count(queue.Check) != 1 {
 		t.Errorf("the repeated delivery only makes sure that the next exists: %v, %d", err, w.queue.count(queue.Check))
 	}
 	w.queue.setDown(true)
@@ -389,7 +389,7 @@ func TestQueueDown(t *testing.T) {
 		t.Error("not settled is not to be said settled")
 	}
 	w.pass(time.Minute)
-	if rep, err := w.Sweep(t.Context()); err != nil || rep.Republished != 0 {
+	if rep, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable || rep.Republished != 0 {
 		t.Errorf("%+v %v", rep, err)
 	}
 	w.queue.setDown(false)
@@ -408,9 +408,6 @@ func TestTopicDown(t *testing.T) {
 	w.topic.down = true
 	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); err != nil {
 		t.Fatal(err)
-	}
-	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); err != nil {
-		t.Fatal("somebody may still be telling it:", err)
 	}
 	w.pass(10 * time.Second)
 	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); kindOf(err) != fault.Unavailable {
@@ -652,5 +649,113 @@ func TestCancel(t *testing.T) {
 	w.run(time.Hour)
 	if len(w.pipe.jobs) != jobs {
 		t.Error("a cancelled run was sent")
+	}
+}
+
+// before makes a queue do something before it creates a task.
+type before struct {
+	*fakeQueue
+	create func(t queue.Task) error
+}
+
+func (q *before) Create(ctx context.Context, t queue.Task) (bool, error) {
+	if err := q.create(t); err != nil {
+		return false, err
+	}
+	return q.fakeQueue.Create(ctx, t)
+}
+
+func TestRepeatedSupersedeMeansTheRunOfItsFirstTry(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	down := true
+	w.Queue = &before{w.queue, func(task queue.Task) error {
+		if down && task.Kind == queue.Check && task.Run == 2 {
+			return errDown
+		}
+		return nil
+	}}
+	req := watch.StartRequest{CaseID: "c", Form: []byte(`{"a":2}`), Supersede: true}
+	if _, err := w.Start(t.Context(), req); kindOf(err) != fault.Unavailable {
+		t.Fatal(err)
+	}
+	w.deliver(0) // its dispatch was queued, and goes out
+	down = false
+	if a, err := w.Start(t.Context(), req); err != nil || a.Case.Run != 2 || len(w.pipe.jobs) != 2 {
+		t.Errorf("run %d, %v, sent %d times", a.Case.Run, err, len(w.pipe.jobs))
+	}
+}
+
+func TestDeliveryThatLosesTheRaceStillArms(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.deliver(0)
+	down, first := false, true
+	w.Queue = &before{w.queue, func(queue.Task) error {
+		if down {
+			return errDown
+		}
+		return nil
+	}}
+	body := queue.Body{CaseID: "c", Run: 1, Seq: w.get(1).Checks.Seq}
+	w.pipe.look = func(string) cases.CheckOutcome {
+		if first {
+			first, down = false, true
+			if err := w.Check(t.Context(), body); kindOf(err) != fault.Unavailable { // it saves, and cannot schedule
+				t.Error(err)
+			}
+			down = false
+		}
+		return reading(1, 4, "")
+	}
+	w.queue.purge()
+	if err := w.Check(t.Context(), body); err != nil || w.queue.count(queue.Check) != 1 || w.get(1).Checks.Seq != body.Seq+1 {
+		t.Errorf("%v, %d checks pend", err, w.queue.count(queue.Check))
+	}
+}
+
+func TestEndThatSeemedNotSavedIsTold(t *testing.T) {
+	once := func() func(string) error { return failing("Update", 1, 1) }
+	result := `{"case_id":"c","status":"succeeded","result":{"success":true}}`
+
+	w := newWorld(t) // by a check
+	w.begin()
+	w.deliver(0)
+	w.pipe.look = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
+	w.store.after = once()
+	if _, err := w.deliver(time.Minute); kindOf(err) != fault.Unavailable {
+		t.Fatal(err)
+	}
+	w.run(time.Minute)
+	if len(w.topic.ended) != 1 {
+		t.Errorf("by a check: told %d times", len(w.topic.ended))
+	}
+
+	w = newWorld(t) // by an event
+	w.begin()
+	w.deliver(0)
+	w.store.after = once()
+	if err := w.publish("m", result); kindOf(err) != fault.Unavailable {
+		t.Fatal(err)
+	}
+	w.pass(time.Second)
+	if err := w.publish("m", result); err != nil || len(w.topic.ended) != 1 {
+		t.Errorf("by an event: %v, told %d times", err, len(w.topic.ended))
+	}
+
+	w = newWorld(t) // by the answer
+	w.begin()
+	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome {
+		w.store.mu.Lock()
+		w.store.after = once()
+		w.store.mu.Unlock()
+		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
+	}
+	if _, err := w.deliver(0); err != nil || len(w.topic.ended) != 1 {
+		t.Errorf("by the answer: %v, told %d times", err, len(w.topic.ended))
+	}
+	if lines := w.lines("progress checks ended"); len(lines) != 1 || lines[0]["time"] != w.get(1).EndedAt.Format(time.RFC3339Nano) {
+		t.Errorf("%v", lines)
 	}
 }

@@ -129,17 +129,17 @@ func (w *world) get(run int) cases.Case {
 
 // deliver delivers the pending task that is due first, if it is due within the time, and moves the clock there. A task whose delivery fails
 // stays pending, and is delivered again a second later with a higher count.
-func (w *world) deliver(within time.Duration) (queue.Task, error, bool) {
+func (w *world) deliver(within time.Duration) (delivered bool, err error) {
 	t, retries, ok := w.queue.next()
 	if !ok || t.At.After(w.clock().Add(within)) {
-		return queue.Task{}, nil, false
+		return false, nil
 	}
 	if wait := t.At.Sub(w.clock()); wait > 0 {
 		w.pass(wait)
 	}
-	err := w.deliverTask(t, retries)
+	err = w.deliverTask(t, retries)
 	w.queue.delivered(t, err == nil, w.clock().Add(time.Second))
-	return t, err, true
+	return true, err
 }
 
 func (w *world) deliverTask(t queue.Task, retries int) error {
@@ -154,7 +154,7 @@ func (w *world) deliverTask(t queue.Task, retries int) error {
 func (w *world) run(d time.Duration) {
 	end := w.clock().Add(d)
 	for {
-		if _, _, ok := w.deliver(end.Sub(w.clock())); !ok {
+		if ok, _ := w.deliver(end.Sub(w.clock())); !ok {
 			break
 		}
 	}
