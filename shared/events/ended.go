@@ -20,7 +20,8 @@ type Ended struct {
 	Attributes map[string]string // a CloudEvent in binary mode
 }
 
-// EncodeEnded makes the ended event of an ended run. It is the same every time, so that a repeated one is known by its ce-id.
+// EncodeEnded makes the ended event of an ended run. A repeated one has the same ce-id; it may tell of a late word or a result that came
+// since.
 // TraceParent may be "".
 func EncodeEnded(source string, v cases.View, traceParent string) (Ended, error) {
 	if v.EndedAt == nil {

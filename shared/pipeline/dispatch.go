@@ -71,7 +71,7 @@ func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcom
 		}
 		return unreachable("the pipeline could not be reached: " + reason)
 	}
-	defer resp.Body.Close() //nolint:errcheck // what was read is all that counts
+	defer resp.Body.Close()
 
 	if resp.StatusCode == http.StatusAccepted {
 		// The body behind it can only turn it into a failure; it does not hold the dispatch open.

@@ -40,7 +40,7 @@ func (c *Client) Look(ctx context.Context, caseID, traceParent string) cases.Che
 	if err != nil {
 		return unable("no answer: " + clean(faultText(ctx, err), maxMessage, secrets))
 	}
-	defer resp.Body.Close() //nolint:errcheck // what was read is all that counts
+	defer resp.Body.Close()
 
 	answered := "the pipeline answered " + statusText(resp.StatusCode)
 	body, err := readAll(resp.Body, c.config.MaxAnswer) // to its end, or the connection cannot be used again

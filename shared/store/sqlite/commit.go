@@ -86,7 +86,7 @@ func (q *commits) lead(ctx context.Context, c *change) {
 	var batch []*change
 	err := errUnfinished
 	defer func() {
-		if err == errUnfinished { // a panic: neither its transaction nor those who wait for it may be left behind
+		if errors.Is(err, errUnfinished) { // a panic: neither its transaction nor those who wait for it may be left behind
 			if batch == nil {
 				batch = q.take(1, math.MaxInt)
 			}

@@ -102,6 +102,9 @@ func (h *held) wantHeads(t *testing.T, want ...string) {
 		}
 		got = append(got, id)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("saved: %q, want %q", got, want)
 	}

@@ -130,7 +130,14 @@ func (s *Store) prepareFile(ctx context.Context) error {
 // connect opens the first connection. Two processes that put a new file into WAL mode at once do not wait for each other
 // as long as they should: SQLite tells one of them at once that the file is busy.
 func (s *Store) connect(ctx context.Context) (*sql.Conn, error) {
-	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for begin := time.Now(); ; again.Reset(10 * time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-again.C:
+		}
 		conn, err := s.writers.Conn(ctx)
 		if err == nil || !busy(err) || time.Since(begin) > busyTimeout {
 			return conn, err
@@ -148,7 +155,7 @@ func busy(err error) bool {
 func (s *Store) Close() error {
 	err := errors.Join(s.reads.close(), s.readers.Close(), s.commits.close())
 	// Another process may be reading: then the log stays, and is worked off later.
-	if _, e := s.writers.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); e != nil && !busy(e) {
+	if _, e := s.writers.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)"); e != nil && !busy(e) {
 		err = errors.Join(err, e)
 	}
 	if err = errors.Join(err, s.writers.Close()); err != nil {

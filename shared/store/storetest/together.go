@@ -91,7 +91,7 @@ func (l *ledger) step(ctx context.Context, s store.Store, head store.Head, c cas
 	switch rand.IntN(10) {
 	case 0:
 		if err := s.Begin(ctx, next(head, &store.Write{Case: changed(c, ended)})); err != nil {
-			return fmt.Errorf("Begin: %w", err)
+			return fmt.Errorf("from Begin: %w", err)
 		}
 		l.saved(id, c.Run)
 	case 1:
@@ -100,29 +100,29 @@ func (l *ledger) step(ctx context.Context, s store.Store, head store.Head, c cas
 			return err
 		}
 		if err := s.Purge(ctx, id, old.Run, old.Version); err != nil {
-			return fmt.Errorf("Purge: %w", err)
+			return fmt.Errorf("from Purge: %w", err)
 		}
 		l.purged(id, old.Run)
 	case 2:
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
 		defer cancel()
 		if err := s.Wait(ctx, id, c.Run, c.Version); err != nil && !errors.Is(err, ctx.Err()) {
-			return fmt.Errorf("Wait: %w", err)
+			return fmt.Errorf("from Wait: %w", err)
 		}
 	case 3:
 		if _, err := s.CountOpen(ctx); err != nil {
-			return fmt.Errorf("CountOpen: %w", err)
+			return fmt.Errorf("from CountOpen: %w", err)
 		}
 		if _, err := s.Overdue(ctx, time.Unix(1, 0), store.Cursor{}, 5); err != nil {
-			return fmt.Errorf("Overdue: %w", err)
+			return fmt.Errorf("from Overdue: %w", err)
 		}
 		if _, err := s.Value(ctx, id, c.Run, store.Form); err != nil {
-			return fmt.Errorf("Value: %w", err)
+			return fmt.Errorf("from Value: %w", err)
 		}
 	default:
 		w := store.Write{Case: changed(c, count), Put: map[store.Value][]byte{store.LateResult: noise(rand.IntN(2000))}}
 		if err := s.Update(ctx, w); err != nil {
-			return fmt.Errorf("Update: %w", err)
+			return fmt.Errorf("from Update: %w", err)
 		}
 		l.saved(id, c.Run)
 	}

@@ -1,0 +1,175 @@
+package events_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/events"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestDecode(t *testing.T) {
+	for _, test := range []struct {
+		name, data string
+		want       events.Incoming
+	}{
+		{"least", `{"case_id":"a:b","status":"running"}`, events.Incoming{CaseID: "a:b", Status: "running"}},
+		{"run", `{"case_id":"c","run":3,"status":"succeeded"}`, events.Incoming{CaseID: "c", Run: 3, Status: "succeeded"}},
+		{"nulls", `{"case_id":"c","run":null,"status":"failed","progress":null,"result":null,"error":null}`, events.Incoming{CaseID: "c", Status: "failed"}},
+		{"unknown fields", `{"case_id":"c","status":"running","new":{"a":[1]}}`, events.Incoming{CaseID: "c", Status: "running"}},
+		{"white space", " {\n\t\"case_id\" : \"c\" , \"status\" : \"running\" } \n", events.Incoming{CaseID: "c", Status: "running"}},
+		{"progress", `{"case_id":"c","status":"running","progress":{"completed":3,"total":52,"current_doc":"a.docx","progress_percent":5.8}}`,
+			events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Completed: 3, Total: 52, Current: "a.docx", Percent: 5.8}}},
+		{"empty progress", `{"case_id":"c","status":"running","progress":{}}`, events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Percent: -1}}},
+		{"error", `{"case_id":"c","status":"failed","error":{"code":"E7","message":"no paper"}}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper"}},
+		{"error as text", `{"case_id":"c","status":"failed","error":"no paper"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper"}},
+		{"error without message", `{"case_id":"c","status":"failed","error":{"code":"E7"}}`, events.Incoming{CaseID: "c", Status: "failed", Message: `{"code":"E7"}`}},
+		{"NUL and Unicode", `{"case_id":"c","status":"failed","error":"a\u0000é😀"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "a\x00é😀"}},
+		{"not UTF-8", "{\"case_id\":\"c\",\"status\":\"failed\",\"error\":\"a\xffb\"}", events.Incoming{CaseID: "c", Status: "failed", Message: "a\uFFFDb"}},
+		{"a long error", `{"case_id":"c","status":"failed","error":"x` + strings.Repeat("é", 2000) + `"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "x" + strings.Repeat("é", 999)}},
+		{"result", `{"case_id":"c","status":"succeeded","result":{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}}`,
+			events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{
+				Raw: []byte(`{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}`), Size: 94,
+				Documents: &cases.Documents{Total: 2, Succeeded: 1, Failed: 1}, OutputURL: "u"}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := events.Decode([]byte(test.data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestDecodeInvalid(t *testing.T) {
+	for _, test := range []struct {
+		name, data string
+		says       []string
+	}{
+		{"empty", ``, []string{"not a JSON object"}},
+		{"text", `hello`, []string{"not a JSON object"}},
+		{"a list", `[{"case_id":"c"}]`, []string{"not a JSON object"}},
+		{"null", `null`, []string{"not a JSON object"}},
+		{"two", `{"case_id":"c","status":"running"}{}`, []string{"not a JSON object"}},
+		{"nothing", `{}`, []string{"case_id is missing", "status is missing"}},
+		{"id of another type", `{"case_id":7,"status":"running"}`, []string{"case_id"}},
+		{"id with a slash", `{"case_id":"a/b","status":"running"}`, []string{"case_id"}},
+		{"id with NUL", `{"case_id":"a\u0000","status":"running"}`, []string{"case_id"}},
+		{"run 0", `{"case_id":"c","run":0,"status":"running"}`, []string{"run"}},
+		{"run -1", `{"case_id":"c","run":-1,"status":"running"}`, []string{"run"}},
+		{"run 1.5", `{"case_id":"c","run":1.5,"status":"running"}`, []string{"run"}},
+		{"run as text", `{"case_id":"c","run":"1","status":"running"}`, []string{"run"}},
+		{"run too large", `{"case_id":"c","run":99999999999999999999,"status":"running"}`, []string{"run"}},
+		{"status null", `{"case_id":"c","status":null}`, []string{"status"}},
+		{"status unknown", `{"case_id":"c","status":"Succeeded"}`, []string{"none of running, succeeded, failed"}},
+		{"progress of text", `{"case_id":"c","status":"running","progress":"5%"}`, []string{"progress"}},
+		{"result of a list", `{"case_id":"c","status":"succeeded","result":[]}`, []string{"result is not a JSON object"}},
+		{"every fault at once", `{"case_id":"/","run":0,"status":"done","progress":{"completed":-1},"result":7,"secret":"form content"}`,
+			[]string{"case_id", "run is not", "status is none", "progress: completed is not a count", "result is not"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := events.Decode([]byte(test.data))
+			if !errors.Is(err, events.ErrInvalid) || !cmp.Equal(got, events.Incoming{}) {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			for _, says := range test.says {
+				if !strings.Contains(err.Error(), says) {
+					t.Errorf("%q does not say %q", err, says)
+				}
+			}
+			if n := strings.Count(err.Error(), ";") + 1; n != len(test.says) {
+				t.Errorf("%d faults, want %d: %v", n, len(test.says), err)
+			}
+			if strings.Contains(err.Error(), "form content") || strings.Contains(err.Error(), "done") {
+				t.Errorf("it tells of the data: %v", err)
+			}
+		})
+	}
+}
+
+func TestDecodeLimit(t *testing.T) {
+	data := func(size int) []byte {
+		const frame = `{"case_id":"c","status":"succeeded","result":{"x":""}}`
+		return []byte(strings.Replace(frame, `""`, `"`+strings.Repeat("x", size-len(frame))+`"`, 1))
+	}
+	if in, err := events.Decode(data(350 << 10)); err != nil || in.Result == nil || in.Result.Raw == nil {
+		t.Errorf("350 KiB are refused, or not kept whole: %v", err)
+	}
+	if _, err := events.Decode(data(350<<10 + 1)); !errors.Is(err, events.ErrInvalid) || !strings.Contains(err.Error(), "358401 bytes") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDecodeReading(t *testing.T) {
+	for _, test := range []struct {
+		raw  string
+		want cases.Reading
+		says string // of the error
+	}{
+		{`{}`, cases.Reading{Percent: -1}, ""},
+		{`{"completed":1,"total":2}`, cases.Reading{Completed: 1, Total: 2, Percent: -1}, ""},
+		{`{"completed":1.0,"total":2e1}`, cases.Reading{Completed: 1, Total: 20, Percent: -1}, ""},
+		{`{"completed":null,"total":null,"current_doc":null,"progress_percent":null}`, cases.Reading{Percent: -1}, ""},
+		{`{"completed":5,"total":4,"progress_percent":125}`, cases.Reading{Completed: 5, Total: 4, Percent: 125}, ""},
+		{`{"progress_percent":0}`, cases.Reading{}, ""},
+		{`{"progress_percent":-7}`, cases.Reading{Percent: -1}, ""},
+		{`{"current_doc":"é\u0000","status":"running","more":1}`, cases.Reading{Percent: -1, Current: "é\x00"}, ""},
+		{`{"current_doc":"` + strings.Repeat("x", 3000) + `"}`, cases.Reading{Percent: -1, Current: strings.Repeat("x", 2000)}, ""},
+		{`{"completed":-1}`, cases.Reading{}, "completed is not a count"},
+		{`{"completed":1.5}`, cases.Reading{}, "completed is not a count"},
+		{`{"total":4294967296}`, cases.Reading{}, "total is not a count"},
+		{`{"total":1e300}`, cases.Reading{}, "total is not a count"},
+		{`{"total":"52"}`, cases.Reading{}, "numbers"},
+		{`{"total":1e999}`, cases.Reading{}, "numbers"},
+		{`{"current_doc":7}`, cases.Reading{}, "a string"},
+		{`[]`, cases.Reading{}, "numbers"},
+		{``, cases.Reading{}, "numbers"},
+	} {
+		t.Run(fmt.Sprintf("%.40s", test.raw), func(t *testing.T) {
+			got, err := events.DecodeReading([]byte(test.raw))
+			if got != test.want || (err != nil) != (test.says != "") || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// FuzzDecode: what is decoded keeps what the rules rely on; what is not is ErrInvalid.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"x","progress_percent":25.5}}`,
+		`{"case_id":"c","status":"succeeded","result":{"webhook_summary":{"total_sets":3,"failed":1}}}`,
+		`{"case_id":"c","status":"failed","error":{"detail":[{"msg":"x"}]}}`, `{"case_id":"/","run":-1}`, "{\"case_id\":\"\xff\"}", `null`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in, err := events.Decode(data)
+		if err != nil {
+			if !errors.Is(err, events.ErrInvalid) || !cmp.Equal(in, events.Incoming{}) || len(err.Error()) > 500 {
+				t.Fatalf("%q: %+v, %v", data, in, err)
+			}
+			return
+		}
+		if !cases.ValidID(in.CaseID) || in.Run < 0 || !utf8.ValidString(in.Message) || len(in.Message) > 2000 {
+			t.Fatalf("%q: %+v", data, in)
+		}
+		if p := in.Progress; p != nil && (p.Completed < 0 || p.Total < 0 || !utf8.ValidString(p.Current) || p.Status != "" || p.Percent < -1) {
+			t.Fatalf("%q: %+v", data, p)
+		}
+		if r := in.Result; r != nil && (!utf8.Valid(r.Raw) || r.Size != len(r.Raw)) {
+			t.Fatalf("%q: %+v", data, r)
+		}
+	})
+}
