@@ -1,0 +1,25 @@
+// Package casewatch is what Google's buildpack builds: each function of Casewatch, registered under its name.
+package casewatch
+
+import (
+	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
+
+	"github.com/casewatch/casewatch/functions/cancel"
+	"github.com/casewatch/casewatch/functions/check"
+	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/dispatch"
+	"github.com/casewatch/casewatch/functions/start"
+	"github.com/casewatch/casewatch/functions/status"
+	"github.com/casewatch/casewatch/functions/sweep"
+	"github.com/casewatch/casewatch/shared/app"
+)
+
+func init() {
+	functions.HTTP("start", app.Function("start", start.New))
+	functions.HTTP("status", app.Function("status", status.New))
+	functions.HTTP("cancel", app.Function("cancel", cancel.New))
+	functions.HTTP("dispatch", app.Function("dispatch", dispatch.New))
+	functions.HTTP("check", app.Function("check", check.New))
+	functions.HTTP("complete", app.Function("complete", complete.New))
+	functions.HTTP("sweep", app.Function("sweep", sweep.New))
+}

@@ -1,0 +1,33 @@
+// Package cancel is the public function that ends a run as cancelled.
+package cancel
+
+import (
+	"net/http"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// New returns the function: POST /{case_id}?run=N → 200 with the case.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	tokens := access.NewTokens(cfg.Access.TokenSecrets)
+	h := answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
+		at, err := address.Parse(r)
+		if err != nil {
+			return err
+		}
+		if err := access.ToCase(r, cfg.Access.APIKeys, tokens, at.CaseID, w.Now()); err != nil {
+			return err
+		}
+		view, err := w.Cancel(r.Context(), at.CaseID, at.Run)
+		if err != nil {
+			return err
+		}
+		answer.JSON(rw, http.StatusOK, view)
+		return nil
+	}, http.MethodPost)
+	return access.CORS(cfg.Access.AllowedOrigins, h, http.MethodPost)
+}

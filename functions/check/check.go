@@ -1,0 +1,18 @@
+// Package check is the function that looks at a run once, called by Cloud Tasks.
+package check
+
+import (
+	"net/http"
+
+	"github.com/casewatch/casewatch/functions/internal/task"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// New returns the function.
+func New(_ *config.Config, w *watch.Watcher) http.Handler {
+	return task.Handler(w.Log, func(r *http.Request, body queue.Body, _ int) error {
+		return w.Check(r.Context(), body)
+	})
+}

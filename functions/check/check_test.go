@@ -1,0 +1,115 @@
+package check_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/functions/check"
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const task = `{"case_id":"c","run":1,"seq":1}`
+
+func begin(t *testing.T, b *functiontest.Bench) {
+	t.Helper()
+	if _, err := b.Watcher.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checks(b *functiontest.Bench) (seqs []int64) {
+	for _, task := range b.Queue.Tasks() {
+		if task.Kind == queue.Check {
+			seqs = append(seqs, task.Seq)
+		}
+	}
+	return seqs
+}
+
+func TestLooksOnceAndSchedulesTheNext(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(check.New)
+	begin(t, b)
+	for range 3 { // delivered again, it neither asks nor schedules
+		if a := b.Do("POST", u, task); a.Status != 200 || a.Header.Get("Content-Type") != "application/json" {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	c := b.Case("c", 1)
+	if c.State != cases.Running || c.Progress.Completed != 1 || c.Progress.Total != 4 || c.Checks.Count != 1 || c.Checks.Seq != 2 {
+		t.Errorf("%s %+v %+v", c.State, c.Progress, c.Checks)
+	}
+	if got := checks(b); len(got) != 2 {
+		t.Errorf("checks of seq %v are scheduled, want 1 and 2", got)
+	}
+}
+
+func TestEndedCase(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(check.New)
+	begin(t, b)
+	if _, err := b.Watcher.Cancel(t.Context(), "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.Do("POST", u, task); a.Status != 200 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if c := b.Case("c", 1); c.Checks.Count != 0 || len(checks(b)) != 1 {
+		t.Errorf("a check after the end asked or scheduled: %+v", c.Checks)
+	}
+}
+
+func TestOtherTasks(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(check.New)
+	begin(t, b)
+	for _, test := range []struct {
+		name, method, body string
+		want               int
+	}{
+		{"unknown case", "POST", `{"case_id":"d","run":1,"seq":1}`, 200},
+		{"unknown run", "POST", `{"case_id":"c","run":2,"seq":1}`, 200},
+		{"ahead of the record", "POST", `{"case_id":"c","run":1,"seq":2}`, 503},
+		{"not a task", "POST", `{"case_id":"c"}`, 400},
+		{"GET", "GET", ``, 405},
+		{"HEAD", "HEAD", ``, 405},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := b.Do(test.method, u, test.body)
+			if test.want != 200 && test.method != "HEAD" {
+				b.Problem(a, test.want)
+			}
+			if a.Status != test.want {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		})
+	}
+	if c := b.Case("c", 1); c.Checks.Count != 0 {
+		t.Error("the pipeline was asked")
+	}
+}
+
+func TestDown(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(check.New)
+	begin(t, b)
+	b.Store.SetDown(true)
+	b.Problem(b.Do("POST", u, task), 503)
+	b.Store.SetDown(false)
+	// The next check could not be scheduled: the delivery comes again, and only schedules it.
+	b.Queue.SetDown(true)
+	b.Problem(b.Do("POST", u, task), 503)
+	b.Queue.SetDown(false)
+	if a := b.Do("POST", u, task); a.Status != 200 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if c := b.Case("c", 1); c.Checks.Count != 1 || len(checks(b)) != 2 {
+		t.Errorf("asked %d times, checks %v", c.Checks.Count, checks(b))
+	}
+}

@@ -1,0 +1,237 @@
+package complete_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// binary are the headers that Eventarc sends with a message of a topic.
+func binary(id string) []string {
+	return []string{"Content-Type: application/json", "Ce-Id: " + id, "Ce-Specversion: 1.0", "Ce-Type: google.cloud.pubsub.topic.v1.messagePublished",
+		"Ce-Source: //pubsub.googleapis.com/projects/p/topics/events", "Ce-Time: " + time.Now().UTC().Format(time.RFC3339Nano), "User-Agent: APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"}
+}
+
+// wrapped is the body that Eventarc sends.
+func wrapped(id, data string) string {
+	published := time.Now().UTC().Format(time.RFC3339Nano)
+	return fmt.Sprintf(`{"message":{"data":%q,"attributes":{"a":"é"},"messageId":%q,"message_id":%q,"publishTime":%q,"publish_time":%q},"subscription":"projects/p/subscriptions/eventarc-x"}`,
+		base64.StdEncoding.EncodeToString([]byte(data)), id, id, published, published)
+}
+
+const url = "/?__GCP_CloudEventsMode=CE_PUBSUB_BINDING"
+
+func TestEventEndsTheCase(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	b.Begin("c")
+	event := `{"case_id":"c","run":1,"status":"succeeded","result":{"s":"\u0000 é"}}`
+	if a := b.Do("POST", u+url, wrapped("7", event), binary("7")...); a.Status != 204 || a.Body != "" {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	c := b.Case("c", 1)
+	if c.State != cases.Succeeded || c.End.Source != cases.SourceEvent || !c.HasResult || len(b.Topic.Ended()) != 1 {
+		t.Errorf("%s %+v, told %d times", c.State, c.End, len(b.Topic.Ended()))
+	}
+	// Delivered again, it changes nothing; another message is another word.
+	if a := b.Do("POST", u+url, wrapped("7", event), binary("7")...); a.Status != 204 || b.Case("c", 1).Late != nil || len(b.Topic.Ended()) != 1 {
+		t.Errorf("%d, late %+v, told %d times", a.Status, b.Case("c", 1).Late, len(b.Topic.Ended()))
+	}
+	if a := b.Do("POST", u+url, wrapped("8", event), binary("8")...); a.Status != 204 || b.Case("c", 1).Late == nil || b.Case("c", 1).Late.Count != 1 {
+		t.Errorf("%d, late %+v", a.Status, b.Case("c", 1).Late)
+	}
+}
+
+func TestStructuredMode(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	b.Begin("c")
+	event := fmt.Sprintf(`{"specversion":"1.0","id":"7","type":"google.cloud.pubsub.topic.v1.messagePublished","source":"//pubsub.googleapis.com/projects/p/topics/events","datacontenttype":"application/json","data":%s}`,
+		wrapped("7", `{"case_id":"c","run":1,"status":"failed","error":{"code":"x","message":"no paper"}}`))
+	if a := b.Do("POST", u, event, "Content-Type: application/cloudevents+json; charset=UTF-8"); a.Status != 204 {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	if c := b.Case("c", 1); c.State != cases.Failed || c.End.Message != "no paper" {
+		t.Errorf("%s %+v", c.State, c.End)
+	}
+}
+
+// A message that does not name itself goes by the id of its CloudEvent.
+func TestMessageWithoutID(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	b.Begin("c")
+	body := fmt.Sprintf(`{"message":{"data":%q}}`, base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","run":1,"status":"failed","error":"x"}`)))
+	for _, id := range []string{"ce-1", "ce-1", "ce-2"} {
+		if a := b.Do("POST", u, body, binary(id)...); a.Status != 204 {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	c := b.Case("c", 1)
+	if strings.Join(c.Words, " ") != "event:ce-1 event:ce-2" || c.Late == nil || c.Late.Count != 1 {
+		t.Errorf("words %v, late %+v", c.Words, c.Late)
+	}
+}
+
+// An event that names no run counts for a run that began before it was published. A message that does not say when that was goes by
+// the time of its CloudEvent.
+func TestMessageWithoutTime(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	if _, err := b.Watcher.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"message":{"data":%q,"messageId":"1"}}`, base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","status":"failed","error":"x"}`)))
+	for _, test := range []struct {
+		published time.Duration
+		want      cases.State
+	}{{-time.Minute, cases.Pending}, {time.Minute, cases.Failed}} {
+		header := append(binary("1")[:5], "Ce-Time: "+time.Now().Add(test.published).UTC().Format(time.RFC3339Nano))
+		if a := b.Do("POST", u, body, header...); a.Status != 204 || b.Case("c", 1).State != test.want {
+			t.Errorf("%v: %d, %s, want %s", test.published, a.Status, b.Case("c", 1).State, test.want)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	b.Begin("c")
+	if a := b.Do("POST", u, wrapped("1", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":8,"current_doc":"a\u0000é"}}`), binary("1")...); a.Status != 204 {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	if c := b.Case("c", 1); c.State != cases.Running || c.Progress.Completed != 2 || c.Progress.Total != 8 || c.Progress.Percent != 25 {
+		t.Errorf("%s %+v", c.State, c.Progress)
+	}
+}
+
+func TestUnknownCase(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	if a := b.Do("POST", u, wrapped("1", `{"case_id":"c","status":"succeeded"}`), binary("1")...); a.Status != 204 || len(b.Topic.Invalid()) != 0 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if !strings.Contains(b.Log.String(), "no run that is kept") {
+		t.Errorf("%s", b.Log)
+	}
+}
+
+func TestInvalidIsForwarded(t *testing.T) {
+	for name, data := range map[string]string{
+		"not JSON": "hello \xff", "empty": "", "a list": "[]", "faults": `{"case_id":"/","status":"done"}`, "too large": `{"case_id":"c","x":"` + strings.Repeat("x", 350<<10) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := functiontest.New(t, nil)
+			u := b.Serve(complete.New)
+			if a := b.Do("POST", u, wrapped("1", data), binary("1")...); a.Status != 204 {
+				t.Fatalf("%d %s", a.Status, a.Body)
+			}
+			got := b.Topic.Invalid()
+			if len(got) != 1 || got[0].Data != data || got[0].Attributes["a"] != "é" || got[0].Why == "" {
+				t.Errorf("%.300q", got)
+			}
+			b.Topic.SetDown(true)
+			b.Problem(b.Do("POST", u, wrapped("1", data), binary("1")...), 503)
+		})
+	}
+}
+
+func TestNoMessage(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	other := func(change ...string) []string {
+		all := binary("1")
+		for i, line := range all {
+			for _, c := range change {
+				if name, _, _ := strings.Cut(c, ": "); strings.HasPrefix(line, name+": ") {
+					all[i] = c
+				}
+			}
+		}
+		return all
+	}
+	good := wrapped("1", `{"case_id":"c","run":1,"status":"failed"}`)
+	for _, test := range []struct {
+		name, method, body string
+		header             []string
+		want               int
+	}{
+		{"no CloudEvent", "POST", good, []string{"Content-Type: application/json"}, 400},
+		{"nothing", "POST", "", nil, 400},
+		{"no type", "POST", good, binary("1")[:3], 400},
+		{"other type", "POST", good, other("Ce-Type: google.cloud.storage.object.v1.finalized"), 400},
+		{"other version", "POST", good, other("Ce-Specversion: 9.9"), 400},
+		{"no JSON", "POST", "{", binary("1"), 400},
+		{"no message", "POST", `{"subscription":"s"}`, binary("1"), 400},
+		{"null", "POST", `null`, binary("1"), 400},
+		{"no base64", "POST", `{"message":{"data":"%"}}`, binary("1"), 400},
+		{"batch", "POST", "[]", []string{"Content-Type: application/cloudevents-batch+json"}, 400},
+		{"too large", "POST", `{"message":{"data":"` + strings.Repeat("A", 14<<20) + `"}}`, binary("1"), 413},
+		{"GET", "GET", "", nil, 405},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b.Problem(b.Do(test.method, u, test.body, test.header...), test.want)
+		})
+	}
+	if len(b.Topic.Invalid()) != 0 {
+		t.Errorf("%.300q was forwarded", b.Topic.Invalid())
+	}
+}
+
+func TestDown(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	b.Begin("c")
+	message := wrapped("1", `{"case_id":"c","run":1,"status":"failed","error":"x"}`)
+	b.Store.SetDown(true)
+	b.Problem(b.Do("POST", u, message, binary("1")...), 503)
+	b.Store.SetDown(false)
+	if a := b.Do("POST", u, message, binary("1")...); a.Status != 204 || b.Case("c", 1).State != cases.Failed {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+// FuzzComplete: whatever comes as a message is taken in or refused as no message, and never makes Pub/Sub deliver it for ever.
+func FuzzComplete(f *testing.F) {
+	b := functiontest.New(f, nil)
+	b.Begin("c")
+	h := complete.New(b.Config, b.Watcher)
+	for _, data := range []string{`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":2}}`, `{"case_id":"c","status":"failed","error":{"message":"x"}}`, "\xff\x00"} {
+		f.Add([]byte(data), true)
+	}
+	for _, body := range []string{wrapped("", "{}"), `{"message":{}}`, `{"message":{"data":7}}`, `{"message":{"data":"e30=","publishTime":"yesterday"}}`} {
+		f.Add([]byte(body), false)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, wrap bool) {
+		if wrap {
+			body = []byte(wrapped("1", string(body)))
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(string(body)))
+		for _, line := range binary("fuzz") {
+			name, value, _ := strings.Cut(line, ": ")
+			r.Header.Set(name, value)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch {
+		case w.Code == http.StatusNoContent && w.Body.Len() == 0:
+		case w.Code == http.StatusBadRequest && w.Header().Get("Content-Type") == "application/problem+json" && json.Valid(w.Body.Bytes()):
+		default:
+			t.Fatalf("%q: %d %s", body, w.Code, w.Body)
+		}
+	})
+}

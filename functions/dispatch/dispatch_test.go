@@ -1,0 +1,124 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/functions/dispatch"
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const task = `{"case_id":"c","run":1,"seq":1}`
+
+func TestHandsOver(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(dispatch.New)
+	b.Begin("c")
+	if a := b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: 0"); a.Status != 200 {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	if jobs := b.Pipe.Jobs(); len(jobs) != 1 || jobs[0].CaseID != "c" || jobs[0].Run != 1 || string(jobs[0].Form) != `{"a":1}` {
+		t.Errorf("%+v", jobs)
+	}
+	if c := b.Case("c", 1); c.State != cases.Running || c.Dispatch.Phase != cases.PhaseAnswered {
+		t.Errorf("%s %s", c.State, c.Dispatch.Phase)
+	}
+	// Delivered again, it is not handed over again.
+	if a := b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: 1"); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
+		t.Errorf("%d %s, %d jobs", a.Status, a.Body, len(b.Pipe.Jobs()))
+	}
+}
+
+// While a dispatch is open, a delivery with the same retry count is its double, one with a higher count says that it is lost.
+func TestRetryCount(t *testing.T) {
+	for _, test := range []struct {
+		header string
+		phase  cases.Phase
+	}{
+		{"2", cases.PhaseOpen}, {"1", cases.PhaseOpen}, {"0", cases.PhaseOpen}, {"", cases.PhaseOpen}, {"-3", cases.PhaseOpen}, {"x", cases.PhaseOpen},
+		{"3", cases.PhaseUncertain}, {"17", cases.PhaseUncertain},
+	} {
+		t.Run(test.header, func(t *testing.T) {
+			b := functiontest.New(t, nil)
+			u := b.Serve(dispatch.New)
+			b.Begin("c")
+			answer := make(chan struct{})
+			b.Pipe.Hold(answer)
+			first := make(chan functiontest.Answer, 1)
+			go func() { first <- b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: 2") }()
+			for deadline := time.Now().Add(20 * time.Second); len(b.Pipe.Jobs()) == 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("nothing is handed over")
+				}
+			}
+			if c := b.Case("c", 1); c.Dispatch.RetryCount != 2 || c.Dispatch.Phase != cases.PhaseOpen {
+				t.Errorf("the mark is %+v", c.Dispatch)
+			}
+			if a := b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: "+test.header); a.Status != 200 {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+			if c := b.Case("c", 1); c.Dispatch.Phase != test.phase {
+				t.Errorf("phase %s, want %s", c.Dispatch.Phase, test.phase)
+			}
+			close(answer)
+			if a := <-first; a.Status != 200 {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+			// The answer counts, whenever it comes; and it was one request.
+			if c := b.Case("c", 1); c.State != cases.Running || len(b.Pipe.Jobs()) != 1 {
+				t.Errorf("%s, %d jobs", c.State, len(b.Pipe.Jobs()))
+			}
+		})
+	}
+}
+
+func TestOtherTasks(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(dispatch.New)
+	b.Begin("c")
+	for _, test := range []struct {
+		name, method, body string
+		want               int
+	}{
+		{"unknown case", "POST", `{"case_id":"d","run":1,"seq":1}`, 200},
+		{"unknown run", "POST", `{"case_id":"c","run":2,"seq":1}`, 200},
+		{"ahead of the record", "POST", `{"case_id":"c","run":1,"seq":2}`, 503},
+		{"no body", "POST", ``, 400},
+		{"GET", "GET", ``, 405},
+		{"PUT", "PUT", task, 405},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := b.Do(test.method, u, test.body)
+			if test.want != 200 {
+				b.Problem(a, test.want)
+			}
+			if a.Status != test.want {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		})
+	}
+	if len(b.Pipe.Jobs()) != 0 {
+		t.Error("something was handed over")
+	}
+}
+
+func TestDown(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(dispatch.New)
+	b.Begin("c")
+	b.Store.SetDown(true)
+	b.Problem(b.Do("POST", u, task), 503)
+	if len(b.Pipe.Jobs()) != 0 {
+		t.Error("it was handed over without a mark")
+	}
+	b.Store.SetDown(false)
+	if a := b.Do("POST", u, task, fmt.Sprint("X-CloudTasks-TaskRetryCount: ", 1)); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
+		t.Errorf("%d %s, %d jobs", a.Status, a.Body, len(b.Pipe.Jobs()))
+	}
+}

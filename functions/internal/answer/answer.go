@@ -1,0 +1,98 @@
+// Package answer is how every function answers: JSON, or problem+json for every error.
+package answer
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+)
+
+// Func is a handler that returns its error instead of answering it.
+type Func func(w http.ResponseWriter, r *http.Request) error
+
+// Handler serves fn for the given methods. The request's context is given its trace, or a new one. An error that fn returns, and a panic,
+// is answered as problem+json; what is not the caller's fault is logged.
+func Handler(log *slog.Logger, fn Func, methods ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		traceParent := gcplog.TraceParentOf(r.Header.Get("Traceparent"), r.Header.Get("X-Cloud-Trace-Context"))
+		if traceParent == "" {
+			traceParent = gcplog.NewTraceParent(rand.Reader)
+		}
+		r = r.WithContext(gcplog.WithTrace(r.Context(), traceParent))
+		h := w.Header()
+		h.Set("Cache-Control", "private, no-cache")
+		h.Set("Referrer-Policy", "no-referrer") // addresses carry tokens
+		h.Set("X-Content-Type-Options", "nosniff")
+		defer recovered(w, r, log)
+		if !slices.Contains(methods, r.Method) {
+			Problem(w, r, log, &fault.Error{Kind: fault.Method, Detail: "this address is for " + strings.Join(methods, " and "), Allow: methods})
+			return
+		}
+		if err := fn(w, r); err != nil {
+			Problem(w, r, log, err)
+		}
+	})
+}
+
+func recovered(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	Problem(w, r, log, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+}
+
+// Problem answers an error. Nothing of what it wraps is told to the caller.
+func Problem(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	e := fault.From(err)
+	status := e.Kind.Status()
+	if status >= 500 && !errors.Is(r.Context().Err(), context.Canceled) {
+		log.ErrorContext(r.Context(), "a request could not be served", "method", r.Method, "path", r.URL.Path, "status", status, "error", err.Error())
+	}
+	h := w.Header()
+	if len(e.Allow) > 0 {
+		h.Set("Allow", strings.Join(e.Allow, ", "))
+	}
+	if seconds := e.RetryAfterSeconds(); seconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds))
+	}
+	if status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="casewatch"`)
+	}
+	write(w, status, fault.ContentType, e.Problem(r.URL.Path))
+}
+
+// JSON answers v with a status.
+func JSON(w http.ResponseWriter, status int, v any) {
+	write(w, status, "application/json", v)
+}
+
+func write(w http.ResponseWriter, status int, contentType string, v any) {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // addresses stay readable, and results as they came
+	if err := encoder.Encode(v); err != nil {
+		status, contentType = http.StatusInternalServerError, fault.ContentType
+		body.Reset()
+		body.WriteString(`{"type":"about:blank","title":"Internal Server Error","status":500}` + "\n")
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // the client may be gone
+}

@@ -1,0 +1,201 @@
+// Package functiontest serves one function over HTTP, as it is served when deployed, on a real store and with a queue and a topic in memory.
+package functiontest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/store/sqlite"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// Key is an API key that the configuration knows.
+const Key = "functiontest-key"
+
+// Bench is what a function works with in a test.
+type Bench struct {
+	T       testing.TB
+	Config  *config.Config
+	Watcher *watch.Watcher
+	Store   *Store
+	Queue   *Queue
+	Topic   *Topic
+	Pipe    *Pipeline
+	Log     *Buffer
+}
+
+// New returns a bench. Its configuration is that of all functions, with the given environment on top.
+func New(t testing.TB, env map[string]string) *Bench {
+	t.Helper()
+	s, err := sqlite.Open(filepath.Join(t.TempDir(), "cases.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	settings := map[string]string{
+		"PIPELINE_API_URL": "http://pipeline.example", "STORE": "sqlite:unused", "GOOGLE_CLOUD_PROJECT": "functiontest", "TASKS_LOCATION": "us-central1",
+		"CHECK_QUEUE": "check", "DISPATCH_QUEUE": "dispatch", "ENDED_TOPIC": "ended", "DEAD_LETTER_TOPIC": "dead-letter",
+		"STATUS_URL": "http://status.example/s", "CANCEL_URL": "http://cancel.example", "CHECK_URL": "http://check.example", "DISPATCH_URL": "http://dispatch.example",
+		"TOKEN_SECRET": strings.Repeat("a", 32) + "," + strings.Repeat("b", 32), "API_KEYS": Key, "ALLOWED_ORIGINS": "https://forms.example",
+	}
+	cfg, err := config.Load(config.Local, func(name string) (string, bool) {
+		if v, ok := env[name]; ok {
+			return v, true
+		}
+		v, ok := settings[name]
+		return v, ok
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Bench{T: t, Config: cfg, Store: &Store{Store: s}, Queue: &Queue{tasks: map[string]queue.Task{}}, Topic: &Topic{}, Pipe: &Pipeline{}, Log: &Buffer{}}
+	b.Watcher, err = watch.New(watch.Config{
+		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout,
+		Rules: cases.Rules{
+			PipelineTimeout: cfg.Pipeline.Timeout, CheckMinInterval: cfg.Rules.CheckMinInterval, CheckMaxInterval: cfg.Rules.CheckMaxInterval,
+			StartGrace: cfg.Rules.StartGrace, CompletionGrace: cfg.Rules.CompletionGrace, StallAfter: cfg.Rules.StallAfter,
+			UnreachableAfter: cfg.Rules.UnreachableAfter, Retention: cfg.Rules.Retention, FormRetention: cfg.Rules.FormRetention,
+		},
+	}, watch.Deps{
+		Store: b.Store, Queue: b.Queue, Pipeline: b.Pipe, Events: b.Topic,
+		Now: time.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Begin begins a run of a case, and returns its record.
+func (b *Bench) Begin(caseID string) cases.Case {
+	b.T.Helper()
+	answer, err := b.Watcher.Start(context.Background(), watch.StartRequest{CaseID: caseID, Form: []byte(`{"a":1}`)})
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return answer.Case
+}
+
+// Event takes in an event of the pipeline.
+func (b *Bench) Event(id, data string) {
+	b.T.Helper()
+	if err := b.Watcher.Complete(context.Background(), watch.Message{ID: id, Published: time.Now().UTC(), Data: []byte(data)}); err != nil {
+		b.T.Fatal(err)
+	}
+}
+
+// Case returns the record of a run.
+func (b *Bench) Case(caseID string, run int) cases.Case {
+	b.T.Helper()
+	c, err := b.Store.Get(context.Background(), caseID, run)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return c
+}
+
+// Serve serves a function until the test ends, and returns its address.
+func (b *Bench) Serve(build func(*config.Config, *watch.Watcher) http.Handler) string {
+	server := httptest.NewServer(build(b.Config, b.Watcher))
+	b.T.Cleanup(server.Close)
+	return server.URL
+}
+
+// Answer is what a request was answered with.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// JSON decodes the body.
+func (a Answer) JSON(t testing.TB) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal([]byte(a.Body), &v); err != nil {
+		t.Fatalf("%d %q: %v", a.Status, a.Body, err)
+	}
+	return v
+}
+
+// Do sends a request; header is "Name: value" lines. It follows no redirect and keeps no connection.
+func (b *Bench) Do(method, url, body string, header ...string) Answer {
+	b.T.Helper()
+	return b.DoContext(context.Background(), method, url, body, header...)
+}
+
+// DoContext is Do with a context.
+func (b *Bench) DoContext(ctx context.Context, method, url, body string, header ...string) Answer {
+	b.T.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	req.Close = true
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Add(name, value)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return Answer{res.StatusCode, res.Header, string(data)}
+}
+
+// Problem checks that an answer is a problem of that status, whole and without anything from inside.
+func (b *Bench) Problem(a Answer, status int) {
+	b.T.Helper()
+	if a.Status != status || a.Header.Get("Content-Type") != "application/problem+json" {
+		b.T.Errorf("got %d %s: %s; want a problem of %d", a.Status, a.Header.Get("Content-Type"), a.Body, status)
+		return
+	}
+	p := a.JSON(b.T)
+	if p["type"] == nil || p["title"] == "" || p["status"] != float64(status) {
+		b.T.Errorf("not a whole problem: %s", a.Body)
+	}
+	if status == http.StatusServiceUnavailable && a.Header.Get("Retry-After") == "" {
+		b.T.Error("503 without Retry-After")
+	}
+	if strings.Contains(a.Body, "goroutine") || strings.Contains(a.Body, "sqlite") || strings.Contains(a.Body, "SQL") {
+		b.T.Errorf("it tells of the inside: %s", a.Body)
+	}
+}
+
+// Buffer is a log that may be read while it is written.
+type Buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (b *Buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
+
+// String returns what was written so far.
+func (b *Buffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }

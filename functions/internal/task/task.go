@@ -1,0 +1,48 @@
+// Package task receives the deliveries of Cloud Tasks.
+package task
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/queue"
+)
+
+// maxBody is far above the largest body of a task of ours.
+const maxBody = 4 << 10
+
+// Handler serves deliveries with deliver, which is given the task and the delivery's X-CloudTasks-TaskRetryCount. An unknown run is
+// answered 200, since no repetition would find it; what is not a task 400.
+func Handler(log *slog.Logger, deliver func(r *http.Request, body queue.Body, retryCount int) error) http.Handler {
+	return answer.Handler(log, func(w http.ResponseWriter, r *http.Request) error {
+		data, err := answer.Body(w, r, maxBody)
+		if err != nil {
+			return err
+		}
+		body, err := queue.DecodeBody(data)
+		if err != nil {
+			return fault.New(fault.Invalid, "%s", err.Error())
+		}
+		err = deliver(r, body, retryCount(r))
+		if err != nil && fault.From(err).Kind == fault.NotFound {
+			log.WarnContext(r.Context(), "a task is about no run that is kept", "case", body.CaseID, "run", body.Run, "seq", body.Seq)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		answer.JSON(w, http.StatusOK, struct{}{})
+		return nil
+	}, http.MethodPost)
+}
+
+func retryCount(r *http.Request) int {
+	n, err := strconv.Atoi(r.Header.Get("X-CloudTasks-TaskRetryCount"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,101 @@
+// Package start is the public function that begins a run of a case.
+package start
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// retryAfter is when a new case is worth a first look, in seconds.
+const retryAfter = "2"
+
+type function struct {
+	cfg    *config.Config
+	w      *watch.Watcher
+	tokens access.Tokens
+}
+
+// New returns the function: POST / with a form as JSON → 202 with the run that was begun, or 200 with the one that is meant.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	f := function{cfg, w, access.NewTokens(cfg.Access.TokenSecrets)}
+	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(w.Log, f.serve, http.MethodPost), http.MethodPost)
+}
+
+func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != "/" && r.URL.Path != "" {
+		return fault.New(fault.NotFound, "the path must be /")
+	}
+	caller, err := access.Identify(r, f.cfg.Access.APIKeys)
+	if err != nil {
+		return err
+	}
+	if caller.Anonymous() && !f.cfg.Access.AllowAnonymous {
+		return fault.New(fault.Unauthorized, "an API key is needed")
+	}
+	if err := answer.RequireJSON(r); err != nil {
+		return err
+	}
+	body, err := answer.Body(rw, r, maxForm)
+	if err != nil {
+		return err
+	}
+	req, named, err := decode(r, body, caller, f.cfg.Rules.MaxDeadline)
+	if err != nil {
+		return err
+	}
+	if named && caller.Anonymous() && f.cfg.OnGoogleCloud {
+		return fault.New(fault.Forbidden, "an anonymous caller may not name a case_id")
+	}
+	req.TraceParent = gcplog.TraceParent(r.Context())
+	started, err := f.w.Start(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	f.answer(rw, started)
+	return nil
+}
+
+// body is what a start is answered with.
+type body struct {
+	CaseID     string      `json:"case_id"`
+	Run        int         `json:"run"`
+	State      cases.State `json:"state"`
+	StatusURL  string      `json:"status_url"`
+	CancelURL  string      `json:"cancel_url"`
+	CreatedAt  time.Time   `json:"created_at"`
+	DeadlineAt time.Time   `json:"deadline_at"`
+}
+
+func (f function) answer(rw http.ResponseWriter, started watch.StartAnswer) {
+	c := started.Case
+	token := f.tokens.Sign(c.CaseID, c.DeadlineAt.Add(f.cfg.Rules.Retention))
+	run := strconv.Itoa(c.Run)
+	status := url.Values{"token": {token}}
+	if !started.Current {
+		status.Set("run", run) // without it the address means the current run, whichever that is
+	}
+	b := body{
+		CaseID: c.CaseID, Run: c.Run, State: c.State, CreatedAt: c.CreatedAt, DeadlineAt: c.DeadlineAt,
+		StatusURL: f.cfg.URLs.Status + "/" + url.PathEscape(c.CaseID) + "?" + status.Encode(),
+		CancelURL: f.cfg.URLs.Cancel + "/" + url.PathEscape(c.CaseID) + "?" + url.Values{"run": {run}, "token": {token}}.Encode(),
+	}
+	rw.Header().Set("Location", b.StatusURL)
+	if !c.State.Ended() {
+		rw.Header().Set("Retry-After", retryAfter)
+	}
+	code := http.StatusOK
+	if started.Begun {
+		code = http.StatusAccepted
+	}
+	answer.JSON(rw, code, b)
+}

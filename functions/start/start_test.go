@@ -1,0 +1,282 @@
+package start_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/functions/start"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	isJSON = "Content-Type: application/json"
+	key    = "X-API-Key: " + functiontest.Key
+)
+
+func TestNewCase(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	form := `{ "z":1.50, "case_id":"a:b-1", "big":12345678901234567890, "n":"\u0000", "z":2 }`
+	a := b.Do("POST", u+"/?deadline=30m", form, isJSON, key, "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	body := a.JSON(t)
+	if a.Status != http.StatusAccepted || a.Header.Get("Retry-After") != "2" || a.Header.Get("Location") != body["status_url"] {
+		t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
+	}
+	if body["case_id"] != "a:b-1" || body["run"] != 1.0 || body["state"] != "pending" || len(body) != 7 {
+		t.Errorf("%s", a.Body)
+	}
+	created, _ := time.Parse(time.RFC3339, body["created_at"].(string))
+	deadline, _ := time.Parse(time.RFC3339, body["deadline_at"].(string))
+	if deadline.Sub(created) != 30*time.Minute {
+		t.Errorf("%s", a.Body)
+	}
+	status, err := url.Parse(body["status_url"].(string))
+	if err != nil || status.Host != "status.example" || status.Path != "/s/a:b-1" {
+		t.Fatalf("%v %v", status, err)
+	}
+	tokens := access.NewTokens(b.Config.Access.TokenSecrets)
+	until := deadline.Add(b.Config.Rules.Retention)
+	if token := status.Query().Get("token"); !tokens.Verify(token, "a:b-1", until.Add(-time.Second)) || tokens.Verify(token, "a:b-1", until.Add(time.Second)) {
+		t.Error("the token does not hold until the deadline and the retention are over")
+	}
+	stored, err := b.Store.Value(t.Context(), "a:b-1", 1, store.Form)
+	if err != nil || string(stored) != form {
+		t.Errorf("the form was not kept as it came: %s %v", stored, err)
+	}
+	kinds := map[queue.Kind]int{}
+	for _, task := range b.Queue.Tasks() {
+		kinds[task.Kind]++
+		if task.TraceParent != "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" {
+			t.Errorf("the trace is not handed on: %q", task.TraceParent)
+		}
+	}
+	if kinds[queue.Check] != 1 || kinds[queue.Dispatch] != 1 {
+		t.Errorf("%v", kinds)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	big := `{"a":"` + strings.Repeat("x", 900<<10) + `"}`
+	for _, test := range []struct {
+		name, method, path, body string
+		header                   []string
+		status                   int
+		says                     string
+	}{
+		{"method", "GET", "/", "", []string{key}, 405, ""},
+		{"path", "POST", "/x", "{}", []string{isJSON, key}, 404, ""},
+		{"no key", "POST", "/", "{}", []string{isJSON}, 401, ""},
+		{"wrong key", "POST", "/", "{}", []string{isJSON, "Authorization: Bearer nope"}, 401, ""},
+		{"no type", "POST", "/", "{}", []string{key}, 415, ""},
+		{"other type", "POST", "/", "{}", []string{"Content-Type: text/plain", key}, 415, ""},
+		{"encoded", "POST", "/", "{}", []string{isJSON, "Content-Encoding: gzip", key}, 415, ""},
+		{"too large", "POST", "/", big, []string{isJSON, key}, 413, "921600"},
+		{"empty", "POST", "/", "", []string{isJSON, key}, 400, "JSON object"},
+		{"not JSON", "POST", "/", "{", []string{isJSON, key}, 400, "JSON object"},
+		{"two", "POST", "/", "{}{}", []string{isJSON, key}, 400, "JSON object"},
+		{"list", "POST", "/", "[]", []string{isJSON, key}, 400, "JSON object"},
+		{"null", "POST", "/", "null", []string{isJSON, key}, 400, "JSON object"},
+		{"not UTF-8", "POST", "/", "{\"a\":\"\xff\"}", []string{isJSON, key}, 400, "UTF-8"},
+		{"deep", "POST", "/", strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000), []string{isJSON, key}, 400, "JSON object"},
+		{"id", "POST", "/", `{"case_id":"../x"}`, []string{isJSON, key}, 400, "/case_id"},
+		{"id empty", "POST", "/", `{"case_id":""}`, []string{isJSON, key}, 400, "/case_id"},
+		{"id number", "POST", "/", `{"case_id":7}`, []string{isJSON, key}, 400, "/case_id"},
+		{"id long", "POST", "/", `{"case_id":"` + strings.Repeat("x", 129) + `"}`, []string{isJSON, key}, 400, "/case_id"},
+		{"deadline", "POST", "/?deadline=25h", "{}", []string{isJSON, key}, 400, "24h0m0s"},
+		{"deadline 0", "POST", "/?deadline=0s", "{}", []string{isJSON, key}, 400, "deadline"},
+		{"deadline empty", "POST", "/?deadline=", "{}", []string{isJSON, key}, 400, "deadline"},
+		{"supersede", "POST", "/?supersede=yes", "{}", []string{isJSON, key}, 400, "supersede"},
+		{"query", "POST", "/?a=%zz", "{}", []string{isJSON, key}, 400, "query"},
+		{"key empty", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: "}, 400, "Idempotency-Key"},
+		{"key long", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: " + strings.Repeat("x", 256)}, 400, "Idempotency-Key"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := b.Do(test.method, u+test.path, test.body, test.header...)
+			b.Problem(a, test.status)
+			if !strings.Contains(a.Body, test.says) {
+				t.Errorf("does not say %q: %s", test.says, a.Body)
+			}
+			if test.status == 405 && a.Header.Get("Allow") != "POST" || test.status == 401 && a.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%v", a.Header)
+			}
+		})
+	}
+	a := b.Do("POST", u+"/?deadline=x&adopt=maybe", `{"case_id":"/"}`, isJSON, key)
+	if errs, ok := a.JSON(t)["errors"].([]any); !ok || len(errs) != 3 {
+		t.Errorf("not every fault is named: %s", a.Body)
+	}
+	if len(b.Queue.Tasks()) != 0 {
+		t.Error("bad input began something")
+	}
+}
+
+func TestCallers(t *testing.T) {
+	b := functiontest.New(t, map[string]string{"ALLOW_ANONYMOUS": "true"})
+	u := b.Serve(start.New)
+	if a := b.Do("POST", u, `{"case_id":"x"}`, isJSON); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if a := b.Do("POST", u, `{}`, isJSON, "Authorization: bearer "+functiontest.Key); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	b.Problem(b.Do("POST", u, `{}`, isJSON, "X-API-Key: wrong"), 401)
+
+	b.Config.OnGoogleCloud = true
+	u = b.Serve(start.New)
+	b.Problem(b.Do("POST", u, `{"case_id":"y"}`, isJSON), 403)
+	if a := b.Do("POST", u, `{"case_id":null}`, isJSON); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if a := b.Do("POST", u, `{"case_id":"y"}`, isJSON, key); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+func TestRepeats(t *testing.T) {
+	b := functiontest.New(t, map[string]string{"ALLOW_ANONYMOUS": "true"})
+	u := b.Serve(start.New)
+	idempotent := "Idempotency-Key: k1"
+	first := b.Do("POST", u, `{"a":1}`, isJSON, key, idempotent)
+	second := b.Do("POST", u, `{"a":1}`, isJSON, key, idempotent)
+	if first.Status != 202 || second.Status != 200 || first.JSON(t)["case_id"] != second.JSON(t)["case_id"] || first.Body != second.Body {
+		t.Errorf("%d %s\n%d %s", first.Status, first.Body, second.Status, second.Body)
+	}
+	b.Problem(b.Do("POST", u, `{"a":2}`, isJSON, key, idempotent), 422)
+	if other := b.Do("POST", u, `{"a":1}`, isJSON, idempotent); other.Status != 202 || other.JSON(t)["case_id"] == first.JSON(t)["case_id"] {
+		t.Errorf("another caller's key: %d %s", other.Status, other.Body)
+	}
+	one, two := b.Do("POST", u, `{}`, isJSON, key), b.Do("POST", u, `{}`, isJSON, key)
+	if one.JSON(t)["case_id"] == two.JSON(t)["case_id"] {
+		t.Error("two cases without an id share one")
+	}
+	for want, query := range map[int]string{200: "", 202: "?supersede=true"} {
+		b.Do("POST", u, `{"case_id":"s"}`, isJSON, key)
+		if a := b.Do("POST", u+"/"+query, `{"case_id":"s"}`, isJSON, key); a.Status != want {
+			t.Errorf("%s: %d %s", query, a.Status, a.Body)
+		}
+	}
+	a := b.Do("POST", u+"/?adopt=true", `{"case_id":"adopted"}`, isJSON, key)
+	if a.Status != 202 {
+		t.Fatal(a.Body)
+	}
+	for _, task := range b.Queue.Tasks() {
+		if task.CaseID == "adopted" && task.Kind == queue.Dispatch {
+			t.Error("an adopted case is dispatched")
+		}
+	}
+}
+
+// A key whose run is not the current one is answered with addresses of that very run.
+func TestKeyOfAnEarlierRun(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	b.Do("POST", u, `{"case_id":"c"}`, isJSON, key, "Idempotency-Key: k1")
+	b.Do("POST", u+"/?supersede=true", `{"case_id":"c"}`, isJSON, key, "Idempotency-Key: k2")
+	a := b.Do("POST", u, `{"case_id":"c"}`, isJSON, key, "Idempotency-Key: k1")
+	if body := a.JSON(t); a.Status != 200 || body["run"] != 1.0 || body["state"] != string(cases.Cancelled) || !strings.Contains(body["status_url"].(string), "run=1") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+func TestFiftyAtOnce(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	counts := map[string]int{}
+	for range 50 {
+		wg.Go(func() {
+			a := b.Do("POST", u, `{"case_id":"c"}`, isJSON, key)
+			mu.Lock()
+			defer mu.Unlock()
+			counts[fmt.Sprint(a.Status, " run ", a.JSON(t)["run"])]++
+		})
+	}
+	wg.Wait()
+	if len(counts) != 2 || counts["202 run 1"] != 1 || counts["200 run 1"] != 49 || len(b.Queue.Tasks()) != 2 {
+		t.Errorf("%v, %d tasks", counts, len(b.Queue.Tasks()))
+	}
+}
+
+func TestQueueDown(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	b.Queue.SetDown(true)
+	a := b.Do("POST", u, `{"case_id":"c","secret":"do not tell"}`, isJSON, key)
+	b.Problem(a, 503)
+	if !strings.Contains(a.Body, "recorded but not yet queued") || strings.Contains(a.Body, "detail of SQL") {
+		t.Errorf("%s", a.Body)
+	}
+	if log := b.Log.String(); strings.Contains(log, "do not tell") || strings.Contains(log, functiontest.Key) || !strings.Contains(log, "detail of SQL") {
+		t.Errorf("the log tells too much or too little: %s", log)
+	}
+	b.Queue.SetDown(false)
+	if a := b.Do("POST", u, `{"case_id":"c","secret":"do not tell"}`, isJSON, key); a.Status != 200 || len(b.Queue.Tasks()) != 2 {
+		t.Errorf("a repeat does not heal: %d %s", a.Status, a.Body)
+	}
+}
+
+func TestCORS(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	ask := func(origin string) http.Header {
+		return b.Do("OPTIONS", u, "", "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,idempotency-key").Header
+	}
+	if h := ask("https://forms.example"); h.Get("Access-Control-Allow-Origin") != "https://forms.example" || h.Get("Access-Control-Allow-Methods") != "POST" {
+		t.Errorf("%v", h)
+	}
+	if h := ask("https://evil.example"); h.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("%v", h)
+	}
+	a := b.Do("POST", u, `{}`, isJSON, key, "Origin: https://forms.example")
+	if a.Status != 202 || !strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "Location") {
+		t.Errorf("%v", a.Header)
+	}
+}
+
+// FuzzStart: whatever is sent is answered with a case or a whole problem, and what is accepted is kept byte for byte.
+func FuzzStart(f *testing.F) {
+	b := functiontest.New(f, nil)
+	h := start.New(b.Config, b.Watcher)
+	for _, seed := range []string{`{}`, `{"case_id":"a"}`, `[]`, "{\"a\":\"\xff\"}", `{"case_id":"a","case_id":"b"}`} {
+		f.Add([]byte(seed), "deadline=1m", "k")
+	}
+	f.Fuzz(func(t *testing.T, body []byte, query, idempotencyKey string) {
+		a := serve(t, h, body, query, idempotencyKey)
+		switch a.Code {
+		case http.StatusAccepted, http.StatusOK:
+			var got struct {
+				CaseID string `json:"case_id"`
+				Run    int    `json:"run"`
+			}
+			if err := json.Unmarshal(a.Body.Bytes(), &got); err != nil || !cases.ValidID(got.CaseID) {
+				t.Fatalf("%v %s", err, a.Body)
+			}
+			if form, err := b.Store.Value(t.Context(), got.CaseID, got.Run, store.Form); a.Code == http.StatusAccepted && (err != nil || string(form) != string(body)) {
+				t.Fatalf("%q was kept as %q, %v", body, form, err)
+			}
+		case http.StatusBadRequest, http.StatusUnprocessableEntity:
+			if a.Header().Get("Content-Type") != "application/problem+json" || !json.Valid(a.Body.Bytes()) {
+				t.Fatalf("%v %s", a.Header(), a.Body)
+			}
+		default:
+			t.Fatalf("%d %s", a.Code, a.Body)
+		}
+	})
+}

@@ -1,0 +1,131 @@
+// Package status is the public function that shows a case.
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+const (
+	// maxWait is the longest that a caller may ask to be kept waiting.
+	maxWait = 60 * time.Second
+	// waitReserve is what is left of a request's time for its answer.
+	waitReserve = 5 * time.Second
+)
+
+type function struct {
+	cfg    *config.Config
+	w      *watch.Watcher
+	tokens access.Tokens
+}
+
+// New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	f := function{cfg, w, access.NewTokens(cfg.Access.TokenSecrets)}
+	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead)
+	return access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
+}
+
+func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
+	at, err := address.Parse(r)
+	if err != nil {
+		return err
+	}
+	if err := access.ToCase(r, f.cfg.Access.APIKeys, f.tokens, at.CaseID, f.w.Now()); err != nil {
+		return err
+	}
+	wait, err := f.wait(r)
+	if err != nil {
+		return err
+	}
+	known := strings.Join(r.Header.Values("If-None-Match"), ",")
+	view, err := f.read(r.Context(), at, known, wait)
+	if err != nil {
+		return err
+	}
+	h := rw.Header()
+	h.Set("ETag", etag(view))
+	if next := retryAfter(view, f.w.Now()); next > 0 {
+		h.Set("Retry-After", strconv.Itoa(next))
+	}
+	if matches(known, etag(view)) {
+		rw.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	answer.JSON(rw, http.StatusOK, view)
+	return nil
+}
+
+// wait reads how long the caller wants to be kept waiting for a change. The error is Invalid.
+func (f function) wait(r *http.Request) (time.Duration, error) {
+	query := r.URL.Query()
+	if !query.Has("wait") {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(query.Get("wait"))
+	if err != nil || wait < 0 || wait > maxWait {
+		return 0, &fault.Error{Kind: fault.Invalid, Detail: "the address is not valid",
+			Faults: []fault.Fault{{Pointer: "wait", Detail: fmt.Sprintf("must be a duration such as 20s, at most %v", maxWait)}}}
+	}
+	if limit := f.cfg.RequestTimeout - waitReserve; f.cfg.RequestTimeout > 0 {
+		wait = max(0, min(wait, limit))
+	}
+	return wait, nil
+}
+
+// read returns the run. While it is what the caller knows, and more can be expected of it, it waits for a change, at most that long.
+func (f function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (cases.View, error) {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		view, current, err := f.w.Read(ctx, at.CaseID, at.Run)
+		if err != nil || wait == 0 || view.State.Ended() || !current || !matches(known, etag(view)) {
+			return view, err
+		}
+		if err := f.w.Wait(waiting, at.CaseID, view.Run, view.Version); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return view, nil
+			}
+			return view, err
+		}
+	}
+}
+
+// etag is weak: what is estimated from the time changes without it.
+func etag(v cases.View) string { return fmt.Sprintf(`W/"%d.%d"`, v.Run, v.Version) }
+
+// matches reports whether an If-None-Match lists the tag (weak comparison, RFC 9110, section 13.1.2).
+func matches(ifNoneMatch, tag string) bool {
+	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
+		candidate = strings.TrimSpace(candidate)
+		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == strings.TrimPrefix(tag, "W/") {
+			return true
+		}
+	}
+	return false
+}
+
+// retryAfter is when news of an open run can be expected, in whole seconds, at least 1; 0 once it has ended.
+func retryAfter(v cases.View, now time.Time) int {
+	if v.State.Ended() {
+		return 0
+	}
+	if v.Checks.NextAt == nil {
+		return 1
+	}
+	return max(1, int(math.Ceil(v.Checks.NextAt.Sub(now).Seconds())))
+}

@@ -1,0 +1,215 @@
+// Package app is the composition root: it turns settings into clients, and clients into functions. It alone imports adapters.
+//
+// Clients are opened on first use, once, and tried again when that fails: a process never stays broken by how it began.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// OpenStore opens the store that the settings name.
+type OpenStore func(ctx context.Context, cfg config.Store) (store.Store, error)
+
+// Options are what a process is made of. The zero Options are a deployed function's.
+type Options struct {
+	Lookup func(name string) (string, bool) // the environment; nil for the process's
+	Stores map[config.StoreKind]OpenStore   // store drivers besides those that are always linked
+	Log    io.Writer                        // nil for standard output
+	Now    func() time.Time                 // nil for time.Now
+}
+
+// Process is what a function, or several with the same settings, share. It is safe for concurrent use.
+type Process struct {
+	function string
+	opts     Options
+
+	mu      sync.Mutex
+	cfg     *config.Config
+	watcher *watch.Watcher
+	closers []func() error
+}
+
+// New returns the process of a function, or of all with [config.Local]. It reads no setting and opens nothing.
+func New(function string, opts Options) *Process {
+	if opts.Lookup == nil {
+		opts.Lookup = os.LookupEnv
+	}
+	if opts.Log == nil {
+		opts.Log = os.Stdout
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &Process{function: function, opts: opts}
+}
+
+// Config returns the settings, read once. The error names every fault in them.
+func (p *Process) Config() (*config.Config, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.config()
+}
+
+func (p *Process) config() (*config.Config, error) {
+	if p.cfg == nil {
+		cfg, err := config.Load(p.function, p.opts.Lookup)
+		if err != nil {
+			return nil, err
+		}
+		p.cfg = cfg
+	}
+	return p.cfg, nil
+}
+
+// Log returns the process's logger.
+func (p *Process) Log() *slog.Logger {
+	project := ""
+	if cfg, err := p.Config(); err == nil {
+		project = cfg.Project
+	}
+	return newLog(p.opts.Log, project)
+}
+
+func newLog(w io.Writer, project string) *slog.Logger {
+	return slog.New(gcplog.New(w, gcplog.Options{Project: project}))
+}
+
+// Build makes a function of the settings and the watcher.
+type Build func(*config.Config, *watch.Watcher) http.Handler
+
+// Handler serves what build makes. The settings are read and the clients opened at the first request; until that
+// succeeds, each request tries again and is answered 503.
+func (p *Process) Handler(build Build) http.Handler {
+	var mu sync.Mutex
+	var built http.Handler
+	get := func() (http.Handler, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if built == nil {
+			cfg, w, err := p.open()
+			if err != nil {
+				return nil, err
+			}
+			built = build(cfg, w)
+		}
+		return built, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, err := get()
+		if err != nil {
+			p.Log().ErrorContext(r.Context(), "the function cannot work yet", "function", p.function, "error", err.Error())
+			unavailable(w)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func unavailable(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", fault.ContentType)
+	w.Header().Set("Retry-After", "5")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = io.WriteString(w, `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the service cannot reach what it needs; try again"}`+"\n")
+}
+
+// open returns the settings and the watcher, opening on the first call what the function uses.
+func (p *Process) open() (*config.Config, *watch.Watcher, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cfg, err := p.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.watcher == nil {
+		// The clients outlive the request that happens to open them.
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		w, closers, err := p.compose(ctx, cfg)
+		if err != nil {
+			return nil, nil, errors.Join(err, closeAll(closers))
+		}
+		p.watcher, p.closers = w, closers
+	}
+	return cfg, p.watcher, nil
+}
+
+// compose opens the clients. Those that it returns are to be closed, also with an error.
+func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Watcher, closers []func() error, err error) {
+	deps := watch.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: newLog(p.opts.Log, cfg.Project)}
+	open, ok := p.opts.Stores[cfg.Store.Kind]
+	if !ok {
+		return nil, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
+	}
+	if deps.Store, err = open(ctx, cfg.Store); err != nil {
+		return nil, nil, fmt.Errorf("STORE: %w", err)
+	}
+	closers = append(closers, deps.Store.Close)
+	if cfg.Queue.Check != "" {
+		q, err := openQueue(ctx, cfg)
+		if err != nil {
+			return nil, closers, err
+		}
+		deps.Queue, closers = q, append(closers, q.Close)
+	}
+	if cfg.Topics.Ended != "" {
+		publisher, err := openPublisher(ctx, cfg)
+		if err != nil {
+			return nil, closers, err
+		}
+		deps.Events, closers = publisher, append(closers, publisher.Close)
+	}
+	if cfg.Pipeline.URL != "" {
+		client, err := openPipeline(cfg)
+		if err != nil {
+			return nil, closers, err
+		}
+		deps.Pipeline, closers = client, append(closers, client.close)
+	}
+	w, err = watch.New(watch.Config{
+		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout,
+		Rules: cases.Rules{
+			PipelineTimeout: cfg.Pipeline.Timeout, Idempotent: cfg.Pipeline.Idempotent,
+			CheckMinInterval: cfg.Rules.CheckMinInterval, CheckMaxInterval: cfg.Rules.CheckMaxInterval,
+			StartGrace: cfg.Rules.StartGrace, CompletionGrace: cfg.Rules.CompletionGrace,
+			StallAfter: cfg.Rules.StallAfter, UnreachableAfter: cfg.Rules.UnreachableAfter,
+			Retention: cfg.Rules.Retention, FormRetention: cfg.Rules.FormRetention,
+		},
+	}, deps)
+	return w, closers, err
+}
+
+// Close closes the clients. Nothing may be served during or after it.
+func (p *Process) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := closeAll(p.closers)
+	p.watcher, p.closers = nil, nil
+	return err
+}
+
+// closeAll closes what was opened, the last first.
+func closeAll(closers []func() error) error {
+	var errs []error
+	for i := len(closers) - 1; i >= 0; i-- {
+		errs = append(errs, closers[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,239 @@
+package app_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/casewatch/casewatch/functions/cancel"
+	"github.com/casewatch/casewatch/functions/check"
+	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/dispatch"
+	"github.com/casewatch/casewatch/functions/start"
+	"github.com/casewatch/casewatch/functions/status"
+	"github.com/casewatch/casewatch/functions/sweep"
+	"github.com/casewatch/casewatch/shared/app"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+const (
+	key  = "X-API-Key: example-key"
+	task = `{"case_id":"c","run":1,"seq":1}`
+)
+
+// Every function works with the settings that its documentation gives as examples, each opened on its own as when deployed, and gets
+// the clients that it uses and no more. Together they take one case from its start to its end.
+func TestFunctions(t *testing.T) {
+	p := newPlace(t)
+	message := fmt.Sprintf(`{"message":{"messageId":"1","data":%q}}`, base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","run":1,"status":"succeeded","result":{}}`)))
+	var served []string
+	for _, test := range []struct {
+		function           string
+		build              app.Build
+		method, path, body string
+		header             []string
+		want               int
+		clients            string
+	}{
+		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202, "queue events"},
+		{"dispatch", dispatch.New, "POST", "/", task, nil, 200, "queue events pipeline"},
+		{"check", check.New, "POST", "/", task, nil, 200, "queue events pipeline"},
+		{"status", status.New, "GET", "/c", "", []string{key}, 200, ""},
+		{"complete", complete.New, "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
+			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished"}, 204, "queue events"},
+		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409, "queue events"},
+		{"sweep", sweep.New, "POST", "/", "", nil, 200, "queue events"},
+	} {
+		served = append(served, test.function)
+		t.Run(test.function, func(t *testing.T) {
+			process, log := p.process(t, test.function)
+			h := process.Handler(func(cfg *config.Config, w *watch.Watcher) http.Handler {
+				var clients []string
+				for name, there := range map[string]bool{"queue": w.Queue != nil, "events": w.Events != nil, "pipeline": w.Pipeline != nil} {
+					if there {
+						clients = append(clients, name)
+					}
+				}
+				slices.Sort(clients)
+				want := strings.Fields(test.clients)
+				slices.Sort(want)
+				if !slices.Equal(clients, want) || w.Store == nil || cfg.Function != test.function {
+					t.Errorf("%s has the clients %v, want %v", cfg.Function, clients, want)
+				}
+				return test.build(cfg, w)
+			})
+			a := call(t, h, test.method, test.path, test.body, test.header...)
+			if a.Code != test.want {
+				t.Errorf("%d %s, want %d\n%s", a.Code, a.Body, test.want, log)
+			}
+			if strings.Contains(log.String(), `"severity":"ERROR"`) || strings.Contains(log.String(), "example-key") {
+				t.Errorf("%s", log)
+			}
+		})
+	}
+	all := config.Functions()
+	slices.Sort(all)
+	slices.Sort(served)
+	if !slices.Equal(all, served) {
+		t.Errorf("served %v, there are %v", served, all)
+	}
+	// What they did outside of their store.
+	queues := map[string]int{}
+	for _, task := range p.tasks.all() {
+		queue, _, _ := strings.Cut(task.GetName(), "/tasks/")
+		queues[queue[strings.LastIndex(queue, "/")+1:]]++
+	}
+	if queues["casewatch-dispatch"] != 1 || len(queues) != 2 {
+		t.Errorf("tasks by queue: %v", queues)
+	}
+	var asked []string
+	for _, r := range p.reached() {
+		asked = append(asked, r.Method+" "+r.URL.Path+" "+r.Header.Get("X-API-Key"))
+	}
+	if strings.Join(asked, ", ") != "POST /api/normalize example-pipeline-key, GET /api/progress/c example-pipeline-key" {
+		t.Errorf("the pipeline was asked %v", asked)
+	}
+	if ended := p.topics.Messages(); len(ended) != 1 || ended[0].Attributes["ce-id"] != "c:1:ended" || ended[0].Attributes["ce-source"] != "/projects/example-project/casewatch" {
+		t.Errorf("%+v", ended)
+	}
+	if opened, closed := p.counts(); opened != len(all) || closed != opened {
+		t.Errorf("%d stores were opened, %d closed", opened, closed)
+	}
+}
+
+func problem(t *testing.T, code int, contentType, body string) {
+	t.Helper()
+	var p fault.Problem
+	if err := json.Unmarshal([]byte(body), &p); err != nil || code != 503 || p.Status != 503 || p.Title != "Service Unavailable" || p.Type == "" || p.Detail == "" || contentType != fault.ContentType {
+		t.Errorf("%d %s %s: no problem of 503", code, contentType, body)
+	}
+}
+
+// What cannot be opened is tried again with the next request, and what was opened is kept.
+func TestOpenedWhenItCanBe(t *testing.T) {
+	p := newPlace(t)
+	p.failOpen = errors.New("dial tcp 10.0.0.7: refused")
+	process, log := p.process(t, "status")
+	h := process.Handler(status.New)
+	for range 2 {
+		a := call(t, h, "GET", "/c", "", key)
+		problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
+		if a.Header().Get("Retry-After") != "5" || strings.Contains(a.Body.String(), "10.0.0.7") {
+			t.Errorf("%v %s", a.Header(), a.Body)
+		}
+	}
+	if n := strings.Count(log.String(), "10.0.0.7"); n != 2 || !strings.Contains(log.String(), "the function cannot work yet") {
+		t.Errorf("%s", log)
+	}
+	p.mu.Lock()
+	p.failOpen = nil
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if a := call(t, h, "GET", "/c", "", key); a.Code != 404 {
+				t.Errorf("%d %s", a.Code, a.Body)
+			}
+		})
+	}
+	wg.Wait()
+	if opened, closed := p.counts(); opened != 3 || closed != 0 {
+		t.Errorf("%d opened, %d closed", opened, closed)
+	}
+}
+
+// Handlers of one process share its clients.
+func TestHandlersShare(t *testing.T) {
+	p := newPlace(t)
+	p.overrides["STORE"] = "sqlite:" + p.db
+	process := app.New(config.Local, app.Options{Lookup: p.lookup(config.Local), Log: &buffer{}, Stores: map[config.StoreKind]app.OpenStore{config.SQLite: p.open}})
+	if a := call(t, process.Handler(start.New), "POST", "/", `{"case_id":"c"}`, key, "Content-Type: application/json"); a.Code != 202 {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	if a := call(t, process.Handler(status.New), "GET", "/c", "", key); a.Code != 200 {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	for range 2 { // closing twice is closing once
+		if err := process.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if opened, closed := p.counts(); opened != 1 || closed != 1 {
+		t.Errorf("%d opened, %d closed", opened, closed)
+	}
+}
+
+// A client that cannot be opened takes those with it that were opened before.
+func TestWhatWasOpenedIsClosed(t *testing.T) {
+	p := newPlace(t)
+	delete(p.overrides, "CLOUD_TASKS_EMULATOR_HOST")
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", t.TempDir()+"/none.json")
+	process, log := p.process(t, "start")
+	a := call(t, process.Handler(start.New), "POST", "/", `{}`, key, "Content-Type: application/json")
+	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
+	if opened, closed := p.counts(); opened != 1 || closed != 1 || !strings.Contains(log.String(), "open Cloud Tasks") {
+		t.Errorf("%d opened, %d closed: %s", opened, closed, log)
+	}
+}
+
+func TestFaultySettings(t *testing.T) {
+	env := map[string]string{"STORE": "mysql:password@db", "TOKEN_SECRET": "too-short-secret", "GOOGLE_CLOUD_PROJECT": "p p"}
+	log := &buffer{}
+	process := app.New("status", app.Options{Log: log, Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
+	_, err := process.Config()
+	var faults *config.Error
+	if !errors.As(err, &faults) || len(faults.Faults) != 3 {
+		t.Fatalf("%v", err)
+	}
+	a := call(t, process.Handler(status.New), "GET", "/c", "")
+	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
+	for _, name := range []string{"STORE", "TOKEN_SECRET", "GOOGLE_CLOUD_PROJECT"} {
+		if !strings.Contains(log.String(), name) || !strings.Contains(err.Error(), name) || strings.Contains(a.Body.String(), name) {
+			t.Errorf("%s: %v\n%s\n%s", name, err, log, a.Body)
+		}
+	}
+	if strings.Contains(log.String(), "too-short-secret") || strings.Contains(log.String(), "password") {
+		t.Errorf("the log tells a secret: %s", log)
+	}
+	if err := process.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoDriver(t *testing.T) {
+	p := newPlace(t)
+	log := &buffer{}
+	process := app.New("status", app.Options{Lookup: p.lookup("status"), Log: log})
+	a := call(t, process.Handler(status.New), "GET", "/c", "", key)
+	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
+	if !strings.Contains(log.String(), "no driver for firestore") {
+		t.Errorf("%s", log)
+	}
+}
+
+// Unless it is told otherwise, a process reads the environment, once.
+func TestEnvironment(t *testing.T) {
+	for _, s := range config.Settings() {
+		if s.UsedBy("status") && s.Example != "" {
+			t.Setenv(s.Name, s.Example)
+		}
+	}
+	t.Setenv("K_SERVICE", "status")
+	process := app.New("status", app.Options{Log: &buffer{}})
+	first, err := process.Config()
+	if err != nil || first.Project != "example-project" || !first.OnGoogleCloud {
+		t.Fatalf("%+v %v", first, err)
+	}
+	t.Setenv("GOOGLE_CLOUD_PROJECT", "another-project")
+	if second, err := process.Config(); err != nil || second != first {
+		t.Errorf("%+v %v", second, err)
+	}
+}

@@ -1,0 +1,100 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/api/idtoken"
+
+	"golang.org/x/oauth2"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/events/pubsub"
+	"github.com/casewatch/casewatch/shared/pipeline"
+	"github.com/casewatch/casewatch/shared/queue/cloudtasks"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// checkSlack is how much longer than its look the delivery of a check may take.
+const checkSlack = 50 * time.Second
+
+// dispatchDeadline is the longest that Cloud Tasks waits for an answer.
+const dispatchDeadline = 30 * time.Minute
+
+func openQueue(ctx context.Context, cfg *config.Config) (*cloudtasks.Queue, error) {
+	q, err := cloudtasks.New(ctx, cloudtasks.Config{
+		Project: cfg.Project, Location: cfg.Queue.Location,
+		CheckQueue: cfg.Queue.Check, DispatchQueue: cfg.Queue.Dispatch, Shards: cfg.Queue.Shards,
+		CheckURL: cfg.URLs.Check, DispatchURL: cfg.URLs.Dispatch, ServiceAccount: cfg.Queue.ServiceAccount,
+		CheckDeadline: min(cfg.Rules.CheckTimeout+checkSlack, dispatchDeadline), DispatchDeadline: dispatchDeadline,
+		EmulatorHost: cfg.Emulators.Tasks,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open Cloud Tasks: %w", err)
+	}
+	return q, nil
+}
+
+func openPublisher(ctx context.Context, cfg *config.Config) (*pubsub.Publisher, error) {
+	return pubsub.New(ctx, pubsub.Config{
+		Project: cfg.Project, EndedTopic: cfg.Topics.Ended, DeadLetterTopic: cfg.Topics.DeadLetter,
+		Source: "/projects/" + cfg.Project + "/casewatch", EmulatorHost: cfg.Emulators.PubSub,
+	})
+}
+
+// pipelineClient fits the pipeline's client to what watch asks for.
+type pipelineClient struct{ client *pipeline.Client }
+
+func openPipeline(cfg *config.Config) (pipelineClient, error) {
+	c := pipeline.Config{
+		URL: cfg.Pipeline.URL, APIKey: cfg.Pipeline.APIKey.Reveal(), Auth: string(cfg.Pipeline.Auth),
+		Timeout: cfg.Pipeline.Timeout, CheckTimeout: cfg.Rules.CheckTimeout,
+	}
+	if cfg.Pipeline.Auth == config.AuthOIDC {
+		audience, err := pipeline.Audience(cfg.Pipeline.URL)
+		if err != nil {
+			return pipelineClient{}, err
+		}
+		c.TokenSource = tokenSource(audience)
+	}
+	client, err := pipeline.New(c)
+	return pipelineClient{client}, err
+}
+
+func (p pipelineClient) Dispatch(ctx context.Context, job watch.Job) cases.DispatchOutcome {
+	return p.client.Dispatch(ctx, pipeline.Request{CaseID: job.CaseID, Run: job.Run, Form: job.Form, TraceParent: job.TraceParent})
+}
+
+func (p pipelineClient) Look(ctx context.Context, caseID, traceParent string) cases.CheckOutcome {
+	return p.client.Look(ctx, caseID, traceParent)
+}
+
+func (p pipelineClient) close() error {
+	p.client.Close()
+	return nil
+}
+
+// tokenSource returns Google ID tokens for an audience, kept until they expire. Its source is made at the first call that succeeds.
+func tokenSource(audience string) func(context.Context) (string, error) {
+	var mu sync.Mutex
+	var source oauth2.TokenSource
+	return func(ctx context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if source == nil {
+			made, err := idtoken.NewTokenSource(context.WithoutCancel(ctx), audience) // it outlives the request
+			if err != nil {
+				return "", fmt.Errorf("no ID tokens can be had: %w", err)
+			}
+			source = made
+		}
+		token, err := source.Token()
+		if err != nil {
+			return "", fmt.Errorf("no ID token can be had: %w", err)
+		}
+		return token.AccessToken, nil
+	}
+}
