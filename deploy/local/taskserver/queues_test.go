@@ -1,6 +1,7 @@
 package taskserver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,7 +149,7 @@ func TestListQueues(t *testing.T) {
 	}}, nil).Addr())
 	var got []string
 	it := client.ListQueues(t.Context(), &cloudtaskspb.ListQueuesRequest{Parent: location, PageSize: 2})
-	for q, err := it.Next(); err != iterator.Done; q, err = it.Next() {
+	for q, err := it.Next(); !errors.Is(err, iterator.Done); q, err = it.Next() {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package taskserver
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -129,7 +130,7 @@ func TestListTasksPages(t *testing.T) {
 	var got []string
 	it := client.ListTasks(t.Context(), &cloudtaskspb.ListTasksRequest{Parent: name("q"), PageSize: 10})
 	pages := map[string]bool{}
-	for task, err := it.Next(); err != iterator.Done; task, err = it.Next() {
+	for task, err := it.Next(); !errors.Is(err, iterator.Done); task, err = it.Next() {
 		if err != nil {
 			t.Fatal(err)
 		}

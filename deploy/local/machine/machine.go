@@ -1,0 +1,261 @@
+// Package machine is Casewatch on one machine: every function, with a Cloud Tasks server, a Pub/Sub server, an embedded store, a sample
+// pipeline and a form page, in one process.
+//
+// The functions are the deployed ones, and speak to the servers with Google's own clients. Only what stands for Google Cloud is
+// here: the servers, and the clock that calls sweep, as Cloud Scheduler would.
+package machine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"cloud.google.com/go/pubsub/v2"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/casewatch/casewatch/deploy/local/page"
+	"github.com/casewatch/casewatch/deploy/local/pubsubserver"
+	"github.com/casewatch/casewatch/deploy/local/samplepipeline"
+	"github.com/casewatch/casewatch/deploy/local/taskserver"
+	"github.com/casewatch/casewatch/functions/cancel"
+	"github.com/casewatch/casewatch/functions/check"
+	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/dispatch"
+	"github.com/casewatch/casewatch/functions/start"
+	"github.com/casewatch/casewatch/functions/status"
+	"github.com/casewatch/casewatch/functions/sweep"
+	"github.com/casewatch/casewatch/shared/app"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/sqlite"
+)
+
+// SweepInterval is how often sweep is called.
+const SweepInterval = 10 * time.Second
+
+// Options are how a machine is to be made.
+type Options struct {
+	Lookup  func(name string) (string, bool) // the environment; settings that it lacks have local values
+	BaseURL string                           // where the handlers will be reached: http://127.0.0.1:port
+	DataDir string                           // of all state; it is made
+	Log     io.Writer                        // of the functions and the servers
+	// DocumentTime is how long the sample pipeline takes for a document; 0 for a second.
+	DocumentTime time.Duration
+}
+
+// Machine is a running set of servers. What it serves is in Handlers; it reaches them itself, over HTTP, at its BaseURL.
+type Machine struct {
+	// Handlers are what is to be served, by path; a path that ends in a slash stands for all below it.
+	Handlers map[string]http.Handler
+
+	Tasks    *taskserver.Server
+	PubSub   *pubsubserver.Server
+	Pipeline *samplepipeline.Pipeline
+	Config   *config.Config
+
+	client  *pubsub.Client // of the sample pipeline
+	events  *pubsub.Publisher
+	process *app.Process
+	log     *slog.Logger
+	base    string
+	stop    context.CancelFunc
+	sweeps  sync.WaitGroup
+}
+
+// Open makes a machine, its servers running. The error names every faulty setting.
+//
+// Tasks that were pending when the last machine in the folder ended are delivered as soon as Open returns.
+func Open(ctx context.Context, o Options) (_ *Machine, err error) {
+	settings, err := newSettings(o)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(config.Local, settings.lookup)
+	if err != nil {
+		return nil, err // before anything is opened
+	}
+	m := &Machine{Config: cfg, base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project}))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close(ctx))
+		}
+	}()
+	if m.PubSub, err = pubsubserver.Start(ctx, pubsubserver.Options{
+		Project: cfg.Project, Logger: m.log,
+		Topics: []string{cfg.Topics.Ended, cfg.Topics.DeadLetter},
+		Routes: []pubsubserver.Route{{Topic: cfg.Topics.PipelineEvents, Target: o.BaseURL + "/complete"}},
+	}); err != nil {
+		return nil, err
+	}
+	settings.set("PUBSUB_EMULATOR_HOST", m.PubSub.Addr())
+	if err = m.openEvents(ctx); err != nil {
+		return nil, err
+	}
+	if m.Tasks, err = taskserver.Open(taskserver.Options{Dir: o.DataDir, Queues: queues(cfg), Logger: m.log}); err != nil {
+		return nil, err
+	}
+	settings.set("CLOUD_TASKS_EMULATOR_HOST", m.Tasks.Addr())
+	m.Pipeline = samplepipeline.New(samplepipeline.Options{
+		Publish: m.publish, BaseURL: func() string { return o.BaseURL + "/pipeline" },
+		Dir: filepath.Join(o.DataDir, "documents"), DocumentTime: o.DocumentTime, Logger: m.log,
+	})
+	m.process = app.New(config.Local, app.Options{
+		Lookup: settings.lookup, Log: o.Log,
+		Stores: map[config.StoreKind]app.OpenStore{config.SQLite: openSQLite},
+	})
+	m.Handlers = map[string]http.Handler{
+		"/start":     under("/start", m.process.Handler(start.New)),
+		"/status/":   under("/status", m.process.Handler(status.New)),
+		"/cancel/":   under("/cancel", m.process.Handler(cancel.New)),
+		"/dispatch":  under("/dispatch", m.process.Handler(dispatch.New)),
+		"/check":     under("/check", m.process.Handler(check.New)),
+		"/complete":  under("/complete", m.process.Handler(complete.New)),
+		"/sweep":     under("/sweep", m.process.Handler(sweep.New)),
+		"/pipeline/": under("/pipeline", m.Pipeline.Handler()),
+		"/publish":   m.PubSub.Handler(cfg.Topics.PipelineEvents),
+		"/":          page.Handler(),
+	}
+	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	m.stop = stop
+	m.sweeps.Go(func() { m.callSweep(sweeping) })
+	return m, nil
+}
+
+// under serves h as a function is served when deployed alone: at the root.
+func under(prefix string, h http.Handler) http.Handler { return http.StripPrefix(prefix, h) }
+
+func openSQLite(_ context.Context, cfg config.Store) (store.Store, error) {
+	s, err := sqlite.Open(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// queues are the queues with the limits that a deployment gives them, but for the rates that only Google's need.
+func queues(cfg *config.Config) []*cloudtaskspb.Queue {
+	name := func(id string) string {
+		return fmt.Sprintf("projects/%s/locations/%s/queues/%s", cfg.Project, cfg.Queue.Location, id)
+	}
+	retry := &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute), MaxDoublings: 6}
+	all := []*cloudtaskspb.Queue{{
+		Name: name(cfg.Queue.Dispatch), RetryConfig: retry,
+		RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: cfg.Queue.Rate, MaxConcurrentDispatches: int32(cfg.Queue.Concurrency)},
+	}}
+	for i := range cfg.Queue.Shards {
+		id := cfg.Queue.Check
+		if cfg.Queue.Shards > 1 {
+			id = fmt.Sprintf("%s-%d", id, i)
+		}
+		all = append(all, &cloudtaskspb.Queue{
+			Name: name(id), RetryConfig: retry,
+			RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000},
+		})
+	}
+	return all
+}
+
+// publish gives an event of the sample pipeline to its topic.
+func (m *Machine) publish(ctx context.Context, data []byte) error {
+	_, err := m.events.Publish(ctx, &pubsub.Message{Data: data}).Get(ctx)
+	return err
+}
+
+// openEvents opens the client by which the sample pipeline publishes.
+func (m *Machine) openEvents(ctx context.Context) error {
+	var err error
+	m.client, err = pubsub.NewClient(context.WithoutCancel(ctx), m.Config.Project, option.WithEndpoint(m.PubSub.Addr()), option.WithoutAuthentication(),
+		option.WithTelemetryDisabled(), option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if err == nil {
+		m.events = m.client.Publisher(m.Config.Topics.PipelineEvents)
+	}
+	return err
+}
+
+// callSweep calls sweep as Cloud Scheduler would, until ctx ends.
+func (m *Machine) callSweep(ctx context.Context) {
+	client := &http.Client{Timeout: time.Minute}
+	defer client.CloseIdleConnections()
+	ticker := time.NewTicker(SweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.base+"/sweep", nil)
+		if err != nil {
+			m.log.Error("sweep cannot be called", "error", err)
+			return
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.log.Warn("sweep did not answer", "error", err)
+			}
+			continue
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			m.log.Warn("sweep failed", "status", res.StatusCode)
+		}
+	}
+}
+
+// Close stops the servers; what is being attempted is cut when ctx ends, and delivered again by the next machine. The handlers must
+// not be called during or after it.
+func (m *Machine) Close(ctx context.Context) error {
+	var errs []error
+	if m.stop != nil {
+		m.stop()
+		m.sweeps.Wait()
+	}
+	if m.Pipeline != nil {
+		m.Pipeline.Close()
+	}
+	if m.client != nil {
+		m.events.Stop()
+		errs = append(errs, m.client.Close())
+	}
+	if m.Tasks != nil {
+		errs = append(errs, m.Tasks.Close(ctx))
+	}
+	if m.PubSub != nil {
+		errs = append(errs, m.PubSub.Close())
+	}
+	if m.process != nil {
+		errs = append(errs, m.process.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// secret returns the secret in a file, made at the first time, so that tokens hold across restarts.
+func secret(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err == nil {
+		return string(data), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	text := make([]byte, 32)
+	_, _ = rand.Read(text) // never fails
+	made := hex.EncodeToString(text)
+	return made, os.WriteFile(file, []byte(made), 0o600)
+}

@@ -1,0 +1,75 @@
+package machine
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// settings are the environment, with local values for what it does not say.
+type settings struct {
+	outer func(string) (string, bool)
+
+	mu    sync.Mutex
+	local map[string]string // where the environment says nothing
+	fixed map[string]string // whatever the environment says
+}
+
+func newSettings(o Options) (*settings, error) {
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("DATA_DIR: %w", err)
+	}
+	token, err := secret(filepath.Join(o.DataDir, "token-secret"))
+	if err != nil {
+		return nil, fmt.Errorf("DATA_DIR: %w", err)
+	}
+	s := &settings{outer: o.Lookup, local: map[string]string{
+		"PIPELINE_API_URL":      o.BaseURL + "/pipeline",
+		"STORE":                 "sqlite:" + filepath.Join(o.DataDir, "cases.db"),
+		"GOOGLE_CLOUD_PROJECT":  "casewatch-local",
+		"TASKS_LOCATION":        "us-central1",
+		"CHECK_QUEUE":           "casewatch-check",
+		"DISPATCH_QUEUE":        "casewatch-dispatch",
+		"DISPATCH_CONCURRENCY":  "1000",
+		"PIPELINE_EVENTS_TOPIC": "casewatch-pipeline-events",
+		"ENDED_TOPIC":           "casewatch-ended",
+		"DEAD_LETTER_TOPIC":     "casewatch-dead-letter",
+		"ALLOW_ANONYMOUS":       "true",
+		"TOKEN_SECRET":          token,
+	}, fixed: map[string]string{}}
+	for _, name := range []string{"start", "status", "cancel", "check", "dispatch", "sweep"} {
+		s.local[variable(name)] = o.BaseURL + "/" + name
+	}
+	return s, nil
+}
+
+// variable is the setting with the address of a function.
+func variable(function string) string {
+	return map[string]string{
+		"start": "START_URL", "status": "STATUS_URL", "cancel": "CANCEL_URL", "check": "CHECK_URL", "dispatch": "DISPATCH_URL", "sweep": "SWEEP_URL",
+	}[function]
+}
+
+// set gives a variable its value, whatever the environment says: an address of our own servers.
+func (s *settings) set(name, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fixed := maps.Clone(s.fixed)
+	fixed[name] = value
+	s.fixed = fixed
+}
+
+func (s *settings) lookup(name string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if value, ok := s.fixed[name]; ok {
+		return value, true
+	}
+	if value, ok := s.outer(name); ok {
+		return value, true
+	}
+	value, ok := s.local[name]
+	return value, ok
+}

@@ -1,0 +1,129 @@
+// Command local runs Casewatch on one machine: `make run`.
+//
+// It listens on 127.0.0.1:PORT (8080) and keeps its state in DATA_DIR (.local), where it survives a kill. Other settings are those of the
+// functions, with local values for what is not set.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
+	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
+
+	"github.com/casewatch/casewatch/deploy/local/machine"
+)
+
+// closeTimeout is how long what is running has when the process is told to stop.
+const closeTimeout = 3 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "casewatch:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	port, dir, err := place()
+	if err != nil {
+		return err
+	}
+	base := "http://127.0.0.1:" + port
+	m, err := machine.Open(ctx, machine.Options{Lookup: os.LookupEnv, BaseURL: base, DataDir: dir, Log: os.Stdout})
+	if err != nil {
+		return err
+	}
+	for path, h := range m.Handlers {
+		if name := strings.TrimPrefix(path, "/"); name != "" {
+			functions.HTTP(name, h.ServeHTTP)
+		} else if err := funcframework.RegisterHTTPFunctionContext(ctx, path, h.ServeHTTP); err != nil {
+			return errors.Join(err, m.Close(ctx))
+		}
+	}
+	served := make(chan error, 1)
+	go func() { served <- funcframework.StartHostPort("127.0.0.1", port) }()
+	go announce(ctx, base, m)
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if closeErr := m.Close(closing); closeErr != nil && !errors.Is(closeErr, context.DeadlineExceeded) {
+		err = errors.Join(err, closeErr)
+	}
+	return err
+}
+
+// place reads where to listen and where to keep state, and names every fault.
+func place() (port, dir string, err error) {
+	var faults []error
+	port, dir = "8080", ".local"
+	if value, ok := os.LookupEnv("PORT"); ok {
+		port = value
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		faults = append(faults, fmt.Errorf("PORT is %q, not a port from 1 to 65535", port))
+	} else if l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:"+port); err != nil {
+		faults = append(faults, fmt.Errorf("PORT %s cannot be listened on: %w", port, err))
+	} else if err := l.Close(); err != nil {
+		faults = append(faults, err)
+	}
+	if value, ok := os.LookupEnv("DATA_DIR"); ok {
+		dir = value
+	}
+	if dir == "" {
+		faults = append(faults, errors.New("DATA_DIR is empty"))
+	} else if dir, err = filepath.Abs(dir); err != nil {
+		faults = append(faults, fmt.Errorf("DATA_DIR: %w", err))
+	}
+	if os.Getenv("FUNCTION_TARGET") != "" {
+		faults = append(faults, errors.New("FUNCTION_TARGET is set: that is for a deployed function, here all are served"))
+	}
+	return port, dir, errors.Join(faults...)
+}
+
+// announce says that the machine is ready, once everything answers.
+func announce(ctx context.Context, base string, m *machine.Machine) {
+	client := &http.Client{Timeout: 5 * time.Second}
+	for path := range m.Handlers {
+		for !answers(ctx, client, base+path) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	client.CloseIdleConnections()
+	fmt.Printf("ready  form %s/  start %s/start  status %s/status/{case_id}  publish events: POST %s/publish, or topic %s at PUBSUB_EMULATOR_HOST=%s  CLOUD_TASKS_EMULATOR_HOST=%s\n",
+		base, base, base, base, m.Config.Topics.PipelineEvents, m.PubSub.Addr(), m.Tasks.Addr())
+}
+
+// answers reports whether something answers a GET there, other than that it cannot work yet.
+func answers(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return res.StatusCode != http.StatusServiceUnavailable
+}

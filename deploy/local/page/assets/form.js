@@ -1,0 +1,202 @@
+// The form, and the list of the cases that this tab watches.
+
+import { card } from "./card.js";
+import { faults } from "./watch.js";
+
+const STORE = "casewatch.cases";
+const $ = (id) => document.getElementById(id);
+const form = $("form");
+
+// --- parties ---
+
+const PARTIES = {
+  plaintiff: [
+    { FirstName: "Maria", LastName: "Alvarez", HeadOfHousehold: true },
+    { FirstName: "Daniel", LastName: "Alvarez" },
+    { FirstName: "Grace", LastName: "Okafor" },
+  ],
+  defendant: [
+    { FirstName: "", LastName: "Linden Street Properties", EntityType: "LLC" },
+    { FirstName: "Harold", LastName: "Voss", EntityType: "Individual" },
+  ],
+};
+
+function addRow(kind, values = {}) {
+  const row = $(kind).content.firstElementChild.cloneNode(true);
+  for (const field of row.querySelectorAll("[data-field]")) {
+    const value = values[field.dataset.field];
+    if (field.type === "checkbox") field.checked = Boolean(value);
+    else if (value !== undefined) field.value = value;
+  }
+  $(`${kind}s`).append(row);
+  number(kind);
+  return row;
+}
+
+// number names each row for those who cannot see them side by side.
+function number(kind) {
+  const rows = [...$(`${kind}s`).children];
+  rows.forEach((row, i) => {
+    row.setAttribute("aria-label", `${kind} ${i + 1} of ${rows.length}`);
+    row.querySelector("[data-remove]").setAttribute("aria-label", `Remove ${kind} ${i + 1}`);
+  });
+}
+
+function parties(kind) {
+  return [...$(`${kind}s`).children].map((row, i) => {
+    const party = { Id: i + 1 };
+    for (const field of row.querySelectorAll("[data-field]")) {
+      party[field.dataset.field] = field.type === "checkbox" ? field.checked : field.value.trim();
+    }
+    return party;
+  });
+}
+
+form.addEventListener("click", ({ target }) => {
+  if (target.dataset.add) {
+    addRow(target.dataset.add).querySelector("input").focus();
+  } else if ("remove" in target.dataset) {
+    const row = target.closest(".row");
+    const kind = row.parentElement.id.slice(0, -1);
+    const next = row.nextElementSibling ?? row.previousElementSibling;
+    row.remove();
+    number(kind);
+    (next?.querySelector("[data-remove]") ?? form.querySelector(`[data-add=${kind}]`)).focus();
+  } else {
+    return;
+  }
+  describe();
+});
+
+// --- the form as JSON ---
+
+function content() {
+  const value = (name) => form.elements[name].value.trim();
+  const plaintiffs = parties("plaintiff");
+  const sample = { mode: value("mode") };
+  if (value("fault")) sample.fault = value("fault");
+  if (Number(value("at")) > 0) sample.at = Math.floor(Number(value("at")));
+  return {
+    Form: { Id: 1, InternalName: "local-page", Name: title(plaintiffs, parties("defendant")) },
+    PlaintiffDetails: plaintiffs,
+    DefendantDetails2: parties("defendant"),
+    Full_Address: { Street: value("street"), City: value("city"), State: value("state"), PostalCode: value("postal") },
+    FilingCity: value("filing-city"),
+    FilingCounty: value("filing-county"),
+    document_types: [...form.querySelectorAll("[name=type]:checked")].map((box) => box.value),
+    sample,
+  };
+}
+
+function title(plaintiffs, defendants) {
+  const side = (people, otherwise) => {
+    const first = people[0] && (people[0].LastName || people[0].FirstName);
+    return (first || otherwise) + (people.length > 1 ? " et al." : "");
+  };
+  return `${side(plaintiffs, "Plaintiff")} v. ${side(defendants, "Defendant")}`;
+}
+
+// describe says what the choices mean and how much they ask for. The pipeline fills in what is empty.
+function describe() {
+  for (const name of ["mode", "fault"]) {
+    $(`${name}-hint`).textContent = form.elements[name].selectedOptions[0].dataset.hint;
+  }
+  const counts = [$("plaintiffs").children.length || 1, $("defendants").children.length || 1, form.querySelectorAll("[name=type]:checked").length || 3];
+  const total = counts.reduce((a, b) => a * b);
+  $("size").textContent = `${counts.join(" × ")} = ${total} documents, about ${total} s`;
+}
+form.addEventListener("change", describe);
+
+// --- submitting ---
+
+let attempt = { body: "", key: "" }; // the last one that was not answered: its repeat must not start a second case
+
+async function submit(object) {
+  const body = JSON.stringify(object);
+  if (attempt.body !== body) attempt = { body, key: crypto.randomUUID() };
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": attempt.key };
+  let response;
+  try {
+    response = await fetch("start", { method: "POST", headers, body });
+  } catch {
+    throw new Error("The service does not answer. Submit again: the case is not started twice.");
+  }
+  if (response.status < 500) attempt = { body: "", key: "" };
+  if (!response.ok) throw await faults(response);
+  return response.json();
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = form.querySelector("[type=submit]");
+  button.disabled = true;
+  $("problem").hidden = true;
+  try {
+    const object = content();
+    const answer = await submit(object);
+    const entry = { ...watched(answer), title: object.Form.Name, note: chosenFault(), form: object };
+    entries.unshift(entry);
+    save();
+    show(entry, "prepend").focus();
+    $("news").textContent = `${entry.title} was submitted.`;
+  } catch (error) {
+    complain(error);
+  } finally {
+    button.disabled = false;
+  }
+});
+
+const chosenFault = () => (form.elements.fault.value ? form.elements.fault.selectedOptions[0].textContent : "");
+
+function complain({ title: heading, message, detail, errors = [] }) {
+  const box = $("problem");
+  const line = document.createElement("p");
+  line.textContent = detail || heading || message;
+  const list = document.createElement("ul");
+  list.append(...errors.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  box.replaceChildren(line, list);
+  box.hidden = false;
+  box.focus();
+}
+
+// --- the cases ---
+
+let entries = []; // newest first; kept for this tab, so that a reload goes on
+
+const watched = ({ case_id, run, status_url, cancel_url }) => ({ case_id, run, status_url, cancel_url });
+
+function save() {
+  $("none").hidden = entries.length > 0;
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify(entries));
+  } catch {
+    // full or forbidden: a reload forgets the cases
+  }
+}
+
+function show(entry, where) {
+  const element = card(entry, {
+    news: (text) => { $("news").textContent = text; },
+    save,
+    remove: (gone) => { entries = entries.filter((e) => e !== gone); save(); $("cases-title").focus(); },
+    again: async (old) => {
+      try {
+        return watched(await submit({ ...old.form, case_id: old.case_id }));
+      } catch (error) {
+        throw new Error([error.detail || error.title || error.message, ...(error.errors ?? [])].join(" "));
+      }
+    },
+  });
+  $("cases")[where](element);
+  return element;
+}
+
+for (const [kind, people] of Object.entries(PARTIES)) people.forEach((person) => addRow(kind, person));
+describe();
+try {
+  entries = JSON.parse(sessionStorage.getItem(STORE)) ?? [];
+} catch {
+  entries = [];
+}
+save();
+entries.forEach((entry) => show(entry, "append"));

@@ -1,0 +1,380 @@
+package pubsubserver_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/deploy/local/pubsubserver"
+)
+
+func TestMain(m *testing.M) {
+	// Google's client imports OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+const project = "demo-project"
+
+func start(t *testing.T, o pubsubserver.Options) *pubsubserver.Server {
+	t.Helper()
+	o.Project = project
+	o.Logger = slog.New(slog.DiscardHandler)
+	s, err := pubsubserver.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// client is Google's, which finds the server as it finds the emulator.
+func client(t *testing.T, s *pubsubserver.Server) *pubsub.Client {
+	t.Helper()
+	t.Setenv("PUBSUB_EMULATOR_HOST", s.Addr())
+	c, err := pubsub.NewClient(t.Context(), project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came within 10 s")
+		panic("unreachable")
+	}
+}
+
+type delivery struct {
+	method, uri string
+	header      http.Header
+	body        []byte
+}
+
+func TestDeliveryIsWhatEventarcSends(t *testing.T) {
+	got := make(chan delivery, 1)
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- delivery{r.Method, r.URL.RequestURI(), r.Header, body}
+	}))
+	t.Cleanup(target.Close)
+	s := start(t, pubsubserver.Options{Routes: []pubsubserver.Route{{Topic: "events", Target: target.URL + "/complete?a=b"}}})
+	c := client(t, s)
+
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	publisher := c.Publisher("events")
+	t.Cleanup(publisher.Stop)
+	id, err := publisher.Publish(t.Context(), &pubsub.Message{
+		Data: []byte(`{"case_id":"a"}`), Attributes: map[string]string{"googclient_traceparent": trace, "traceparent": "not one", "k": "ü"},
+	}).Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := receive(t, got)
+
+	if d.method != http.MethodPost || d.uri != "/complete?__GCP_CloudEventsMode=CE_PUBSUB_BINDING&a=b" {
+		t.Errorf("request line: %s %s", d.method, d.uri)
+	}
+	at := d.header.Get("Ce-Time")
+	if _, err := time.Parse(time.RFC3339, at); err != nil {
+		t.Error(err)
+	}
+	wantHeader := http.Header{
+		"Accept-Encoding": {"gzip"}, "Content-Length": d.header["Content-Length"],
+		"Content-Type":   {"application/json"},
+		"User-Agent":     {"APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"},
+		"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Time": {at},
+		"Ce-Type":     {"google.cloud.pubsub.topic.v1.messagePublished"},
+		"Ce-Source":   {"//pubsub.googleapis.com/projects/demo-project/topics/events"},
+		"Traceparent": {trace},
+	}
+	if diff := cmp.Diff(wantHeader, d.header); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+	want := map[string]any{
+		"message": map[string]any{
+			"data": "eyJjYXNlX2lkIjoiYSJ9", "messageId": id, "message_id": id, "publishTime": at, "publish_time": at,
+			"attributes": map[string]any{"googclient_traceparent": trace, "traceparent": "not one", "k": "ü"},
+		},
+		"subscription": "projects/demo-project/subscriptions/eventarc-local-events-1",
+	}
+	var body map[string]any
+	if err := json.Unmarshal(d.body, &body); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, body); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+}
+
+func TestDoor(t *testing.T) {
+	bodies := make(chan []byte, 1)
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		bodies <- b
+	}))
+	t.Cleanup(target.Close)
+	s := start(t, pubsubserver.Options{Routes: []pubsubserver.Route{{Topic: "projects/demo-project/topics/events", Target: target.URL}}})
+
+	for _, tc := range []struct {
+		name, method, topic string
+		body                io.Reader
+		header              http.Header
+		want                int
+	}{
+		{"published", http.MethodPost, "events", strings.NewReader(`{"case_id":"a"}`), nil, 200},
+		{"empty", http.MethodPost, "events", strings.NewReader(""), nil, 400},
+		{"too large", http.MethodPost, "events", bytes.NewReader(make([]byte, 10_000_001)), nil, 413},
+		{"no such topic", http.MethodPost, "other", strings.NewReader("x"), nil, 404},
+		{"wrong method", http.MethodGet, "events", nil, nil, 405},
+		{"another site's page", http.MethodPost, "events", strings.NewReader("x"), http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequest(tc.method, "/", tc.body)
+			maps.Copy(r.Header, tc.header)
+			w := httptest.NewRecorder()
+			s.Handler(tc.topic).ServeHTTP(w, r)
+			if w.Code != tc.want {
+				t.Fatalf("status %d %s, want %d", w.Code, w.Body, tc.want)
+			}
+			if tc.want == 405 && w.Header().Get("Allow") != "POST" {
+				t.Error("no Allow: POST")
+			}
+			if tc.want != 200 {
+				return
+			}
+			var answer struct{ MessageID string }
+			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || answer.MessageID == "" {
+				t.Errorf("answer %s: %v", w.Body, err)
+			}
+			if body := receive(t, bodies); !bytes.Contains(body, []byte(`"data":"eyJjYXNlX2lkIjoiYSJ9","attributes":{},"messageId":"`+answer.MessageID+`"`)) {
+				t.Errorf("delivered %s", body)
+			}
+		})
+	}
+}
+
+func publish(t *testing.T, s *pubsubserver.Server, topic, data string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.Handler(topic).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(data)))
+	if w.Code != http.StatusOK {
+		t.Fatalf("publish: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestDeliveredAgainUntil2xx(t *testing.T) {
+	type attempt struct {
+		id string
+		at time.Time
+	}
+	attempts := make(chan attempt, 10)
+	answers := []int{500, 429, 302, 404, 204}
+	var n atomic.Int64
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		attempts <- attempt{r.Header.Get("Ce-Id"), time.Now()}
+		if i := int(n.Add(1)); i <= len(answers) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(answers[i-1])
+		}
+	}))
+	t.Cleanup(target.Close)
+	s := start(t, pubsubserver.Options{
+		Routes:     []pubsubserver.Route{{Topic: "events", Target: target.URL}},
+		MinBackoff: 10 * time.Millisecond, MaxBackoff: 40 * time.Millisecond,
+	})
+	publish(t, s, "events", "{}")
+
+	var got []attempt
+	for range answers {
+		got = append(got, receive(t, attempts))
+	}
+	for i, least := range []time.Duration{10, 20, 40, 40} {
+		if wait := got[i+1].at.Sub(got[i].at); wait < least*time.Millisecond {
+			t.Errorf("attempt %d came after %v, want at least %d ms", i+2, wait, least)
+		}
+		if got[i+1].id != got[0].id {
+			t.Errorf("attempt %d has id %q, the first %q", i+2, got[i+1].id, got[0].id)
+		}
+	}
+	// The next message arrives alone: the first was acknowledged.
+	publish(t, s, "events", "{}")
+	if next := receive(t, attempts); next.id == got[0].id {
+		t.Error("delivered again after 204")
+	}
+}
+
+func TestHangingTargetIsCut(t *testing.T) {
+	var n atomic.Int64
+	second := make(chan string, 1)
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			return
+		}
+		second <- r.Header.Get("Ce-Id")
+	}))
+	t.Cleanup(target.Close)
+	s := start(t, pubsubserver.Options{
+		Routes:      []pubsubserver.Route{{Topic: "events", Target: target.URL}},
+		AckDeadline: 50 * time.Millisecond, MinBackoff: time.Millisecond,
+	})
+	publish(t, s, "events", "{}")
+	receive(t, second)
+}
+
+func TestManyEventsToTwoRoutes(t *testing.T) {
+	const events, concurrency = 200, 20
+	var mu sync.Mutex
+	got := map[string]int{}
+	done := make(chan struct{})
+	var now, most atomic.Int64
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		var body struct{ Message struct{ Data []byte } }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got[r.URL.Path+string(body.Message.Data)]++
+		if len(got) == 2*events {
+			close(done)
+		}
+	}
+	target := httptest.NewServer(http.HandlerFunc(handler))
+	t.Cleanup(target.Close)
+	s := start(t, pubsubserver.Options{
+		Routes:      []pubsubserver.Route{{Topic: "events", Target: target.URL + "/a/"}, {Topic: "events", Target: target.URL + "/b/"}},
+		Concurrency: concurrency,
+	})
+	publisher := client(t, s).Publisher("events")
+	t.Cleanup(publisher.Stop)
+	var wg sync.WaitGroup
+	for i := range events {
+		wg.Go(func() {
+			if _, err := publisher.Publish(t.Context(), &pubsub.Message{Data: fmt.Append(nil, i)}).Get(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	receive(t, done)
+	mu.Lock()
+	defer mu.Unlock()
+	if twice := slices.DeleteFunc(slices.Collect(maps.Keys(got)), func(k string) bool { return got[k] == 1 }); len(twice) > 0 {
+		t.Errorf("delivered more than once: %v", twice)
+	}
+	if most.Load() > 2*concurrency {
+		t.Errorf("%d deliveries at one time", most.Load())
+	}
+}
+
+func TestCloseWhileDelivering(t *testing.T) {
+	arrived, cut := make(chan struct{}, 3), make(chan struct{}, 3)
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		arrived <- struct{}{}
+		<-r.Context().Done()
+		cut <- struct{}{}
+	}))
+	t.Cleanup(target.Close)
+	s := start(t, pubsubserver.Options{
+		Routes:      []pubsubserver.Route{{Topic: "events", Target: target.URL}, {Topic: "refused", Target: "http://127.0.0.1:1"}},
+		Concurrency: 3,
+	})
+	for range 10 {
+		publish(t, s, "events", "{}")
+		publish(t, s, "refused", "{}")
+	}
+	for range 3 {
+		receive(t, arrived)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	if err := receive(t, closed); err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		receive(t, cut)
+	}
+	w := httptest.NewRecorder()
+	s.Handler("events").ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}")))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("publish after Close: %d", w.Code)
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	_, err := pubsubserver.Start(t.Context(), pubsubserver.Options{
+		Addr: "0.0.0.0:0", Topics: []string{"x"}, Routes: []pubsubserver.Route{{Topic: "events", Target: "/complete"}},
+	})
+	if err == nil {
+		t.Fatal("started")
+	}
+	for _, want := range []string{"Project", "0.0.0.0:0", `"x"`, `"/complete"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not named in: %v", want, err)
+		}
+	}
+	s := start(t, pubsubserver.Options{})
+	if _, err := pubsubserver.Start(t.Context(), pubsubserver.Options{Project: project, Addr: s.Addr()}); err == nil {
+		t.Error("two servers on one port")
+	}
+}
+
+func TestOtherSubscriptions(t *testing.T) {
+	s := start(t, pubsubserver.Options{Topics: []string{"ended"}})
+	c := client(t, s)
+	name := "projects/" + project + "/subscriptions/mine"
+	if _, err := c.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{
+		Name: name, Topic: "projects/" + project + "/topics/ended",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, "ended", "hello")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		response, err := c.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{Subscription: name, MaxMessages: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(response.ReceivedMessages) > 0 {
+			if data := string(response.ReceivedMessages[0].Message.Data); data != "hello" {
+				t.Errorf("data %q", data)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package samplepipeline
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"time"
+)
+
+var errNoTopic = errors.New("no topic to publish to")
+
+// normalize takes a form, and answers as its sample says.
+func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		reply(w, http.StatusRequestEntityTooLarge, detail("the form is larger than 1 MiB"))
+		return
+	}
+	if err != nil {
+		return // the caller is gone
+	}
+	f, err := parseForm(body)
+	switch {
+	case errors.Is(err, errNotAnObject):
+		reply(w, http.StatusUnprocessableEntity, fastAPIError("model_attributes_type", err.Error(), "body"))
+		return
+	case err != nil:
+		reply(w, http.StatusUnprocessableEntity, detail(err.Error()))
+		return
+	}
+	key := r.Header.Get("Idempotency-Key")
+	j := p.join(key)
+	if j == nil {
+		switch f.sample.Fault {
+		case "refuse":
+			reply(w, http.StatusUnprocessableEntity, fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "LastName"))
+			return
+		case "busy":
+			if p.refusals(key + "\x00" + string(f.CaseID)) {
+				w.Header().Set("Retry-After", "2")
+				reply(w, http.StatusServiceUnavailable, detail("too many cases at this time"))
+				return
+			}
+		case "error500":
+			reply(w, http.StatusInternalServerError, detail("Internal Server Error"))
+			return
+		}
+		if j = p.begin(f, key); j == nil {
+			cut(w)
+			return
+		}
+	}
+	p.answer(w, r, j)
+}
+
+// answer answers a request for a job: at once, or when the job is done.
+func (p *Pipeline) answer(w http.ResponseWriter, r *http.Request, j *job) {
+	sample := j.form.sample
+	if sample.Mode != "sync" {
+		if sample.Fault == "reset" {
+			cut(w)
+			return
+		}
+		reply(w, http.StatusAccepted, map[string]any{"case_id": j.form.CaseID, "status": "accepted"})
+		return
+	}
+	var midway <-chan struct{}
+	if sample.Fault == "reset" {
+		midway = j.midway
+	}
+	select {
+	case <-midway:
+		cut(w)
+		return
+	case <-r.Context().Done():
+		return // the job goes on
+	case <-p.ctx.Done():
+		cut(w)
+		return
+	case <-j.done:
+	}
+	switch {
+	case j.answer == nil:
+		cut(w)
+	case j.answer.failure != "":
+		reply(w, http.StatusInternalServerError, map[string]any{"detail": map[string]any{
+			"success": false, "case_id": j.form.CaseID, "error": j.answer.failure,
+		}})
+	case sample.Fault == "not_json":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, "<!doctype html><title>OK</title><p>The request has been forwarded.</p>\n")
+	default:
+		reply(w, http.StatusOK, j.answer.result)
+	}
+}
+
+// progress tells how far the newest job of a case is.
+func (p *Pipeline) progress(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	j := p.byCase[r.PathValue("case_id")]
+	p.mu.Unlock()
+	if j == nil {
+		reply(w, http.StatusNotFound, detail("no progress is known of this case"))
+		return
+	}
+	switch j.form.sample.Fault {
+	case "down":
+		cut(w)
+		return
+	case "slow_progress":
+		timer := time.NewTimer(3 * time.Second)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+			return
+		case <-p.ctx.Done():
+			cut(w)
+			return
+		}
+	}
+	j.mu.Lock()
+	answer := map[string]any{
+		"case_id": j.form.CaseID, "completed": j.completed, "total": j.form.total(),
+		"current_doc": j.current, "progress_percent": percent(j.completed, j.form.total()),
+	}
+	if j.failed != "" {
+		answer["status"], answer["error"] = "failed", j.failed
+	}
+	j.mu.Unlock()
+	reply(w, http.StatusOK, answer)
+}
+
+func percent(completed, total int) float64 {
+	return math.Round(1000*float64(completed)/float64(total)) / 10
+}
+
+// cut ends the connection with a reset where it can, as a process that dies does.
+func cut(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // net/http then closes it
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+func detail(message string) map[string]any { return map[string]any{"detail": message} }
+
+// fastAPIError is what FastAPI answers for a body that does not fit its model.
+func fastAPIError(kind, message string, location ...any) map[string]any {
+	return map[string]any{"detail": []any{map[string]any{"type": kind, "loc": location, "msg": message, "input": nil}}}
+}
+
+func reply(w http.ResponseWriter, code int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(value) // the caller may be gone
+}
