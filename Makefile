@@ -1,0 +1,62 @@
+# `make` says what there is.
+
+GO       ?= go
+FUZZTIME ?= 30s
+LINT     := bin/golangci-lint
+SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt bench fuzz cover vuln tidy
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of the README)
+	$(GO) run ./deploy/local
+
+test: ## all tests; what is skipped says why and how to get it
+	$(GO) test -race -shuffle=on ./...
+
+lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
+	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(LINT) run ./...
+	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
+	else echo "shellcheck is not installed: $(SCRIPTS) not checked (apt-get install shellcheck)"; fi
+
+fmt: $(LINT) ## write every file as gofmt and goimports do
+	$(LINT) fmt ./...
+
+bench: ## all benchmarks
+	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+# A package that does not compile must not look like one without targets.
+fuzz: SHELL := /bin/bash
+fuzz: .SHELLFLAGS := -o pipefail -c
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@$(GO) test -list '^Fuzz' -json ./... | \
+	sed -n 's/.*"Package":"\([^"]*\)".*"Output":"\(Fuzz[A-Za-z0-9_]*\)\\n".*/\1 \2/p' | while read -r package target; do \
+		echo "$$package $$target"; \
+		$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$package" || exit 1; \
+	done
+
+cover: ## the rules and the reconciler are covered to 95 % at least, each by its own tests
+	@for package in cases watch; do \
+		$(GO) test -coverprofile=$$package.out ./shared/$$package >/dev/null || exit 1; \
+		total="$$($(GO) tool cover -func=$$package.out | awk '/^total:/ { sub(/%/, "", $$3); print $$3 }')"; \
+		echo "shared/$$package: $$total %"; \
+		awk -v total="$$total" 'BEGIN { exit !(total >= 95) }' || { echo "shared/$$package is below 95 %: go tool cover -html=$$package.out" >&2; exit 1; }; \
+	done
+
+vuln: ## known vulnerabilities in what is linked (asks vuln.go.dev)
+	cd deploy/tools && $(GO) build -trimpath -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+	bin/govulncheck ./...
+
+tidy: ## go.mod of the module and of the tools
+	$(GO) mod tidy
+	cd deploy/tools && $(GO) mod tidy
+
+# The linters are pinned in a module of their own, so that nothing of them comes near what is deployed.
+$(LINT): deploy/tools/go.mod deploy/tools/go.sum
+	cd deploy/tools && $(GO) build -trimpath -o ../../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $(LINT)
