@@ -23,7 +23,7 @@ func TestMemoryDoesNotGrowWithCases(t *testing.T) {
 	}
 	defer func(rate int) { runtime.MemProfileRate = rate }(runtime.MemProfileRate)
 	runtime.MemProfileRate = 512
-	s := newSystemLogging(t, map[string]string{"CHECK_MIN_INTERVAL": "10s", "CHECK_MAX_INTERVAL": "30s", "UNREACHABLE_AFTER": "10m", "DISPATCH_RATE": "500"}, io.Discard)
+	s := newSystemLogging(t, map[string]string{"CHECK_MIN_INTERVAL": "10m", "CHECK_MAX_INTERVAL": "10m", "UNREACHABLE_AFTER": "1h", "DISPATCH_RATE": "500"}, io.Discard)
 	s.pipe.Default(pipelinetest.Answer(202, `{}`))
 	inFlight := 0
 	raise := func(to int) (ours, others int64) {
