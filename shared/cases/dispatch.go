@@ -1,0 +1,109 @@
+package cases
+
+import "time"
+
+func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
+	d := &n.Dispatch
+	switch {
+	case n.State.Ended() || in.Seq != d.Seq:
+		return Verdict{Kind: Stale}
+	case d.Phase == PhaseOpen && d.Nonce == in.Nonce:
+		return Verdict{Kind: Duplicate} // the save of this mark took effect though it seemed to fail
+	case d.Phase == PhaseOpen && in.RetryCount > d.RetryCount:
+		// Cloud Tasks delivers again with a higher count when it has given the attempt before up for lost.
+		r.closeUncertain(n, now)
+		return Verdict{Kind: Applied}
+	case d.Phase != PhaseQueued:
+		return Verdict{Kind: Stale}
+	case !now.Before(n.DeadlineAt):
+		r.endAtDeadline(n, SourceDeadline, now)
+		return Verdict{Kind: Applied}
+	}
+	d.Phase, d.Nonce, d.RetryCount, d.SentAt, d.ClosedAt = PhaseOpen, in.Nonce, in.RetryCount, now, time.Time{}
+	d.Attempts++
+	n.ProgressAt = now
+	return Verdict{Kind: Applied}
+}
+
+// closeUncertain gives an open dispatch up for lost. Its answer still counts, should it come.
+func (r Rules) closeUncertain(n *Case, now time.Time) {
+	n.Dispatch.Phase, n.Dispatch.ClosedAt = PhaseUncertain, now
+	if !n.SucceededSince.IsZero() {
+		r.endSucceeded(n, SourceEvent, now)
+	}
+}
+
+func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
+	id := "dispatch:" + in.Nonce
+	switch in.Kind {
+	case DispatchSucceeded, DispatchFailed:
+		return r.word(n, word{id: id, succeeded: in.Kind == DispatchSucceeded, message: in.Message, result: in.Result, source: SourceDispatch}, now)
+	}
+	d, ch := &n.Dispatch, &n.Checks
+	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
+	switch {
+	case n.State.Ended():
+		return Verdict{Kind: Ignored}
+	case in.Kind == DispatchAccepted && (mine || d.Attempts > 0):
+		if n.Known && d.Phase == PhaseAnswered {
+			return Verdict{Kind: Ignored}
+		}
+		if mine || d.Phase != PhaseOpen {
+			d.Phase = PhaseAnswered
+		}
+		ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it was reached, and knows it
+		n.nowRunning(now)
+		if !n.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
+			r.endSucceeded(n, SourceEvent, now)
+		}
+	case !mine:
+		return Verdict{Kind: Stale}
+	case !n.SucceededSince.IsZero():
+		r.endSucceeded(n, SourceEvent, now) // the answer that was waited for has no result
+	case in.Kind == DispatchRefused:
+		n.Heard = d.Attempts == 1
+		n.finish(Failed, ReasonPipelineRefused, in.Message, SourceDispatch, now)
+	case (in.Kind == DispatchUnreachable || in.Kind == DispatchBusy) && d.Confirmed:
+		d.Phase = PhaseAnswered
+	case in.Kind == DispatchUnreachable || in.Kind == DispatchBusy:
+		r.requeue(n, in, now, jitter)
+	case d.Phase != PhaseOpen:
+		return Verdict{Kind: Ignored} // uncertain already
+	default:
+		d.UnreachableSince, d.Backoffs = time.Time{}, 0
+		r.closeUncertain(n, now)
+	}
+	return Verdict{Kind: Applied}
+}
+
+// requeue schedules another dispatch after one that certainly started nothing.
+func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float64) {
+	d, ch := &n.Dispatch, &n.Checks
+	if d.Attempts--; d.Attempts == 0 { // whatever was seen was of something else
+		n.Known, n.CompleteSince, ch.UnknownSince = false, time.Time{}, time.Time{}
+	}
+	ch.Unbroken, ch.Since = 0, time.Time{}
+	d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
+	d.Seq++
+	if in.Kind == DispatchBusy {
+		d.UnreachableSince = time.Time{}
+	} else if d.UnreachableSince.IsZero() {
+		d.UnreachableSince = now
+	}
+	delay := backoff(time.Second, r.CheckMaxInterval, d.Backoffs, jitter)
+	d.Backoffs++
+	d.At = now.Add(max(delay, in.RetryAfter))
+	if in.Kind == DispatchUnreachable {
+		end := d.UnreachableSince.Add(r.UnreachableAfter)
+		if !now.Before(end) {
+			n.finish(Failed, ReasonPipelineUnreachable, in.Message, SourceDispatch, now)
+			return
+		}
+		d.At = earlier(d.At, end)
+	}
+	if !now.Before(n.DeadlineAt) {
+		r.endAtDeadline(n, SourceDeadline, now)
+		return
+	}
+	d.At = earlier(d.At, n.DeadlineAt)
+}
