@@ -48,7 +48,7 @@ type Head struct {
 type Write struct {
 	// Case is the record to save. It replaces the one whose version is Case.Version - 1.
 	Case cases.Case
-	// Put are values to set, Drop values to delete. A value may not be in both.
+	// Put are values to set, nil being an empty one, Drop values to delete. A value may not be in both.
 	Put  map[Value][]byte
 	Drop []Value
 }
@@ -59,13 +59,13 @@ type Begin struct {
 	Head Head
 	// Case is the first record of the new run, at version 1. The run must not exist.
 	Case cases.Case
-	// Form is the form of the new run.
+	// Form is the form of the new run; nil is an empty one.
 	Form []byte
 	// End, if not nil, ends the run before in the same atomic write.
 	End *Write
 }
 
-// Cursor is a place in the order of overdue records: (WakeAt, CaseID, Run). The zero Cursor is the beginning.
+// Cursor is a place in the order of overdue records: (WakeAt, CaseID byte by byte, Run). The zero Cursor is the beginning.
 type Cursor struct {
 	WakeAt time.Time
 	CaseID string
@@ -103,11 +103,12 @@ type Store interface {
 	CountOpen(ctx context.Context) (int, error)
 
 	// Wait returns nil once the record of the run is newer than version, or the case has a newer run, and at once if that
-	// is so already. It may return early; the caller looks again. ErrNotFound if there is no such run. It holds nothing after it returned.
+	// is so already. It may return early; the caller looks again. ErrNotFound if there is no such run, or no longer. It holds nothing
+	// after it returned.
 	Wait(ctx context.Context, caseID string, run int, version int64) error
 
-	// Purge deletes a run with its values if its record is at the given version, and its idempotency keys from the head. The
-	// head goes with the last run kept. It is no error if the run does not exist; ErrConflict if it is at another version.
+	// Purge deletes a run with its values if its record is at the given version, and its idempotency keys from the head, which then
+	// has a new version too. The head goes with the last run kept. It is no error if the run does not exist; ErrConflict if it is at another version.
 	// Purging the current run while earlier ones are kept is not done: it returns ErrConflict.
 	Purge(ctx context.Context, caseID string, run int, version int64) error
 
