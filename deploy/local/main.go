@@ -39,11 +39,13 @@ func main() {
 
 func run(ctx context.Context) error {
 	port, dir, err := place()
-	if err != nil {
-		return err
-	}
 	base := "http://127.0.0.1:" + port
-	m, err := machine.Open(ctx, machine.Options{Lookup: os.LookupEnv, BaseURL: base, DataDir: dir, Log: os.Stdout})
+	options := machine.Options{Lookup: os.LookupEnv, BaseURL: base, DataDir: dir, Log: os.Stdout}
+	if err != nil {
+		options.BaseURL = "http://127.0.0.1:8080" // any: the port may be what is wrong
+		return errors.Join(err, machine.Check(options))
+	}
+	m, err := machine.Open(ctx, options)
 	if err != nil {
 		return err
 	}

@@ -296,7 +296,28 @@ func TestBadSettings(t *testing.T) {
 	}
 	cmd = exec.CommandContext(t.Context(), binary)
 	cmd.Env = append(p.env, "PORT=x", "DATA_DIR=", "FUNCTION_TARGET=start")
-	if out, err = cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("PORT")) || !bytes.Contains(out, []byte("DATA_DIR")) || !bytes.Contains(out, []byte("FUNCTION_TARGET")) {
-		t.Errorf("%v %s", err, out)
+	out, err = cmd.CombinedOutput()
+	for _, name := range []string{"PORT", "DATA_DIR", "FUNCTION_TARGET", "PIPELINE_API_URL", "CHECK_TIMEOUT"} {
+		if err == nil || !bytes.Contains(out, []byte(name)) {
+			t.Errorf("%s is not named in %s", name, out)
+		}
+	}
+	for _, store := range []string{"firestore:", "postgres://u@db.example/x", "sqlite:/dev/null/x.db"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		cmd = exec.CommandContext(ctx, binary)
+		cmd.Env = append(newProgram(t).env, "STORE="+store)
+		out, err := cmd.CombinedOutput()
+		if err == nil || ctx.Err() != nil || !bytes.Contains(out, []byte("STORE")) {
+			t.Errorf("%s: %v %s", store, err, out)
+		}
+		cancel()
+	}
+	first := newProgram(t)
+	first.run()
+	_, port, _ := strings.Cut(strings.TrimPrefix(newProgram(t).base, "http://"), ":")
+	cmd = exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(first.env, "PORT="+port)
+	if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("another casewatch")) {
+		t.Errorf("two on one DATA_DIR: %v %s", err, out)
 	}
 }

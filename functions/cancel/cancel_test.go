@@ -72,7 +72,7 @@ func TestConflict(t *testing.T) {
 		{"ended otherwise, by run", "/done?run=1", 409, "succeeded"},
 		{"not the current run", "/done2?run=1", 409, "run 1 is not the current run, which is 2"},
 		{"not the current run, but cancelled", "/twice?run=1", 200, `"cancelled"`},
-		{"no such run", "/done?run=2", 404, ""},
+		{"no such run", "/done?run=2", 409, "run 2 is not the current run"},
 		{"no such case", "/nobody", 404, ""},
 		{"no case", "/", 404, ""},
 		{"bad id", "/.c", 400, "case_id"},

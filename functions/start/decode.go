@@ -36,8 +36,10 @@ func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time
 	switch {
 	case !utf8.Valid(form):
 		bad("", "the body must be valid UTF-8")
+	case !json.Valid(form):
+		bad("", "the body must be a JSON object; it is not JSON")
 	case json.Unmarshal(form, &fields) != nil || fields == nil:
-		bad("", "the body must be a JSON object")
+		bad("", "the body must be a JSON object; it is other JSON")
 	}
 	if raw, ok := fields["case_id"]; ok && string(raw) != "null" {
 		named = true
@@ -63,6 +65,9 @@ func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time
 		default:
 			bad(name, "must be true or false")
 		}
+	}
+	if req.Adopt && !named {
+		bad("/case_id", "is needed with adopt=true: it says which case the pipeline works on")
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if r.Header.Values("Idempotency-Key") != nil && (strings.TrimSpace(key) == "" || len(key) > maxKey) {

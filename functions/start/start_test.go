@@ -103,6 +103,7 @@ func TestBadInput(t *testing.T) {
 		{"deadline empty", "POST", "/?deadline=", "{}", []string{isJSON, key}, 400, "deadline"},
 		{"supersede", "POST", "/?supersede=yes", "{}", []string{isJSON, key}, 400, "supersede"},
 		{"query", "POST", "/?a=%zz", "{}", []string{isJSON, key}, 400, "query"},
+		{"adopt without id", "POST", "/?adopt=true", "{}", []string{isJSON, key}, 400, "adopt=true"},
 		{"key empty", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: "}, 400, "Idempotency-Key"},
 		{"key long", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: " + strings.Repeat("x", 256)}, 400, "Idempotency-Key"},
 	} {

@@ -130,6 +130,12 @@ func unavailable(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the service cannot reach what it needs; try again"}`+"\n")
 }
 
+// Open opens now what would be opened at the first request.
+func (p *Process) Open() error {
+	_, _, err := p.open()
+	return err
+}
+
 // open returns the settings and the watcher, opening on the first call what the function uses.
 func (p *Process) open() (*config.Config, *watch.Watcher, error) {
 	p.mu.Lock()

@@ -117,9 +117,13 @@ func (r Rules) unknown(n *Case, now time.Time) {
 		return // it may know nothing of a job that it is about to answer, or has just completed
 	}
 	since := now.Sub(later(ch.UnknownSince, d.ClosedAt))
+	lost := "the pipeline no longer knows this case"
+	if n.State == Pending {
+		lost = "the pipeline does not know this case"
+	}
 	switch {
 	case n.Known && since >= r.UnreachableAfter:
-		n.finish(Failed, ReasonPipelineLost, "the pipeline no longer knows this case", SourceCheck, now)
+		n.finish(Failed, ReasonPipelineLost, lost, SourceCheck, now)
 	case n.Known || d.Phase != PhaseUncertain || since < r.StartGrace:
 	case r.Idempotent:
 		d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}

@@ -12,6 +12,9 @@ import (
 // maxMessage bounds the messages that a record keeps, in characters.
 const maxMessage = 1000
 
+// withoutResult is the message of an end that came without its result.
+const withoutResult = "completed without a result"
+
 // keptWords is how many ids of final words a record remembers.
 const keptWords = 8
 
@@ -30,7 +33,7 @@ func (in CheckOutcome) id() string { return "check:" + strconv.FormatInt(in.Seq,
 // end returns the state and reason that w means: a run of which every document failed has not succeeded.
 func (w word) end() (State, Reason) {
 	switch d := w.documents(); {
-	case !w.succeeded:
+	case !w.succeeded, w.result != nil && w.result.Success != nil && !*w.result.Success:
 		return Failed, ReasonPipelineFailed
 	case d != nil && d.Total > 0 && d.Succeeded == 0:
 		return Failed, ReasonNoDocuments
@@ -95,17 +98,20 @@ func (c *Case) attach(res *Result) Keep {
 		return KeepNothing
 	}
 	c.Documents, c.OutputURL = res.Documents, res.OutputURL
+	end := *c.End
+	if end.Message == withoutResult {
+		end.Message = ""
+	}
+	c.End = &end
 	if res.Raw != nil {
 		c.HasResult = true
 		return KeepResult
 	}
 	c.ResultOmitted = true
-	end := *c.End
 	if end.Message != "" {
 		end.Message += "; "
 	}
 	end.Message = clip(end.Message + res.omitted())
-	c.End = &end
 	return KeepNothing
 }
 
@@ -126,7 +132,7 @@ func (c *Case) finish(state State, reason Reason, message string, source Source,
 // endSucceeded ends a run that the pipeline has finished, without a result.
 func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
 	n.Heard = source == SourceEvent
-	n.finish(Succeeded, ReasonCompleted, "completed without a result", source, now)
+	n.finish(Succeeded, ReasonCompleted, withoutResult, source, now)
 }
 
 // endAtDeadline ends a run whose time is up. Graces are cut by the deadline: what they waited out counts as over.

@@ -88,7 +88,9 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 		return c, v
 	}
 	n.Version = c.Version + 1
-	n.UpdatedAt = now
+	if !c.State.Ended() || v.Kind != Applied { // what is only noted down after the end is no news to readers
+		n.UpdatedAt = now
+	}
 	n.Checks.NextAt = n.Checks.NextAt.Truncate(time.Microsecond) // as precise as every store keeps it
 	n.Dispatch.At = n.Dispatch.At.Truncate(time.Microsecond)
 	if n.State.Ended() && !c.State.Ended() {

@@ -597,3 +597,28 @@ func TestTextIsCleaned(t *testing.T) {
 		t.Errorf("%q %q", l.c.Progress.Current, l.c.End.Message)
 	}
 }
+
+func TestEventThatContradictsItsResult(t *testing.T) {
+	l := accepted(rules).do(0, Event{ID: "e", Status: "succeeded", Result: result(t, `{"success":false,"error":"out of paper"}`)})
+	if l.want(t, Failed, ReasonPipelineFailed, SourceEvent); l.c.End.Message != "out of paper" {
+		t.Errorf("%+v", l.c.End)
+	}
+}
+
+func TestWhatReadersSeeAfterTheEnd(t *testing.T) {
+	l := accepted(rules).read(time.Second, 4, 4)
+	l.look(unable, time.Minute)
+	updated, message := l.c.UpdatedAt, l.c.End.Message
+	if l.do(time.Minute, Settled{}); !l.c.UpdatedAt.Equal(updated) {
+		t.Error("bookkeeping is shown as an update")
+	}
+	l.do(time.Minute, Event{ID: "e", Status: "succeeded", Result: result(t, `{}`)})
+	if message != "completed without a result" || l.c.End.Message != "" || l.c.UpdatedAt.Equal(updated) {
+		t.Errorf("%q, then %q", message, l.c.End.Message)
+	}
+	l = accepted(rules).read(10*time.Second, 1, 4)
+	first, second := *l.c.View(l.now, nil, nil).ETASeconds, *l.c.View(l.now.Add(10*time.Second), nil, nil).ETASeconds
+	if second != first-10 {
+		t.Errorf("the estimate went from %v to %v in 10 s", first, second)
+	}
+}

@@ -68,7 +68,7 @@ func (r Rules) wakeAt(n Case) time.Time {
 	case !n.Settled:
 		return n.EndedAt
 	case n.AskedAfterEnd > 0:
-		return n.UpdatedAt
+		return n.EndedAt
 	case n.FormKept:
 		return earlier(r.FormExpiresAt(n), r.ExpiresAt(n))
 	default:

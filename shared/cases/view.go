@@ -56,12 +56,12 @@ func (c Case) View(now time.Time, result, late []byte) View {
 		Checks:  &ChecksView{c.Checks.Count, c.Checks.Failures, pointer(c.Checks.NextAt)},
 		Version: c.Version,
 	}
-	if rest, ok := c.Remaining(now); ok {
-		seconds := math.Ceil(rest.Seconds())
+	if rest, ok := c.Remaining(c.UpdatedAt); ok { // as it was estimated then, counting down
+		seconds := math.Ceil(max(0, rest-now.Sub(c.UpdatedAt)).Seconds())
 		v.ETASeconds = &seconds
 	}
 	if c.State.Ended() {
-		d := c.EndedAt.Sub(c.CreatedAt).Seconds()
+		d := float64(c.EndedAt.Sub(c.CreatedAt).Microseconds()) / 1e6
 		v.DurationSeconds = &d
 	}
 	if l := c.Late; l != nil {

@@ -27,7 +27,7 @@ type Error struct {
 // Error names each faulty setting on a line of its own.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d faulty settings of the function %s:", len(e.Faults), e.Function)
+	fmt.Fprintf(&b, "faulty settings of the function %s (%d):", e.Function, len(e.Faults))
 	for _, f := range e.Faults {
 		b.WriteString("\n  " + f.Error())
 	}

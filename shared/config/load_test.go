@@ -160,7 +160,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		if diff := cmp.Diff(faulty, faultNames(t, err)); diff != "" {
 			t.Errorf("%s with nonsense everywhere, in the order of the table (-want +got):\n%s", function, diff)
 		}
-		if want := fmt.Sprintf("%d faulty settings of the function %s:", len(faulty), function); !strings.HasPrefix(err.Error(), want) {
+		if want := fmt.Sprintf("faulty settings of the function %s (%d):", function, len(faulty)); !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("the text begins with %.60q, want %q", err.Error(), want)
 		}
 		var one config.Fault

@@ -40,7 +40,7 @@ func (a answer) outcome() cases.DispatchOutcome {
 	}
 
 	answered := "the pipeline answered " + statusText(a.status)
-	wait, asked := retryAfter(a.retryAfter, a.now)
+	wait := retryAfter(a.retryAfter, a.now)
 	switch {
 	case a.status == http.StatusAccepted:
 		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
@@ -51,9 +51,9 @@ func (a answer) outcome() cases.DispatchOutcome {
 	case a.fault != "":
 		// What did not come could be the pipeline's own word.
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: answered + ", but " + a.fault}
-	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable && asked:
+	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable && a.retryAfter != "":
 		return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: wait, Message: or(said, answered)}
-	case a.status == http.StatusOK && result != nil && result.Success != nil:
+	case a.status/100 == 2 && result != nil && result.Success != nil:
 		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: result}
 	case a.status == http.StatusOK:
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: answered + " without saying whether it succeeded"}
@@ -64,20 +64,20 @@ func (a answer) outcome() cases.DispatchOutcome {
 	return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: clean(answered, maxMessage, a.secrets)}
 }
 
-// retryAfter reads a Retry-After: seconds, or a date of HTTP (RFC 9110, section 10.2.3). ok is false for anything else.
-func retryAfter(header string, now time.Time) (wait time.Duration, ok bool) {
+// retryAfter reads a Retry-After: seconds, or a date of HTTP (RFC 9110, section 10.2.3). It is 0 for anything else.
+func retryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if seconds, err := strconv.ParseFloat(header, 64); err == nil {
 		if math.IsNaN(seconds) || math.IsInf(seconds, 0) || seconds < 0 {
-			return 0, false
+			return 0
 		}
-		return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second)), true
+		return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))
 	}
 	at, err := http.ParseTime(header)
 	if err != nil {
-		return 0, false
+		return 0
 	}
-	return min(max(at.Sub(now), 0), maxRetryAfter), true
+	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
 func or(s, otherwise string) string {

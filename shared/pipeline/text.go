@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 )
@@ -92,7 +93,7 @@ func text(value any) string {
 		for name, member := range v {
 			switch member.(type) {
 			case string, float64, bool:
-				if name != "input" && name != "ctx" && name != "url" {
+				if name != "input" && name != "ctx" && name != "url" && name != "success" {
 					parts = append(parts, name+": "+text(member))
 				}
 			}
@@ -147,8 +148,18 @@ func faultText(ctx context.Context, err error) string {
 		return "no connection within " + connectTimeout.String()
 	case errors.Is(err, errTooLarge):
 		return err.Error()
-	case errors.As(err, &dns), errors.As(err, &op), errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record):
-		return err.Error()
+	case errors.As(err, &dns):
+		return "its name cannot be resolved"
+	case errors.As(err, &cert), errors.As(err, &unknown):
+		return "its TLS certificate cannot be trusted"
+	case errors.As(err, &record):
+		return "it does not speak TLS"
+	case errors.As(err, &op): // without the addresses: readers of a case are not told where the pipeline is
+		var number syscall.Errno
+		if errors.As(op.Err, &number) {
+			return number.Error()
+		}
+		return "the connection broke (" + op.Op + ")"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed in the middle"
 	}

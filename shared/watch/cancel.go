@@ -2,10 +2,12 @@ package watch
 
 import (
 	"context"
+	"errors"
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 // Cancel ends a run as cancelled; run 0 is the current one. It returns the run, also if it was cancelled before. The
@@ -18,7 +20,7 @@ func (w *Watcher) Cancel(ctx context.Context, caseID string, run int) (cases.Vie
 		return cases.View{}, w.storeFault(err)
 	}
 	if run != 0 && run != head.Run {
-		if c, err = w.Store.Get(ctx, caseID, run); err != nil {
+		if c, err = w.Store.Get(ctx, caseID, run); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return cases.View{}, w.storeFault(err)
 		}
 		if c.State != cases.Cancelled {

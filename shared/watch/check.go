@@ -56,7 +56,7 @@ func (w *Watcher) logCheck(ctx context.Context, ch change, found cases.CheckOutc
 	more := []any{slog.Int64("seq", found.Seq), slog.String("found", string(found.Kind)), slog.String("verdict", string(ch.verdict.Kind)),
 		slog.Int("completed", c.Progress.Completed), slog.Int("total", c.Progress.Total)}
 	if !c.State.Ended() {
-		more = append(more, slog.Float64("next_seconds", c.Checks.NextAt.Sub(w.now()).Seconds()))
+		more = append(more, slog.Float64("next_seconds", float64(c.Checks.NextAt.Sub(w.now()).Milliseconds())/1000))
 	}
 	w.Log.InfoContext(ctx, "progress checked", attrs(c, more...)...)
 	if c.Stalled && !ch.before.Stalled {

@@ -628,7 +628,7 @@ func TestCancel(t *testing.T) {
 	if _, err := w.Cancel(t.Context(), "c", 1); err != nil {
 		t.Error("it was cancelled before:", err)
 	}
-	if _, err := w.Cancel(t.Context(), "c", 3); kindOf(err) != fault.NotFound {
+	if _, err := w.Cancel(t.Context(), "c", 3); kindOf(err) != fault.Conflict {
 		t.Error(err)
 	}
 	if err := w.publish("m", `{"case_id":"c","run":2,"status":"failed"}`); err != nil {

@@ -7,15 +7,13 @@ package machine
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,17 +74,27 @@ type Machine struct {
 	sweeps  sync.WaitGroup
 }
 
+// Check returns an error that names every faulty setting. It opens and makes nothing.
+func Check(o Options) error {
+	_, err := config.Load(config.Local, newSettings(o, strings.Repeat("-", 32)).lookup)
+	return err
+}
+
 // Open makes a machine, its servers running. The error names every faulty setting.
 //
 // Tasks that were pending when the last machine in the folder ended are delivered as soon as Open returns.
 func Open(ctx context.Context, o Options) (_ *Machine, err error) {
-	settings, err := newSettings(o)
-	if err != nil {
-		return nil, err
+	if err := Check(o); err != nil {
+		return nil, err // before anything is made
 	}
+	tokenSecret, err := prepare(o.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("DATA_DIR: %w", err)
+	}
+	settings := newSettings(o, tokenSecret)
 	cfg, err := config.Load(config.Local, settings.lookup)
 	if err != nil {
-		return nil, err // before anything is opened
+		return nil, err
 	}
 	m := &Machine{Config: cfg, base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project}))}
 	defer func() {
@@ -106,7 +114,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		return nil, err
 	}
 	if m.Tasks, err = taskserver.Open(taskserver.Options{Dir: o.DataDir, Queues: queues(cfg), Logger: m.log}); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("DATA_DIR %s cannot be used; is another casewatch using it? %w", o.DataDir, err)
 	}
 	settings.set("CLOUD_TASKS_EMULATOR_HOST", m.Tasks.Addr())
 	m.Pipeline = samplepipeline.New(samplepipeline.Options{
@@ -117,6 +125,9 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		Lookup: settings.lookup, Log: o.Log,
 		Stores: map[config.StoreKind]app.OpenStore{config.SQLite: openSQLite},
 	})
+	if err = m.process.Open(); err != nil {
+		return nil, err
+	}
 	m.Handlers = map[string]http.Handler{
 		"/start":     under("/start", m.process.Handler(start.New)),
 		"/status/":   under("/status", m.process.Handler(status.New)),
@@ -243,19 +254,4 @@ func (m *Machine) Close(ctx context.Context) error {
 		errs = append(errs, m.process.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// secret returns the secret in a file, made at the first time, so that tokens hold across restarts.
-func secret(file string) (string, error) {
-	data, err := os.ReadFile(file)
-	if err == nil {
-		return string(data), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	text := make([]byte, 32)
-	_, _ = rand.Read(text) // never fails
-	made := hex.EncodeToString(text)
-	return made, os.WriteFile(file, []byte(made), 0o600)
 }

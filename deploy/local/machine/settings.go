@@ -1,7 +1,9 @@
 package machine
 
 import (
-	"fmt"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,14 +19,7 @@ type settings struct {
 	fixed map[string]string // whatever the environment says
 }
 
-func newSettings(o Options) (*settings, error) {
-	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("DATA_DIR: %w", err)
-	}
-	token, err := secret(filepath.Join(o.DataDir, "token-secret"))
-	if err != nil {
-		return nil, fmt.Errorf("DATA_DIR: %w", err)
-	}
+func newSettings(o Options, tokenSecret string) *settings {
 	s := &settings{outer: o.Lookup, local: map[string]string{
 		"PIPELINE_API_URL":      o.BaseURL + "/pipeline",
 		"STORE":                 "sqlite:" + filepath.Join(o.DataDir, "cases.db"),
@@ -37,12 +32,31 @@ func newSettings(o Options) (*settings, error) {
 		"ENDED_TOPIC":           "casewatch-ended",
 		"DEAD_LETTER_TOPIC":     "casewatch-dead-letter",
 		"ALLOW_ANONYMOUS":       "true",
-		"TOKEN_SECRET":          token,
+		"TOKEN_SECRET":          tokenSecret,
 	}, fixed: map[string]string{}}
 	for _, name := range []string{"start", "status", "cancel", "check", "dispatch", "sweep"} {
 		s.local[variable(name)] = o.BaseURL + "/" + name
 	}
-	return s, nil
+	return s
+}
+
+// prepare makes the folder of all state, and in it at the first time a secret, so that tokens hold across restarts.
+func prepare(dir string) (tokenSecret string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "token-secret")
+	data, err := os.ReadFile(file)
+	if err == nil {
+		return string(data), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	text := make([]byte, 32)
+	_, _ = rand.Read(text) // never fails
+	tokenSecret = hex.EncodeToString(text)
+	return tokenSecret, os.WriteFile(file, []byte(tokenSecret), 0o600)
 }
 
 // variable is the setting with the address of a function.

@@ -66,6 +66,14 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Made here, so that only its owner can read it; SQLite gives its other files the same mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path}).String())
 	if err != nil {
 		return nil, err
@@ -75,7 +83,7 @@ func openJournal(dir string) (*journal, error) {
 		work: make(chan struct{}, 1), quit: make(chan struct{}), drop: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if err := j.prepare(context.Background()); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s (is another server using it?): %w", path, err), j.release())
+		return nil, errors.Join(fmt.Errorf("opening %s (is another process using it?): %w", path, err), j.release())
 	}
 	go j.write()
 	return j, nil

@@ -62,7 +62,12 @@ func Problem(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error
 	e := fault.From(err)
 	status := e.Kind.Status()
 	if status >= 500 && !errors.Is(r.Context().Err(), context.Canceled) {
-		log.ErrorContext(r.Context(), "a request could not be served", "method", r.Method, "path", r.URL.Path, "status", status, "error", err.Error())
+		level := slog.LevelError
+		if status == http.StatusServiceUnavailable {
+			level = slog.LevelWarn // it comes again
+		}
+		path, _, _ := strings.Cut(r.RequestURI, "?") // queries hold tokens
+		log.Log(r.Context(), level, "a request could not be served", "method", r.Method, "path", path, "status", status, "error", err.Error())
 	}
 	h := w.Header()
 	if len(e.Allow) > 0 {

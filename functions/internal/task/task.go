@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/fault"
@@ -24,7 +25,7 @@ func Handler(log *slog.Logger, deliver func(r *http.Request, body queue.Body, re
 		}
 		body, err := queue.DecodeBody(data)
 		if err != nil {
-			return fault.New(fault.Invalid, "%s", err.Error())
+			return fault.New(fault.Invalid, "%s", strings.TrimPrefix(err.Error(), "queue: "))
 		}
 		err = deliver(r, body, retryCount(r))
 		if err != nil && fault.From(err).Kind == fault.NotFound {
