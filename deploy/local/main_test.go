@@ -317,7 +317,7 @@ func TestBadSettings(t *testing.T) {
 	_, port, _ := strings.Cut(strings.TrimPrefix(newProgram(t).base, "http://"), ":")
 	cmd = exec.CommandContext(t.Context(), binary)
 	cmd.Env = append(first.env, "PORT="+port)
-	if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("another casewatch")) {
+	if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("another process is using it")) {
 		t.Errorf("two on one DATA_DIR: %v %s", err, out)
 	}
 }

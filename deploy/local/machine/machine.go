@@ -114,7 +114,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		return nil, err
 	}
 	if m.Tasks, err = taskserver.Open(taskserver.Options{Dir: o.DataDir, Queues: queues(cfg), Logger: m.log}); err != nil {
-		return nil, fmt.Errorf("DATA_DIR %s cannot be used; is another casewatch using it? %w", o.DataDir, err)
+		return nil, fmt.Errorf("DATA_DIR %s cannot be used: %w", o.DataDir, err)
 	}
 	settings.set("CLOUD_TASKS_EMULATOR_HOST", m.Tasks.Addr())
 	m.Pipeline = samplepipeline.New(samplepipeline.Options{

@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 )
 
 // op is one statement to run.
@@ -83,7 +84,10 @@ func openJournal(dir string) (*journal, error) {
 		work: make(chan struct{}, 1), quit: make(chan struct{}), drop: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if err := j.prepare(context.Background()); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s (is another process using it?): %w", path, err), j.release())
+		if busy := (*sqlite.Error)(nil); errors.As(err, &busy) && busy.Code() == sqlitelib.SQLITE_BUSY {
+			err = fmt.Errorf("another process is using it: %w", err)
+		}
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), j.release())
 	}
 	go j.write()
 	return j, nil

@@ -30,7 +30,7 @@ func TestOpenRefuses(t *testing.T) {
 		"all interfaces":          {Options{Dir: t.TempDir(), Addr: "0.0.0.0:0"}, "not a loopback address"},
 		"no host":                 {Options{Dir: t.TempDir(), Addr: ":0"}, "not a loopback address"},
 		"another machine":         {Options{Dir: t.TempDir(), Addr: "192.0.2.1:0"}, "not a loopback address"},
-		"a directory in use":      {Options{Dir: used}, "is another server using it?"},
+		"a directory in use":      {Options{Dir: used}, "another process is using it"},
 		"a file as directory":     {Options{Dir: file}, "not a directory"},
 		"a queue that is invalid": {Options{Dir: t.TempDir(), Queues: []*cloudtaskspb.Queue{{Name: "q"}}}, "Queue name must be formatted"},
 	} {
