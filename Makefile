@@ -16,6 +16,7 @@ run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR
 
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on ./...
+	@command -v node >/dev/null || echo "skipped: the syntax of the page's scripts, which node checks (apt-get install nodejs)"
 
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
