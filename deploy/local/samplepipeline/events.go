@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
 // event is the data of a message on the pipeline's topic.
@@ -53,7 +55,7 @@ func (p *Pipeline) announce(j *job, completed int) {
 	e.Progress = &eventProgress{Completed: completed, Total: total, Percent: percent(completed, total), Current: j.current}
 	j.mu.Unlock()
 	if err := p.publish(e); err != nil && p.ctx.Err() == nil {
-		p.opts.Logger.WarnContext(p.ctx, "sample pipeline: progress was not published", "case_id", e.CaseID, "error", err)
+		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: progress was not published", "case_id", e.CaseID, "error", err)
 	}
 }
 
@@ -73,7 +75,7 @@ func (p *Pipeline) tell(j *job) {
 		if err == nil || p.ctx.Err() != nil {
 			return
 		}
-		p.opts.Logger.WarnContext(p.ctx, "sample pipeline: the end was not published", "case_id", e.CaseID, "error", err)
+		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: the end was not published", "case_id", e.CaseID, "error", err)
 		if wait > 32*time.Second || !sleep(p.ctx, wait) {
 			return
 		}

@@ -6,12 +6,15 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
 // job is the work on one form.
 type job struct {
 	form    *form
 	key     string
+	trace   string // traceparent of its request, for the log
 	started time.Time
 	// answer is what a held request is answered, once done is closed. nil: there is no answer, the request is cut.
 	done   chan struct{}
@@ -65,13 +68,13 @@ type setResult struct {
 	Error        string `json:"error,omitempty"`
 }
 
-func newJob(f *form, key string, now time.Time) *job {
-	return &job{form: f, key: key, started: now, done: make(chan struct{}), midway: make(chan struct{})}
+func newJob(f *form, key, traceParent string, now time.Time) *job {
+	return &job{form: f, key: key, trace: traceParent, started: now, done: make(chan struct{}), midway: make(chan struct{})}
 }
 
 // run does the work of a job, and returns when it has ended or the pipeline is closed.
 func (p *Pipeline) run(j *job) {
-	log := p.opts.Logger.With("case_id", string(j.form.CaseID), "run", string(j.form.Run))
+	log, ctx := p.opts.Logger.With("case_id", string(j.form.CaseID)), gcplog.WithTrace(p.ctx, j.trace)
 	defer p.end(j)
 	defer close(j.done) // before the job can be forgotten
 	fault := j.form.sample.Fault
@@ -100,14 +103,14 @@ func (p *Pipeline) run(j *job) {
 		}
 	}
 	if err := work.finish(); err != nil {
-		log.ErrorContext(p.ctx, "sample pipeline: the index could not be written", "error", err)
+		log.ErrorContext(ctx, "sample pipeline: the index could not be written", "error", err)
 	}
 	if p.ctx.Err() != nil {
 		return
 	}
 	j.answer = &outcome{result: work.result(normalized)}
 	p.tell(j)
-	log.InfoContext(p.ctx, "sample pipeline: done", "documents", len(work.sets), "failed", work.failed)
+	log.InfoContext(ctx, "sample pipeline: done", "documents", len(work.sets), "failed", work.failed)
 }
 
 // halt is what the faults that stop a job do midway. It reports whether the job is over.

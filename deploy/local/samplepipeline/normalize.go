@@ -48,7 +48,7 @@ func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
 			reply(w, http.StatusInternalServerError, detail("Internal Server Error"))
 			return
 		}
-		if j = p.begin(f, key); j == nil {
+		if j = p.begin(f, key, r.Header.Get("Traceparent")); j == nil {
 			cut(w)
 			return
 		}

@@ -134,7 +134,7 @@ func (p *Pipeline) join(key string) *job {
 }
 
 // begin starts the job of a form, or returns the one that its key has meanwhile got. nil: the pipeline is closed.
-func (p *Pipeline) begin(f *form, key string) *job {
+func (p *Pipeline) begin(f *form, key, traceParent string) *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -144,7 +144,7 @@ func (p *Pipeline) begin(f *form, key string) *job {
 		p.stats.Joined++
 		return j
 	}
-	j := newJob(f, key, time.Now())
+	j := newJob(f, key, traceParent, time.Now())
 	p.stats.Started++
 	p.stats.Running++
 	if key != "" {

@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"path"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
 // set is one document to make.
@@ -71,7 +73,7 @@ func (w *work) write(i int, fail bool) {
 		r.Error = "template rendering failed"
 	default:
 		if err := w.save(s.file(), documentPage, newDocument(w.j.form, s, w.j.started)); err != nil {
-			w.p.opts.Logger.Error("sample pipeline: a document could not be written", "case_id", string(w.j.form.CaseID), "error", err)
+			w.p.opts.Logger.ErrorContext(gcplog.WithTrace(w.p.ctx, w.j.trace), "sample pipeline: a document could not be written", "case_id", string(w.j.form.CaseID), "error", err)
 			r.Error = "the document could not be written"
 			break
 		}
