@@ -213,7 +213,7 @@ func TestFormBecomesDocuments(t *testing.T) {
 	traces, ended := map[string]bool{}, 0
 	for line := range strings.Lines(p.log.String()) {
 		var fields map[string]any
-		if json.Unmarshal([]byte(line), &fields) != nil || fields["case"] != "main" {
+		if json.Unmarshal([]byte(line), &fields) != nil || fields["case_id"] != "main" {
 			continue
 		}
 		traces[fmt.Sprint(fields["logging.googleapis.com/trace"])] = true

@@ -19,12 +19,8 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-const (
-	// maxForm is the largest form, in bytes: with its record it stays below Firestore's limit of a document.
-	maxForm = 900 << 10
-	// maxKey is the longest Idempotency-Key, in bytes.
-	maxKey = 255
-)
+// maxKey is the longest Idempotency-Key, in bytes.
+const maxKey = 255
 
 // decode reads a start request, and whether it names its case. The error is Invalid, with every fault.
 func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time.Duration) (req watch.StartRequest, named bool, err error) {

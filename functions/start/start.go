@@ -45,7 +45,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if err := answer.RequireJSON(r); err != nil {
 		return err
 	}
-	body, err := answer.Body(rw, r, maxForm)
+	body, err := answer.Body(rw, r, cases.MaxForm)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type OpenStore func(ctx context.Context, cfg config.Store) (store.Store, error)
 // Options are what a process is made of. The zero Options are a deployed function's.
 type Options struct {
 	Lookup func(name string) (string, bool) // the environment; nil for the process's
-	Stores map[config.StoreKind]OpenStore   // store drivers besides those that are always linked
+	Stores map[config.StoreKind]OpenStore   // the store drivers there are; a deployed function has none yet
 	Log    io.Writer                        // nil for standard output
 	Now    func() time.Time                 // nil for time.Now
 }

@@ -199,7 +199,6 @@ type Case struct {
 
 	TraceParent string `json:"trace_parent,omitempty"` // W3C traceparent of the start
 	FormHash    string `json:"form_hash,omitempty"`    // hex SHA-256 of the form's bytes
-	KeyHash     string `json:"key_hash,omitempty"`     // of caller and Idempotency-Key; "" without one
 
 	// WakeAt is when somebody has to look at this record at the latest: the sweep's index. Never zero.
 	WakeAt time.Time `json:"wake_at"`
@@ -209,7 +208,7 @@ type Case struct {
 	// AskedAfterEnd counts checks that began after the end and asked the pipeline all the same: a broken promise. The sweep
 	// reports them once and moves them to Leaked.
 	AskedAfterEnd int `json:"asked_after_end,omitempty"`
-	Leaked        int `json:"leaked,omitempty"`
+	Leaked        int `json:"leaked,omitempty"` // for people; nothing reads it
 
 	unknown map[string]json.RawMessage
 }

@@ -12,7 +12,7 @@
 //	    pending --> running: accepted (202), a reading, a running event
 //	    pending --> succeeded: the pipeline's own word
 //	    running --> succeeded: the pipeline's own word, or complete and nothing more for CompletionGrace
-//	    pending --> failed: own word, refused, unreachable, start unknown
+//	    pending --> failed: own word, refused, no documents, unreachable, lost, start unknown
 //	    running --> failed: own word, no documents, unreachable, lost
 //	    pending --> timed_out: deadline
 //	    running --> timed_out: deadline
@@ -36,10 +36,11 @@
 //	    open --> answered: accepted
 //	    open --> uncertain: no answer that tells, a redelivery, PipelineTimeout
 //	    uncertain --> answered: its answer comes after all
-//	    uncertain --> queued: unknown for StartGrace and the pipeline is idempotent
+//	    uncertain --> queued: nothing was started, says its late answer; or unknown for StartGrace and the pipeline is idempotent
 //	    queued --> answered: an event says that it runs
 //
-// While it is open, only its answer, an event with a result, a failed event, a cancel or the deadline ends the run.
+// While it is open, only its answer, an event with a result, a failed event, a cancel or the deadline ends the run; after a succeeded event
+// without a result, also CompletionGrace, or the loss of the answer that would have brought it.
 //
 // # What always holds
 //

@@ -13,7 +13,6 @@ type Started struct {
 	Adopt       bool          // the pipeline works on it already: there is nothing to send
 	TraceParent string
 	FormHash    string
-	KeyHash     string
 	Prior       *Case // the run before, ended; nil for the first
 }
 

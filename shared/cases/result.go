@@ -7,6 +7,10 @@ import (
 	"fmt"
 )
 
+// MaxForm is the largest form, in bytes: with its record it stays below Firestore's limit of a document
+// (https://cloud.google.com/firestore/quotas).
+const MaxForm = 900 << 10
+
 // MaxResult is the largest result that is kept, in bytes. Of a larger one only the counts and the address are read.
 const MaxResult = 512 << 10
 
@@ -53,7 +57,9 @@ func ParseResult(raw []byte) (*Result, error) {
 	if json.Unmarshal(fields["output_url"], &url) == nil && url != "" {
 		r.OutputURL = url
 	}
-	r.Success, r.Message = ownWord(fields)
+	if r.Success = ownWord(fields); r.Success != nil {
+		r.Message = ErrorText(raw)
+	}
 	return r, nil
 }
 
@@ -82,49 +88,18 @@ func documents(total, succeeded, failed *int) *Documents {
 	return &d
 }
 
-// ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised, and the message beside it.
-func ownWord(fields map[string]json.RawMessage) (success *bool, message string) {
+// ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised.
+func ownWord(fields map[string]json.RawMessage) (success *bool) {
 	if json.Unmarshal(fields["success"], &success) == nil && success != nil {
-		return success, firstText(fields, "error", "message", "detail")
+		return success
 	}
-	var detail map[string]json.RawMessage
-	if json.Unmarshal(fields["detail"], &detail) == nil && detail != nil {
-		if json.Unmarshal(detail["success"], &success) == nil && success != nil {
-			return success, firstText(detail, "error", "message", "detail")
-		}
+	var detail struct {
+		Success *bool `json:"success"`
 	}
-	return nil, ""
-}
-
-// Text returns what a JSON value says to a person: a string as it is, an object's message, anything else as JSON. "" for nothing.
-func Text(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
+	if json.Unmarshal(fields["detail"], &detail) != nil {
+		return nil
 	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(raw, &object) == nil && object != nil {
-		if s := firstText(object, "message", "error", "msg", "detail"); s != "" {
-			return s
-		}
-	}
-	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
-		return ""
-	}
-	var compact bytes.Buffer
-	if json.Compact(&compact, raw) != nil {
-		return ""
-	}
-	return compact.String()
-}
-
-func firstText(fields map[string]json.RawMessage, names ...string) string {
-	for _, name := range names {
-		if s := Text(fields[name]); s != "" {
-			return s
-		}
-	}
-	return ""
+	return detail.Success
 }
 
 // omitted is what the end's message says of a result that was too large to keep.

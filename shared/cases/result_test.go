@@ -27,8 +27,8 @@ func TestParseResult(t *testing.T) {
 		`{"success":false,"error":{"code":"E","message":"broke"}}`:                                                                                                   {Success: &no, Message: "broke"},
 		`{"detail":{"success":false,"error":"broke"}}`:                                                                                                               {Success: &no, Message: "broke"},
 		`{"detail":{"success":null}}`:                                                                                                                                {},
-		`{"success":false,"error":[1, 2]}`:                                                                                                                           {Success: &no, Message: "[1,2]"},
-		`{"success":false,"error":{"a":1},"message":"m"}`:                                                                                                            {Success: &no, Message: `{"a":1}`},
+		`{"success":false,"error":[1, 2]}`:                                                                                                                           {Success: &no, Message: "1; 2"},
+		`{"success":false,"error":{"a":1},"message":"m"}`:                                                                                                            {Success: &no, Message: "a: 1"},
 		` {} `: {},
 	} {
 		got, err := ParseResult([]byte(in))
@@ -53,9 +53,12 @@ func TestParseResult(t *testing.T) {
 	if err != nil || string(got.Raw) != "{\"a\":\"\uFFFD\\u0000\"}" {
 		t.Errorf("%q %v", got.Raw, err)
 	}
-	for in, want := range map[string]string{`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"a" : 1}`: `{"a":1}`, `bad`: ""} {
-		if got := Text(json.RawMessage(in)); got != want {
-			t.Errorf("Text(%s) = %q", in, got)
+	for in, want := range map[string]string{
+		`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"error":{"a" : 1}}`: `a: 1`, `plain words`: "plain words", `<html>`: "",
+		`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123"},"ctx":{"ssn":"123"}}]}`: "body.Form: Field required",
+	} {
+		if got := ErrorText([]byte(in)); got != want {
+			t.Errorf("ErrorText(%s) = %q, not %q", in, got, want)
 		}
 	}
 }

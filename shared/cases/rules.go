@@ -19,7 +19,7 @@ type Rules struct {
 // VerdictKind is what the rules made of an input.
 type VerdictKind string
 
-// The verdicts. Only after Applied, Filled and Late is the case another one than before.
+// The verdicts. Only after Applied, Filled and LateWord is the case another one than before.
 const (
 	Applied   VerdictKind = "applied"   // it counted
 	Filled    VerdictKind = "filled"    // a word that agrees with the end brought the result that was missing
@@ -108,7 +108,7 @@ func (r Rules) started(n *Case, in Started, now time.Time) Verdict {
 		CaseID: in.CaseID, Run: in.Run, State: Pending,
 		CreatedAt: now, DeadlineAt: now.Add(in.Deadline), ProgressAt: now,
 		Adopted: in.Adopt, Known: in.Adopt, FormKept: true,
-		TraceParent: in.TraceParent, FormHash: in.FormHash, KeyHash: in.KeyHash,
+		TraceParent: in.TraceParent, FormHash: in.FormHash,
 		Checks: Checks{Seq: 1, NextAt: earlier(now.Add(r.CheckMinInterval), now.Add(in.Deadline))},
 	}
 	if in.Prior != nil {

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-var errLoopback = errors.New("names this machine, and this runs on Google Cloud, where nothing else does")
+var errLoopback = errors.New("names this machine; on Google Cloud nothing but the function runs there")
 
 // The errors here never quote an address as it came: it may hold a password.
 

@@ -60,11 +60,12 @@ func Decode(data []byte) (Incoming, error) {
 		fault("status is none of running, succeeded, failed")
 	}
 	if raw := fields["progress"]; present(raw) {
-		reading, err := DecodeReading(raw)
-		if err != nil {
+		switch reading, err := decodeReading(raw); {
+		case err == nil:
+			in.Progress = &reading
+		case in.Status != "succeeded" && in.Status != "failed":
 			fault("progress: %v", err)
-		}
-		in.Progress = &reading
+		} // beside the end it does not matter
 	}
 	if raw := fields["result"]; present(raw) {
 		result, err := cases.ParseResult(raw)
@@ -74,7 +75,7 @@ func Decode(data []byte) (Incoming, error) {
 		in.Result = result
 	}
 	if raw := fields["error"]; present(raw) {
-		in.Message = clip(cases.Text(raw))
+		in.Message = clip(cases.ErrorText(fmt.Appendf(nil, `{"error":%s}`, raw)))
 	}
 	if len(faults) > 0 {
 		return Incoming{}, fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
@@ -82,8 +83,8 @@ func Decode(data []byte) (Incoming, error) {
 	return in, nil
 }
 
-// DecodeReading decodes progress: {"completed","total","current_doc","progress_percent"}, each optional.
-func DecodeReading(raw json.RawMessage) (cases.Reading, error) {
+// decodeReading decodes progress: {"completed","total","current_doc","progress_percent"}, each optional.
+func decodeReading(raw json.RawMessage) (cases.Reading, error) {
 	var p struct {
 		Completed *float64 `json:"completed"`
 		Total     *float64 `json:"total"`

@@ -29,7 +29,7 @@ func (a answer) outcome() cases.DispatchOutcome {
 	said := ""
 	if a.fault == "" {
 		result, _ = cases.ParseResult(a.body) // nil if the body is no object
-		said = clean(errorText(a.body), maxMessage, a.secrets)
+		said = clean(cases.ErrorText(a.body), maxMessage, a.secrets)
 	}
 	if result != nil && result.Success != nil {
 		result.Message = said

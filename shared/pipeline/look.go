@@ -51,7 +51,7 @@ func (c *Client) Look(ctx context.Context, caseID, traceParent string) cases.Che
 		return unable(answered + ", but " + faultText(ctx, err))
 	}
 	if resp.StatusCode != http.StatusOK {
-		if said := errorText(body); said != "" {
+		if said := cases.ErrorText(body); said != "" {
 			answered += ": " + said
 		}
 		return unable(clean(answered, maxMessage, secrets))
@@ -84,14 +84,14 @@ func decodeProgress(body []byte, secrets []string) cases.CheckOutcome {
 	}
 	out.Result, _ = cases.ParseResult(fields["result"]) // nil if there is none
 	if r := out.Result; r != nil {
-		r.Message = clean(errorText(fields["result"]), maxMessage, secrets)
+		r.Message = clean(cases.ErrorText(fields["result"]), maxMessage, secrets)
 		if r.Success != nil && !*r.Success {
 			out.Reading.Status = "failed"
 		}
 	}
 	final := out.Reading.Status == "succeeded" || out.Reading.Status == "failed"
 	if out.Reading.Status == "failed" {
-		out.Message = clean(errorText(fields["error"]), maxMessage, secrets)
+		out.Message = clean(cases.ErrorText(fields["error"]), maxMessage, secrets)
 		if out.Message == "" && out.Result != nil {
 			out.Message = out.Result.Message
 		}

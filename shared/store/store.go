@@ -21,8 +21,8 @@ var (
 	ErrConflict = errors.New("store: conflict")
 )
 
-// MaxValue is the largest form, result or late result that a driver must keep, in bytes (the form's limit, 900 KiB, is the largest).
-const MaxValue = 900 << 10
+// MaxValue is the largest form, result or late result that a driver must keep, in bytes.
+const MaxValue = max(cases.MaxForm, cases.MaxResult)
 
 // Value names an opaque value beside a record.
 type Value string

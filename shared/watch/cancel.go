@@ -13,7 +13,7 @@ import (
 // Cancel ends a run as cancelled; run 0 is the current one. It returns the run, also if it was cancelled before. The
 // pipeline is not told: it has no way to be.
 //
-// Errors: NotFound; Conflict if the run ended otherwise or is not the current one; Unavailable if nothing was recorded.
+// Errors: NotFound if there is no such case; Conflict if the run ended otherwise or is not the current one, be there such a run or not; Unavailable if nothing was recorded.
 func (w *Watcher) Cancel(ctx context.Context, caseID string, run int) (cases.View, error) {
 	head, c, err := w.Store.Current(ctx, caseID)
 	if err != nil {

@@ -30,11 +30,11 @@ const maxRunsBack = 20
 func (w *Watcher) Complete(ctx context.Context, m Message) error {
 	in, err := events.Decode(m.Data)
 	if err != nil {
-		return w.ForwardInvalid(ctx, m, err)
+		return w.forwardInvalid(ctx, m, err)
 	}
 	c, sure, err := w.addressee(ctx, in, m.Published)
 	if errors.Is(err, store.ErrNotFound) {
-		w.Log.WarnContext(ctx, "an event of the pipeline is about no run that is kept", "case", in.CaseID, "run", in.Run, "status", in.Status, "message_id", m.ID)
+		w.Log.WarnContext(ctx, "an event of the pipeline is about no run that is kept", "case_id", in.CaseID, "run", in.Run, "status", in.Status, "message_id", m.ID)
 		return nil
 	}
 	if err != nil {
@@ -78,9 +78,9 @@ func (w *Watcher) addressee(ctx context.Context, in events.Incoming, published t
 	return cases.Case{}, false, store.ErrNotFound
 }
 
-// ForwardInvalid gives a message that is not valid to the dead-letter topic, where people look at it. The error is Unavailable: the message is to
+// forwardInvalid gives a message that is not valid to the dead-letter topic, where people look at it. The error is Unavailable: the message is to
 // be delivered again.
-func (w *Watcher) ForwardInvalid(ctx context.Context, m Message, why error) error {
+func (w *Watcher) forwardInvalid(ctx context.Context, m Message, why error) error {
 	w.Log.WarnContext(ctx, "an event of the pipeline is not valid; forwarding it", "message_id", m.ID, "bytes", len(m.Data), "why", why.Error())
 	if err := w.Events.ForwardInvalid(ctx, m.Data, m.Attributes, why.Error()); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the dead-letter topic cannot be reached; try again")

@@ -111,5 +111,5 @@ func queueFault(err error) error {
 
 // attrs are the attributes of every log line about a run.
 func attrs(c cases.Case, more ...any) []any {
-	return append([]any{slog.String("case", c.CaseID), slog.Int("run", c.Run)}, more...)
+	return append([]any{slog.String("case_id", c.CaseID), slog.Int("run", c.Run)}, more...)
 }

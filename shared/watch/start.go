@@ -119,7 +119,7 @@ func (w *Watcher) begin(ctx context.Context, req StartRequest, head store.Head, 
 	}
 	in := cases.Started{
 		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt, Prior: prior,
-		TraceParent: req.TraceParent, FormHash: hash(req.Form), KeyHash: req.Key,
+		TraceParent: req.TraceParent, FormHash: hash(req.Form),
 	}
 	b.Case, _ = w.cfg.Rules.Apply(cases.Case{}, in, w.now(), w.Jitter())
 	b.Head.Run, b.Head.Version = in.Run, head.Version+1

@@ -181,6 +181,23 @@ func TestEventsAfterTheEnd(t *testing.T) {
 	s.wantOneEndedLine(c)
 }
 
+// What FastAPI's validation repeats of a form must not come back as anybody's message.
+func TestFormDoesNotComeBackAsAMessage(t *testing.T) {
+	s := newSystem(t, nil)
+	s.pipe.Default(pipelinetest.Async(4))
+	for id, event := range map[string]string{
+		"error":  `"error":{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123-45"}}]}`,
+		"result": `"result":{"success":false,"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123-45"}}]}`,
+	} {
+		c := s.start(`{"case_id":"`+id+`"}`, "")
+		s.until(c, "it runs", func(v view) bool { return v.State == cases.Running })
+		s.publish(`{"case_id":"` + id + `","run":1,"status":"failed",` + event + `}`)
+		if v := s.wantEnd(c, cases.Failed, cases.ReasonPipelineFailed); v.End.Message != "body.Form: Field required" {
+			t.Errorf("%s: %q", id, v.End.Message)
+		}
+	}
+}
+
 func TestFiftyStartsOfOneCase(t *testing.T) {
 	s := newSystem(t, nil)
 	s.pipe.Default(pipelinetest.Async(4))

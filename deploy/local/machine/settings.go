@@ -47,16 +47,20 @@ func prepare(dir string) (tokenSecret string, err error) {
 	}
 	file := filepath.Join(dir, "token-secret")
 	data, err := os.ReadFile(file)
-	if err == nil {
+	if err == nil && len(data) > 0 {
 		return string(data), nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
 	text := make([]byte, 32)
 	_, _ = rand.Read(text) // never fails
 	tokenSecret = hex.EncodeToString(text)
-	return tokenSecret, os.WriteFile(file, []byte(tokenSecret), 0o600)
+	made := file + ".new" // put in place whole, whenever this is killed
+	if err := os.WriteFile(made, []byte(tokenSecret), 0o600); err != nil {
+		return "", err
+	}
+	return tokenSecret, os.Rename(made, file)
 }
 
 // variable is the setting with the address of a function.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -105,11 +104,6 @@ func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *syste
 		}
 		s.http.CloseIdleConnections()
 		server.Close()
-		if file := os.Getenv("CASEWATCH_TEST_LOG"); t.Failed() && file != "" && s.log != nil {
-			if err := os.WriteFile(file+s.m.Tasks.Addr(), []byte(s.log.String()), 0o600); err != nil {
-				t.Error(err)
-			}
-		}
 	})
 	return s
 }
@@ -212,7 +206,7 @@ func (s *system) wantOneEndedLine(c started) {
 func (s *system) endedLines(c started) int {
 	n := 0
 	for line := range strings.Lines(s.log.String()) {
-		if strings.Contains(line, `"message":"progress checks ended"`) && strings.Contains(line, `"case":"`+c.id+`"`) && strings.Contains(line, fmt.Sprintf(`"run":%d,`, c.run)) {
+		if strings.Contains(line, `"message":"progress checks ended"`) && strings.Contains(line, `"case_id":"`+c.id+`"`) && strings.Contains(line, fmt.Sprintf(`"run":%d,`, c.run)) {
 			n++
 		}
 	}

@@ -28,8 +28,8 @@ func Handler(log *slog.Logger, deliver func(r *http.Request, body queue.Body, re
 			return fault.New(fault.Invalid, "%s", strings.TrimPrefix(err.Error(), "queue: "))
 		}
 		err = deliver(r, body, retryCount(r))
-		if err != nil && fault.From(err).Kind == fault.NotFound {
-			log.WarnContext(r.Context(), "a task is about no run that is kept", "case", body.CaseID, "run", body.Run, "seq", body.Seq)
+		if err != nil && fault.KindOf(err) == fault.NotFound {
+			log.WarnContext(r.Context(), "a task is about no run that is kept", "case_id", body.CaseID, "run", body.Run, "seq", body.Seq)
 			err = nil
 		}
 		if err != nil {

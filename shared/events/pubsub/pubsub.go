@@ -36,7 +36,7 @@ const (
 // errorAttribute says, on a forwarded message, what is wrong with it.
 const errorAttribute = "casewatch-error"
 
-// Config says where to publish. All is required.
+// Config says where to publish.
 type Config struct {
 	Project         string
 	EndedTopic      string
@@ -54,7 +54,7 @@ type Publisher struct {
 	source     string
 }
 
-// New opens a client. The context is only for the opening.
+// New opens a client. No connection is made yet; of the context only its values are used.
 func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	opts := []option.ClientOption{option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime}))}
 	if cfg.EmulatorHost != "" {

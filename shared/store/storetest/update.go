@@ -112,7 +112,7 @@ func testWholeRecord(t *testing.T, e *env) {
 		c.Words = []string{"w1", "w2"}
 		c.Checks = cases.Checks{Seq: 1 << 53, NextAt: at, Count: 9, Failures: 4, Unbroken: 2, Since: at, UnknownSince: at}
 		c.Dispatch = cases.Dispatch{Phase: cases.PhaseOpen, Seq: 7, At: at, Nonce: "n", RetryCount: 2, SentAt: at, ClosedAt: at, Backoffs: 3, UnreachableSince: at}
-		c.TraceParent, c.FormHash, c.KeyHash = "00-a-b-01", "f", "k"
+		c.TraceParent, c.FormHash = "00-a-b-01", "f"
 		c.AskedAfterEnd, c.Leaked = 1, 2
 		c.FormKept = false
 	})

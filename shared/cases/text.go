@@ -1,0 +1,89 @@
+package cases
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxFaults bounds the faults of a list that are told one by one.
+const maxFaults = 5
+
+// ErrorText returns what the body of an answer says went wrong; "" if it does not say. It knows {"error"}, FastAPI's {"detail"} as a
+// string, an object or a list, and plain text. A page of HTML is nobody's message.
+func ErrorText(body []byte) string {
+	body = bytes.TrimSpace(body)
+	var value any
+	if json.Unmarshal(body, &value) != nil {
+		if bytes.HasPrefix(body, []byte("<")) {
+			return ""
+		}
+		return string(body[:min(len(body), 64<<10)])
+	}
+	if object, ok := value.(map[string]any); ok {
+		return namedText(object)
+	}
+	return text(value)
+}
+
+// text tells a value of an error. It leaves out what FastAPI's validation puts beside its messages: "input" and "ctx" repeat the
+// form (https://docs.pydantic.dev/latest/errors/errors/).
+func text(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	case []any:
+		var parts []string
+		for _, item := range v[:min(len(v), maxFaults)] {
+			if s := text(item); s != "" {
+				parts = append(parts, s)
+			}
+		}
+		if more := len(v) - maxFaults; more > 0 {
+			parts = append(parts, fmt.Sprintf("and %d more", more))
+		}
+		return strings.Join(parts, "; ")
+	case map[string]any:
+		if s := namedText(v); s != "" {
+			return s
+		}
+		var parts []string
+		for name, member := range v {
+			switch member.(type) {
+			case string, float64, bool:
+				if name != "input" && name != "ctx" && name != "url" && name != "success" {
+					parts = append(parts, name+": "+text(member))
+				}
+			}
+		}
+		slices.Sort(parts)
+		return strings.Join(parts, ", ")
+	}
+	return ""
+}
+
+// namedText returns the message among an object's members, with its place in front if it is a fault that validation found.
+func namedText(object map[string]any) string {
+	for _, name := range []string{"error", "message", "msg", "detail", "title", "reason"} {
+		s := text(object[name])
+		if s == "" {
+			continue
+		}
+		if loc, ok := object["loc"].([]any); ok && len(loc) > 0 {
+			var place []string
+			for _, step := range loc {
+				place = append(place, text(step))
+			}
+			s = strings.Join(place, ".") + ": " + s
+		}
+		return s
+	}
+	return ""
+}
