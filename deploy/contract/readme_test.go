@@ -23,7 +23,7 @@ func row(s config.Setting) string {
 	var by string
 	switch missing := without(config.Functions(), s.Functions); {
 	case len(s.Functions) == 0:
-		by = "scripts, `make run`"
+		by = "deployments, `make run`"
 	case len(missing) == 0:
 		by = "all"
 	case len(missing) == 1:

@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,7 +34,7 @@ type OpenStore func(ctx context.Context, cfg config.Store) (store.Store, error)
 type Options struct {
 	Lookup func(name string) (string, bool) // the environment; nil for the process's
 	Stores map[config.StoreKind]OpenStore   // the store drivers there are; a deployed function has none yet
-	Log    io.Writer                        // nil for standard output
+	Log    io.Writer                        // safe for concurrent use; nil for standard output
 	Now    func() time.Time                 // nil for time.Now
 }
 
@@ -124,10 +126,12 @@ func (p *Process) Handler(build Build) http.Handler {
 }
 
 func unavailable(w http.ResponseWriter) {
+	e := fault.New(fault.Unavailable, "the service cannot reach what it needs; try again")
 	w.Header().Set("Content-Type", fault.ContentType)
-	w.Header().Set("Retry-After", "5")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = io.WriteString(w, `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the service cannot reach what it needs; try again"}`+"\n")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfterSeconds()))
+	w.WriteHeader(e.Kind.Status())
+	_ = json.NewEncoder(w).Encode(e.Problem("")) // the client may be gone
 }
 
 // Open opens now what would be opened at the first request.
@@ -189,7 +193,13 @@ func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Wat
 		}
 		deps.Pipeline, closers = client, append(closers, client.close)
 	}
-	w, err = watch.New(watch.Config{
+	w, err = watch.New(WatchConfig(cfg), deps)
+	return w, closers, err
+}
+
+// WatchConfig returns the settings by which a Watcher works.
+func WatchConfig(cfg *config.Config) watch.Config {
+	return watch.Config{
 		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout,
 		Rules: cases.Rules{
 			PipelineTimeout: cfg.Pipeline.Timeout, Idempotent: cfg.Pipeline.Idempotent,
@@ -198,8 +208,7 @@ func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Wat
 			StallAfter: cfg.Rules.StallAfter, UnreachableAfter: cfg.Rules.UnreachableAfter,
 			Retention: cfg.Rules.Retention, FormRetention: cfg.Rules.FormRetention,
 		},
-	}, deps)
-	return w, closers, err
+	}
 }
 
 // Close closes the clients. Nothing may be served during or after it.

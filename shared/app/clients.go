@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"google.golang.org/api/idtoken"
@@ -24,14 +23,19 @@ const checkSlack = 50 * time.Second
 // dispatchDeadline is the longest that Cloud Tasks waits for an answer.
 const dispatchDeadline = 30 * time.Minute
 
-func openQueue(ctx context.Context, cfg *config.Config) (*cloudtasks.Queue, error) {
-	q, err := cloudtasks.New(ctx, cloudtasks.Config{
+// Queues returns the settings of the queues, as the adapter takes them.
+func Queues(cfg *config.Config) cloudtasks.Config {
+	return cloudtasks.Config{
 		Project: cfg.Project, Location: cfg.Queue.Location,
 		CheckQueue: cfg.Queue.Check, DispatchQueue: cfg.Queue.Dispatch, Shards: cfg.Queue.Shards,
 		CheckURL: cfg.URLs.Check, DispatchURL: cfg.URLs.Dispatch, ServiceAccount: cfg.Queue.ServiceAccount,
 		CheckDeadline: min(cfg.Rules.CheckTimeout+checkSlack, dispatchDeadline), DispatchDeadline: dispatchDeadline,
 		EmulatorHost: cfg.Emulators.Tasks,
-	})
+	}
+}
+
+func openQueue(ctx context.Context, cfg *config.Config) (*cloudtasks.Queue, error) {
+	q, err := cloudtasks.New(ctx, Queues(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("open Cloud Tasks: %w", err)
 	}
@@ -77,15 +81,20 @@ func (p pipelineClient) close() error {
 	return nil
 }
 
-// tokenSource returns Google ID tokens for an audience, kept until they expire. Its source is made at the first call that succeeds.
+// tokenSource returns Google ID tokens for an audience, kept until they expire. Its source is made at the first call that succeeds, and
+// outlives the request that makes it. One call at a time fetches a token; who waits for that waits no longer than its context.
 func tokenSource(audience string) func(context.Context) (string, error) {
-	var mu sync.Mutex
+	turn := make(chan struct{}, 1)
 	var source oauth2.TokenSource
 	return func(ctx context.Context) (string, error) {
-		mu.Lock()
-		defer mu.Unlock()
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return "", fmt.Errorf("no ID token in time: %w", ctx.Err())
+		}
 		if source == nil {
-			made, err := idtoken.NewTokenSource(context.WithoutCancel(ctx), audience) // it outlives the request
+			made, err := idtoken.NewTokenSource(context.Background(), audience)
 			if err != nil {
 				return "", fmt.Errorf("no ID tokens can be had: %w", err)
 			}

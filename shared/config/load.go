@@ -123,7 +123,6 @@ func (l *loader) relations() {
 	if c.Function == "dispatch" || c.Function == Local {
 		l.belowRequest("PIPELINE_TIMEOUT", c.Pipeline.Timeout)
 	}
-	l.belowRequest("STREAM_HOLD", c.Stream.Hold)
 	l.different("CHECK_QUEUE", c.Queue.Check, "DISPATCH_QUEUE", c.Queue.Dispatch)
 	l.different("ENDED_TOPIC", c.Topics.Ended, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)
 	l.different("DEAD_LETTER_TOPIC", c.Topics.DeadLetter, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)

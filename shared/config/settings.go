@@ -104,7 +104,7 @@ var timeSettings = []setting{
 		duration(func(c *Config) *time.Duration { return &c.Rules.StallAfter }, shortest, longestRun)},
 	{Setting{Name: "UNREACHABLE_AFTER", Doc: "How long the pipeline may be out of reach, without a break, before a run fails.", Default: "10m", Functions: recording, Example: "20m"},
 		duration(func(c *Config) *time.Duration { return &c.Rules.UnreachableAfter }, shortest, longestRun)},
-	{Setting{Name: "STREAM_HOLD", Doc: "How long one request of an event stream is held. It is below CLOUD_RUN_TIMEOUT_SECONDS.", Default: "290s", Functions: []string{"status"}, Example: "280s"},
+	{Setting{Name: "STREAM_HOLD", Doc: "How long one request of an event stream is held. Not used by this version, which has none.", Default: "290s", Functions: []string{"status"}, Example: "280s"},
 		duration(func(c *Config) *time.Duration { return &c.Stream.Hold }, shortest, longestRequest)},
 	{Setting{Name: "RETENTION", Doc: "How long an ended run is kept; at least 48h.", Default: "720h", Functions: recording, Example: "1440h"},
 		duration(func(c *Config) *time.Duration { return &c.Rules.Retention }, 2*day, years)},
@@ -138,7 +138,7 @@ var placeSettings = []setting{
 }
 
 var urlSettings = []setting{
-	{Setting{Name: "START_URL", Doc: "The address of start.", Example: "https://start-1.example.run.app"},
+	{Setting{Name: "START_URL", Doc: "The address of start; for the operators of a deployment.", Example: "https://start-1.example.run.app"},
 		functionURL(func(c *Config) *string { return &c.URLs.Start })},
 	{Setting{Name: "STATUS_URL", Doc: "The address of status.", Required: true, Functions: []string{"start"}, Example: "https://status-1.example.run.app"},
 		functionURL(func(c *Config) *string { return &c.URLs.Status })},
@@ -148,7 +148,7 @@ var urlSettings = []setting{
 		functionURL(func(c *Config) *string { return &c.URLs.Check })},
 	{Setting{Name: "DISPATCH_URL", Doc: "The address of dispatch.", Required: true, Functions: recording, Example: "https://dispatch-1.example.run.app"},
 		functionURL(func(c *Config) *string { return &c.URLs.Dispatch })},
-	{Setting{Name: "SWEEP_URL", Doc: "The address of sweep.", Example: "https://sweep-1.example.run.app"},
+	{Setting{Name: "SWEEP_URL", Doc: "The address of sweep; for the operators of a deployment.", Example: "https://sweep-1.example.run.app"},
 		functionURL(func(c *Config) *string { return &c.URLs.Sweep })},
 }
 
@@ -163,7 +163,7 @@ var accessSettings = []setting{
 		unsupported()},
 	{Setting{Name: "ALLOWED_ORIGINS", Doc: "The origins whose pages may call the public functions, comma-separated; `*` for any.", Functions: public, Example: "https://forms.example.com,https://example.com:8443"},
 		origins()},
-	{Setting{Name: "ALLOW_ANONYMOUS", Doc: "Whether anyone may start a case.", Default: "false", Functions: []string{"start"}, Example: "true"},
+	{Setting{Name: "ALLOW_ANONYMOUS", Doc: "Whether anyone may start a case; on Google Cloud without naming its case_id.", Default: "false", Functions: []string{"start"}, Example: "true"},
 		boolean(func(c *Config) *bool { return &c.Access.AllowAnonymous })},
 	{Setting{Name: "API_KEYS", Doc: "Who may start a case, and see and cancel any: comma-separated keys, each plain or as `sha256:` and its hash in hex. Required for start unless ALLOW_ANONYMOUS is true.", Secret: true, Functions: public,
 		Example: "example-key,sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
@@ -184,6 +184,6 @@ var platformSettings = []setting{
 		emulator(func(c *Config) *string { return &c.Emulators.Tasks })},
 	{Setting{Name: "PUBSUB_EMULATOR_HOST", Doc: "A Pub/Sub server to use instead of Google's. Refused on Google Cloud.", Functions: recording},
 		emulator(func(c *Config) *string { return &c.Emulators.PubSub })},
-	{Setting{Name: "FIRESTORE_EMULATOR_HOST", Doc: "A Firestore server to use instead of Google's. Refused on Google Cloud.", Functions: all},
+	{Setting{Name: "FIRESTORE_EMULATOR_HOST", Doc: "Not used by this version, which has no Firestore store. Refused on Google Cloud.", Functions: all},
 		emulator(func(c *Config) *string { return &c.Emulators.Firestore })},
 }

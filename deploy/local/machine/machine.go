@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -157,24 +158,17 @@ func openSQLite(_ context.Context, cfg config.Store) (store.Store, error) {
 	return s, nil
 }
 
-// queues are the queues with the limits that a deployment gives them, but for the rates that only Google's need.
+// queues are the queues with limits as a deployment gives them.
 func queues(cfg *config.Config) []*cloudtaskspb.Queue {
-	name := func(id string) string {
-		return fmt.Sprintf("projects/%s/locations/%s/queues/%s", cfg.Project, cfg.Queue.Location, id)
-	}
-	retry := &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute), MaxDoublings: 6}
-	all := []*cloudtaskspb.Queue{{
-		Name: name(cfg.Queue.Dispatch), RetryConfig: retry,
-		RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: cfg.Queue.Rate, MaxConcurrentDispatches: int32(cfg.Queue.Concurrency)},
-	}}
-	for i := range cfg.Queue.Shards {
-		id := cfg.Queue.Check
-		if cfg.Queue.Shards > 1 {
-			id = fmt.Sprintf("%s-%d", id, i)
+	var all []*cloudtaskspb.Queue
+	for _, name := range app.Queues(cfg).Queues() {
+		limits := &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000}
+		if path.Base(name) == cfg.Queue.Dispatch {
+			limits = &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: cfg.Queue.Rate, MaxConcurrentDispatches: int32(cfg.Queue.Concurrency)}
 		}
 		all = append(all, &cloudtaskspb.Queue{
-			Name: name(id), RetryConfig: retry,
-			RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000},
+			Name: name, RateLimits: limits,
+			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute), MaxDoublings: 6},
 		})
 	}
 	return all

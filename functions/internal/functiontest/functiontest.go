@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/gcplog"
@@ -70,14 +71,7 @@ func New(t testing.TB, env map[string]string) *Bench {
 		t.Fatal(err)
 	}
 	b := &Bench{T: t, Config: cfg, Store: &Store{Store: s}, Queue: &Queue{tasks: map[string]queue.Task{}}, Topic: &Topic{}, Pipe: &Pipeline{}, Log: &Buffer{}}
-	b.Watcher, err = watch.New(watch.Config{
-		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout,
-		Rules: cases.Rules{
-			PipelineTimeout: cfg.Pipeline.Timeout, CheckMinInterval: cfg.Rules.CheckMinInterval, CheckMaxInterval: cfg.Rules.CheckMaxInterval,
-			StartGrace: cfg.Rules.StartGrace, CompletionGrace: cfg.Rules.CompletionGrace, StallAfter: cfg.Rules.StallAfter,
-			UnreachableAfter: cfg.Rules.UnreachableAfter, Retention: cfg.Rules.Retention, FormRetention: cfg.Rules.FormRetention,
-		},
-	}, watch.Deps{
+	b.Watcher, err = watch.New(app.WatchConfig(cfg), watch.Deps{
 		Store: b.Store, Queue: b.Queue, Pipeline: b.Pipe, Events: b.Topic,
 		Now: time.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
 	})
