@@ -153,6 +153,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 	f.Add(200, "", []byte(`{"success":true,"webhook_summary":{"total_sets":1}}`), "")
 	f.Add(500, "1", []byte(`{"detail":{"success":false,"error":["a",{"msg":"s3cr3t","loc":[1,null]}]}}`), "")
 	f.Add(503, "Mon, 23 Nov 2026 12:01:30 GMT", []byte("\xff\x00"), "cut")
+	f.Add(201, "", []byte(`{"success":true}`), "")
 	f.Add(422, "-1", []byte(`{"detail":[{"loc":["a"],"msg":"b","input":{}}]}`), "")
 	f.Fuzz(func(t *testing.T, status int, retry string, body []byte, fault string) {
 		fault = clean(fault, 100, []string{"s3cr3t"})
@@ -166,7 +167,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 		if got.RetryAfter < 0 || got.RetryAfter > maxRetryAfter || got.RetryAfter > 0 && got.Kind != cases.DispatchBusy {
 			t.Fatalf("%s after %s", got.Kind, got.RetryAfter)
 		}
-		if got.Kind == cases.DispatchSucceeded && (status != 200 || fault != "" || got.Result == nil || !*got.Result.Success) {
+		if got.Kind == cases.DispatchSucceeded && (status/100 != 2 || status == 202 || fault != "" || got.Result == nil || !*got.Result.Success) {
 			t.Fatalf("succeeded with %d %q", status, body)
 		}
 	})
