@@ -12,7 +12,8 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
 run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of the README)
-	$(GO) run ./deploy/local
+	$(GO) build -o bin/local ./deploy/local
+	@exec bin/local # nothing stands between a signal and it
 
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on ./...
