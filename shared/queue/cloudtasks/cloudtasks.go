@@ -51,7 +51,7 @@ func New(ctx context.Context, cfg Config) (*Queue, error) {
 			option.WithoutAuthentication(),
 			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	}
-	client, err := apiv2.NewClient(context.WithoutCancel(ctx), append(opts, cfg.ClientOptions...)...)
+	client, err := apiv2.NewClient(context.WithoutCancel(ctx), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("cloudtasks: opening the client: %w", err)
 	}

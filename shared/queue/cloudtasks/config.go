@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"time"
 
-	"google.golang.org/api/option"
-
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -46,9 +44,6 @@ type Config struct {
 
 	// EmulatorHost is the host and port of a local server to be spoken to in plain text and without credentials; "" for Google's.
 	EmulatorHost string
-
-	// ClientOptions are added to those of the client, last.
-	ClientOptions []option.ClientOption
 }
 
 // withDefaults returns c with the deadlines that were left out.

@@ -23,9 +23,13 @@ func TestStore(t *testing.T) {
 // TestStoreOneCommitEach: the same with no shared commits, so that each write meets every other.
 func TestStoreOneCommitEach(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
-		s.commits.most = 1
-		return storetest.Harness{Store: s}
+		path := filepath.Join(t.TempDir(), "store.db")
+		open := func(t *testing.T) store.Store {
+			s := openStore(t, path)
+			s.commits.most = 1
+			return s
+		}
+		return storetest.Harness{Store: open(t), Second: open}
 	})
 }
 
@@ -33,7 +37,11 @@ func TestStoreOneCommitEach(t *testing.T) {
 func TestStoreShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		return storetest.Harness{Store: openStore(t, path), Contenders: 8}
+		return storetest.Harness{
+			Store:      openStore(t, path),
+			Second:     func(t *testing.T) store.Store { return openStore(t, path) },
+			Contenders: 8,
+		}
 	})
 }
 
