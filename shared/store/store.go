@@ -76,9 +76,6 @@ type Cursor struct {
 // microsecond. Every method ends with its context, with the context's error; any other error than those named means that
 // the store could not be used, and that the same call may succeed later (a write may have taken effect).
 type Store interface {
-	// Head returns the head of a case, or ErrNotFound.
-	Head(ctx context.Context, caseID string) (Head, error)
-
 	// Get returns the record of a run, or ErrNotFound. A record read after a write returned is at least that write's.
 	Get(ctx context.Context, caseID string, run int) (cases.Case, error)
 

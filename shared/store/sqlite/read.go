@@ -14,7 +14,7 @@ import (
 // reads are the statements of the readers' connections.
 type reads struct {
 	statements
-	head, get, current, value, overdue, countOpen, versions *sql.Stmt
+	get, current, value, overdue, countOpen, versions *sql.Stmt
 }
 
 const (
@@ -26,8 +26,7 @@ const (
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 	return r.prepareAll(ctx, db, map[**sql.Stmt]string{
-		&r.head: `SELECT run, version, keys FROM heads WHERE case_id = ?`,
-		&r.get:  `SELECT record FROM runs WHERE case_id = ? AND run = ?`,
+		&r.get: `SELECT record FROM runs WHERE case_id = ? AND run = ?`,
 		&r.current: `SELECT h.run, h.version, h.keys, r.record FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run
 			WHERE h.case_id = ?`,
 		&r.value:     `SELECT data FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
@@ -58,15 +57,6 @@ func readErr(ctx context.Context, err error, format string, args ...any) error {
 		err = ctx.Err()
 	}
 	return wrap(err, format, args...)
-}
-
-// Head implements [store.Store].
-func (s *Store) Head(ctx context.Context, caseID string) (store.Head, error) {
-	h := store.Head{CaseID: caseID}
-	if err := scanHead(s.reads.head.QueryRowContext(ctx, caseID), &h); err != nil {
-		return store.Head{}, readErr(ctx, err, "reading head of %q", caseID)
-	}
-	return h, nil
 }
 
 // Get implements [store.Store].

@@ -21,7 +21,6 @@ func testContexts(t *testing.T, e *env) {
 		name string
 		call func(ctx context.Context) error
 	}{
-		{"Head", func(ctx context.Context) error { _, err := e.Store.Head(ctx, c.CaseID); return err }},
 		{"Get", func(ctx context.Context) error { _, err := e.Store.Get(ctx, c.CaseID, 1); return err }},
 		{"Current", func(ctx context.Context) error { _, _, err := e.Store.Current(ctx, c.CaseID); return err }},
 		{"Value", func(ctx context.Context) error { _, err := e.Store.Value(ctx, c.CaseID, 1, store.Form); return err }},

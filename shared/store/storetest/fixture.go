@@ -109,9 +109,9 @@ func (e *env) get(t *testing.T, id string, run int) cases.Case {
 
 func (e *env) head(t *testing.T, id string) store.Head {
 	t.Helper()
-	h, err := e.Store.Head(e.ctx, id)
+	h, _, err := e.Store.Current(e.ctx, id)
 	if err != nil {
-		t.Fatalf("Head(%s): %v", id, err)
+		t.Fatalf("Current(%s): %v", id, err)
 	}
 	return h
 }
@@ -179,7 +179,7 @@ func (e *env) dump(t *testing.T, id string) map[string]any {
 			t.Fatalf("reading the %s of %s: %v", name, id, err)
 		}
 	}
-	head, err := e.Store.Head(e.ctx, id)
+	head, _, err := e.Store.Current(e.ctx, id)
 	keep("head", head, err)
 	for run := 1; run <= 3; run++ {
 		c, err := e.Store.Get(e.ctx, id, run)

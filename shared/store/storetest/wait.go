@@ -40,7 +40,7 @@ func await(ctx context.Context, s store.Store, id string, run int, version int64
 		if err := s.Wait(ctx, id, run, version); err != nil {
 			return err
 		}
-		head, err := s.Head(ctx, id)
+		head, _, err := s.Current(ctx, id)
 		if err != nil {
 			return err
 		}
