@@ -29,20 +29,21 @@ type layer struct {
 // cloud is what only adapters reach. https://pkg.go.dev/net/http is no cloud, and is named where it matters.
 var cloud = []string{"cloud.google.com/...", "google.golang.org/...", "modernc.org/...", "github.com/jackc/..."}
 
-var adapters = []string{"shared/store/sqlite", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}
+var adapters = []string{"shared/store/firestore", "shared/store/postgres", "shared/store/sqlite", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}
 
 // layers are the rules; the first whose place fits counts. A package of functions/ or shared/ without one is refused.
 var layers = []layer{
 	{in: ".", ours: []string{"functions/...", "shared/app"}, noStd: true, others: []string{"github.com/GoogleCloudPlatform/functions-framework-go/functions"},
 		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
-	{in: "functions/...", ours: []string{"functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue"},
+	{in: "functions/...", ours: []string{"functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
 	{in: "shared/cases"},
 	{in: "shared/fault", notBelow: []string{"net/http"}},
 	{in: "shared/config"},
 	{in: "shared/gcplog"},
+	{in: "shared/identity", ours: []string{"shared/fault"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
 	{in: "shared/watch", ours: []string{"shared/cases", "shared/fault", "shared/gcplog", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
 	// the interfaces, and what goes through them
@@ -53,14 +54,16 @@ var layers = []layer{
 	{in: "shared/store/storetest", ours: []string{"shared/store", "shared/cases"}, others: []string{"..."}},
 	{in: "shared/queue/queuetest", ours: []string{"shared/queue"}, others: []string{"..."}},
 	{in: "shared/pipeline/pipelinetest", others: []string{"..."}},
+	{in: "shared/identity/identitytest", others: []string{"..."}},
 	// adapters: their interface and their SDK, never each other
-	{in: "shared/store/...", ours: []string{"shared/store", "shared/cases", "shared/fault"}, others: []string{"..."}},
+	{in: "shared/store/internal/...", ours: []string{"shared/store", "shared/cases"}},
+	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault"}, others: []string{"..."}},
 	// the composition root
 	{in: "shared/app", ours: []string{"shared/watch", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/store", "shared/queue", "shared/events",
-		"shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
+		"shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
 }
 
 // fits reports whether path is the pattern's, or below it for "x/...".

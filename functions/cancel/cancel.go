@@ -13,13 +13,13 @@ import (
 
 // New returns the function: POST /{case_id}?run=N → 200 with the case.
 func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	tokens := access.NewTokens(cfg.Access.TokenSecrets)
+	callers := access.NewCallers(cfg, w.Now)
 	h := answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
 		at, err := address.Parse(r)
 		if err != nil {
 			return err
 		}
-		if err := access.ToCase(r, cfg.Access.APIKeys, tokens, at.CaseID, w.Now()); err != nil {
+		if err := callers.ToCase(r, at.CaseID); err != nil {
 			return err
 		}
 		view, err := w.Cancel(r.Context(), at.CaseID, at.Run)

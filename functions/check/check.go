@@ -4,15 +4,16 @@ package check
 import (
 	"net/http"
 
+	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/task"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// New returns the function.
-func New(_ *config.Config, w *watch.Watcher) http.Handler {
-	return task.Handler(w.Log, func(r *http.Request, body queue.Body, _ int) error {
+// New returns the function. It refuses other callers than the settings name, before it reads what they send.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	return task.Handler(w.Log, access.Private(cfg, w.Log, w.Now), func(r *http.Request, body queue.Body, _ int) error {
 		return w.Check(r.Context(), body)
 	})
 }

@@ -1,4 +1,5 @@
-// Package complete is the function that takes in the pipeline's events, called by Eventarc with messages of a Pub/Sub topic.
+// Package complete is the function that takes in the pipeline's events: messages of a Pub/Sub topic, pushed by a subscription of one's own, or by
+// Eventarc as CloudEvents.
 //
 // It is an HTTP function that reads its CloudEvent itself: the receiver of the CloudEvents SDK hands requests over one shared channel, and
 // after a cancelled one may hang for good (https://github.com/cloudevents/sdk-go/issues/1224).
@@ -8,11 +9,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
+	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
@@ -27,9 +31,13 @@ const maxBody = 14 << 20
 const publishedType = "google.cloud.pubsub.topic.v1.messagePublished"
 
 // New returns the function. It answers 2xx when the message is done with, whatever came of it. 4xx is for what is no
-// message of Pub/Sub at all, and reaches only a caller who made it up.
-func New(_ *config.Config, w *watch.Watcher) http.Handler {
+// message of Pub/Sub at all, and reaches only a caller who made it up. It refuses other callers than the settings name, before it reads what they send.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	allowed := access.Private(cfg, w.Log, w.Now)
 	return answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
+		if err := allowed(r); err != nil {
+			return err
+		}
 		body, err := answer.Body(rw, r, maxBody)
 		if err != nil {
 			return err
@@ -46,8 +54,51 @@ func New(_ *config.Config, w *watch.Watcher) http.Handler {
 	}, http.MethodPost)
 }
 
-// decode reads the message out of the CloudEvent.
+// decode reads the message out of what was sent: a CloudEvent if anything says that it is one, else a push.
 func decode(r *http.Request, body []byte) (watch.Message, error) {
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Ce-") {
+			return fromEvent(r, body)
+		}
+	}
+	switch {
+	case strings.HasPrefix(mediaType, "application/cloudevents"):
+		return fromEvent(r, body)
+	case mediaType == "application/json" || r.Header.Get("Content-Type") == "":
+		return fromPush(body)
+	}
+	return watch.Message{}, fault.New(fault.MediaType, "this is neither a push of Pub/Sub nor a CloudEvent")
+}
+
+// pushed is the body of a push (https://cloud.google.com/pubsub/docs/push#wrapped), which Eventarc sends on as the data of its CloudEvent.
+type pushed struct {
+	Message *struct {
+		Data        []byte            `json:"data"`
+		Attributes  map[string]string `json:"attributes"`
+		MessageID   string            `json:"messageId"`
+		PublishTime time.Time         `json:"publishTime"`
+	} `json:"message"`
+	Subscription string `json:"subscription"`
+}
+
+func (p pushed) message() watch.Message {
+	m := p.Message
+	return watch.Message{ID: m.MessageID, Published: m.PublishTime, Data: m.Data, Attributes: m.Attributes}
+}
+
+// fromPush takes what Pub/Sub always sends for granted, so that nothing else passes for it.
+func fromPush(body []byte) (watch.Message, error) {
+	var p pushed
+	err := json.Unmarshal(body, &p)
+	if err != nil || p.Message == nil || p.Message.MessageID == "" || p.Message.PublishTime.IsZero() || p.Subscription == "" {
+		return watch.Message{}, fault.Wrap(fault.Invalid, err, "this is not a push of Pub/Sub, with a message that has its id and time, and its subscription")
+	}
+	return p.message(), nil
+}
+
+// fromEvent reads the message out of a CloudEvent, whose id and time stand for the message's own where it has none.
+func fromEvent(r *http.Request, body []byte) (watch.Message, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	event, err := cloudevents.NewEventFromHTTPRequest(r)
 	if err != nil {
@@ -56,18 +107,11 @@ func decode(r *http.Request, body []byte) (watch.Message, error) {
 	if event.Type() != publishedType {
 		return watch.Message{}, fault.New(fault.Invalid, "this is not an event of type %s", publishedType)
 	}
-	var data struct {
-		Message *struct {
-			Data        []byte            `json:"data"`
-			Attributes  map[string]string `json:"attributes"`
-			MessageID   string            `json:"messageId"`
-			PublishTime time.Time         `json:"publishTime"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(event.Data(), &data); err != nil || data.Message == nil {
+	var p pushed
+	if err := json.Unmarshal(event.Data(), &p); err != nil || p.Message == nil {
 		return watch.Message{}, fault.Wrap(fault.Invalid, err, "this is not a message of Pub/Sub")
 	}
-	m := watch.Message{ID: data.Message.MessageID, Published: data.Message.PublishTime, Data: data.Message.Data, Attributes: data.Message.Attributes}
+	m := p.message()
 	if m.ID == "" {
 		m.ID = event.ID()
 	}

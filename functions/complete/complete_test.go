@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,13 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if port := os.Getenv(frameworkPort); port != "" {
+		serveByFramework(port)
+	}
+	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
 
 // binary are the headers that Eventarc sends with a message of a topic.
 func binary(id string) []string {
@@ -32,6 +39,9 @@ func wrapped(id, data string) string {
 	return fmt.Sprintf(`{"message":{"data":%q,"attributes":{"a":"é"},"messageId":%q,"message_id":%q,"publishTime":%q,"publish_time":%q},"subscription":"projects/p/subscriptions/eventarc-x"}`,
 		base64.StdEncoding.EncodeToString([]byte(data)), id, id, published, published)
 }
+
+// push are the headers that Pub/Sub sends with a message (https://cloud.google.com/pubsub/docs/push#receive_push).
+var push = []string{"Content-Type: application/json", "From: noreply@google.com", "User-Agent: CloudPubSub-Google"}
 
 const url = "/?__GCP_CloudEventsMode=CE_PUBSUB_BINDING"
 
@@ -54,6 +64,36 @@ func TestEventEndsTheCase(t *testing.T) {
 	if a := b.Do("POST", u+url, wrapped("8", event), binary("8")...); a.Status != 204 || b.Case("c", 1).Late == nil || b.Case("c", 1).Late.Count != 1 {
 		t.Errorf("%d, late %+v", a.Status, b.Case("c", 1).Late)
 	}
+}
+
+// A subscription that pushes without Eventarc in between, with what it sends beside the message.
+func TestPush(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	b.Begin("c")
+	body := strings.Replace(wrapped("7", `{"case_id":"c","run":1,"status":"succeeded","result":{"s":"\u0000 é"}}`), `"subscription"`, `"deliveryAttempt":3,"subscription"`, 1)
+	for range 2 {
+		if a := b.Do("POST", u, body, push...); a.Status != 204 || a.Body != "" {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	c := b.Case("c", 1)
+	if c.State != cases.Succeeded || c.End.Source != cases.SourceEvent || !c.HasResult || c.Late != nil || strings.Join(c.Words, " ") != "event:7" {
+		t.Errorf("%s %+v %v, late %+v", c.State, c.End, c.Words, c.Late)
+	}
+	// The same message by Eventarc is the same word.
+	if a := b.Do("POST", u+url, wrapped("7", `{"case_id":"c","run":1,"status":"succeeded"}`), binary("7")...); a.Status != 204 || b.Case("c", 1).Late != nil {
+		t.Errorf("%d %s, late %+v", a.Status, a.Body, b.Case("c", 1).Late)
+	}
+	// Without attributes, data or a type of content, it is a message all the same, and forwarded as invalid.
+	if a := b.Do("POST", u, `{"message":{"messageId":"9","publishTime":"2026-01-02T03:04:05.678Z"},"subscription":"projects/p/subscriptions/s"}`); a.Status != 204 || len(b.Topic.Invalid()) != 1 {
+		t.Errorf("%d %s, forwarded %v", a.Status, a.Body, b.Topic.Invalid())
+	}
+}
+
+func TestWhoMayCall(t *testing.T) {
+	functiontest.Refused(t, complete.New, wrapped("1", `{"case_id":"c","status":"succeeded"}`), 204, push...)
+	functiontest.Refused(t, complete.New, wrapped("1", `{"case_id":"c","status":"succeeded"}`), 204, binary("1")...)
 }
 
 func TestStructuredMode(t *testing.T) {
@@ -170,8 +210,17 @@ func TestNoMessage(t *testing.T) {
 		header             []string
 		want               int
 	}{
-		{"no CloudEvent", "POST", good, []string{"Content-Type: application/json"}, 400},
 		{"nothing", "POST", "", nil, 400},
+		{"a push of another type", "POST", good, []string{"Content-Type: text/plain"}, 415},
+		{"a push without subscription", "POST", `{"message":{"data":"","messageId":"1","publishTime":"2026-01-02T03:04:05Z"}}`, push, 400},
+		{"a push without message", "POST", `{"subscription":"projects/p/subscriptions/s"}`, push, 400},
+		{"a push without id", "POST", `{"message":{"data":"","publishTime":"2026-01-02T03:04:05Z"},"subscription":"projects/p/subscriptions/s"}`, push, 400},
+		{"a push without time", "POST", `{"message":{"data":"","messageId":"1"},"subscription":"projects/p/subscriptions/s"}`, push, 400},
+		{"a push of something else", "POST", `{"case_id":"c","run":1,"status":"failed"}`, push, 400},
+		{"a push of no JSON", "POST", `{`, push, 400},
+		{"a push of no base64", "POST", `{"message":{"data":"%","messageId":"1","publishTime":"2026-01-02T03:04:05Z"},"subscription":"s"}`, push, 400},
+		{"a push with a CloudEvent's id", "POST", good, append([]string{"Ce-Id: 1"}, push...), 400},
+		{"a push as a CloudEvent of the other mode", "POST", good, []string{"Content-Type: application/cloudevents+json"}, 400},
 		{"no type", "POST", good, binary("1")[:3], 400},
 		{"other type", "POST", good, other("Ce-Type: google.cloud.storage.object.v1.finalized"), 400},
 		{"other version", "POST", good, other("Ce-Specversion: 9.9"), 400},
@@ -217,11 +266,16 @@ func FuzzComplete(f *testing.F) {
 		f.Add([]byte(body), false)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, wrap bool) {
+		eventarc := len(body)%2 == 0
 		if wrap {
 			body = []byte(wrapped("1", string(body)))
 		}
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(string(body)))
-		for _, line := range binary("fuzz") {
+		header := push
+		if eventarc {
+			header = binary("fuzz")
+		}
+		for _, line := range header {
 			name, value, _ := strings.Cut(line, ": ")
 			r.Header.Set(name, value)
 		}

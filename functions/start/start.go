@@ -20,14 +20,15 @@ import (
 const retryAfter = "2"
 
 type function struct {
-	cfg    *config.Config
-	w      *watch.Watcher
-	tokens access.Tokens
+	cfg     *config.Config
+	w       *watch.Watcher
+	callers access.Callers
+	tokens  access.Tokens
 }
 
 // New returns the function: POST / with a form as JSON → 202 with the run that was begun, or 200 with the one that is meant.
 func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := function{cfg, w, access.NewTokens(cfg.Access.TokenSecrets)}
+	f := function{cfg, w, access.NewCallers(cfg, w.Now), access.NewTokens(cfg.Access.TokenSecrets)}
 	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(w.Log, f.serve, http.MethodPost), http.MethodPost)
 }
 
@@ -35,12 +36,12 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path != "/" && r.URL.Path != "" {
 		return fault.New(fault.NotFound, "the path must be /")
 	}
-	caller, err := access.Identify(r, f.cfg.Access.APIKeys)
+	caller, err := f.callers.Identify(r)
 	if err != nil {
 		return err
 	}
 	if caller.Anonymous() && !f.cfg.Access.AllowAnonymous {
-		return fault.New(fault.Unauthorized, "an API key is needed")
+		return fault.New(fault.Unauthorized, "%s is needed", f.callers.Needed())
 	}
 	if err := answer.RequireJSON(r); err != nil {
 		return err

@@ -28,14 +28,14 @@ const (
 )
 
 type function struct {
-	cfg    *config.Config
-	w      *watch.Watcher
-	tokens access.Tokens
+	cfg     *config.Config
+	w       *watch.Watcher
+	callers access.Callers
 }
 
 // New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has.
 func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := function{cfg, w, access.NewTokens(cfg.Access.TokenSecrets)}
+	f := function{cfg, w, access.NewCallers(cfg, w.Now)}
 	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead)
 	return access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
 }
@@ -45,7 +45,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := access.ToCase(r, f.cfg.Access.APIKeys, f.tokens, at.CaseID, f.w.Now()); err != nil {
+	if err := f.callers.ToCase(r, at.CaseID); err != nil {
 		return err
 	}
 	wait, err := f.wait(r)

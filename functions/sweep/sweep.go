@@ -4,14 +4,19 @@ package sweep
 import (
 	"net/http"
 
+	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// New returns the function. It answers with what it found.
-func New(_ *config.Config, w *watch.Watcher) http.Handler {
+// New returns the function. It answers with what it found, and refuses other callers than the settings name.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	allowed := access.Private(cfg, w.Log, w.Now)
 	return answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
+		if err := allowed(r); err != nil {
+			return err
+		}
 		report, err := w.Sweep(r.Context())
 		if err != nil {
 			return err

@@ -208,13 +208,15 @@ func TestFaultySettings(t *testing.T) {
 	}
 }
 
+// What is deployed links no embedded store.
 func TestNoDriver(t *testing.T) {
 	p := newPlace(t)
+	p.overrides["STORE"] = "sqlite:cases.db"
 	log := &buffer{}
 	process := app.New("status", app.Options{Lookup: p.lookup("status"), Log: log})
 	a := call(t, process.Handler(status.New), "GET", "/c", "", key)
 	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
-	if !strings.Contains(log.String(), "no driver for firestore") {
+	if !strings.Contains(log.String(), "no driver for sqlite") {
 		t.Errorf("%s", log)
 	}
 }

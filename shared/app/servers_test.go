@@ -98,7 +98,7 @@ func newPlace(t *testing.T) *place {
 		}
 	})
 	p.overrides = map[string]string{
-		"PIPELINE_API_URL": p.pipelineAt, "PIPELINE_AUTH": "none", "TASKS_SERVICE_ACCOUNT": "",
+		"PIPELINE_API_URL": p.pipelineAt, "PIPELINE_AUTH": "none", "TASKS_SERVICE_ACCOUNT": "", "INVOKER_SERVICE_ACCOUNTS": "",
 		"CLOUD_TASKS_EMULATOR_HOST": p.tasksAddr, "PUBSUB_EMULATOR_HOST": p.topics.Addr,
 	}
 	return p
@@ -137,7 +137,7 @@ func (p *place) lookup(function string) func(string) (string, bool) {
 }
 
 // open opens the store that the example names, in a file.
-func (p *place) open(context.Context, config.Store) (store.Store, error) {
+func (p *place) open(context.Context, *config.Config) (store.Store, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opened++

@@ -104,7 +104,7 @@ type Topics struct {
 	DeadLetter     string // written: events that could not be read
 }
 
-// Access says who may call the public functions.
+// Access says who may call: the first fields the public functions, the last the private ones.
 type Access struct {
 	APIKeys        APIKeys
 	AllowAnonymous bool
@@ -112,6 +112,19 @@ type Access struct {
 	AllowedOrigins []string
 	// TokenSecrets sign the tokens of status and cancel URLs: the first signs, all verify. Each has at least 32 bytes.
 	TokenSecrets []Secret
+	// OIDC are the ID tokens that the public functions accept; without an Issuer, none.
+	OIDC Tokens
+
+	// Invokers are the e-mail addresses of the accounts that may call the private functions, with Google's ID tokens as InvokerTokens says; none:
+	// nothing is checked, IAM alone guards them.
+	Invokers      []string
+	InvokerTokens Tokens
+}
+
+// Tokens says which ID tokens are accepted: those of an issuer, for any of the audiences.
+type Tokens struct {
+	Issuer    string // as its tokens name it, with the slash at its end if it has one
+	Audiences []string
 }
 
 // Emulators are host:port of the emulators in use; "" for the real service. On Google Cloud they are always "".

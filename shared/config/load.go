@@ -131,9 +131,19 @@ func (l *loader) relations() {
 	if s := lookupSetting("TASKS_SERVICE_ACCOUNT"); s.UsedBy(c.Function) && c.OnGoogleCloud && c.Queue.ServiceAccount == "" && !l.bad[s.Name] {
 		l.fault(s.Name, "is missing, and on Google Cloud no task arrives without it; expected %s", s.expects)
 	}
-	if s := lookupSetting("API_KEYS"); (c.Function == "start" || c.Function == Local) && c.Access.APIKeys.Len() == 0 && !c.Access.AllowAnonymous &&
-		!l.bad[s.Name] && !l.bad["ALLOW_ANONYMOUS"] {
-		l.fault(s.Name, "is missing, and so nobody could start a case; expected %s, or ALLOW_ANONYMOUS=true to let anyone", s.expects)
+	if s := lookupSetting("API_KEYS"); (c.Function == "start" || c.Function == Local) && c.Access.APIKeys.Len() == 0 && c.Access.OIDC.Issuer == "" &&
+		!c.Access.AllowAnonymous && !l.bad[s.Name] && !l.bad["ALLOW_ANONYMOUS"] && !l.bad["OIDC_ISSUER"] {
+		l.fault(s.Name, "is missing, and so nobody could start a case; expected %s, or OIDC_ISSUER, or ALLOW_ANONYMOUS=true to let anyone", s.expects)
+	}
+	l.together("OIDC_AUDIENCE", len(c.Access.OIDC.Audiences) > 0, "OIDC_ISSUER", c.Access.OIDC.Issuer != "")
+	l.together("OIDC_ISSUER", c.Access.OIDC.Issuer != "", "OIDC_AUDIENCE", len(c.Access.OIDC.Audiences) > 0)
+	l.together("INVOKER_AUDIENCES", len(c.Access.InvokerTokens.Audiences) > 0, "INVOKER_SERVICE_ACCOUNTS", len(c.Access.Invokers) > 0)
+}
+
+// together refuses that b is given and a, without which it means nothing, is not.
+func (l *loader) together(a string, given bool, b string, needed bool) {
+	if needed && !given && !l.bad[a] && !l.bad[b] {
+		l.fault(a, "is missing, and %s is set; expected %s", b, lookupSetting(a).expects)
 	}
 }
 

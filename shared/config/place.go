@@ -27,28 +27,37 @@ func functionURL(f field[string]) value {
 // absoluteURL is stored without the slashes at its end.
 func absoluteURL(f field[string], expects string, secure bool) value {
 	return value{expects: expects, parse: func(c *Config, text string) error {
-		u, err := url.Parse(text)
-		switch {
-		case err != nil:
-			return errors.New("is not a URL")
-		case u.Scheme != "http" && u.Scheme != "https":
-			return errors.New("has another scheme than http and https, or none")
-		case u.User != nil:
-			return errors.New("holds a user or password")
-		case u.RawQuery != "" || u.ForceQuery:
-			return errors.New("has a query")
-		case strings.Contains(text, "#"):
-			return errors.New("has a fragment")
-		case !validHost(u):
-			return errors.New("names no host, or not a valid one")
-		case c.OnGoogleCloud && isLoopback(u.Hostname()):
-			return errLoopback
-		case c.OnGoogleCloud && secure && u.Scheme != "https":
-			return errors.New("is not https, and this runs on Google Cloud")
+		u, err := c.address(text, secure)
+		if err != nil {
+			return err
 		}
 		*f(c) = strings.TrimRight(u.String(), "/")
 		return nil
 	}}
+}
+
+// address reads an absolute http or https URL; secure refuses http on Google Cloud.
+func (c *Config) address(text string, secure bool) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, errors.New("is not a URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("has another scheme than http and https, or none")
+	case u.User != nil:
+		return nil, errors.New("holds a user or password")
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, errors.New("has a query")
+	case strings.Contains(text, "#"):
+		return nil, errors.New("has a fragment")
+	case !validHost(u):
+		return nil, errors.New("names no host, or not a valid one")
+	case c.OnGoogleCloud && isLoopback(u.Hostname()):
+		return nil, errLoopback
+	case c.OnGoogleCloud && secure && u.Scheme != "https":
+		return nil, errors.New("is not https, and this runs on Google Cloud")
+	}
+	return u, nil
 }
 
 // host names as in RFC 1123, with the underscores that private networks use.

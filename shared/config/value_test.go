@@ -44,36 +44,45 @@ var values = map[string]struct{ good, bad []string }{
 		bad: []string{"firestore", "firestore:UP", "firestore:a/b", "memory", "mysql://h/db", "postgres:h", "postgres:///db", "postgres://h", "postgres://h/",
 			"postgres://h:99999/db", "postgres://127.1/db", "postgres://h/db?host=%zz", "postgres://h/db#x", "postgres://u:p@h h/db", "postgres:///db?host=", "sqlite:"},
 	},
-	"GOOGLE_CLOUD_PROJECT":      {good: []string{"demo-p", "p", "example.com:proj"}, bad: []string{"Demo", "1p", "p-", "p/q", "p q"}},
-	"TASKS_LOCATION":            {good: []string{"us-central1"}, bad: []string{"US", "us_central1", "u", "us/1"}},
-	"CHECK_QUEUE":               {good: []string{"Q-1"}, bad: []string{"q_1", "q/1", strings.Repeat("q", 97)}},
-	"DISPATCH_QUEUE":            {good: []string{"Q-2"}, bad: []string{"q_2", "é", strings.Repeat("q", 97)}},
-	"QUEUE_SHARDS":              {good: []string{"1", "1000"}, bad: []string{"0", "1001", "-1", "1.5", "0x1"}},
-	"DISPATCH_RATE":             {good: []string{"0.1", "500"}, bad: []string{"0", "-1", "500.1", "NaN", "Inf", "x"}},
-	"DISPATCH_CONCURRENCY":      {good: []string{"1", "5000"}, bad: []string{"0", "5001", "x"}},
-	"PIPELINE_EVENTS_TOPIC":     {good: []string{"abc"}, bad: []string{"ab", "1abc", "google-x", "a/b/c", "projects/p/topics/t"}},
-	"ENDED_TOPIC":               {good: []string{"a.b_c~d+e%f-1"}, bad: []string{"ab", "goog", "a b c"}},
-	"DEAD_LETTER_TOPIC":         {good: []string{"dead"}, bad: []string{"no", strings.Repeat("x", 256)}},
-	"START_URL":                 {good: []string{"http://localhost:8080/start", "https://s.example"}, bad: []string{"start", "https://s/?x", "ws://s"}},
-	"STATUS_URL":                {good: []string{"http://localhost:8080/status"}, bad: []string{"/status", "https://u:p@s"}},
-	"CANCEL_URL":                {good: []string{"http://localhost:8080/cancel"}, bad: []string{"//s", "https://s/#x"}},
-	"CHECK_URL":                 {good: []string{"http://localhost:8080/check"}, bad: []string{"s:8080", "https://"}},
-	"DISPATCH_URL":              {good: []string{"http://localhost:8080/dispatch"}, bad: []string{"http:///x", "https://s:"}},
-	"SWEEP_URL":                 {good: []string{"http://localhost:8080/sweep"}, bad: []string{"localhost"}},
-	"TASKS_SERVICE_ACCOUNT":     {good: []string{"a@b.iam.gserviceaccount.com"}, bad: []string{"a", "a@b", "serviceAccount:a@b.c", "a@b.c,d@e.f"}},
-	"INVOKER_SERVICE_ACCOUNTS":  {good: []string{""}, bad: []string{"a@b.iam.gserviceaccount.com"}},
-	"INVOKER_AUDIENCES":         {good: []string{""}, bad: []string{"https://x"}},
-	"CONSOLE_USERS":             {good: []string{""}, bad: []string{"a@b.c"}},
-	"ALLOWED_ORIGINS":           {good: []string{"*", "https://a.example,http://localhost:3000", "https://a.example , https://b.example"}, bad: []string{"*,https://a", "https://a/", "a.example", "https://A.example", "https://a:443", "http://a:80", "null", "https://a,,https://b", "https://*.example", "https://u@a", "https://a?x", "ftp://a"}},
-	"ALLOW_ANONYMOUS":           {good: []string{"true"}, bad: []string{"True", "on"}},
-	"API_KEYS":                  {good: []string{"k", "a, b", "sha256:" + strings.Repeat("Ab", 32)}, bad: []string{",", "a,", "a b", "sha256:", "sha256:ab", "sha256:" + strings.Repeat("g", 64), "é"}},
-	"OIDC_ISSUER":               {good: []string{""}, bad: []string{"https://accounts.google.com"}},
-	"OIDC_AUDIENCE":             {good: []string{""}, bad: []string{"casewatch"}},
+	"GOOGLE_CLOUD_PROJECT":     {good: []string{"demo-p", "p", "example.com:proj"}, bad: []string{"Demo", "1p", "p-", "p/q", "p q"}},
+	"TASKS_LOCATION":           {good: []string{"us-central1"}, bad: []string{"US", "us_central1", "u", "us/1"}},
+	"CHECK_QUEUE":              {good: []string{"Q-1"}, bad: []string{"q_1", "q/1", strings.Repeat("q", 97)}},
+	"DISPATCH_QUEUE":           {good: []string{"Q-2"}, bad: []string{"q_2", "é", strings.Repeat("q", 97)}},
+	"QUEUE_SHARDS":             {good: []string{"1", "1000"}, bad: []string{"0", "1001", "-1", "1.5", "0x1"}},
+	"DISPATCH_RATE":            {good: []string{"0.1", "500"}, bad: []string{"0", "-1", "500.1", "NaN", "Inf", "x"}},
+	"DISPATCH_CONCURRENCY":     {good: []string{"1", "5000"}, bad: []string{"0", "5001", "x"}},
+	"PIPELINE_EVENTS_TOPIC":    {good: []string{"abc"}, bad: []string{"ab", "1abc", "google-x", "a/b/c", "projects/p/topics/t"}},
+	"ENDED_TOPIC":              {good: []string{"a.b_c~d+e%f-1"}, bad: []string{"ab", "goog", "a b c"}},
+	"DEAD_LETTER_TOPIC":        {good: []string{"dead"}, bad: []string{"no", strings.Repeat("x", 256)}},
+	"START_URL":                {good: []string{"http://localhost:8080/start", "https://s.example"}, bad: []string{"start", "https://s/?x", "ws://s"}},
+	"STATUS_URL":               {good: []string{"http://localhost:8080/status"}, bad: []string{"/status", "https://u:p@s"}},
+	"CANCEL_URL":               {good: []string{"http://localhost:8080/cancel"}, bad: []string{"//s", "https://s/#x"}},
+	"CHECK_URL":                {good: []string{"http://localhost:8080/check"}, bad: []string{"s:8080", "https://"}},
+	"DISPATCH_URL":             {good: []string{"http://localhost:8080/dispatch"}, bad: []string{"http:///x", "https://s:"}},
+	"SWEEP_URL":                {good: []string{"http://localhost:8080/sweep"}, bad: []string{"localhost"}},
+	"TASKS_SERVICE_ACCOUNT":    {good: []string{"a@b.iam.gserviceaccount.com"}, bad: []string{"a", "a@b", "serviceAccount:a@b.c", "a@b.c,d@e.f"}},
+	"INVOKER_SERVICE_ACCOUNTS": {good: []string{"", "a@b.iam.gserviceaccount.com", "a@b.c, d@e.f,a@b.c"}, bad: []string{",", "a", "a@b", "a@b.c,", "serviceAccount:a@b.c", "a@b.c;d@e.f", "a b@c.d"}},
+	"INVOKER_AUDIENCES": {good: []string{"", "https://x", "http://127.0.0.1:8080", "https://x/, https://y.example/z"},
+		bad: []string{",", "x", "https://x,", "https://x,y", "/check", "https://u@x", "https://x?y", "https://x#y", "ftp://x", "https://"}},
+	"INVOKER_ISSUER": {good: []string{"https://accounts.google.com", "http://127.0.0.1:8080/issuer", "http://localhost:1", "https://issuer.example/t/"},
+		bad: []string{"accounts.google.com", "http://issuer.example", "https://issuer.example?x", "https://u@issuer.example", "https://a,https://b"}},
+	"CONSOLE_USERS":   {good: []string{""}, bad: []string{"a@b.c"}},
+	"ALLOWED_ORIGINS": {good: []string{"*", "https://a.example,http://localhost:3000", "https://a.example , https://b.example"}, bad: []string{"*,https://a", "https://a/", "a.example", "https://A.example", "https://a:443", "http://a:80", "null", "https://a,,https://b", "https://*.example", "https://u@a", "https://a?x", "ftp://a"}},
+	"ALLOW_ANONYMOUS": {good: []string{"true"}, bad: []string{"True", "on"}},
+	"API_KEYS":        {good: []string{"k", "a, b", "sha256:" + strings.Repeat("Ab", 32)}, bad: []string{",", "a,", "a b", "sha256:", "sha256:ab", "sha256:" + strings.Repeat("g", 64), "é"}},
+	"OIDC_ISSUER": {good: []string{"https://securetoken.google.com/demo-p", "https://tenant.eu.auth0.com/", "http://127.0.0.1:9099/x"},
+		bad: []string{"securetoken.google.com/demo-p", "http://issuer.example", "https://issuer.example/?x=1", "https://issuer.example/#x", "https://u:p@issuer.example", "https:issuer.example"}},
+	"OIDC_AUDIENCE":             {good: []string{"demo-p", "https://api.example/,client.id-1", "a, b"}, bad: []string{",", "a,", "a b", "é"}},
 	"TOKEN_SECRET":              {good: []string{strings.Repeat("x", 32), strings.Repeat("x", 32) + "," + strings.Repeat("y", 40)}, bad: []string{strings.Repeat("x", 31), strings.Repeat("x", 32) + ",y", strings.Repeat("x", 32) + ","}},
 	"CLOUD_RUN_TIMEOUT_SECONDS": {good: []string{"3600"}, bad: []string{"0", "3601", "60s", "1e3", "-5"}},
 	"CLOUD_TASKS_EMULATOR_HOST": {good: []string{"127.0.0.1:8123", "[::1]:1"}, bad: []string{"localhost", ":8123", "h:0", "h:x", "http://h:1"}},
 	"PUBSUB_EMULATOR_HOST":      {good: []string{"localhost:8085"}, bad: []string{"localhost", "h:99999"}},
 	"FIRESTORE_EMULATOR_HOST":   {good: []string{"localhost:8086"}, bad: []string{"8086", "::1:8086"}},
+}
+
+// together is the least that works on one machine, with the settings that need one another.
+func together() environment {
+	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example", "OIDC_AUDIENCE", "a")
 }
 
 func TestEverySetting(t *testing.T) {
@@ -83,7 +92,7 @@ func TestEverySetting(t *testing.T) {
 			t.Errorf("%s has no good or no bad values here", s.Name)
 		}
 		for _, good := range v.good {
-			if _, err := config.Load(config.Local, onePlace().with(s.Name, good).lookup); err != nil {
+			if _, err := config.Load(config.Local, together().with(s.Name, good).lookup); err != nil {
 				t.Errorf("%s=%q: %v", s.Name, good, err)
 			}
 		}
@@ -92,7 +101,7 @@ func TestEverySetting(t *testing.T) {
 			bad = append(bad, "")
 		}
 		for _, b := range bad {
-			_, err := config.Load(config.Local, onePlace().with(s.Name, b).lookup)
+			_, err := config.Load(config.Local, together().with(s.Name, b).lookup)
 			if err == nil {
 				t.Errorf("%s=%q is accepted", s.Name, b)
 				continue
@@ -152,6 +161,24 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 			t.Errorf("%s on Google Cloud: %v", name, err)
 		}
 	}
+	for _, name := range []string{"INVOKER_ISSUER", "OIDC_ISSUER", "INVOKER_AUDIENCES"} {
+		for _, value := range []string{"http://127.0.0.1:8080", "https://127.0.0.1:8080", "https://localhost", "http://issuer.example"} {
+			_, err := config.Load(config.Local, onCloud().with(name, value).lookup)
+			if err == nil || !slices.Equal(faultNames(t, err), []string{name}) {
+				t.Errorf("%s=%s on Google Cloud: %v", name, value, err)
+			}
+		}
+	}
+	_, err := config.Load("check", onCloud().with("INVOKER_ISSUER", "https://issuer.example").lookup)
+	if err == nil || !slices.Equal(faultNames(t, err), []string{"INVOKER_ISSUER"}) || !strings.Contains(err.Error(), "https://accounts.google.com") {
+		t.Errorf("another issuer than Google on Google Cloud: %v", err)
+	}
+	for _, dsn := range []string{"postgres://casewatch@/cases?host=/cloudsql/example-project:us-central1:main", "postgres://u:p%23@/cases?host=/cloudsql/example.com:proj:europe-west1:main&sslmode=disable"} {
+		c, err := config.Load("sweep", onCloud().with("STORE", dsn).lookup)
+		if err != nil || c.Store.Kind != config.Postgres || c.Store.DSN.Reveal() != dsn {
+			t.Errorf("STORE=%s: %+v, %v", dsn, c, err)
+		}
+	}
 	for _, name := range urls[1:] {
 		if _, err := config.Load(config.Local, onCloud().with(name, "http://x.example.com").lookup); err == nil {
 			t.Errorf("%s is accepted without TLS on Google Cloud", name)
@@ -163,14 +190,18 @@ func TestWhatValuesBecome(t *testing.T) {
 	env := onePlace().with(
 		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/", "STORE", "postgres://u:p@h/db",
 		"API_KEYS", "plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))), "ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
+		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c", "INVOKER_AUDIENCES", "https://x.example/,http://127.0.0.1:8080", "OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE", "one, two",
 		"DISPATCH_RATE", "2.5", "CLOUD_RUN_TIMEOUT_SECONDS", "3000", "PUBSUB_EMULATOR_HOST", "localhost:8085", "CASE_DEADLINE", "90m")
 	c, err := config.Load(config.Local, env.lookup)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.Pipeline.URL, c.URLs.Status, c.Store.Kind, c.Store.DSN.Reveal(), c.Access.AllowedOrigins, c.Queue.Rate, c.RequestTimeout, c.Emulators.PubSub, c.Rules.CaseDeadline}
+	got := []any{c.Pipeline.URL, c.URLs.Status, c.Store.Kind, c.Store.DSN.Reveal(), c.Access.AllowedOrigins, c.Queue.Rate, c.RequestTimeout, c.Emulators.PubSub, c.Rules.CaseDeadline,
+		c.Access.Invokers, c.Access.InvokerTokens, c.Access.OIDC}
 	want := []any{"https://p.example/base", "http://localhost:8080/status", config.Postgres, "postgres://u:p@h/db",
-		[]string{"https://a.example", "https://b.example"}, 2.5, 50 * time.Minute, "localhost:8085", 90 * time.Minute}
+		[]string{"https://a.example", "https://b.example"}, 2.5, 50 * time.Minute, "localhost:8085", 90 * time.Minute,
+		[]string{"a@b.c", "d@e.f"}, config.Tokens{Issuer: "https://accounts.google.com", Audiences: []string{"https://x.example/", "http://127.0.0.1:8080"}},
+		config.Tokens{Issuer: "https://t.auth0.com/", Audiences: []string{"one", "two"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -31,7 +31,7 @@ func TestQueueServerDown(t *testing.T) {
 	if code, body = s.do("POST", s.base+"/start", `{"case_id":"c","text":"of the form"}`); code != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", code, body)
 	}
-	if code, body = s.do("POST", s.base+"/sweep", ""); code != http.StatusOK || !strings.Contains(string(body), `"open":1,`) {
+	if code, body = s.do("POST", s.base+"/sweep", "", "Authorization: Bearer "+s.token("scheduler")); code != http.StatusOK || !strings.Contains(string(body), `"open":1,`) {
 		t.Errorf("%d %s", code, body)
 	}
 	if n := len(s.pipe.Posts("c")); n != 0 {

@@ -39,12 +39,10 @@ import (
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
-
-// SweepInterval is how often sweep is called.
-const SweepInterval = 10 * time.Second
 
 // Options are how a machine is to be made.
 type Options struct {
@@ -65,6 +63,9 @@ type Machine struct {
 	PubSub   *pubsubserver.Server
 	Pipeline *samplepipeline.Pipeline
 	Config   *config.Config
+	// Issuer signs the tokens by which the private functions know who calls. Its key is made anew each time: tokens are signed when
+	// something is delivered, and none outlives the process.
+	Issuer *identitytest.Issuer
 
 	client  *pubsub.Client // of the sample pipeline
 	events  *pubsub.Publisher
@@ -97,7 +98,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Config: cfg, base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project}))}
+	m := &Machine{Config: cfg, Issuer: identitytest.New(o.BaseURL + issuerPath), base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project}))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close(ctx))
@@ -106,7 +107,10 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if m.PubSub, err = pubsubserver.Start(ctx, pubsubserver.Options{
 		Project: cfg.Project, Logger: m.log,
 		Topics: []string{cfg.Topics.Ended, cfg.Topics.DeadLetter},
-		Routes: []pubsubserver.Route{{Topic: cfg.Topics.PipelineEvents, Target: o.BaseURL + "/complete"}},
+		Routes: []pubsubserver.Route{{
+			Topic: cfg.Topics.PipelineEvents, Target: o.BaseURL + "/complete", Push: true, ServiceAccount: eventsAccount, Audience: o.BaseURL,
+		}},
+		Signer: m.sign,
 	}); err != nil {
 		return nil, err
 	}
@@ -114,7 +118,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err = m.openEvents(ctx); err != nil {
 		return nil, err
 	}
-	if m.Tasks, err = taskserver.Open(taskserver.Options{Dir: o.DataDir, Queues: queues(cfg), Logger: m.log}); err != nil {
+	if m.Tasks, err = taskserver.Open(taskserver.Options{Dir: o.DataDir, Queues: queues(cfg), Logger: m.log, Signer: m.sign}); err != nil {
 		return nil, fmt.Errorf("DATA_DIR %s cannot be used: %w", o.DataDir, err)
 	}
 	settings.set("CLOUD_TASKS_EMULATOR_HOST", m.Tasks.Addr())
@@ -130,16 +134,17 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		return nil, err
 	}
 	m.Handlers = map[string]http.Handler{
-		"/start":     under("/start", m.process.Handler(start.New)),
-		"/status/":   under("/status", m.process.Handler(status.New)),
-		"/cancel/":   under("/cancel", m.process.Handler(cancel.New)),
-		"/dispatch":  under("/dispatch", m.process.Handler(dispatch.New)),
-		"/check":     under("/check", m.process.Handler(check.New)),
-		"/complete":  under("/complete", m.process.Handler(complete.New)),
-		"/sweep":     under("/sweep", m.process.Handler(sweep.New)),
-		"/pipeline/": under("/pipeline", m.Pipeline.Handler()),
-		"/publish":   m.PubSub.Handler(cfg.Topics.PipelineEvents),
-		"/":          page.Handler(),
+		"/start":         under("/start", m.process.Handler(start.New)),
+		"/status/":       under("/status", m.process.Handler(status.New)),
+		"/cancel/":       under("/cancel", m.process.Handler(cancel.New)),
+		"/dispatch":      under("/dispatch", m.process.Handler(dispatch.New)),
+		"/check":         under("/check", m.process.Handler(check.New)),
+		"/complete":      under("/complete", m.process.Handler(complete.New)),
+		"/sweep":         under("/sweep", m.process.Handler(sweep.New)),
+		"/pipeline/":     under("/pipeline", m.Pipeline.Handler()),
+		issuerPath + "/": under(issuerPath, m.Issuer),
+		"/publish":       m.PubSub.Handler(cfg.Topics.PipelineEvents),
+		"/":              page.Handler(),
 	}
 	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
@@ -150,8 +155,8 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 // under serves h as a function is served when deployed alone: at the root.
 func under(prefix string, h http.Handler) http.Handler { return http.StripPrefix(prefix, h) }
 
-func openSQLite(_ context.Context, cfg config.Store) (store.Store, error) {
-	s, err := sqlite.Open(cfg.Path)
+func openSQLite(_ context.Context, cfg *config.Config) (store.Store, error) {
+	s, err := sqlite.Open(cfg.Store.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -189,38 +194,6 @@ func (m *Machine) openEvents(ctx context.Context) error {
 		m.events = m.client.Publisher(m.Config.Topics.PipelineEvents)
 	}
 	return err
-}
-
-// callSweep calls sweep as Cloud Scheduler would, until ctx ends.
-func (m *Machine) callSweep(ctx context.Context) {
-	client := &http.Client{Timeout: time.Minute}
-	defer client.CloseIdleConnections()
-	ticker := time.NewTicker(SweepInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.base+"/sweep", nil)
-		if err != nil {
-			m.log.Error("sweep cannot be called", "error", err)
-			return
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			if ctx.Err() == nil {
-				m.log.Warn("sweep did not answer", "error", err)
-			}
-			continue
-		}
-		_, _ = io.Copy(io.Discard, res.Body)
-		_ = res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			m.log.Warn("sweep failed", "status", res.StatusCode)
-		}
-	}
 }
 
 // Close stops the servers; what is being attempted is cut when ctx ends, and delivered again by the next machine. The handlers must

@@ -148,7 +148,7 @@ func TestPipelineDown(t *testing.T) {
 
 func (s *system) sweep() string {
 	s.t.Helper()
-	code, body := s.do("POST", s.base+"/sweep", "")
+	code, body := s.do("POST", s.base+"/sweep", "", "Authorization: Bearer "+s.token("scheduler"))
 	if code != http.StatusOK {
 		s.t.Fatalf("sweep: %d %s", code, body)
 	}

@@ -7,8 +7,19 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
+
+// The accounts that call the private functions here, as they do when deployed.
+const (
+	tasksAccount     = "tasks@local.iam.gserviceaccount.com"
+	eventsAccount    = "events@local.iam.gserviceaccount.com"
+	schedulerAccount = "scheduler@local.iam.gserviceaccount.com"
+)
+
+// issuerPath is where the issuer of their tokens is served.
+const issuerPath = "/issuer"
 
 // settings are the environment, with local values for what it does not say.
 type settings struct {
@@ -33,6 +44,11 @@ func newSettings(o Options, tokenSecret string) *settings {
 		"DEAD_LETTER_TOPIC":     "casewatch-dead-letter",
 		"ALLOW_ANONYMOUS":       "true",
 		"TOKEN_SECRET":          tokenSecret,
+		// As deployed: the private functions are called by these only, each with its token.
+		"TASKS_SERVICE_ACCOUNT":    tasksAccount,
+		"INVOKER_SERVICE_ACCOUNTS": strings.Join([]string{tasksAccount, eventsAccount, schedulerAccount}, ","),
+		"INVOKER_AUDIENCES":        o.BaseURL,
+		"INVOKER_ISSUER":           o.BaseURL + issuerPath,
 	}, fixed: map[string]string{}}
 	for _, name := range []string{"start", "status", "cancel", "check", "dispatch", "sweep"} {
 		s.local[variable(name)] = o.BaseURL + "/" + name

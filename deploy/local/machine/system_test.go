@@ -18,6 +18,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
@@ -131,13 +132,22 @@ func (s *system) start(form, query string) started {
 	return started{b.CaseID, b.Run, code, b.StatusURL, b.CancelURL}
 }
 
-func (s *system) do(method, url, body string) (int, []byte) {
+// token is the ID token of an account of the machine.
+func (s *system) token(account string, changes ...identitytest.Change) string {
+	return s.m.Issuer.Sign(account+"@local.iam.gserviceaccount.com", s.base, changes...)
+}
+
+func (s *system) do(method, url, body string, header ...string) (int, []byte) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
+	}
 	res, err := s.http.Do(req)
 	if err != nil {
 		s.t.Fatal(err)

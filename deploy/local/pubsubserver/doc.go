@@ -16,6 +16,10 @@
 //	{"message":{"data":"<base64>","attributes":{},"messageId":"…","message_id":"…","publishTime":"…","publish_time":"…"},
 //	 "subscription":"projects/<project>/subscriptions/eventarc-local-<topic>-<n>"}
 //
+// A route with Push is delivered as a push subscription delivers (https://cloud.google.com/pubsub/docs/push#wrapped): the same body,
+// of the subscription push-local-<topic>-<n>, to the target as it is and without the ce- headers. A route with a service account carries its
+// ID token as "Authorization: Bearer …", which Options.Signer makes for each delivery.
+//
 // A delivery that is not answered 2xx within the ack deadline is repeated, with a back-off that doubles, until it is, or
 // until the message is older than the retention.
 //
@@ -26,7 +30,7 @@
 // # Limits
 //
 //   - Everything is in memory: messages not yet delivered are lost when the process ends.
-//   - No tokens: neither the port nor a delivery is authenticated. The port is therefore bound to loopback only.
+//   - The port asks for no credentials. It is therefore bound to loopback only.
 //   - Delivery begins again after 1 s, doubling to 60 s; Eventarc's subscriptions wait 10 to 600 s. Order is not kept.
 //   - No dead-letter policy; filters, schemas and ordering are as far as pstest has them.
 //   - pstest keeps every message for ever. The server clears it at a moment when every message is acknowledged, while publishers wait

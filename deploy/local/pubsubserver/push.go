@@ -14,11 +14,13 @@ var traceParent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-
 func (r *route) setHeaders(h http.Header, m *pubsubpb.PubsubMessage) {
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)")
-	h.Set("Ce-Specversion", "1.0")
-	h.Set("Ce-Id", r.s.messageID(m.MessageId))
-	h.Set("Ce-Type", "google.cloud.pubsub.topic.v1.messagePublished")
-	h.Set("Ce-Source", "//pubsub.googleapis.com/"+r.topic)
-	h.Set("Ce-Time", m.PublishTime.AsTime().UTC().Format(rfc3339Milli))
+	if !r.Push {
+		h.Set("Ce-Specversion", "1.0")
+		h.Set("Ce-Id", r.s.messageID(m.MessageId))
+		h.Set("Ce-Type", "google.cloud.pubsub.topic.v1.messagePublished")
+		h.Set("Ce-Source", "//pubsub.googleapis.com/"+r.topic)
+		h.Set("Ce-Time", m.PublishTime.AsTime().UTC().Format(rfc3339Milli))
+	}
 	for _, name := range []string{"googclient_traceparent", "traceparent"} {
 		if t := m.Attributes[name]; traceParent.MatchString(t) {
 			h.Set("Traceparent", t)

@@ -2,6 +2,7 @@ package pubsubserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ const (
 // It pulls with single requests, woken by whoever publishes, rather than with a stream: a stream whose reader is slow makes
 // pstest wait for it with the lock of the whole server held.
 type route struct {
+	Route        // as it was asked for
 	s            *Server
 	topic        string // full name
 	subscription string // full name
@@ -38,14 +40,18 @@ type route struct {
 	held map[string]string // pstest's id of each message being delivered -> the ack id of its newest lease
 }
 
-func newRoute(s *Server, topic string, target *url.URL, n int) *route {
-	query := target.Query()
-	query.Set("__GCP_CloudEventsMode", "CE_PUBSUB_BINDING")
-	u := *target
-	u.RawQuery = query.Encode()
+func newRoute(s *Server, r Route, topic string, target *url.URL, n int) *route {
+	u, by := *target, "push"
+	if !r.Push {
+		by = "eventarc"
+		query := target.Query()
+		query.Set("__GCP_CloudEventsMode", "CE_PUBSUB_BINDING")
+		u.RawQuery = query.Encode()
+	}
+	r.Audience = cmp.Or(r.Audience, r.Target)
 	return &route{
-		s: s, topic: topic, target: u.String(),
-		subscription: fmt.Sprintf("projects/%s/subscriptions/eventarc-local-%s-%d", s.opts.Project, topic[strings.LastIndexByte(topic, '/')+1:], n),
+		Route: r, s: s, topic: topic, target: u.String(),
+		subscription: fmt.Sprintf("projects/%s/subscriptions/%s-local-%s-%d", s.opts.Project, by, topic[strings.LastIndexByte(topic, '/')+1:], n),
 		wake:         make(chan struct{}, 1),
 		slots:        make(chan struct{}, max(1, s.opts.Concurrency)),
 		held:         map[string]string{},
@@ -179,6 +185,13 @@ func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []b
 		return err
 	}
 	r.setHeaders(request.Header, m)
+	if r.ServiceAccount != "" {
+		token, err := r.s.opts.Signer(ctx, r.ServiceAccount, r.Audience)
+		if err != nil {
+			return fmt.Errorf("no token for %s: %w", r.ServiceAccount, err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	response, err := r.s.http.Do(request)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {

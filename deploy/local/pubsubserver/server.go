@@ -33,6 +33,11 @@ var topicID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 type Route struct {
 	Topic  string // the topic's id, or its full name in the server's project
 	Target string // absolute http or https URL; its query is kept
+
+	// Push delivers as a push subscription does, without Eventarc.
+	Push bool
+	// ServiceAccount is the e-mail of the account whose ID token the deliveries carry; "" for none. Audience is for whom the token is, Target if empty.
+	ServiceAccount, Audience string
 }
 
 // Options say what a [Server] is. Only Project is required.
@@ -47,6 +52,9 @@ type Options struct {
 	MaxBackoff  time.Duration // the longest wait between deliveries; 60 s if zero
 	Retention   time.Duration // a message this old is given up and logged; 24 h, as Eventarc does, if zero
 	Concurrency int           // deliveries at one time, per route; 64 if zero
+
+	// Signer returns the ID token of an account for an audience. Routes with a ServiceAccount need it. When it fails, the delivery has failed.
+	Signer func(ctx context.Context, serviceAccount, audience string) (string, error)
 
 	Logger *slog.Logger // slog.Default() if nil
 }
@@ -156,7 +164,10 @@ func (s *Server) validate() (topics []string, _ error) {
 			fault("target %q of topic %q is not an absolute http URL", r.Target, r.Topic)
 			continue
 		}
-		s.routes[name] = append(s.routes[name], newRoute(s, name, target, len(s.routes[name])+1))
+		if r.ServiceAccount != "" && s.opts.Signer == nil {
+			fault("topic %q is delivered with tokens of %s, and there is no Signer", r.Topic, r.ServiceAccount)
+		}
+		s.routes[name] = append(s.routes[name], newRoute(s, r, name, target, len(s.routes[name])+1))
 	}
 	return topics, errors.Join(faults...)
 }

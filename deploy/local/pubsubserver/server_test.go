@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -130,6 +131,55 @@ func TestDeliveryIsWhatEventarcSends(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
+	}
+}
+
+// A push is the same body without Eventarc, with a token that is made for each delivery.
+func TestDeliveryIsWhatAPushSubscriptionSends(t *testing.T) {
+	got := make(chan delivery, 10)
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- delivery{r.Method, r.URL.RequestURI(), r.Header, body}
+		if r.Header.Get("Authorization") != "Bearer token 3 of push@demo for "+"http://"+r.Host {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(target.Close)
+	var signed atomic.Int64
+	s := start(t, pubsubserver.Options{
+		MinBackoff: time.Millisecond,
+		Routes:     []pubsubserver.Route{{Topic: "events", Target: target.URL + "/complete?a=b", Push: true, ServiceAccount: "push@demo", Audience: target.URL}},
+		Signer: func(_ context.Context, account, audience string) (string, error) {
+			n := signed.Add(1)
+			if n == 1 {
+				return "", errors.New("not now")
+			}
+			return fmt.Sprintf("token %d of %s for %s", n, account, audience), nil
+		},
+	})
+	publisher := client(t, s).Publisher("events")
+	t.Cleanup(publisher.Stop)
+	id, err := publisher.Publish(t.Context(), &pubsub.Message{Data: []byte(`{"case_id":"a"}`)}).Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, taken := receive(t, got), receive(t, got)
+	if refused.header.Get("Authorization") != "Bearer token 2 of push@demo for "+target.URL || taken.uri != "/complete?a=b" {
+		t.Errorf("%v, then %s", refused.header, taken.uri)
+	}
+	wantHeader := http.Header{
+		"Accept-Encoding": {"gzip"}, "Content-Length": taken.header["Content-Length"], "Content-Type": {"application/json"},
+		"User-Agent":    {"APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"},
+		"Authorization": {"Bearer token 3 of push@demo for " + target.URL},
+	}
+	if diff := cmp.Diff(wantHeader, taken.header); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+	if text := string(taken.body); !strings.Contains(text, `"messageId":"`+id+`"`) || !strings.Contains(text, `"subscription":"projects/demo-project/subscriptions/push-local-events-1"`) {
+		t.Errorf("%s", text)
+	}
+	if _, err := pubsubserver.Start(t.Context(), pubsubserver.Options{Project: project, Routes: []pubsubserver.Route{{Topic: "events", Target: target.URL, ServiceAccount: "x"}}}); err == nil || !strings.Contains(err.Error(), "Signer") {
+		t.Errorf("tokens without a signer: %v", err)
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package access says who may call the public functions.
+// Package access says who may call: the public functions by API key, ID token or a token in the address, the private ones by the ID token of
+// an account that is named in the settings.
 package access
 
 import (
@@ -12,51 +13,96 @@ import (
 
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/identity"
 )
 
 // Caller is who calls. The zero Caller is anonymous.
 type Caller struct {
-	// Name tells callers apart, without being or betraying a key; "" for an anonymous one.
+	// Name tells callers apart, without being or betraying a key or an account; "" for an anonymous one.
 	Name string
 }
 
-// Anonymous reports whether the caller showed no key.
+// Anonymous reports whether the caller showed nothing.
 func (c Caller) Anonymous() bool { return c.Name == "" }
 
-// Identify returns who calls. The error is Unauthorized if a key is shown that is none.
-func Identify(r *http.Request, keys config.APIKeys) (Caller, error) {
+// Callers tells who calls the public functions.
+type Callers struct {
+	keys   config.APIKeys
+	oidc   *identity.Verifier // nil: no ID tokens are accepted
+	tokens Tokens
+	now    func() time.Time
+}
+
+// NewCallers returns the callers that the settings allow.
+func NewCallers(cfg *config.Config, now func() time.Time) Callers {
+	c := Callers{keys: cfg.Access.APIKeys, tokens: NewTokens(cfg.Access.TokenSecrets), now: now}
+	if o := cfg.Access.OIDC; o.Issuer != "" {
+		c.oidc = identity.New(identity.Config{Issuer: o.Issuer, Audiences: o.Audiences, Now: now})
+	}
+	return c
+}
+
+// Needed says what a caller can show.
+func (c Callers) Needed() string {
+	if c.oidc == nil {
+		return "an API key"
+	}
+	return "an API key or ID token"
+}
+
+// Identify returns who calls. The error is Unauthorized if a key or ID token is shown that is none, Unavailable if nobody can tell whether an
+// ID token is one.
+func (c Callers) Identify(r *http.Request) (Caller, error) {
 	key := r.Header.Get("X-API-Key")
-	if scheme, credentials, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		key = strings.TrimSpace(credentials)
+	if credentials, ok := bearer(r.Header.Get("Authorization")); ok {
+		if c.oidc != nil && identity.IsToken(credentials) {
+			claims, err := c.oidc.Verify(r.Context(), credentials)
+			if err != nil {
+				return Caller{}, err
+			}
+			// Keys hold no NUL, so that none has the name of an account.
+			return named("oidc\x00" + claims.Issuer + "\x00" + claims.Subject), nil
+		}
+		key = credentials
 	}
 	if key == "" {
 		return Caller{}, nil
 	}
-	if !keys.Match(key) {
+	if !c.keys.Match(key) {
 		return Caller{}, fault.New(fault.Unauthorized, "the API key is not known")
 	}
-	sum := sha256.Sum256([]byte("casewatch caller\x00" + key))
-	return Caller{Name: hex.EncodeToString(sum[:8])}, nil
+	return named(key), nil
 }
 
-// ToCase returns nil if the request may see and cancel a case: by a key, or by a token of the case in its query. Else the error is
-// Unauthorized if it showed nothing, Forbidden if it showed a token that is not for this case or has expired.
-func ToCase(r *http.Request, keys config.APIKeys, tokens Tokens, caseID string, now time.Time) error {
+// named returns the caller who showed that it is who. Ids of cases are derived from the names: they never change.
+func named(who string) Caller {
+	sum := sha256.Sum256([]byte("casewatch caller\x00" + who))
+	return Caller{Name: hex.EncodeToString(sum[:8])}
+}
+
+// bearer returns the credentials of an Authorization header of the scheme Bearer, and whether it is of that scheme.
+func bearer(header string) (credentials string, ok bool) {
+	scheme, credentials, ok := strings.Cut(header, " ")
+	return strings.TrimSpace(credentials), ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// ToCase returns nil if the request may see and cancel a case: by a key, an ID token, or a token of the case in its query. Else the error is
+// Unauthorized if it showed nothing, Forbidden if it showed a token that is not for this case or has expired, Unavailable if nobody can tell.
+func (c Callers) ToCase(r *http.Request, caseID string) error {
 	token := r.URL.Query().Get("token")
-	if token != "" {
-		if tokens.Verify(token, caseID, now) {
-			return nil
-		}
-		if caller, err := Identify(r, keys); err == nil && !caller.Anonymous() {
-			return nil
-		}
+	if c.tokens.Verify(token, caseID, c.now()) {
+		return nil
+	}
+	caller, err := c.Identify(r)
+	switch {
+	case err == nil && !caller.Anonymous():
+		return nil
+	case err != nil && (token == "" || fault.KindOf(err) == fault.Unavailable):
+		return err
+	case token != "":
 		return fault.New(fault.Forbidden, "the token is not for this case, or has expired")
 	}
-	caller, err := Identify(r, keys)
-	if err == nil && caller.Anonymous() {
-		return fault.New(fault.Unauthorized, "a token of the case or an API key is needed")
-	}
-	return err
+	return fault.New(fault.Unauthorized, "a token of the case or %s is needed", c.Needed())
 }
 
 // CORS lets pages of the given origins call h with the given methods.

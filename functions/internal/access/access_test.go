@@ -17,6 +17,12 @@ import (
 
 var keys = config.NewAPIKeys(sha256.Sum256([]byte("alpha-key")), sha256.Sum256([]byte("beta-key")))
 
+// callers are those who hold one of the keys.
+func callers(keys config.APIKeys) access.Callers {
+	cfg := &config.Config{Access: config.Access{APIKeys: keys, TokenSecrets: []config.Secret{newer, older}}}
+	return access.NewCallers(cfg, func() time.Time { return now })
+}
+
 func request(target string, header http.Header) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, target, http.NoBody)
 	r.Header = header
@@ -46,7 +52,7 @@ func TestIdentify(t *testing.T) {
 		{"empty", http.Header{"X-Api-Key": {""}}, nobody},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			caller, err := access.Identify(request("/", test.header), keys)
+			caller, err := callers(keys).Identify(request("/", test.header))
 			switch test.want {
 			case refused:
 				if err == nil || fault.KindOf(err) != fault.Unauthorized || !caller.Anonymous() {
@@ -57,14 +63,14 @@ func TestIdentify(t *testing.T) {
 					t.Errorf("%+v, %v", caller, err)
 				}
 			default:
-				want, _ := access.Identify(request("/", http.Header{"X-Api-Key": {test.want + "-key"}}), keys)
+				want, _ := callers(keys).Identify(request("/", http.Header{"X-Api-Key": {test.want + "-key"}}))
 				if err != nil || caller.Anonymous() || caller != want {
 					t.Errorf("%+v, %v, want %+v", caller, err, want)
 				}
 			}
 		})
 	}
-	if _, err := access.Identify(request("/", http.Header{"X-Api-Key": {"alpha-key"}}), config.APIKeys{}); err == nil {
+	if _, err := callers(config.APIKeys{}).Identify(request("/", http.Header{"X-Api-Key": {"alpha-key"}})); err == nil {
 		t.Error("a key is known where there are none")
 	}
 }
@@ -72,7 +78,7 @@ func TestIdentify(t *testing.T) {
 // Ids of cases are derived from callers' names, so these never change; and they do not tell their keys, nor the hashes that settings hold.
 func TestNames(t *testing.T) {
 	for key, want := range map[string]string{"alpha-key": "7f7ebf9655e06aa8", "beta-key": "752e867dd10561e4"} {
-		caller, err := access.Identify(request("/", http.Header{"X-Api-Key": {key}}), keys)
+		caller, err := callers(keys).Identify(request("/", http.Header{"X-Api-Key": {key}}))
 		if err != nil || caller.Name != want {
 			t.Errorf("%s is %q, %v, want %q", key, caller.Name, err, want)
 		}
@@ -105,7 +111,7 @@ func TestToCase(t *testing.T) {
 			if test.key != "" {
 				header.Set("X-API-Key", test.key)
 			}
-			err := access.ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), keys, tokens, "c", now)
+			err := callers(keys).ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), "c")
 			if (err == nil) != (test.want == 0) || err != nil && fault.KindOf(err) != test.want {
 				t.Errorf("%v, want %v", err, test.want)
 			}

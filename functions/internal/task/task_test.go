@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"go.uber.org/goleak"
 
@@ -20,11 +21,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const good = `{"case_id":"c","run":1,"seq":2}`
 
+func anyone(*http.Request) error { return nil }
+
 // deliver sends one delivery to a handler that returns err, and returns the answer, what was delivered and what was logged.
 func deliver(t *testing.T, method, body, retryCount string, err error) (answer *httptest.ResponseRecorder, got, log string) {
 	t.Helper()
 	var lines strings.Builder
-	h := task.Handler(slog.New(slog.NewTextHandler(&lines, nil)), func(_ *http.Request, body queue.Body, retries int) error {
+	h := task.Handler(slog.New(slog.NewTextHandler(&lines, nil)), anyone, func(_ *http.Request, body queue.Body, retries int) error {
 		got += fmt.Sprint(body, " ", retries)
 		return err
 	})
@@ -95,5 +98,17 @@ func TestErrors(t *testing.T) {
 				t.Errorf("%d %s\n%s", a.Code, a.Body, log)
 			}
 		})
+	}
+}
+
+// Who is refused is answered so before anything is read of what it sends, however much that is.
+func TestRefused(t *testing.T) {
+	h := task.Handler(slog.New(slog.DiscardHandler), func(*http.Request) error { return fault.New(fault.Forbidden, "not you") },
+		func(*http.Request, queue.Body, int) error { t.Error("delivered"); return nil })
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", iotest.ErrReader(errors.New("the body was read")))
+	a := httptest.NewRecorder()
+	h.ServeHTTP(a, r)
+	if a.Code != http.StatusForbidden || a.Header().Get("Content-Type") != fault.ContentType || !strings.Contains(a.Body.String(), "not you") {
+		t.Errorf("%d %s", a.Code, a.Body)
 	}
 }

@@ -1,0 +1,157 @@
+package access_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/identity/identitytest"
+)
+
+// both are callers who hold one of the keys, or an ID token of the issuer.
+func both(issuer *identitytest.Issuer) access.Callers {
+	return access.NewCallers(&config.Config{Access: config.Access{
+		APIKeys: keys, TokenSecrets: []config.Secret{newer}, OIDC: config.Tokens{Issuer: issuer.URL, Audiences: []string{"project", "other"}},
+	}}, time.Now)
+}
+
+func TestIdentifyByIDToken(t *testing.T) {
+	issuer := identitytest.NewIssuer(t)
+	c := both(issuer)
+	token := func(subject string, changes ...identitytest.Change) string {
+		return issuer.Sign("u@x.example", "project", append(changes, identitytest.Claim("sub", subject))...)
+	}
+	for _, test := range []struct {
+		name          string
+		authorization string
+		key           string
+		want          fault.Kind
+		same          string // as who else
+	}{
+		{"a token", "Bearer " + token("u1"), "", 0, "Bearer " + token("u1")},
+		{"the other audience", "bearer " + token("u1", identitytest.Claim("aud", "other")), "", 0, "Bearer " + token("u1")},
+		{"another address, no address: the subject counts", "Bearer " + token("u1", identitytest.Claim("email", nil)), "", 0, "Bearer " + token("u1")},
+		{"a key", "Bearer alpha-key", "", 0, "Bearer alpha-key"},
+		{"a key that looks a little like a token", "Bearer a.b.c", "", fault.Unauthorized, ""},
+		{"a token and a key: the token counts", "Bearer " + token("u1"), "alpha-key", 0, "Bearer " + token("u1")},
+		{"a bad token and a key", "Bearer " + token("u1", identitytest.Claim("aud", "nobody")), "alpha-key", fault.Unauthorized, ""},
+		{"a token as a key", "", token("u1"), fault.Unauthorized, ""},
+		{"expired", "Bearer " + token("u1", identitytest.Expires(time.Now().Add(-time.Hour))), "", fault.Unauthorized, ""},
+		{"no subject", "Bearer " + token(""), "", fault.Unauthorized, ""},
+		{"signature removed", unsigned("Bearer " + token("u1")), "", fault.Unauthorized, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := http.Header{}
+			if test.authorization != "" {
+				h.Set("Authorization", test.authorization)
+			}
+			if test.key != "" {
+				h.Set("X-API-Key", test.key)
+			}
+			caller, err := c.Identify(request("/", h))
+			wantKind(t, err, test.want)
+			if err != nil {
+				return
+			}
+			same, err := c.Identify(request("/", http.Header{"Authorization": {test.same}}))
+			if err != nil || caller != same || caller.Anonymous() {
+				t.Errorf("%+v, want %+v, %v", caller, same, err)
+			}
+		})
+	}
+	seen := map[access.Caller]string{}
+	for _, who := range []string{token("u1"), token("u2"), "alpha-key", "beta-key"} {
+		caller, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + who}}))
+		if other, taken := seen[caller]; err != nil || taken {
+			t.Errorf("%v, and %.20s is the same caller as %.20s", err, who, other)
+		}
+		seen[caller] = who
+	}
+}
+
+// Ids of cases are derived from callers' names, so these never change.
+func TestNamesOfIDTokens(t *testing.T) {
+	issuer := identitytest.NewIssuer(t)
+	at := issuer.URL
+	c := both(issuer)
+	first, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + issuer.Sign("", "project", identitytest.Claim("sub", "u1"))}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := access.NameOf("oidc\x00" + at + "\x00u1"); first.Name != want {
+		t.Errorf("%s, want %s", first.Name, want)
+	}
+	if got := access.NameOf("oidc\x00https://securetoken.google.com/p\x00u1"); got != "f64fc553cdedff89" {
+		t.Errorf("the name of an account is now %s", got)
+	}
+	issuer.Rotate()
+	issuer.Retire()
+	again, err := both(issuer).Identify(request("/", http.Header{"Authorization": {"Bearer " + issuer.Sign("", "project", identitytest.Claim("sub", "u1"))}}))
+	if err != nil || again != first {
+		t.Errorf("with another key it is %+v, not %+v: %v", again, first, err)
+	}
+}
+
+func TestToCaseByIDToken(t *testing.T) {
+	issuer := identitytest.NewIssuer(t)
+	token := "Bearer " + issuer.Sign("u@x.example", "project")
+	good, wrong := access.NewTokens([]config.Secret{newer}).Sign("c", time.Now().Add(time.Minute)), "x"
+	c := both(issuer)
+	down := both(issuer)
+	for _, test := range []struct {
+		name          string
+		callers       access.Callers
+		authorization string
+		token         string
+		want          fault.Kind
+	}{
+		{"an ID token", c, token, "", 0},
+		{"an ID token, and a token that is none", c, token, wrong, 0},
+		{"a bad ID token", c, unsigned(token), "", fault.Unauthorized},
+		{"a bad ID token, and a token of the case", c, unsigned(token), good, 0},
+		{"a bad ID token, and a token that is none", c, unsigned(token), wrong, fault.Forbidden},
+		{"issuer down", down, token, "", fault.Unavailable},
+		{"issuer down, and a token that is none", down, token, wrong, fault.Unavailable},
+		{"issuer down, and a token of the case", down, token, good, 0},
+		{"issuer down, a key", down, "Bearer alpha-key", "", 0},
+		{"issuer down, a wrong key", down, "Bearer wrong", "", fault.Unauthorized},
+		{"issuer down, nothing", down, "", "", fault.Unauthorized},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// Those of c have the keys before the issuer goes down.
+			if _, err := c.Identify(request("/", http.Header{"Authorization": {token}})); err != nil {
+				t.Fatal(err)
+			}
+			issuer.SetDown(true)
+			defer issuer.SetDown(false)
+			r := request("/c?"+url.Values{"token": {test.token}}.Encode(), http.Header{"Authorization": {test.authorization}})
+			wantKind(t, test.callers.ToCase(r, "c"), test.want)
+		})
+	}
+}
+
+// FuzzAuthorization: whatever a header says, only what is a key or a token of the issuer makes a caller.
+func FuzzAuthorization(f *testing.F) {
+	issuer := identitytest.NewIssuer(f)
+	token := issuer.Sign("u@x.example", "project")
+	c := both(issuer)
+	if _, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + token}})); err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{"", "Bearer", "Bearer alpha-key", "bearer  beta-key ", "Basic x", "Bearer " + token, unsigned("Bearer " + token), "Bearer\talpha-key"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		caller, err := c.Identify(request("/", http.Header{"Authorization": {header}}))
+		if err != nil || caller.Anonymous() {
+			return
+		}
+		if shown, ok := access.Bearer(header); !ok || shown != "alpha-key" && shown != "beta-key" && shown != token {
+			t.Errorf("%q is %+v", header, caller)
+		}
+	})
+}

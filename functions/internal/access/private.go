@@ -1,0 +1,85 @@
+package access
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/identity"
+)
+
+// removed is what Cloud Run may put in the place of a signature that it has checked (https://cloud.google.com/run/docs/troubleshooting#signature-removed).
+const removed = ".SIGNATURE_REMOVED_BY_GOOGLE"
+
+// otherProofs are the headers by which Google lets in who shows them, without a look at Authorization: then that may hold anything
+// (https://cloud.google.com/run/docs/authenticating/service-to-service, https://cloud.google.com/iap/docs/authentication-howto).
+var otherProofs = []string{"X-Serverless-Authorization", "Proxy-Authorization", "X-Goog-Iap-Jwt-Assertion"}
+
+// Private returns what tells whether a request may call a private function: nil if it may, by an ID token of one of the accounts that the
+// settings name. It looks at headers only. Else the error is Unauthorized if it shows no token that is good here, Forbidden if it shows one of another account,
+// Unavailable if nobody can tell. Refusals are logged: they are a deployment that does not fit together, or somebody trying.
+//
+// If the settings name no account, everyone may: IAM alone guards the function.
+func Private(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r *http.Request) error {
+	if len(cfg.Access.Invokers) == 0 {
+		return func(*http.Request) error { return nil }
+	}
+	tokens := cfg.Access.InvokerTokens
+	p := private{
+		invokers: cfg.Access.Invokers,
+		verifier: identity.New(identity.Config{Issuer: tokens.Issuer, Audiences: tokens.Audiences, Now: now}),
+	}
+	if cfg.OnGoogleCloud {
+		p.door = newFrontDoor(tokens.Audiences, now)
+	}
+	return func(r *http.Request) error {
+		err := p.allowed(r)
+		if err != nil && fault.KindOf(err) != fault.Unavailable { // that is logged as every 503
+			log.WarnContext(r.Context(), "a caller was refused", "status", fault.KindOf(err).Status(), "reason", fault.From(err).Detail)
+		}
+		return err
+	}
+}
+
+type private struct {
+	invokers []string
+	verifier *identity.Verifier
+	door     *frontDoor // nil where there is no Cloud Run
+}
+
+func (p private) allowed(r *http.Request) error {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return fault.New(fault.Unauthorized, "an ID token is needed")
+	}
+	token, ok := bearer(headers[0])
+	if len(headers) > 1 || !ok {
+		return fault.New(fault.Unauthorized, "one Authorization header of the scheme Bearer is needed")
+	}
+	signed := !strings.HasSuffix(token, removed)
+	var claims identity.Claims
+	var err error
+	switch {
+	case signed:
+		claims, err = p.verifier.Verify(r.Context(), token)
+	case p.door == nil:
+		return fault.New(fault.Unauthorized, "the token is not signed")
+	case slices.ContainsFunc(otherProofs, func(name string) bool { return len(r.Header.Values(name)) > 0 }):
+		return fault.New(fault.Unauthorized, "the token is not signed, and nobody has checked it")
+	default:
+		claims, err = p.verifier.VerifyAllButSignature(token)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !claims.EmailVerified || !slices.Contains(p.invokers, claims.Email):
+		return fault.New(fault.Forbidden, "this account may not call the function")
+	case !signed:
+		return p.door.guarded(r.Context())
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// googleIssuer signs the ID tokens of Google's service accounts (https://accounts.google.com/.well-known/openid-configuration).
+const googleIssuer = "https://accounts.google.com"
+
+// list parses a comma-separated list whose entries parse accepts, each once. What it says of an entry follows the name of the setting.
+func list(text string, parse func(entry string) error) ([]string, error) {
+	var entries []string
+	for entry := range strings.SplitSeq(text, ",") {
+		entry = strings.TrimSpace(entry)
+		if err := parse(entry); err != nil {
+			return nil, fmt.Errorf("has an entry, %.80q, that %w", entry, err)
+		}
+		if !slices.Contains(entries, entry) {
+			entries = append(entries, entry)
+		}
+	}
+	return entries, nil
+}
+
+func invokers() value {
+	return value{expects: "a comma-separated list of e-mail addresses of service accounts, or nothing", emptyAllowed: true, parse: func(c *Config, text string) (err error) {
+		c.Access.Invokers, err = list(text, func(entry string) error {
+			if !email.MatchString(entry) {
+				return errors.New("is no e-mail address")
+			}
+			return nil
+		})
+		return err
+	}}
+}
+
+// Audiences are kept as they are written: tokens are compared with them letter by letter.
+func invokerAudiences() value {
+	expects := "a comma-separated list of absolute https URLs (http too off Google Cloud), without user, query and fragment"
+	return value{expects: expects, emptyAllowed: true, parse: func(c *Config, text string) (err error) {
+		c.Access.InvokerTokens.Audiences, err = list(text, func(entry string) error {
+			_, err := c.address(entry, true)
+			return err
+		})
+		return err
+	}}
+}
+
+func audiences() value {
+	return value{expects: "a comma-separated list of audiences of visible ASCII characters", parse: func(c *Config, text string) (err error) {
+		c.Access.OIDC.Audiences, err = list(text, func(entry string) error {
+			if !visible(entry) {
+				return errors.New("is empty or has other characters")
+			}
+			return nil
+		})
+		return err
+	}}
+}
+
+const expectedIssuer = "an https URL (http too on this machine, off Google Cloud) without user, query and fragment, as the tokens spell it"
+
+// issuer is kept as it is written: a slash at its end belongs to it.
+func issuer(f field[string]) value {
+	return value{expects: expectedIssuer, parse: func(c *Config, text string) error {
+		u, err := c.address(text, true)
+		if err != nil {
+			return err
+		}
+		if u.Scheme != "https" && !isLoopback(u.Hostname()) {
+			return errors.New("is not https, so anyone on the way could sign")
+		}
+		*f(c) = text
+		return nil
+	}}
+}
+
+// invokerIssuer refuses on Google Cloud all but Google, as emulators are refused there.
+func invokerIssuer() value {
+	v := issuer(func(c *Config) *string { return &c.Access.InvokerTokens.Issuer })
+	v.expects = googleIssuer + " on Google Cloud, elsewhere " + expectedIssuer
+	parse := v.parse
+	v.parse = func(c *Config, text string) error {
+		if c.OnGoogleCloud && text != googleIssuer {
+			return errors.New("is another than Google, and this runs on Google Cloud")
+		}
+		return parse(c, text)
+	}
+	return v
+}

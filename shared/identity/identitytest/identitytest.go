@@ -1,0 +1,183 @@
+// Package identitytest is an OpenID issuer of one's own: for tests, and for a machine that has no Google to sign its tokens.
+package identitytest
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Lifetime is how long its tokens hold, as long as Google's.
+const Lifetime = time.Hour
+
+// Issuer signs ID tokens as Google does for service accounts, and publishes the keys to verify them. It is safe for concurrent use.
+type Issuer struct {
+	URL string // how its tokens name it, without a slash at its end
+
+	mu      sync.Mutex
+	keys    []key // the first signs, all are published
+	made    int
+	down    bool
+	maxAge  time.Duration
+	fetches int
+}
+
+type key struct {
+	id      string
+	private *rsa.PrivateKey
+}
+
+// New returns an issuer that is to be served, by its ServeHTTP, at an address: http or https, with or without a path, which is stripped first.
+func New(url string) *Issuer {
+	i := &Issuer{URL: url, maxAge: time.Hour}
+	i.Rotate()
+	return i
+}
+
+// NewIssuer returns an issuer that is served on loopback until the test ends.
+func NewIssuer(t testing.TB) *Issuer {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	i := New("http://" + server.Listener.Addr().String())
+	server.Config.Handler = i
+	server.Start()
+	t.Cleanup(server.Close)
+	return i
+}
+
+// Rotate makes a new key, which signs from now on. The keys before it stay published.
+func (i *Issuer) Rotate() {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // there is no randomness
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.made++
+	i.keys = append([]key{{fmt.Sprintf("key-%d-%08x", i.made, private.N.Bits()[0]&0xffffffff), private}}, i.keys...)
+}
+
+// Retire publishes no key any longer but the one that signs.
+func (i *Issuer) Retire() { i.mu.Lock(); defer i.mu.Unlock(); i.keys = i.keys[:1] }
+
+// SetDown makes every request fail, or not.
+func (i *Issuer) SetDown(down bool) { i.mu.Lock(); defer i.mu.Unlock(); i.down = down }
+
+// SetMaxAge sets how long the keys may be cached; an hour at first.
+func (i *Issuer) SetMaxAge(d time.Duration) { i.mu.Lock(); defer i.mu.Unlock(); i.maxAge = d }
+
+// Fetches returns how often its keys were asked for while it was up, and how often anything was while it was down.
+func (i *Issuer) Fetches() int { i.mu.Lock(); defer i.mu.Unlock(); return i.fetches }
+
+// ServeHTTP serves the discovery document and the keys.
+func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var answer any
+	switch {
+	case i.down:
+		i.fetches++
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	case r.URL.Path == "/.well-known/openid-configuration":
+		answer = map[string]any{"issuer": i.URL, "jwks_uri": strings.TrimSuffix(i.URL, "/") + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"},
+			"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"}}
+	case r.URL.Path == "/keys":
+		i.fetches++
+		var set jose.JSONWebKeySet
+		for _, k := range i.keys {
+			set.Keys = append(set.Keys, jose.JSONWebKey{Key: &k.private.PublicKey, KeyID: k.id, Algorithm: "RS256", Use: "sig"})
+		}
+		answer = set
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(i.maxAge.Seconds())))
+	_ = json.NewEncoder(w).Encode(answer) // the client may be gone
+}
+
+// Token is a token before it is signed.
+type Token struct {
+	Header map[string]any
+	Claims map[string]any
+}
+
+// Change makes a token another one.
+type Change func(*Token)
+
+// Claim sets a claim; nil leaves it out.
+func Claim(name string, value any) Change { return func(t *Token) { set(t.Claims, name, value) } }
+
+// Header sets a field of the header; nil leaves it out. The signature stays RS256.
+func Header(name string, value any) Change { return func(t *Token) { set(t.Header, name, value) } }
+
+func set(fields map[string]any, name string, value any) {
+	if fields[name] = value; value == nil {
+		delete(fields, name)
+	}
+}
+
+// Expires sets until when the token holds.
+func Expires(at time.Time) Change { return Claim("exp", at.Unix()) }
+
+// Sign returns the token of an account for an audience, as Google signs it for a service account, but for the changes.
+func (i *Issuer) Sign(email, audience string, changes ...Change) string {
+	i.mu.Lock()
+	k := i.keys[0]
+	i.mu.Unlock()
+	now := time.Now()
+	t := &Token{
+		Header: map[string]any{"alg": "RS256", "kid": k.id, "typ": "JWT"},
+		Claims: map[string]any{"iss": i.URL, "sub": "id-of-" + email, "azp": "id-of-" + email, "aud": audience, "email": email, "email_verified": true,
+			"iat": now.Unix(), "exp": now.Add(Lifetime).Unix()},
+	}
+	for _, change := range changes {
+		change(t)
+	}
+	text := t.Encode()
+	sum := sha256.Sum256([]byte(text))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, k.private, crypto.SHA256, sum[:])
+	if err != nil {
+		panic(err) // the key is long enough
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+// PublicKey returns the public half of the key that signs.
+func (i *Issuer) PublicKey() *rsa.PublicKey {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return &i.keys[0].private.PublicKey
+}
+
+// KeyID returns the id of the key that signs.
+func (i *Issuer) KeyID() string { i.mu.Lock(); defer i.mu.Unlock(); return i.keys[0].id }
+
+// Encode returns what is signed of a token: its header and its claims.
+func (t *Token) Encode() string {
+	part := func(v any) string {
+		data, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // the test's claims are not JSON
+		}
+		return base64.RawURLEncoding.EncodeToString(data)
+	}
+	return part(t.Header) + "." + part(t.Claims)
+}
