@@ -54,7 +54,7 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 func (w *Watcher) logCheck(ctx context.Context, ch change, found cases.CheckOutcome) {
 	c := ch.after
 	more := []any{slog.Int64("seq", found.Seq), slog.String("found", string(found.Kind)), slog.String("verdict", string(ch.verdict.Kind)),
-		slog.Int("completed", c.Progress.Completed), slog.Int("total", c.Progress.Total)}
+		slog.Int("completed", c.Progress.Completed), slog.Int("total", c.Progress.Total), slog.Bool("moved", ch.moved())}
 	if !c.State.Ended() {
 		more = append(more, slog.Float64("next_seconds", float64(c.Checks.NextAt.Sub(w.now()).Milliseconds())/1000))
 	}

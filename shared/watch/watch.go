@@ -104,6 +104,9 @@ type change struct {
 	verdict       cases.Verdict
 }
 
+// moved reports whether progress moved. Lines say so, since an alert counts it: work that is alive and gets nowhere is not seen otherwise.
+func (c change) moved() bool { return c.after.ProgressAt.After(c.before.ProgressAt) }
+
 // apply loads a run and saves what follows from an input. On a conflict it does so again, with what the run has become.
 func (w *Watcher) apply(ctx context.Context, caseID string, run int, in cases.Input) (change, error) {
 	for try := range maxTries {

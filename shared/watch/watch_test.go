@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +157,27 @@ func TestStalledIsLoggedOnce(t *testing.T) {
 	w.run(20 * time.Minute)
 	if c := w.get(1); !c.Stalled || len(w.lines("progress stalled")) != 1 {
 		t.Errorf("stalled %v, %d lines", c.Stalled, len(w.lines("progress stalled")))
+	}
+}
+
+func TestLinesSayWhetherProgressMoved(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(time.Minute) // the pipeline shows the same all the time
+	if err := w.publish("a", `{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4}}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.publish("b", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`); err != nil {
+		t.Fatal(err)
+	}
+	for message, want := range map[string][]bool{"progress checked": {true}, "an event of the pipeline": {false, true}} {
+		var moved []bool
+		for _, line := range w.lines(message) {
+			moved = append(moved, line["moved"] == true)
+		}
+		if len(moved) < len(want) || !slices.Equal(moved[:len(want)], want) || slices.Contains(moved[len(want):], true) {
+			t.Errorf("%s: moved %v, want %v and then nothing", message, moved, want)
+		}
 	}
 }
 
