@@ -1,0 +1,54 @@
+// Package firestore is the driver of [store.Store] on Cloud Firestore in native mode: for functions of which many instances run.
+//
+// # Documents
+//
+// Three collections. K is the first 8 hexadecimal digits of the SHA-256 of the case id, "-" and the case id: ids in the order of
+// time would all be written at one end of the key space.
+//
+//	heads/K         run, version, keys, expire_at
+//	runs/K~RUN      case_id, case_key (K), run, version, wake_at, shard (0 to 15, by the hash), open, record (the case as JSON), trail,
+//	                expire_at
+//	values/K~RUN~V  data, expire_at
+//
+// Two indexes: runs(shard, wake_at, case_id, run) for what is overdue, and runs(case_key, run) for who waits. An index whose first
+// field grows with time takes about 500 writes a second (https://firebase.google.com/docs/firestore/best-practices#hotspots);
+// neither of these does. But for the automatic index of runs.open, which counting needs, every field is exempt from automatic
+// indexes. deploy/firestore.indexes.json declares all of it, and the TTL policies.
+//
+// # Writes
+//
+// A write is one commit, of one document or of many, atomic, with preconditions, and no transaction: nobody holds or waits for
+// a lock. The precondition is the time at which the document was last updated, as the writer read it. A [Store] remembers that for
+// the last 256 records and heads that it read or wrote, whatever their number, so that load and save cost one read and one write;
+// what it does not remember it reads first. A commit that is refused, or that this store must repeat because its answer was lost,
+// is followed by a read that tells why: a record carries the nonces of its last 16 writers, and who finds its own there was successful.
+//
+// The client is the one generated from the API (cloud.google.com/go/firestore/apiv1), for that commit: the hand-written client beside
+// it has a transaction, which is one call more, and a WriteBatch, which is deprecated; and it asks the environment for an emulator.
+//
+// # Costs
+//
+// In calls to Firestore, and documents read (R), written (W) and deleted (D), which is what Google bills
+// (https://cloud.google.com/firestore/pricing). "+" is what a conflict, or a record that is not remembered, adds once.
+//
+//	Get, Value        1 call   1 R
+//	Current           1 call   2 R           + 1 call, 2 R if the current run is neither the first nor remembered
+//	Begin             1 call   3 W, 2 D      and 1 W with End, and its values; + 1 call, 2 or 3 R
+//	Update            1 call   1 W           and its values; + 1 call, 1 R
+//	Overdue           1 call   as many R as it returns, at least 1
+//	CountOpen         1 call   1 R for 1000 counted
+//	Wait              1 stream 1 R           and 1 R for each change, and each 10 s; 1 or 2 R at its end
+//	Purge             2 calls  2 R, 2 or 1 W, 4 or 5 D; + 1 call, 1 R for the current run unless it is the first
+//
+// # What expires
+//
+// The sweep purges in order. Should it not run, expire_at, 30 days later, is the net below: Firestore deletes the documents by itself,
+// usually within a day of that time, one by one and in no order (https://firebase.google.com/docs/firestore/ttl). No
+// reader looks at expire_at, and none relies on a document being there because another is:
+//
+//   - A head without its run counts as none: Current does not find the case, and its next first run takes the head's place.
+//   - A run without a head, or numbered above the run that its head names, is found by Get and Overdue and can be purged. When a
+//     run of that number begins, it takes the place of one that has ended, and conflicts with one that is open, which ends at its deadline.
+//     Wait does not take it for a newer run.
+//   - A value without its run can be read until Firestore deletes it. A run that begins finds no value of one before it.
+package firestore

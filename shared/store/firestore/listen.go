@@ -1,0 +1,166 @@
+package firestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// listen returns nil when there is what w waits for, ErrNotFound when the run is gone, errQuiet when nothing of that came for a
+// while, and errDeaf when it could not listen. Its stream is over when it returns.
+func (s *Store) listen(ctx context.Context, w watched) error {
+	select {
+	case s.listening.places <- struct{}{}:
+		defer func() { <-s.listening.places }()
+	default:
+		return fmt.Errorf("%w: %d streams are open", errDeaf, cap(s.listening.places))
+	}
+	client, err := s.listener(ctx)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(s.routed(ctx), s.listening.atMost)
+	defer cancel()
+	stream, err := client.Listen(limited)
+	if err != nil {
+		return whyDeaf(ctx, limited, err, false)
+	}
+	var over error
+	defer func() {
+		for cancel(); over == nil; {
+			_, over = stream.Recv()
+		}
+	}()
+	_ = stream.Send(s.listenRequest(w)) // an error is told by Recv
+	seen := snapshot{runs: map[string]stamp{}}
+	for {
+		var news *pb.ListenResponse
+		if news, over = stream.Recv(); over != nil {
+			return whyDeaf(ctx, limited, over, seen.current)
+		}
+		whole, err := seen.take(news)
+		if err != nil {
+			return whyDeaf(ctx, limited, err, seen.current)
+		}
+		if !whole {
+			continue
+		}
+		if newer, err := s.judge(ctx, w, &seen); newer || err != nil {
+			return err
+		}
+	}
+}
+
+// target is the number of the one thing that a stream listens to.
+const target = 1
+
+// listenRequest asks for the run and those after it. There is nothing to resume: each stream begins with what is there.
+func (s *Store) listenRequest(w watched) *pb.ListenRequest {
+	query := &pb.Target_QueryTarget{
+		Parent: s.root,
+		QueryType: &pb.Target_QueryTarget_StructuredQuery{
+			StructuredQuery: caseQuery(w.caseID, pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL, w.run),
+		},
+	}
+	return &pb.ListenRequest{Database: s.database, TargetChange: &pb.ListenRequest_AddTarget{
+		AddTarget: &pb.Target{TargetId: target, TargetType: &pb.Target_Query{Query: query}},
+	}}
+}
+
+// whyDeaf makes of the end of a stream what it means for who waits.
+func whyDeaf(ctx, limited context.Context, err error, current bool) error {
+	switch code := status.Code(err); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case current && (limited.Err() != nil || code == codes.DeadlineExceeded):
+		return errQuiet
+	case limited.Err() != nil, passing(err), errors.Is(err, io.EOF), code == codes.Unknown, code == codes.Canceled:
+		return fmt.Errorf("%w: %v", errDeaf, err)
+	}
+	return err
+}
+
+// snapshot is what a stream told of so far.
+type snapshot struct {
+	runs    map[string]stamp // by the document's name
+	current bool             // all that is there was told
+	changed bool             // since it was judged last
+}
+
+// take adds what the stream told, and reports whether the runs are now as they were at one moment.
+func (n *snapshot) take(r *pb.ListenResponse) (whole bool, err error) {
+	switch r := r.GetResponseType().(type) {
+	case *pb.ListenResponse_DocumentChange:
+		doc := r.DocumentChange.GetDocument()
+		if len(r.DocumentChange.GetTargetIds()) == 0 {
+			n.gone(doc.GetName())
+			break
+		}
+		n.runs[doc.GetName()] = stamp{version: versionOf(doc), run: runOf(doc)}
+		n.changed = true
+	case *pb.ListenResponse_DocumentDelete:
+		n.gone(r.DocumentDelete.GetDocument())
+	case *pb.ListenResponse_DocumentRemove:
+		n.gone(r.DocumentRemove.GetDocument())
+	case *pb.ListenResponse_Filter:
+		if int(r.Filter.GetCount()) != len(n.runs) {
+			return false, fmt.Errorf("%w: the stream lost a document", errDeaf)
+		}
+	case *pb.ListenResponse_TargetChange:
+		return n.turn(r.TargetChange)
+	}
+	return false, nil
+}
+
+func (n *snapshot) gone(name string) {
+	delete(n.runs, name)
+	n.changed = true
+}
+
+func (n *snapshot) turn(c *pb.TargetChange) (whole bool, err error) {
+	switch c.GetTargetChangeType() {
+	case pb.TargetChange_CURRENT:
+		n.current = true
+	case pb.TargetChange_RESET:
+		clear(n.runs)
+		n.current, n.changed = false, true
+	case pb.TargetChange_REMOVE:
+		if c.GetCause().GetCode() == int32(codes.OK) {
+			return false, fmt.Errorf("%w: the stream was ended", errDeaf)
+		}
+		return false, status.ErrorProto(c.GetCause())
+	case pb.TargetChange_NO_CHANGE:
+		return n.current && len(c.GetTargetIds()) == 0 && c.GetReadTime() != nil, nil
+	}
+	return false, nil
+}
+
+// judge reports whether there is what w waits for.
+func (s *Store) judge(ctx context.Context, w watched, n *snapshot) (bool, error) {
+	if !n.changed && len(n.runs) > 0 {
+		return false, nil
+	}
+	n.changed = false
+	here, later := false, false
+	for _, at := range n.runs {
+		if at.run == w.run {
+			here = true
+			if at.version > w.version {
+				return true, nil
+			}
+		}
+		later = later || at.run > w.run
+	}
+	switch {
+	case !here: // the emulator says so now and then of a run that is just being written
+		return s.newer(ctx, w)
+	case later:
+		return s.newerRun(ctx, w)
+	}
+	return false, nil
+}

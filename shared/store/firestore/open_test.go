@@ -1,0 +1,173 @@
+package firestore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
+
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+func TestOpenRefuses(t *testing.T) {
+	_, err := Open(t.Context(), Options{Retention: -1, EmulatorHost: "127.0.0.1:1"})
+	for _, want := range []string{"no project", "retention of -1ns"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not say %q", err, want)
+		}
+	}
+}
+
+// TestOutlivesItsContext: the context of Open is for opening; and databases of other names are others.
+func TestOutlivesItsContext(t *testing.T) {
+	o := options(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	cancel()
+	save(t, s, "a")
+	o.Database = "other"
+	other := opened(t, o)
+	save(t, other, "a")
+	mustDo(t, s.Wait(t.Context(), "a", 1, 0))
+	if n, err := s.CountOpen(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d open, error %v", n, err)
+	}
+}
+
+// TestMisuse: calls that make no sense are refused before anything is written.
+func TestMisuse(t *testing.T) {
+	s := opened(t, options(t))
+	c := save(t, s, "a")
+	w := after(c)
+	w.Put, w.Drop = map[store.Value][]byte{store.Result: nil}, []store.Value{store.Result}
+	if err := s.Update(t.Context(), w); err == nil || !strings.Contains(err.Error(), "result") {
+		t.Errorf("a value both put and dropped: %v", err)
+	}
+	b := begin("b")
+	b.Case.Run = 2
+	if err := s.Begin(t.Context(), b); err == nil {
+		t.Error("a head that names another run was taken")
+	}
+	b = next(c)
+	b.End.Case.CaseID = "b"
+	if err := s.Begin(t.Context(), b); err == nil {
+		t.Error("the end of another case's run was taken")
+	}
+	if page, err := s.Overdue(t.Context(), time.Now().AddDate(100, 0, 0), store.Cursor{}, -1); err != nil || len(page) != 0 {
+		t.Errorf("a limit below zero: %d records, error %v", len(page), err)
+	}
+}
+
+// TestSpread: ids in the order of time come to lie evenly, whatever they are made of.
+func TestSpread(t *testing.T) {
+	const n = 16_000
+	var perShard [shards]int
+	for i := range n {
+		id := fmt.Sprintf("0199a3c1-7e2b-7%03x-8000-0000000%05d", i>>8, i)
+		perShard[shard(id)]++
+		if key := caseKey(id); !strings.HasSuffix(key, "-"+id) || len(key) != len(id)+9 {
+			t.Fatalf("key %q", key)
+		}
+	}
+	for i, got := range perShard {
+		if got < n/shards*8/10 || got > n/shards*12/10 {
+			t.Errorf("%d of %d are in shard %d", got, n, i)
+		}
+	}
+	if a, b := runKey("a~1", 1), runKey("a", 11); a == b {
+		t.Error("two runs of one name")
+	}
+}
+
+// indexFile is deploy/firestore.indexes.json, in the format of the Firebase tools
+// (https://firebase.google.com/docs/reference/firestore/indexes).
+type indexFile struct {
+	Indexes []struct {
+		CollectionGroup, QueryScope string
+		Fields                      []struct{ FieldPath, Order string }
+	}
+	FieldOverrides []struct {
+		CollectionGroup, FieldPath string
+		TTL                        bool
+		Indexes                    []any
+	}
+}
+
+// TestIndexes: what the queries need is declared, and nothing else is indexed. The emulator would not notice.
+func TestIndexes(t *testing.T) {
+	data, err := os.ReadFile("../../../deploy/firestore.indexes.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file indexFile
+	d := json.NewDecoder(strings.NewReader(string(data)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	var declared []string
+	for _, index := range file.Indexes {
+		name := index.CollectionGroup + " " + index.QueryScope
+		for _, f := range index.Fields {
+			name += " " + f.FieldPath + " " + f.Order
+		}
+		declared = append(declared, name)
+	}
+	needed := []string{
+		"runs COLLECTION " + needs(overdueQuery(time.Now(), store.Cursor{}, 1)),
+		"runs COLLECTION " + needs(caseQuery("a", pb.StructuredQuery_FieldFilter_LESS_THAN, 1)),
+	}
+	if !slices.Equal(declared, needed) {
+		t.Errorf("declared %q, needed %q", declared, needed)
+	}
+
+	s := opened(t, options(t))
+	save(t, s, "a")
+	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{} // collection.field -> TTL
+	for i, collection := range []string{"heads", "runs", "values"} {
+		for field := range docs[i].GetFields() {
+			want[collection+"."+field] = field == "expire_at"
+		}
+	}
+	delete(want, "runs.open") // CountOpen asks for that alone
+	got := map[string]bool{}
+	for _, f := range file.FieldOverrides {
+		if f.Indexes == nil || len(f.Indexes) != 0 {
+			t.Errorf("%s.%s is indexed", f.CollectionGroup, f.FieldPath)
+		}
+		got[f.CollectionGroup+"."+f.FieldPath] = f.TTL
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("exempt from automatic indexes, and by TTL: %v, want %v", got, want)
+	}
+}
+
+// needs is the index that a query needs: the fields that it compares for equality, then those of its order.
+func needs(q *pb.StructuredQuery) string {
+	var names []string
+	for _, f := range q.GetWhere().GetCompositeFilter().GetFilters() {
+		switch f := f.GetFieldFilter(); f.GetOp() {
+		case pb.StructuredQuery_FieldFilter_EQUAL, pb.StructuredQuery_FieldFilter_IN:
+			names = append(names, f.GetField().GetFieldPath()+" ASCENDING")
+		}
+	}
+	for _, o := range q.GetOrderBy() {
+		names = append(names, o.GetField().GetFieldPath()+" "+o.GetDirection().String())
+	}
+	return strings.Join(names, " ")
+}
