@@ -260,7 +260,7 @@ func TestMisuse(t *testing.T) {
 	if err := s.Update(t.Context(), w); err == nil || !strings.Contains(err.Error(), "result") {
 		t.Errorf("a value both put and dropped: %v", err)
 	}
-	b := begin("b")
+	b := beginning("b")
 	b.Case.Run = 2
 	if err := s.Begin(t.Context(), b); err == nil {
 		t.Error("a head that names another run was taken")

@@ -71,7 +71,7 @@ func writeUntilKilled(t *testing.T, path string) {
 	for i := range 8 {
 		all.Go(func() {
 			for n := range 100_000 {
-				b := begin(fmt.Sprintf("w%d-%06d", i, n))
+				b := beginning(fmt.Sprintf("w%d-%06d", i, n))
 				w := after(b.Case)
 				w.Put = map[store.Value][]byte{store.Result: []byte(w.Case.CaseID)}
 				if err := s.Begin(context.Background(), b); err != nil {

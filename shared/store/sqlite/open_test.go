@@ -114,7 +114,7 @@ func TestOpenAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if err := s.Begin(t.Context(), begin(fmt.Sprint("case", i))); err != nil {
+			if err := s.Begin(t.Context(), beginning(fmt.Sprint("case", i))); err != nil {
 				t.Error(err)
 			}
 			if err := s.Close(); err != nil {

@@ -3,12 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/internal/row"
 )
 
 // reads are the statements of the readers' connections.
@@ -38,12 +38,12 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 }
 
 // scanHead reads a head, and what else is in its row.
-func scanHead(row *sql.Row, h *store.Head, more ...any) error {
+func scanHead(found *sql.Row, h *store.Head, more ...any) error {
 	var keys []byte
-	if err := row.Scan(append([]any{&h.Run, &h.Version, &keys}, more...)...); err != nil {
+	if err := found.Scan(append([]any{&h.Run, &h.Version, &keys}, more...)...); err != nil {
 		return err
 	}
-	return json.Unmarshal(keys, &h.Keys)
+	return row.DecodeKeys(keys, h)
 }
 
 // readErr makes of a reader's error what the interface promises.
@@ -65,7 +65,7 @@ func (s *Store) Get(ctx context.Context, caseID string, run int) (cases.Case, er
 	err := s.reads.get.QueryRowContext(ctx, caseID, run).Scan(&record)
 	var c cases.Case
 	if err == nil {
-		err = json.Unmarshal(record, &c)
+		c, err = row.Decode(record)
 	}
 	if err != nil {
 		return cases.Case{}, readErr(ctx, err, "reading %q run %d", caseID, run)
@@ -80,7 +80,7 @@ func (s *Store) Current(ctx context.Context, caseID string) (store.Head, cases.C
 	err := scanHead(s.reads.current.QueryRowContext(ctx, caseID), &h, &record)
 	var c cases.Case
 	if err == nil {
-		err = json.Unmarshal(record, &c)
+		c, err = row.Decode(record)
 	}
 	if err != nil {
 		return store.Head{}, cases.Case{}, readErr(ctx, err, "reading current run of %q", caseID)
@@ -123,8 +123,8 @@ func (s *Store) page(ctx context.Context, args ...any) (found []cases.Case, err 
 		if err := rows.Scan(&record); err != nil {
 			return nil, err
 		}
-		var c cases.Case
-		if err := json.Unmarshal(record, &c); err != nil {
+		c, err := row.Decode(record)
+		if err != nil {
 			return nil, err
 		}
 		found = append(found, c)

@@ -15,6 +15,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/internal/waiters"
 )
 
 const (
@@ -29,7 +30,8 @@ type Store struct {
 	reads   reads
 	writers *sql.DB // of one connection
 	commits commits
-	waiters waiters
+	waiters waiters.Waiters
+	pauses  waiters.Pauses
 }
 
 var _ store.Store = (*Store)(nil)
@@ -78,9 +80,9 @@ func open(path string) (_ *Store, err error) {
 		return nil, err
 	}
 	s.commits.open = func(ctx context.Context) (*writer, error) { return newWriter(ctx, s.writers) }
-	s.commits.saved = s.waiters.wake
+	s.commits.saved = s.waiters.Wake
 	s.commits.most = maxBatch
-	s.waiters.firstLook = firstLook
+	s.pauses = pauses
 	return s, nil
 }
 

@@ -60,16 +60,16 @@ func closeStore(t testing.TB, s *Store) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := len(s.waiters.cases); n != 0 {
-		t.Errorf("%d cases are still waited for", n)
+	if waiting, cases := s.waiters.Count(); waiting != 0 || cases != 0 {
+		t.Errorf("%d still wait for %d cases", waiting, cases)
 	}
 	if n := len(s.commits.queue); n != 0 {
 		t.Errorf("%d writes are still queued", n)
 	}
 }
 
-// begin is the first run of a case.
-func begin(id string) store.Begin {
+// beginning is the first run of a case.
+func beginning(id string) store.Begin {
 	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	return store.Begin{
 		Head: store.Head{CaseID: id, Run: 1, Version: 1},
@@ -81,7 +81,7 @@ func begin(id string) store.Begin {
 // save begins a case.
 func save(t testing.TB, s *Store, id string) cases.Case {
 	t.Helper()
-	b := begin(id)
+	b := beginning(id)
 	if err := s.Begin(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}

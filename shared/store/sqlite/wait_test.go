@@ -10,15 +10,6 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-func (w *waiters) waitedFor() (cases, waiting int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, a := range w.cases {
-		waiting += a.waiting
-	}
-	return len(w.cases), waiting
-}
-
 // TestWaitIsTold: a waiter need not look again to see a write of its own process; nothing is held once it returned.
 func TestWaitIsTold(t *testing.T) {
 	for _, test := range []struct {
@@ -26,9 +17,9 @@ func TestWaitIsTold(t *testing.T) {
 		write func(s *Store) error
 		want  error
 	}{
-		{"update", func(s *Store) error { return s.Update(t.Context(), after(begin("a").Case)) }, nil},
+		{"update", func(s *Store) error { return s.Update(t.Context(), after(beginning("a").Case)) }, nil},
 		{"next run", func(s *Store) error {
-			b := begin("a")
+			b := beginning("a")
 			b.Head.Run, b.Case.Run, b.Head.Version = 2, 2, 2
 			return s.Begin(t.Context(), b)
 		}, nil},
@@ -37,7 +28,7 @@ func TestWaitIsTold(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
 			defer closeStore(t, s)
-			s.waiters.firstLook = time.Hour
+			s.pauses.First = time.Hour
 			save(t, s, "a")
 			save(t, s, "b")
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -48,8 +39,8 @@ func TestWaitIsTold(t *testing.T) {
 			}
 			other, leave := context.WithCancel(ctx)
 			go func() { gaveUp <- s.Wait(other, "b", 1, 1) }()
-			for cases, waiting := 0, 0; cases != 2 || waiting != 4; time.Sleep(time.Millisecond) {
-				if cases, waiting = s.waiters.waitedFor(); ctx.Err() != nil {
+			for waiting, cases := 0, 0; waiting != 4 || cases != 2; time.Sleep(time.Millisecond) {
+				if waiting, cases = s.waiters.Count(); ctx.Err() != nil {
 					t.Fatalf("%d wait for %d cases", waiting, cases)
 				}
 			}
@@ -61,14 +52,14 @@ func TestWaitIsTold(t *testing.T) {
 					t.Errorf("Wait: %v, want %v", err, test.want)
 				}
 			}
-			if cases, waiting := s.waiters.waitedFor(); cases != 1 || waiting != 1 {
+			if waiting, cases := s.waiters.Count(); cases != 1 || waiting != 1 {
 				t.Errorf("%d wait for %d cases; want one, for b", waiting, cases)
 			}
 			leave()
 			if err := <-gaveUp; !errors.Is(err, context.Canceled) {
 				t.Errorf("who gave up was told %v", err)
 			}
-			if cases, _ := s.waiters.waitedFor(); cases != 0 {
+			if _, cases := s.waiters.Count(); cases != 0 {
 				t.Errorf("%d cases are still waited for", cases)
 			}
 		})

@@ -1,0 +1,132 @@
+// Package row is how the SQL stores keep records and heads: as JSON in bytes, which, unlike a database's own text and JSON
+// types, takes every character, with the columns beside it that conditions and indexes need. It knows no database.
+package row
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+// Row is a record as it is stored.
+type Row struct {
+	CaseID  string
+	Run     int
+	Version int64
+	WakeAt  time.Time
+	Open    bool   // the run has not ended
+	Record  []byte // the case as JSON
+}
+
+// Encode returns the row of a record.
+func Encode(c cases.Case) (Row, error) {
+	record, err := json.Marshal(c)
+	return Row{CaseID: c.CaseID, Run: c.Run, Version: c.Version, WakeAt: c.WakeAt, Open: !c.State.Ended(), Record: record}, err
+}
+
+// Decode returns the case of [Row.Record].
+func Decode(record []byte) (cases.Case, error) {
+	var c cases.Case
+	if err := json.Unmarshal(record, &c); err != nil {
+		return cases.Case{}, err
+	}
+	return c, nil
+}
+
+// Write is a [store.Write] with its record encoded. No value to put is nil, which would be NULL.
+type Write struct {
+	Row
+	Put  map[store.Value][]byte
+	Drop []store.Value
+}
+
+// EncodeWrite returns w encoded. It fails if a value is both to be put and to be dropped.
+func EncodeWrite(w store.Write) (Write, error) {
+	put := make(map[store.Value][]byte, len(w.Put))
+	for v, data := range w.Put {
+		put[v] = notNil(data)
+	}
+	for _, v := range w.Drop {
+		if _, both := put[v]; both {
+			return Write{}, fmt.Errorf("%s is both to be put and to be dropped", v)
+		}
+	}
+	r, err := Encode(w.Case)
+	return Write{r, put, w.Drop}, err
+}
+
+// Size is about how much there is to write, in bytes.
+func (w Write) Size() int {
+	n := len(w.Record)
+	for _, data := range w.Put {
+		n += len(data)
+	}
+	return n
+}
+
+// Begin is a [store.Begin] with its records encoded. Its form is not nil.
+type Begin struct {
+	Head  store.Head
+	Keys  []byte // of Head
+	First Row
+	Form  []byte
+	End   *Write
+}
+
+// EncodeBegin returns b encoded. It fails if the head does not name the first record of the run.
+func EncodeBegin(b store.Begin) (Begin, error) {
+	if b.Head.CaseID != b.Case.CaseID || b.Head.Run != b.Case.Run || b.Case.Version != 1 {
+		return Begin{}, errors.New("the head does not name the first record of the run")
+	}
+	first, err := Encode(b.Case)
+	if err != nil {
+		return Begin{}, err
+	}
+	keys, err := EncodeKeys(b.Head)
+	if err != nil {
+		return Begin{}, err
+	}
+	e := Begin{Head: b.Head, Keys: keys, First: first, Form: notNil(b.Form)}
+	if b.End != nil {
+		end, err := EncodeWrite(*b.End)
+		if err != nil {
+			return Begin{}, err
+		}
+		e.End = &end
+	}
+	return e, nil
+}
+
+// Size is about how much there is to write, in bytes.
+func (b Begin) Size() int {
+	n := len(b.First.Record) + len(b.Form)
+	if b.End != nil {
+		n += b.End.Size()
+	}
+	return n
+}
+
+// EncodeKeys returns the keys of a head as JSON.
+func EncodeKeys(h store.Head) ([]byte, error) { return json.Marshal(h.Keys) }
+
+// DecodeKeys sets the keys of a head to what [EncodeKeys] returned.
+func DecodeKeys(keys []byte, h *store.Head) error { return json.Unmarshal(keys, &h.Keys) }
+
+// DropKeys takes the keys of a run from the head, and reports whether there were any.
+func DropKeys(h *store.Head, run int) bool {
+	before := len(h.Keys)
+	maps.DeleteFunc(h.Keys, func(_ string, of int) bool { return of == run })
+	return len(h.Keys) < before
+}
+
+func notNil(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}

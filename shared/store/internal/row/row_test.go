@@ -1,0 +1,94 @@
+package row
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+var first = cases.Case{
+	CaseID: "a", Run: 1, Version: 1, State: cases.Pending, OutputURL: "a\x00\u2028",
+	WakeAt: time.Date(2026, 3, 1, 9, 30, 0, 1000, time.UTC),
+}
+
+func TestEncode(t *testing.T) {
+	r, err := Encode(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.CaseID != "a" || r.Run != 1 || r.Version != 1 || !r.WakeAt.Equal(first.WakeAt) || !r.Open || bytes.IndexByte(r.Record, 0) >= 0 {
+		t.Errorf("row %+v", r)
+	}
+	if c, err := Decode(r.Record); err != nil || c.OutputURL != first.OutputURL || !c.WakeAt.Equal(first.WakeAt) {
+		t.Errorf("decoded %+v, error %v", c, err)
+	}
+	if c, err := Decode([]byte(`{"run":`)); err == nil || c.Run != 0 {
+		t.Errorf("half a record was decoded: %+v", c)
+	}
+	ended := first
+	ended.State = cases.TimedOut
+	if r, err := Encode(ended); err != nil || r.Open {
+		t.Errorf("an ended run is open (error %v)", err)
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	both := store.Write{Case: first, Put: map[store.Value][]byte{store.Form: nil}, Drop: []store.Value{store.Form}}
+	for _, test := range []struct {
+		name  string
+		begin store.Begin
+		want  string
+	}{
+		{"a head of another case", store.Begin{Head: store.Head{CaseID: "b", Run: 1}, Case: first}, "does not name"},
+		{"a head of another run", store.Begin{Head: store.Head{CaseID: "a", Run: 2}, Case: first}, "does not name"},
+		{"a second record", store.Begin{Head: store.Head{CaseID: "a", Run: 1}, Case: cases.Case{CaseID: "a", Run: 1, Version: 2}}, "does not name"},
+		{"an end that puts what it drops", store.Begin{Head: store.Head{CaseID: "a", Run: 1}, Case: first, End: &both}, "both"},
+	} {
+		if _, err := EncodeBegin(test.begin); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v", test.name, err)
+		}
+	}
+}
+
+func TestNothingIsNil(t *testing.T) {
+	b, err := EncodeBegin(store.Begin{Head: store.Head{CaseID: "a", Run: 1}, Case: first, End: &store.Write{
+		Case: first, Put: map[store.Value][]byte{store.Result: nil, store.LateResult: []byte("12345")},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Form == nil || b.End.Put[store.Result] == nil || len(b.End.Put) != 2 {
+		t.Errorf("begin %+v", b)
+	}
+	if want := len(b.First.Record) + len(b.End.Record) + 5; b.Size() != want {
+		t.Errorf("size %d, want %d", b.Size(), want)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	h := store.Head{Keys: map[string]int{"k1": 1, "k2": 2, "other": 1}}
+	data, err := EncodeKeys(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got store.Head
+	if err := DecodeKeys(data, &got); err != nil || !cmp.Equal(got.Keys, h.Keys) {
+		t.Errorf("decoded %v, error %v", got.Keys, err)
+	}
+	if DropKeys(&got, 3) || !DropKeys(&got, 1) || !cmp.Equal(got.Keys, map[string]int{"k2": 2}) {
+		t.Errorf("keys left: %v", got.Keys)
+	}
+	none, err := EncodeKeys(store.Head{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeKeys(none, &got); err != nil || len(got.Keys) != 0 || DropKeys(&got, 1) {
+		t.Errorf("no keys became %v, error %v", got.Keys, err)
+	}
+}

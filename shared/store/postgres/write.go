@@ -1,0 +1,178 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/internal/row"
+)
+
+const (
+	// updateQuery is a whole store.Update. Who waits for the row while another changes it looks at its version again, and finds it
+	// changed; so of two who read the same version one saves.
+	updateQuery = `WITH saved AS (
+			UPDATE runs SET version = $3, wake_at = $4, open = $5, record = $6
+			WHERE case_id = $1 AND run = $2 AND version = $3 - 1
+			RETURNING case_id, run
+		), put AS (
+			INSERT INTO run_values (case_id, run, name, data)
+			SELECT saved.case_id, saved.run, v.name, v.data FROM saved, unnest($7::text[], $8::bytea[]) AS v (name, data)
+			ON CONFLICT (case_id, run, name) DO UPDATE SET data = excluded.data
+		), dropped AS (
+			DELETE FROM run_values v USING saved
+			WHERE v.case_id = saved.case_id AND v.run = saved.run AND v.name = ANY ($9::text[])
+		)
+		SELECT EXISTS (SELECT FROM saved), EXISTS (SELECT FROM runs WHERE case_id = $1 AND run = $2)`
+
+	addHeadQuery    = `INSERT INTO heads (case_id, run, version, keys) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	changeHeadQuery = `UPDATE heads SET run = $2, version = $3, keys = $4 WHERE case_id = $1 AND version = $3 - 1`
+	dropHeadQuery   = `DELETE FROM heads WHERE case_id = $1`
+	// addRunQuery adds a run with its form.
+	addRunQuery = `WITH added AS (
+			INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT DO NOTHING RETURNING case_id, run
+		)
+		INSERT INTO run_values (case_id, run, name, data) SELECT case_id, run, '` + string(store.Form) + `', $7 FROM added`
+	dropRunQuery = `DELETE FROM runs WHERE case_id = $1 AND run = $2` // its values go with it
+
+	lockHeadQuery = `SELECT run, version, keys FROM heads WHERE case_id = $1 FOR UPDATE`
+	lockRunQuery  = `SELECT version FROM runs WHERE case_id = $1 AND run = $2 FOR UPDATE`
+	otherRunQuery = `SELECT EXISTS (SELECT FROM runs WHERE case_id = $1 AND run <> $2)`
+)
+
+// Update implements [store.Store]. It takes one round trip.
+func (s *Store) Update(ctx context.Context, w store.Write) error {
+	e, err := row.EncodeWrite(w)
+	if err == nil {
+		err = s.transact(ctx, e.CaseID, func(r *round) error {
+			r.update(e, store.ErrNotFound)
+			return nil
+		})
+	}
+	return explain(ctx, err, "updating %q run %d", w.Case.CaseID, w.Case.Run)
+}
+
+func rowArgs(r row.Row) []any {
+	return []any{r.CaseID, r.Run, r.Version, r.WakeAt, r.Open, r.Record}
+}
+
+func updateArgs(w row.Write) []any {
+	names, data, drop := make([]string, 0, len(w.Put)), make([][]byte, 0, len(w.Put)), make([]string, 0, len(w.Drop))
+	for v, d := range w.Put {
+		names, data = append(names, string(v)), append(data, d)
+	}
+	for _, v := range w.Drop {
+		drop = append(drop, string(v))
+	}
+	return append(rowArgs(w.Row), names, data, drop)
+}
+
+// update queues updateQuery. It notes a conflict or, if there is no such run, missing. A run that another purges meanwhile may be told
+// as a conflict: who reads again learns.
+func (r *round) update(w row.Write, missing error) {
+	r.Queue(updateQuery, updateArgs(w)...).QueryRow(func(answer pgx.Row) error {
+		var saved, exists bool
+		err := answer.Scan(&saved, &exists)
+		switch {
+		case err != nil || saved:
+		case exists:
+			r.note(store.ErrConflict)
+		default:
+			r.note(missing)
+		}
+		return err
+	})
+}
+
+// Begin implements [store.Store]. It takes two round trips.
+func (s *Store) Begin(ctx context.Context, b store.Begin) error {
+	e, err := row.EncodeBegin(b)
+	if err == nil {
+		// The commit goes alone: it depends on what all the statements answered.
+		err = s.transact(ctx, e.Head.CaseID, queueBegin(e), func(*round) error { return nil })
+	}
+	return explain(ctx, err, "beginning %q run %d", b.Case.CaseID, b.Case.Run)
+}
+
+// queueBegin locks the head first, as Purge does, so that the two cannot wait for each other.
+func queueBegin(b row.Begin) step {
+	return func(r *round) error {
+		head := changeHeadQuery
+		if b.Head.Version == 1 {
+			head = addHeadQuery
+		}
+		r.must(head, b.Head.CaseID, b.Head.Run, b.Head.Version, b.Keys)
+		if b.End != nil {
+			r.update(*b.End, store.ErrConflict)
+		}
+		r.must(addRunQuery, append(rowArgs(b.First), b.Form)...)
+		return nil
+	}
+}
+
+// Purge implements [store.Store]. It takes two round trips.
+func (s *Store) Purge(ctx context.Context, caseID string, run int, version int64) error {
+	var p purge
+	err := s.transact(ctx, caseID, func(r *round) error {
+		p = purge{head: store.Head{CaseID: caseID}, run: run}
+		p.look(r)
+		return nil
+	}, func(r *round) error { return p.delete(r, version) })
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return explain(ctx, err, "purging %q run %d", caseID, run)
+}
+
+// errNothing says that there is nothing to purge.
+var errNothing = errors.New("no such run")
+
+// purge is what is known of a run that is to be purged; its head and record are locked.
+type purge struct {
+	head    store.Head
+	keys    []byte
+	run     int
+	version int64 // 0: there is no such run
+	others  bool  // the case has other runs
+}
+
+func (p *purge) look(r *round) {
+	maybe := func(into ...any) func(pgx.Row) error {
+		return func(answer pgx.Row) error {
+			if err := answer.Scan(into...); !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+			return nil
+		}
+	}
+	r.Queue(lockHeadQuery, p.head.CaseID).QueryRow(maybe(&p.head.Run, &p.head.Version, &p.keys))
+	r.Queue(lockRunQuery, p.head.CaseID, p.run).QueryRow(maybe(&p.version))
+	r.Queue(otherRunQuery, p.head.CaseID, p.run).QueryRow(maybe(&p.others))
+}
+
+// delete queues what deletes the run, and changes or deletes the head: they are locked, so it finds them as they were.
+func (p *purge) delete(r *round, version int64) error {
+	switch {
+	case p.version == 0:
+		return errNothing
+	case p.version != version, p.head.Run == p.run && p.others:
+		return store.ErrConflict
+	}
+	if err := row.DecodeKeys(p.keys, &p.head); err != nil {
+		return err
+	}
+	r.Queue(dropRunQuery, p.head.CaseID, p.run)
+	if p.head.Run == p.run {
+		r.Queue(dropHeadQuery, p.head.CaseID)
+	} else if row.DropKeys(&p.head, p.run) {
+		keys, err := row.EncodeKeys(p.head)
+		if err != nil {
+			return err
+		}
+		r.Queue(changeHeadQuery, p.head.CaseID, p.head.Run, p.head.Version+1, keys)
+	}
+	return nil
+}
