@@ -28,12 +28,12 @@ import (
 )
 
 // OpenStore opens the store that the settings name.
-type OpenStore func(ctx context.Context, cfg config.Store) (store.Store, error)
+type OpenStore func(ctx context.Context, cfg *config.Config) (store.Store, error)
 
 // Options are what a process is made of. The zero Options are a deployed function's.
 type Options struct {
 	Lookup func(name string) (string, bool) // the environment; nil for the process's
-	Stores map[config.StoreKind]OpenStore   // the store drivers there are; a deployed function has none yet
+	Stores map[config.StoreKind]OpenStore   // the store drivers there are; nil for those of a deployed function
 	Log    io.Writer                        // safe for concurrent use; nil for standard output
 	Now    func() time.Time                 // nil for time.Now
 }
@@ -56,6 +56,9 @@ func New(function string, opts Options) *Process {
 	}
 	if opts.Log == nil {
 		opts.Log = os.Stdout
+	}
+	if opts.Stores == nil {
+		opts.Stores = stores
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -168,7 +171,7 @@ func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Wat
 	if !ok {
 		return nil, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
 	}
-	if deps.Store, err = open(ctx, cfg.Store); err != nil {
+	if deps.Store, err = open(ctx, cfg); err != nil {
 		return nil, nil, fmt.Errorf("STORE: %w", err)
 	}
 	closers = append(closers, deps.Store.Close)
