@@ -6,18 +6,34 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt bench fuzz cover vuln tidy
+.PHONY: help run test skipped system lint fmt bench coldstart fuzz cover vuln tidy
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of the README)
 	$(GO) build -o bin/local ./deploy/local
 	@exec bin/local # nothing stands between a signal and it
 
 test: ## all tests; what is skipped says why and how to get it
-	$(GO) test -race -shuffle=on ./...
-	@command -v node >/dev/null || echo "skipped: the syntax of the page's scripts, which node checks (apt-get install nodejs)"
+	$(GO) test -race -shuffle=on -timeout=20m ./...
+	@$(MAKE) --no-print-directory skipped
+
+# Each test that lacks something says so itself (go test -v); this says it once for all of them.
+skipped:
+	@platform="$$(gcloud info --format='value(installation.sdk_root)' 2>/dev/null)/platform"; \
+	lacks() { echo "skipped: $$1 ($$2)"; }; \
+	command -v node >/dev/null || lacks "the syntax of the page's scripts" "apt-get install nodejs"; \
+	command -v gcloud >/dev/null || lacks "the deploy scripts with the real gcloud" "https://cloud.google.com/sdk/docs/install"; \
+	for tool in jq curl openssl; do command -v $$tool >/dev/null || lacks "the deploy scripts, which need $$tool" "apt-get install $$tool"; done; \
+	ls "$$platform"/cloud-firestore-emulator/*.jar >/dev/null 2>&1 || lacks "the store and the system on Firestore's emulator" "gcloud components install cloud-firestore-emulator"; \
+	ls "$$platform"/pubsub-emulator/lib/*.jar >/dev/null 2>&1 || lacks "the whole system" "gcloud components install pubsub-emulator"; \
+	command -v java >/dev/null || lacks "both emulators" "apt-get install default-jre-headless"; \
+	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || \
+		lacks "the store and the system on PostgreSQL" "apt-get install postgresql"
+
+system: ## every function as processes, on each store, with Google's emulators and PostgreSQL between them
+	$(GO) test -count=1 -v ./deploy/system
 
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
@@ -31,6 +47,9 @@ fmt: $(LINT) ## write every file as gofmt and goimports do
 
 bench: ## all benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+coldstart: ## from the start of a process to its first answer, each function beside a hello-world
+	$(GO) run ./deploy/coldstart
 
 # A package that does not compile must not look like one without targets.
 fuzz: SHELL := /bin/bash

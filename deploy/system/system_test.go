@@ -1,0 +1,252 @@
+package system_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/casewatch/casewatch/deploy/local/taskserver"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/identity/identitytest"
+	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+)
+
+// The accounts that call the private functions.
+const (
+	tasksAccount     = "tasks@system.iam.gserviceaccount.com"
+	pushAccount      = "push@system.iam.gserviceaccount.com"
+	schedulerAccount = "scheduler@system.iam.gserviceaccount.com"
+)
+
+const apiKey = "system-key"
+
+// times are such that a test can watch; the grace and the back-offs stay longer than a look.
+var times = map[string]string{
+	"CHECK_MIN_INTERVAL": "200ms", "CHECK_MAX_INTERVAL": "500ms", "CHECK_TIMEOUT": "2s", "COMPLETION_GRACE": "1s", "START_GRACE": "2s", "UNREACHABLE_AFTER": "4s",
+}
+
+// system is the whole: the functions, and all that they talk to.
+type system struct {
+	*fleet
+	pipe   *pipelinetest.Server
+	topics *topics
+	issuer *identitytest.Issuer
+	tasks  *taskserver.Server
+
+	mu      sync.Mutex
+	reports []string // of the sweeps
+}
+
+// newSystem boots everything over a store. project keeps tests apart that share an emulator.
+func newSystem(t *testing.T, binary, pubsub, project string, store map[string]string) *system {
+	t.Helper()
+	s := &system{fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
+	s.topics = newTopics(t, pubsub, project, "pipeline-events", "ended", "dead-letter")
+	s.topics.subscribe(t, "ended-test", "ended", "")
+	s.topics.subscribe(t, "dead-letter-test", "dead-letter", "")
+	s.topics.subscribe(t, "complete", "pipeline-events", s.pusher(t))
+	s.pipe.OnEnd = func(event []byte) { s.topics.publish(t, "pipeline-events", event) }
+
+	var queues []*cloudtaskspb.Queue
+	for _, id := range []string{"check-0", "check-1", "dispatch"} {
+		queues = append(queues, &cloudtaskspb.Queue{
+			Name:        "projects/" + project + "/locations/us-central1/queues/" + id,
+			RateLimits:  &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000},
+			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(10 * time.Second), MaxDoublings: 4},
+		})
+	}
+	var err error
+	if s.tasks, err = taskserver.Open(taskserver.Options{
+		Dir: t.TempDir(), Queues: queues, Logger: slog.New(slog.DiscardHandler),
+		Signer: func(_ context.Context, account, audience string) (string, error) {
+			return s.issuer.Sign(account, audience), nil
+		},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		s.pipe.Close() // what it holds ends first
+		if err := s.tasks.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+
+	for _, env := range []map[string]string{times, store, {
+		"PIPELINE_API_URL": s.pipe.URL, "GOOGLE_CLOUD_PROJECT": project, "TASKS_LOCATION": "us-central1",
+		"CHECK_QUEUE": "check", "DISPATCH_QUEUE": "dispatch", "QUEUE_SHARDS": "2",
+		"PIPELINE_EVENTS_TOPIC": "pipeline-events", "ENDED_TOPIC": "ended", "DEAD_LETTER_TOPIC": "dead-letter",
+		"TASKS_SERVICE_ACCOUNT": tasksAccount, "INVOKER_ISSUER": s.issuer.URL,
+		"API_KEYS": apiKey, "TOKEN_SECRET": strings.Repeat("s", 32),
+		"CLOUD_TASKS_EMULATOR_HOST": s.tasks.Addr(), "PUBSUB_EMULATOR_HOST": pubsub,
+	}} {
+		for name, value := range env {
+			s.env[name] = value
+		}
+	}
+	callers := map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount, "sweep": schedulerAccount}
+	for _, name := range config.Functions() {
+		s.env[strings.ToUpper(name)+"_URL"] = s.routers[name].url
+		if callers[name] != "" {
+			s.own[name] = map[string]string{"INVOKER_SERVICE_ACCOUNTS": callers[name], "INVOKER_AUDIENCES": s.routers[name].url}
+		}
+	}
+	s.start()
+	s.sweepOften()
+	return s
+}
+
+// pusher is the address to which the emulator pushes. The emulator signs nothing, unlike Pub/Sub, so the token is added here.
+func (s *system) pusher(t *testing.T) string {
+	complete := s.routers["complete"]
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+s.issuer.Sign(pushAccount, complete.url))
+		complete.ServeHTTP(w, r)
+	})
+}
+
+// sweepOften calls sweep as Cloud Scheduler does, until the test ends.
+func (s *system) sweepOften() {
+	ctx, stop := context.WithCancel(context.Background())
+	var calling sync.WaitGroup
+	calling.Go(func() {
+		every := time.NewTicker(2 * time.Second)
+		defer every.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-every.C:
+			}
+			sweep := s.routers["sweep"].url
+			code, body, err := send(ctx, http.MethodPost, sweep, "", "Authorization", "Bearer "+s.issuer.Sign(schedulerAccount, sweep))
+			if err == nil && code == http.StatusOK {
+				s.mu.Lock()
+				s.reports = append(s.reports, string(body))
+				s.mu.Unlock()
+			}
+		}
+	})
+	s.t.Cleanup(func() { stop(); calling.Wait() })
+}
+
+// report is what the sweeps that begin from now on find: the second next one, so that it saw everything.
+func (s *system) report() string {
+	s.t.Helper()
+	s.mu.Lock()
+	want := len(s.reports) + 2
+	s.mu.Unlock()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.reports)
+		s.mu.Unlock()
+		if n >= want {
+			return s.reports[want-1]
+		}
+	}
+	s.t.Fatal("nobody swept for a minute")
+	return ""
+}
+
+func send(ctx context.Context, method, to, body string, header ...string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := plain.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	return res.StatusCode, data, err
+}
+
+// run is a run that was started.
+type run struct {
+	ID        string `json:"case_id"`
+	Run       int    `json:"run"`
+	StatusURL string `json:"status_url"`
+	CancelURL string `json:"cancel_url"`
+}
+
+// begin starts a case as a form frontend does, again while an instance that died is replaced.
+func (s *system) begin(form, query string) run {
+	s.t.Helper()
+	var code int
+	var body []byte
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		var err error
+		code, body, err = send(s.t.Context(), http.MethodPost, s.routers["start"].url+"/"+query, form, "X-API-Key", apiKey)
+		if err == nil && code < 500 {
+			break
+		}
+	}
+	var r run
+	if err := json.Unmarshal(body, &r); err != nil || code != http.StatusAccepted && code != http.StatusOK {
+		s.giveUp("start: %d %s", code, body)
+	}
+	return r
+}
+
+func (s *system) view(r run) (cases.View, bool) {
+	code, body, err := send(s.t.Context(), http.MethodGet, r.StatusURL+fmt.Sprint("&run=", r.Run), "")
+	var v cases.View
+	return v, err == nil && code == http.StatusOK && json.Unmarshal(body, &v) == nil
+}
+
+// until looks at a run until the condition holds.
+func (s *system) until(r run, what string, holds func(cases.View) bool) cases.View {
+	s.t.Helper()
+	var v cases.View
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var ok bool
+		if v, ok = s.view(r); ok && holds(v) {
+			return v
+		}
+	}
+	s.giveUp("%s run %d: %s: not in time: %+v", r.ID, r.Run, what, v)
+	return v
+}
+
+func ended(v cases.View) bool   { return v.EndedAt != nil }
+func running(v cases.View) bool { return v.State == cases.Running }
+
+// bothInstances wants every instance of status to say the same of a run.
+func (s *system) bothInstances(r run, want cases.View) {
+	s.t.Helper()
+	u, err := url.Parse(r.StatusURL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, i := range s.routers["status"].behind {
+		res, err := i.get(s.t.Context(), u.RequestURI()+fmt.Sprint("&run=", r.Run))
+		if err != nil {
+			s.t.Error(err)
+			continue
+		}
+		var v cases.View
+		err = json.NewDecoder(res.Body).Decode(&v)
+		_ = res.Body.Close()
+		if err != nil || v.State != want.State || v.End == nil || *v.End != *want.End || v.Progress != want.Progress {
+			s.t.Errorf("%s run %d: an instance says %+v (%v), another %+v", r.ID, r.Run, v, err, want)
+		}
+	}
+}
