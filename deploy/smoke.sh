@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Takes a canary case through the live system to its end: starts it with an API key from Secret Manager and follows its status. Also sees that the
+# private functions refuse who does not say who it is. Exits with 0 if the case succeeded.
+#
+#   deploy/smoke.sh ENV                   what serves
+#   deploy/smoke.sh ENV --tag candidate   what start and status answer under a tag; the one that has no such revision, as it serves
+#
+# CANARY_FORM of the env file is the form (deploy/canary.json), CANARY_DEADLINE the seconds that the case may take.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib/begin.sh"
+. "$DEPLOY/lib/live.sh"
+. "$DEPLOY/lib/services.sh"
+
+TAG=
+usage='usage: smoke.sh ENV [--tag TAG]'
+[ "$#" = 1 ] || { [ "$#" = 3 ] && [ "$2" = --tag ]; } || die "$usage"
+[ "$#" = 1 ] || TAG=$3
+
+# url FUNCTION: where the function answers, as Cloud Run reports it.
+url() {
+  local found
+  if [ -n "$TAG" ]; then
+    found=$(live_service "$PREFIX-$1" "[.status.traffic[]? | select(.tag == \"$TAG\")] | .[0].url")
+  fi
+  [ -n "${found:-}" ] || found=$(live_service "$PREFIX-$1" .status.url)
+  [ -n "$found" ] || die "there is no $PREFIX-$1 in $PROJECT, $REGION"
+  printf %s "${found%/}"
+}
+
+# api_key: the first plain key of those that start was deployed with. It goes to curl in a file: arguments can be seen by others.
+api_key() {
+  local secret version
+  secret=$(live_service "$PREFIX-start" '.spec.template.spec.containers[0].env[] | select(.name == "API_KEYS").valueFrom.secretKeyRef.name')
+  version=$(live_service "$PREFIX-start" '.spec.template.spec.containers[0].env[] | select(.name == "API_KEYS").valueFrom.secretKeyRef.key')
+  [ -n "$secret" ] || die "$PREFIX-start has no API_KEYS"
+  gcloud secrets versions access "$version" --secret="$secret" --project="$PROJECT" | tr ',' '\n' | sed 's/^ *//; s/ *$//' | grep -v '^sha256:' | head -n 1
+}
+
+# call METHOD URL [ARGUMENT ...]: prints the status; body and headers are in files.
+call() {
+  local method=$1 to=$2
+  shift 2
+  curl -sS --max-time 90 --config "$WORK/key" -X "$method" -D "$WORK/headers" -o "$WORK/body" -w '%{http_code}' "$@" "$to"
+}
+
+begin "$1"
+echo '[{"name": "x/run.googleapis.com"}]' >"$STATE/apis.json"
+read_services
+if [ -n "$TAG" ]; then
+  jq -e --arg tag "$TAG" --arg start "$PREFIX-start" --arg status "$PREFIX-status" \
+    'any(.[] | select(.metadata.name == ($start, $status)).status.traffic[]?; .tag == $tag)' "$STATE/services.json" >/dev/null ||
+    die "neither $PREFIX-start nor $PREFIX-status has a revision with the tag $TAG"
+fi
+
+say 'The private functions refuse who does not say who it is'
+while IFS='|' read -r function ingress; do
+  address=$(url "$function")
+  status=$(curl -sS --max-time 60 -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' -d '{}' "$address") || die "$function cannot be reached at $address"
+  case $status in
+  401 | 403) note "ok: $function answers $status" ;;
+  404) [ "$ingress" != all ] || die "$function answers 404 to anyone: is it deployed?" && note "ok: $function is not to be seen from here" ;;
+  *) die "$function answers $status to an anonymous call, not 401 or 403: anyone may call it" ;;
+  esac
+done < <(get '.services[] | select(.public | not) | "\(.function)|\(.ingress)"')
+
+say 'A canary case'
+key=$(api_key) || die 'no API key could be read'
+[ -n "$key" ] || die "API_KEYS has no plain key, only hashes: a canary needs one"
+(umask 077 && printf 'header = "X-API-Key: %s"\n' "$key" >"$WORK/key")
+form=$(get .canary.form) limit=$(get .canary.deadline)
+[[ $form = /* ]] || form=$DEPLOY/$form
+id=canary-$(date -u +%Y%m%dt%H%M%S)-$RANDOM
+jq --arg id "$id" '. + {case_id: $id}' "$form" >"$WORK/form" || die "$form is no form"
+address=$(url start)
+status=$(call POST "$address?deadline=${limit}s" -H 'Content-Type: application/json' --data-binary "@$WORK/form") || die "start cannot be reached at $address"
+[ "$status" = 202 ] || die "start answered $status, not 202: $(head -c 500 "$WORK/body")"
+note "started $id"
+
+address=$(url status)/$id
+state='' etag='' shown=''
+SECONDS=0
+while :; do
+  # Each call waits for news. The run ends at its deadline by itself, and the sweep comes a little later.
+  [ "$SECONDS" -le $((limit + 300)) ] || die "$id has not ended after $SECONDS s: $address"
+  status=$(call GET "$address?wait=20s" -H "If-None-Match: $etag") || status='none'
+  case $status in
+  304) continue ;;
+  200) ;;
+  429 | 5?? | none)
+    note "status answered $status; again"
+    sleep 2
+    continue
+    ;;
+  *) die "status answered $status: $(head -c 500 "$WORK/body")" ;;
+  esac
+  etag=$(tr -d '\r' <"$WORK/headers" | awk 'tolower($1) == "etag:" { $1 = ""; sub(/^ /, ""); print }')
+  state=$(jq -r .state "$WORK/body")
+  line=$(jq -r '"\(.state) \(.progress.completed) of \(.progress.total)"' "$WORK/body")
+  [ "$line" = "$shown" ] || note "$line"
+  shown=$line
+  [ "$(jq -r '.ended_at != null' "$WORK/body")" = false ] || break
+  [ -n "$etag" ] || sleep 2
+done
+note "$(jq -r '"ended \(.state) after \(.duration_seconds) s, \(.end.reason) by \(.end.source), \(.checks.count) checks: \(.end.message)"' "$WORK/body")"
+[ "$state" = succeeded ] || die "the canary $id ended $state"
