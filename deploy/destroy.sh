@@ -100,6 +100,7 @@ fi
 say "To be deleted from $PROJECT, for ever:"
 printf '   %s\n' "${names[@]}"
 [ -n "$DATA" ] || note '(not the store, secrets, topics and dead letters: --data)'
+note '(Events that the pipeline has published and complete has not taken yet go with the subscription. The names of the queues cannot be used again for days.)'
 if [ -z "$YES" ]; then
   printf '\nType the id of the project to go on: '
   read -r answer || answer=

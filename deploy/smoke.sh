@@ -73,7 +73,16 @@ form=$(get .canary.form) limit=$(get .canary.deadline)
 id=canary-$(date -u +%Y%m%dt%H%M%S)-$RANDOM
 jq --arg id "$id" '. + {case_id: $id}' "$form" >"$WORK/form" || die "$form is no form"
 address=$(url start)
-status=$(call POST "$address?deadline=${limit}s" -H 'Content-Type: application/json' --data-binary "@$WORK/form") || die "start cannot be reached at $address"
+SECONDS=0
+while :; do
+  status=$(call POST "$address?deadline=${limit}s" -H 'Content-Type: application/json' --data-binary "@$WORK/form") || die "start cannot be reached at $address"
+  # That anyone may call a new service takes a minute or two until every server of Google's knows it. Ours refuse with JSON.
+  [[ $status = 40[13] ]] || break
+  ! grep -qiE '^content-type: *application/[a-z.+-]*json' "$WORK/headers" || break
+  [ "$SECONDS" -lt 180 ] || break
+  note "start answered $status, not by itself; again"
+  sleep "$RETRY_SECONDS"
+done
 [ "$status" = 202 ] || die "start answered $status, not 202: $(head -c 500 "$WORK/body")"
 note "started $id"
 

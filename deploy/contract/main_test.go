@@ -14,7 +14,10 @@ import (
 
 const module = "github.com/casewatch/casewatch"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// opencensus is a dependency of Google's clients, which the rehearsal links; its worker is begun by an init function.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
 
 // root returns the top of the tree that is tested.
 func root(t *testing.T) string {

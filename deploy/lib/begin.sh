@@ -80,8 +80,8 @@ quoted() {
 }
 
 # What a command may fail with that passes: grants and accounts take seconds to minutes until every server knows them, and so do APIs.
-# Firestore changes one thing of a field at a time.
-PASSING='operation.* in progress|[Ss]ervice account .* does not exist|Permission denied on secret|SERVICE_DISABLED|has not been used in project|UNAVAILABLE|concurrent policy changes'
+# Firestore changes one thing of a field at a time, and refuses what comes too soon after another change.
+PASSING='operation.* in progress|underlying data changed|cross-transaction contention|too much contention|[Ss]ervice account .* does not exist|actAs.{0,3} denied on service account|Permission denied on secret|SERVICE_DISABLED|has not been used in project|UNAVAILABLE|concurrent policy changes'
 
 # run COMMAND ...: prints the command and runs it. Its output is shown only if it fails for good, and then the script ends.
 run() {

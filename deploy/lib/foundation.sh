@@ -87,9 +87,9 @@ ensure_firestore() {
   say "Firestore database $database"
   if needs database "$database"; then
     if [ "$HOW" = create ]; then
-      run gcloud firestore databases create --database="$database" --location="$REGION" --type=firestore-native --delete-protection --project="$PROJECT"
+      run gcloud firestore databases create --database="$database" --location="$REGION" --type=firestore-native --delete-protection --enable-pitr --project="$PROJECT"
     else
-      run gcloud firestore databases update --database="$database" --delete-protection --project="$PROJECT"
+      run gcloud firestore databases update --database="$database" --delete-protection --enable-pitr --project="$PROJECT"
     fi
   fi
   while IFS=$'\t' read -r key group scope args; do

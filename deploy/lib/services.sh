@@ -78,6 +78,10 @@ deploy_services() {
     labels="casewatch=$PREFIX,casewatch-function=$function,casewatch-release=$RELEASE,casewatch-source=$SOURCE,casewatch-spec=$spec,casewatch-before=$before"
     # Who may call is a step of its own; without the flag, gcloud asks.
     if [ -n "$before" ]; then flags=(--no-traffic --tag=candidate); else flags=(--no-allow-unauthenticated); fi
+    if [ "$(live_service "$name" '.metadata.annotations["run.googleapis.com/invoker-iam-disabled"]' | tr T t)" = true ] &&
+      [ "$(get ".services[] | select(.name == \"$name\").public")" = false ]; then
+      flags+=(--invoker-iam-check)
+    fi
     secrets=$(get ".services[] | select(.name == \"$name\").secrets | to_entries | map(\"\(.key)=\(.value.name):\(.value.version)\") | join(\",\")")
     if [ -n "$secrets" ]; then flags+=("--set-secrets=$secrets"); else flags+=(--clear-secrets); fi
     run gcloud run deploy "$name" --image="$IMAGE" --region="$REGION" --service-account="$account" "${flags[@]}" \

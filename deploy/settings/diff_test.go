@@ -100,6 +100,11 @@ func TestDiff(t *testing.T) {
 			p := live["policy-service-casewatch-check"].(object)
 			p["bindings"] = append(p["bindings"].([]any), object{"role": "roles/run.invoker", "members": []any{"allUsers"}})
 		}, []string{"update policy service/casewatch-check roles/run.invoker granted to allUsers not granted"}},
+		"a private function without the check of who calls": {func(t *testing.T, live map[string]any) {
+			for _, name := range []string{"casewatch-check", "casewatch-status"} { // of the public one, it is another way to be public
+				in(resource(t, live, "services", name), "metadata", "annotations")["run.googleapis.com/invoker-iam-disabled"] = "true"
+			}
+		}, []string{"update service casewatch-check check of who calls off on"}},
 		"a caller more": {func(_ *testing.T, live map[string]any) {
 			in(live["policy-service-casewatch-sweep"].(object), "bindings")["members"] = []any{"serviceAccount:casewatch-scheduler@demo-project.iam.gserviceaccount.com", "user:x@example.com"}
 		}, []string{"update policy service/casewatch-sweep roles/run.invoker granted to user:x@example.com not granted"}},
@@ -114,7 +119,11 @@ func TestDiff(t *testing.T) {
 			p := live["policy-project-demo-project"].(object)
 			var all []any
 			for _, function := range []string{"status", "cancel", "dispatch", "check", "complete", "sweep"} {
-				all = append(all, object{"role": "roles/datastore.user", "members": []any{"serviceAccount:casewatch-" + function + "@demo-project.iam.gserviceaccount.com"},
+				role := "roles/datastore.user"
+				if function == "status" {
+					role = "roles/datastore.viewer"
+				}
+				all = append(all, object{"role": role, "members": []any{"serviceAccount:casewatch-" + function + "@demo-project.iam.gserviceaccount.com"},
 					"condition": object{"title": "another", "expression": `resource.name=="projects/demo-project/databases/(default)"`}})
 			}
 			p["bindings"] = append(all, object{"role": "roles/datastore.user", "members": []any{"serviceAccount:casewatch-start@demo-project.iam.gserviceaccount.com"}})

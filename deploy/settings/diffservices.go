@@ -35,6 +35,10 @@ func diffServices(p *Plan, live *state, of func(kind, name string) differ) {
 		d.update("min instances", orElse(is.Spec.Template.Metadata.Annotations["autoscaling.knative.dev/minScale"], "0"), strconv.Itoa(want.Min))
 		d.update("max instances", is.Spec.Template.Metadata.Annotations["autoscaling.knative.dev/maxScale"], strconv.Itoa(want.Max))
 		d.update("ingress", is.Metadata.Annotations["run.googleapis.com/ingress"], want.Ingress)
+		if !want.Public {
+			// With it off, anyone may call, whatever the policy says (https://cloud.google.com/run/docs/securing/managing-access).
+			d.update("check of who calls", onOff(!strings.EqualFold(is.Metadata.Annotations["run.googleapis.com/invoker-iam-disabled"], "true")), onOff(true))
+		}
 		if p.Image != "" {
 			d.update("spec", is.Metadata.Labels["casewatch-spec"], want.Spec)
 		}
@@ -104,6 +108,13 @@ func (s *liveService) traffic(d differ) {
 			d.look("ready", condition.Status, "True")
 		}
 	}
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // cpu writes thousandths as Cloud Run shows them.

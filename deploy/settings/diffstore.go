@@ -17,6 +17,7 @@ func diffFirestore(p *Plan, live *state, of func(kind, name string) differ) {
 		of("database", p.Firestore.Database).look("type", database.Type, "FIRESTORE_NATIVE")
 		of("database", p.Firestore.Database).look("location", database.LocationID, p.Region)
 		of("database", p.Firestore.Database).update("delete protection", database.DeleteProtectionState, "DELETE_PROTECTION_ENABLED")
+		of("database", p.Firestore.Database).update("point-in-time recovery", database.PointInTimeRecoveryEnablement, "POINT_IN_TIME_RECOVERY_ENABLED")
 	}
 	var indexes []liveIndex
 	live.load("indexes", &indexes)
@@ -65,7 +66,7 @@ func diffFirestore(p *Plan, live *state, of func(kind, name string) differ) {
 	}
 }
 
-type liveDatabase struct{ Name, Type, LocationID, DeleteProtectionState string }
+type liveDatabase struct{ Name, Type, LocationID, DeleteProtectionState, PointInTimeRecoveryEnablement string }
 
 func diffSQL(p *Plan, live *state, of func(kind, name string) differ) {
 	if p.CloudSQL == nil {

@@ -28,7 +28,7 @@ func liveOf(p *Plan) map[string]any {
 		add("versions-"+s.Name, object{"name": "projects/1/secrets/" + s.Name + "/versions/2", "state": "ENABLED"})
 	}
 	database := p.full("databases", "(default)")
-	add("databases", object{"name": database, "type": "FIRESTORE_NATIVE", "locationId": p.Region, "deleteProtectionState": "DELETE_PROTECTION_ENABLED"})
+	add("databases", object{"name": database, "type": "FIRESTORE_NATIVE", "locationId": p.Region, "deleteProtectionState": "DELETE_PROTECTION_ENABLED", "pointInTimeRecoveryEnablement": "POINT_IN_TIME_RECOVERY_ENABLED"})
 	add("indexes", object{"name": database + "/collectionGroups/cases/indexes/a", "queryScope": "COLLECTION", "state": "READY",
 		"fields": []any{object{"fieldPath": "shard", "order": "ASCENDING"}, object{"fieldPath": "due", "order": "DESCENDING"}, object{"fieldPath": "__name__", "order": "DESCENDING"}}})
 	add("indexes", object{"name": database + "/collectionGroups/runs/indexes/b", "queryScope": "COLLECTION_GROUP", "state": "READY",

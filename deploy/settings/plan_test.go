@@ -123,7 +123,7 @@ func TestRights(t *testing.T) {
 	for account, want := range map[string][]string{
 		p.account("start"):    slices.Concat(settling, callable),
 		p.account("cancel"):   slices.Concat(settling, callable),
-		p.account("status"):   slices.Concat([]string{"datastore.user on project/demo-project"}, callable),
+		p.account("status"):   slices.Concat([]string{"datastore.viewer on project/demo-project"}, callable),
 		p.account("dispatch"): slices.Concat(settling, []string{key}),
 		p.account("check"):    slices.Concat(settling, []string{key}),
 		p.account("complete"): slices.Concat(settling, []string{"pubsub.publisher on topic/casewatch-dead-letter"}),

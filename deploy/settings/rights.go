@@ -32,7 +32,7 @@ type Condition struct {
 // rights plans who may do what. They follow from the settings: who is told of a queue, a topic or a secret may use it, and nobody else; and
 // always at the resource, unless there is none to put them on.
 func (p *Plan) rights(f envFile) {
-	project := Binding{}
+	var store []Binding
 	var tasks []string
 	every := map[string]*Policy{}
 	var order []string
@@ -42,25 +42,19 @@ func (p *Plan) rights(f envFile) {
 			every[key] = &Policy{Kind: kind, Name: name}
 			order = append(order, key)
 		}
-		policy := every[key]
-		for i := range policy.Bindings {
-			if policy.Bindings[i].Role == role {
-				policy.Bindings[i].Members = append(policy.Bindings[i].Members, member)
-				return
-			}
-		}
-		policy.Bindings = append(policy.Bindings, Binding{Role: role, Members: []string{member}, exact: role == "roles/run.invoker"})
+		every[key].Bindings = bind(every[key].Bindings, role, member)
 	}
 	for _, function := range config.Functions() {
 		member := "serviceAccount:" + p.account(function)
 		// The store can only be granted by the project; for Firestore with a condition on the database
 		// (https://cloud.google.com/firestore/docs/security/iam).
-		project.Members = append(project.Members, member)
-		if p.Firestore != nil {
-			project.Role, project.Condition = "roles/datastore.user", &Condition{
-				Title: p.Prefix + "-database", Expression: fmt.Sprintf("resource.name==%q", p.full("databases", p.Firestore.Database))}
-		} else if p.CloudSQL != nil {
-			project.Role = "roles/cloudsql.client"
+		switch {
+		case p.Firestore != nil && used("CHECK_QUEUE", function):
+			store = bind(store, "roles/datastore.user", member)
+		case p.Firestore != nil: // who schedules nothing changes nothing
+			store = bind(store, "roles/datastore.viewer", member)
+		case p.CloudSQL != nil:
+			store = bind(store, "roles/cloudsql.client", member)
 		}
 		for _, secret := range p.Secrets {
 			if used(secret.Setting, function) {
@@ -102,12 +96,28 @@ func (p *Plan) rights(f envFile) {
 		}
 		give("service", s.Name, "roles/run.invoker", member)
 	}
-	if project.Role != "" {
-		p.Policies = append(p.Policies, Policy{Kind: "project", Name: p.Project, Bindings: []Binding{project}})
+	if len(store) > 0 {
+		for i := range store {
+			if p.Firestore != nil {
+				store[i].Condition = &Condition{Title: p.Prefix + "-database", Expression: fmt.Sprintf("resource.name==%q", p.full("databases", p.Firestore.Database))}
+			}
+		}
+		p.Policies = append(p.Policies, Policy{Kind: "project", Name: p.Project, Bindings: store})
 	}
 	for _, key := range order {
 		p.Policies = append(p.Policies, *every[key])
 	}
+}
+
+// bind adds a member to the binding of a role.
+func bind(bindings []Binding, role, member string) []Binding {
+	for i := range bindings {
+		if bindings[i].Role == role {
+			bindings[i].Members = append(bindings[i].Members, member)
+			return bindings
+		}
+	}
+	return append(bindings, Binding{Role: role, Members: []string{member}, exact: role == "roles/run.invoker"})
 }
 
 // pubsubAgent is the account that Pub/Sub itself works as.
