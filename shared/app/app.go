@@ -6,18 +6,13 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
@@ -43,10 +38,11 @@ type Process struct {
 	function string
 	opts     Options
 
-	mu      sync.Mutex
+	mu      sync.Mutex // held for moments only
 	cfg     *config.Config
 	watcher *watch.Watcher
 	closers []func() error
+	opening *opening // nil: nobody opens anything now
 }
 
 // New returns the process of a function, or of all with [config.Local]. It reads no setting and opens nothing.
@@ -101,24 +97,30 @@ func newLog(w io.Writer, project string) *slog.Logger {
 type Build func(*config.Config, *watch.Watcher) http.Handler
 
 // Handler serves what build makes. The settings are read and the clients opened at the first request; until that
-// succeeds, each request tries again and is answered 503.
+// succeeds, each request tries again, or waits for the try of another that is under way, at most 30 s, and is answered 503.
 func (p *Process) Handler(build Build) http.Handler {
 	var mu sync.Mutex
 	var built http.Handler
-	get := func() (http.Handler, error) {
+	get := func(ctx context.Context) (http.Handler, error) {
+		mu.Lock()
+		h := built
+		mu.Unlock()
+		if h != nil {
+			return h, nil
+		}
+		cfg, w, err := p.open(ctx)
+		if err != nil {
+			return nil, err
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if built == nil {
-			cfg, w, err := p.open()
-			if err != nil {
-				return nil, err
-			}
 			built = build(cfg, w)
 		}
 		return built, nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, err := get()
+		h, err := get(r.Context())
 		if err != nil {
 			p.Log().ErrorContext(r.Context(), "the function cannot work yet", "function", p.function, "error", err.Error())
 			unavailable(w)
@@ -137,69 +139,6 @@ func unavailable(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(e.Problem("")) // the client may be gone
 }
 
-// Open opens now what would be opened at the first request.
-func (p *Process) Open() error {
-	_, _, err := p.open()
-	return err
-}
-
-// open returns the settings and the watcher, opening on the first call what the function uses.
-func (p *Process) open() (*config.Config, *watch.Watcher, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	cfg, err := p.config()
-	if err != nil {
-		return nil, nil, err
-	}
-	if p.watcher == nil {
-		// The clients outlive the request that happens to open them.
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		w, closers, err := p.compose(ctx, cfg)
-		if err != nil {
-			return nil, nil, errors.Join(err, closeAll(closers))
-		}
-		p.watcher, p.closers = w, closers
-	}
-	return cfg, p.watcher, nil
-}
-
-// compose opens the clients. Those that it returns are to be closed, also with an error.
-func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Watcher, closers []func() error, err error) {
-	deps := watch.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: newLog(p.opts.Log, cfg.Project)}
-	open, ok := p.opts.Stores[cfg.Store.Kind]
-	if !ok {
-		return nil, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
-	}
-	if deps.Store, err = open(ctx, cfg); err != nil {
-		return nil, nil, fmt.Errorf("STORE: %w", err)
-	}
-	closers = append(closers, deps.Store.Close)
-	if cfg.Queue.Check != "" {
-		q, err := openQueue(ctx, cfg)
-		if err != nil {
-			return nil, closers, err
-		}
-		deps.Queue, closers = q, append(closers, q.Close)
-	}
-	if cfg.Topics.Ended != "" {
-		publisher, err := openPublisher(ctx, cfg)
-		if err != nil {
-			return nil, closers, err
-		}
-		deps.Events, closers = publisher, append(closers, publisher.Close)
-	}
-	if cfg.Pipeline.URL != "" {
-		client, err := openPipeline(cfg)
-		if err != nil {
-			return nil, closers, err
-		}
-		deps.Pipeline, closers = client, append(closers, client.close)
-	}
-	w, err = watch.New(WatchConfig(cfg), deps)
-	return w, closers, err
-}
-
 // WatchConfig returns the settings by which a Watcher works.
 func WatchConfig(cfg *config.Config) watch.Config {
 	return watch.Config{
@@ -212,22 +151,4 @@ func WatchConfig(cfg *config.Config) watch.Config {
 			Retention: cfg.Rules.Retention, FormRetention: cfg.Rules.FormRetention,
 		},
 	}
-}
-
-// Close closes the clients. Nothing may be served during or after it.
-func (p *Process) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	err := closeAll(p.closers)
-	p.watcher, p.closers = nil, nil
-	return err
-}
-
-// closeAll closes what was opened, the last first.
-func closeAll(closers []func() error) error {
-	var errs []error
-	for i := len(closers) - 1; i >= 0; i-- {
-		errs = append(errs, closers[i]())
-	}
-	return errors.Join(errs...)
 }

@@ -139,23 +139,28 @@ func (c *Config) postgres(text string) error {
 	if err != nil {
 		return errors.New("has a query that cannot be read")
 	}
+	if query.Has("hostaddr") {
+		return errors.New("has hostaddr, which the driver does not heed; host takes addresses too")
+	}
 	hosts := strings.Split(u.Hostname(), ",")
-	for _, name := range []string{"host", "hostaddr"} {
-		if h := query.Get(name); h != "" {
-			hosts = strings.Split(h, ",")
-		}
+	if h := query.Get("host"); h != "" {
+		hosts = strings.Split(h, ",")
 	}
 	for _, host := range hosts {
 		if host == "" {
 			return errors.New("names no host")
 		}
-		if c.OnGoogleCloud && isLoopback(host) {
+		if c.OnGoogleCloud && (isLoopback(host) || isSocket(host) && !strings.HasPrefix(host, "/cloudsql/")) {
 			return errLoopback
 		}
 	}
 	c.Store = Store{Kind: Postgres, DSN: NewSecret(text)}
 	return nil
 }
+
+// isSocket reports whether a host of PostgreSQL is a Unix socket: a folder, or an abstract name
+// (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOST).
+func isSocket(host string) bool { return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") }
 
 func (c *Config) sqlite(path string) error {
 	switch {

@@ -42,7 +42,7 @@ var values = map[string]struct{ good, bad []string }{
 		good: []string{"firestore:", "firestore:(default)", "firestore:cases-1", "postgres://u:p@h/db", "postgresql://h:5432/db?sslmode=require",
 			"postgres://u@/db?host=/cloudsql/p:r:i", "postgres://localhost/db", "sqlite:x", "sqlite:/var/lib/x.db"},
 		bad: []string{"firestore", "firestore:UP", "firestore:a/b", "memory", "mysql://h/db", "postgres:h", "postgres:///db", "postgres://h", "postgres://h/",
-			"postgres://h:99999/db", "postgres://127.1/db", "postgres://h/db?host=%zz", "postgres://h/db#x", "postgres://u:p@h h/db", "postgres:///db?host=", "sqlite:"},
+			"postgres://h:99999/db", "postgres://127.1/db", "postgres://h/db?host=%zz", "postgres://h/db#x", "postgres://u:p@h h/db", "postgres:///db?host=", "postgres:///db?hostaddr=10.1.2.3", "postgres://h/db?hostaddr=10.1.2.3", "sqlite:"},
 	},
 	"GOOGLE_CLOUD_PROJECT":     {good: []string{"demo-p", "p", "example.com:proj"}, bad: []string{"Demo", "1p", "p-", "p/q", "p q"}},
 	"TASKS_LOCATION":           {good: []string{"us-central1"}, bad: []string{"US", "us_central1", "u", "us/1"}},
@@ -144,10 +144,15 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 				}
 			}
 		}
-		for _, dsn := range []string{"postgres://u:p@" + host + "/db", "postgres://h/db?host=" + strings.Trim(host, "[]"), "postgres:///db?hostaddr=h,127.0.0.1"} {
+		for _, dsn := range []string{"postgres://u:p@" + host + "/db", "postgres://h/db?host=" + strings.Trim(host, "[]"), "postgres://" + host + "/db?hostaddr=10.1.2.3"} {
 			if _, err := config.Load("sweep", onCloud().with("STORE", dsn).lookup); err == nil {
 				t.Errorf("STORE=%s is accepted on Google Cloud", dsn)
 			}
+		}
+	}
+	for _, folder := range []string{"/var/run/postgresql", "/tmp", "@abstract", "/cloudsql"} {
+		if _, err := config.Load("sweep", onCloud().with("STORE", "postgres://u:p@/db?host="+folder).lookup); err == nil {
+			t.Errorf("a socket in %s is accepted on Google Cloud", folder)
 		}
 	}
 	for _, host := range []string{"localhost.example.com", "notlocalhost", "128.0.0.1", "[2001:db8::1]", "10.1.2.3"} {

@@ -1,12 +1,16 @@
 package machine_test
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
@@ -60,4 +64,44 @@ func TestPrivateFunctionsUnguarded(t *testing.T) {
 	}
 	s.pipe.Script("c", pipelinetest.Work(4, 0, 20*time.Millisecond))
 	s.wantEnd(s.start(`{"case_id":"c"}`, ""), cases.Succeeded, cases.ReasonCompleted)
+}
+
+// The account of the tasks is a setting, and whichever it is may call.
+func TestTasksOfAnotherAccount(t *testing.T) {
+	s := newSystem(t, map[string]string{"TASKS_SERVICE_ACCOUNT": "mine@p.iam.gserviceaccount.com"})
+	s.pipe.Script("c", pipelinetest.Work(4, 0, 20*time.Millisecond))
+	s.wantEnd(s.start(`{"case_id":"c"}`, ""), cases.Succeeded, cases.ReasonCompleted)
+}
+
+// Settings by which nothing could ever be delivered here are refused at the start, each by its name.
+func TestSettingsThatTurnOurCallersAway(t *testing.T) {
+	const us = "tasks@local.iam.gserviceaccount.com,events@local.iam.gserviceaccount.com,scheduler@local.iam.gserviceaccount.com"
+	for _, test := range []struct {
+		name string
+		env  map[string]string
+		want []string
+	}{
+		{"as deployed", map[string]string{
+			"INVOKER_SERVICE_ACCOUNTS": "tasks@p.iam.gserviceaccount.com", "INVOKER_AUDIENCES": "https://check-1.example.run.app",
+			"INVOKER_ISSUER": "https://accounts.google.com",
+		}, []string{"INVOKER_SERVICE_ACCOUNTS", "INVOKER_AUDIENCES", "INVOKER_ISSUER"}},
+		{"one account is missing", map[string]string{"INVOKER_SERVICE_ACCOUNTS": strings.TrimPrefix(us, "tasks@local.iam.gserviceaccount.com,")}, []string{"INVOKER_SERVICE_ACCOUNTS"}},
+		{"more than ours", map[string]string{"INVOKER_SERVICE_ACCOUNTS": us + ",x@p.iam.gserviceaccount.com", "INVOKER_AUDIENCES": "https://x.example,http://127.0.0.1:1"}, nil},
+		{"nothing is checked", map[string]string{"INVOKER_SERVICE_ACCOUNTS": "", "INVOKER_AUDIENCES": "", "INVOKER_ISSUER": "https://accounts.google.com"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := machine.Check(machine.Options{BaseURL: "http://127.0.0.1:1", DataDir: t.TempDir(), Lookup: func(name string) (string, bool) { v, ok := test.env[name]; return v, ok }})
+			var named []string
+			if faulty, ok := errors.AsType[*config.Error](err); ok {
+				for _, f := range faulty.Faults {
+					named = append(named, f.Name)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(named, test.want) {
+				t.Errorf("%v names %q, want %q", err, named, test.want)
+			}
+		})
+	}
 }

@@ -78,8 +78,11 @@ type Machine struct {
 
 // Check returns an error that names every faulty setting. It opens and makes nothing.
 func Check(o Options) error {
-	_, err := config.Load(config.Local, newSettings(o, strings.Repeat("-", 32)).lookup)
-	return err
+	cfg, err := config.Load(config.Local, newSettings(o, strings.Repeat("-", 32)).lookup)
+	if err != nil {
+		return err
+	}
+	return letIn(o, cfg)
 }
 
 // Open makes a machine, its servers running. The error names every faulty setting.

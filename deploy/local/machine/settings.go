@@ -7,8 +7,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/casewatch/casewatch/shared/config"
 )
 
 // The accounts that call the private functions here, as they do when deployed.
@@ -31,6 +34,10 @@ type settings struct {
 }
 
 func newSettings(o Options, tokenSecret string) *settings {
+	tasks := tasksAccount
+	if account, _ := o.Lookup("TASKS_SERVICE_ACCOUNT"); strings.TrimSpace(account) != "" {
+		tasks = account
+	}
 	s := &settings{outer: o.Lookup, local: map[string]string{
 		"PIPELINE_API_URL":      o.BaseURL + "/pipeline",
 		"STORE":                 "sqlite:" + filepath.Join(o.DataDir, "cases.db"),
@@ -46,7 +53,7 @@ func newSettings(o Options, tokenSecret string) *settings {
 		"TOKEN_SECRET":          tokenSecret,
 		// As deployed: the private functions are called by these only, each with its token.
 		"TASKS_SERVICE_ACCOUNT":    tasksAccount,
-		"INVOKER_SERVICE_ACCOUNTS": strings.Join([]string{tasksAccount, eventsAccount, schedulerAccount}, ","),
+		"INVOKER_SERVICE_ACCOUNTS": strings.Join([]string{tasks, eventsAccount, schedulerAccount}, ","),
 		"INVOKER_AUDIENCES":        o.BaseURL,
 		"INVOKER_ISSUER":           o.BaseURL + issuerPath,
 	}, fixed: map[string]string{}}
@@ -54,6 +61,30 @@ func newSettings(o Options, tokenSecret string) *settings {
 		s.local[variable(name)] = o.BaseURL + "/" + name
 	}
 	return s
+}
+
+// letIn returns an error that names every setting by which the private functions would turn away who calls them here.
+func letIn(o Options, cfg *config.Config) error {
+	if len(cfg.Access.Invokers) == 0 {
+		return nil
+	}
+	e := &config.Error{Function: config.Local}
+	for _, account := range []string{cfg.Queue.ServiceAccount, eventsAccount, schedulerAccount} {
+		if !slices.Contains(cfg.Access.Invokers, account) {
+			e.Faults = append(e.Faults, config.Fault{Name: "INVOKER_SERVICE_ACCOUNTS", Detail: "lacks " + account + ", which calls on this machine; expected it among them, or nothing"})
+			break
+		}
+	}
+	if !slices.Contains(cfg.Access.InvokerTokens.Audiences, o.BaseURL) {
+		e.Faults = append(e.Faults, config.Fault{Name: "INVOKER_AUDIENCES", Detail: "lacks " + o.BaseURL + ", for which the tokens on this machine are; expected it among them"})
+	}
+	if issuer := o.BaseURL + issuerPath; cfg.Access.InvokerTokens.Issuer != issuer {
+		e.Faults = append(e.Faults, config.Fault{Name: "INVOKER_ISSUER", Detail: "is another than " + issuer + ", which signs on this machine; expected that"})
+	}
+	if len(e.Faults) == 0 {
+		return nil
+	}
+	return e
 }
 
 // prepare makes the folder of all state, and in it at the first time a secret, so that tokens hold across restarts.

@@ -55,7 +55,7 @@ func (c Callers) Needed() string {
 func (c Callers) Identify(r *http.Request) (Caller, error) {
 	key := r.Header.Get("X-API-Key")
 	if credentials, ok := bearer(r.Header.Get("Authorization")); ok {
-		if c.oidc != nil && identity.IsToken(credentials) {
+		if c.oidc != nil && identity.IsToken(credentials) && !c.keys.Match(credentials) { // a key may look like a token
 			claims, err := c.oidc.Verify(r.Context(), credentials)
 			if err != nil {
 				return Caller{}, err

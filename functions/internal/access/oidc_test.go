@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"net/url"
 	"testing"
@@ -154,4 +155,21 @@ func FuzzAuthorization(f *testing.F) {
 			t.Errorf("%q is %+v", header, caller)
 		}
 	})
+}
+
+// A key may look like a token; it goes on being a key when ID tokens are accepted too, even with nobody to verify those.
+func TestKeyInTheFormOfAToken(t *testing.T) {
+	issuer := identitytest.NewIssuer(t)
+	key := identitytest.New("https://keys.example").Sign("u@x.example", "keys")
+	c := access.NewCallers(&config.Config{Access: config.Access{
+		APIKeys: config.NewAPIKeys(sha256.Sum256([]byte(key))), TokenSecrets: []config.Secret{newer}, OIDC: config.Tokens{Issuer: issuer.URL, Audiences: []string{"project"}},
+	}}, time.Now)
+	issuer.SetDown(true)
+	want, err := c.Identify(request("/", http.Header{"X-Api-Key": {key}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + key}})); err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
 }
