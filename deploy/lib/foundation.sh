@@ -47,7 +47,7 @@ ensure_repository() {
 
 ensure_accounts() {
   local id email title
-  say 'Service accounts: one for each function and one for each caller'
+  say 'Service accounts: one for each function, one for each caller, one that builds'
   while IFS=$'\t' read -r id email title; do
     ! needs account "$email" || run gcloud iam service-accounts create "$id" --display-name="$title" --project="$PROJECT"
   done < <(get '.accounts[] | [.id, .email, .title] | @tsv')

@@ -3,7 +3,8 @@
 
 # build_image: sets IMAGE, with its digest. What was built once from the same source is not built again.
 build_image() {
-  local repository="$REGION-docker.pkg.dev/$PROJECT/$PREFIX/casewatch" tag digest
+  local repository="$REGION-docker.pkg.dev/$PROJECT/$PREFIX/casewatch" builder tag digest
+  builder=$(get '.accounts[] | select(.id | endswith("-build")).email')
   say 'Image'
   if [ -n "$DRY_RUN" ]; then
     tag='{SOURCE}'
@@ -15,7 +16,8 @@ build_image() {
     note "ok: image $repository:$tag"
   else
     # FUNCTION_TARGET of the environment overrules the target that is built in.
-    run gcloud builds submit "$ROOT" --pack="image=$repository:$tag,env=GOOGLE_FUNCTION_TARGET=start" --timeout=30m --project="$PROJECT"
+    run gcloud builds submit "$ROOT" --pack="image=$repository:$tag,env=GOOGLE_FUNCTION_TARGET=start" --timeout=30m \
+      --service-account="projects/$PROJECT/serviceAccounts/$builder" --default-buckets-behavior=regional-user-owned-bucket --project="$PROJECT"
     if [ -n "$DRY_RUN" ]; then
       digest='{DIGEST}'
     else

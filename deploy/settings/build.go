@@ -44,8 +44,9 @@ func build(f envFile, live *state, folder string, bad *faults) *Plan {
 		p.Accounts = append(p.Accounts, Named{p.Prefix + "-" + function, p.account(function), "Casewatch " + function})
 	}
 	for _, caller := range []string{"tasks", "push", "scheduler"} {
-		p.Accounts = append(p.Accounts, Named{p.Prefix + "-" + caller, p.account(caller), "Casewatch: whose token " + caller + " presents"})
+		p.Accounts = append(p.Accounts, Named{p.Prefix + "-" + caller, p.account(caller), "Casewatch: whose token " + caller + " shows"})
 	}
+	p.Accounts = append(p.Accounts, Named{p.Prefix + "-build", p.account("build"), "Casewatch build"})
 	p.secrets(f, live)
 	p.store(f, folder, bad)
 	p.topics(f)

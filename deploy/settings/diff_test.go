@@ -126,6 +126,7 @@ func TestDiff(t *testing.T) {
 				all = append(all, object{"role": role, "members": []any{"serviceAccount:casewatch-" + function + "@demo-project.iam.gserviceaccount.com"},
 					"condition": object{"title": "another", "expression": `resource.name=="projects/demo-project/databases/(default)"`}})
 			}
+			all = append(all, object{"role": "roles/cloudbuild.builds.builder", "members": []any{"serviceAccount:casewatch-build@demo-project.iam.gserviceaccount.com"}})
 			p["bindings"] = append(all, object{"role": "roles/datastore.user", "members": []any{"serviceAccount:casewatch-start@demo-project.iam.gserviceaccount.com"}})
 		}, []string{"update policy project/demo-project roles/datastore.user not granted to serviceAccount:casewatch-start@demo-project.iam.gserviceaccount.com granted"}},
 		"queue limits": {func(t *testing.T, live map[string]any) {

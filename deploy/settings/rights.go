@@ -96,14 +96,15 @@ func (p *Plan) rights(f envFile) {
 		}
 		give("service", s.Name, "roles/run.invoker", member)
 	}
-	if len(store) > 0 {
-		for i := range store {
-			if p.Firestore != nil {
-				store[i].Condition = &Condition{Title: p.Prefix + "-database", Expression: fmt.Sprintf("resource.name==%q", p.full("databases", p.Firestore.Database))}
-			}
+	for i := range store {
+		if p.Firestore != nil {
+			store[i].Condition = &Condition{Title: p.Prefix + "-database", Expression: fmt.Sprintf("resource.name==%q", p.full("databases", p.Firestore.Database))}
 		}
-		p.Policies = append(p.Policies, Policy{Kind: "project", Name: p.Project, Bindings: store})
 	}
+	// The account that builds unless another is named may be the project's editor, or have no right at all
+	// (https://cloud.google.com/build/docs/cloud-build-service-account-updates).
+	builder := Binding{Role: "roles/cloudbuild.builds.builder", Members: []string{"serviceAccount:" + p.account("build")}}
+	p.Policies = append(p.Policies, Policy{Kind: "project", Name: p.Project, Bindings: append(store, builder)})
 	for _, key := range order {
 		p.Policies = append(p.Policies, *every[key])
 	}
