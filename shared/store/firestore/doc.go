@@ -43,7 +43,8 @@
 // # What expires
 //
 // The sweep purges in order. Should it not run, expire_at, 30 days later, is the net below: Firestore deletes the documents by itself,
-// usually within a day of that time, one by one and in no order (https://firebase.google.com/docs/firestore/ttl). No
+// usually within a day of that time, one by one and in no order (https://firebase.google.com/docs/firestore/ttl). It goes by the
+// retention in force at the last write of a document: to lengthen that by more than 30 days does not help what has ended. No
 // reader looks at expire_at, and none relies on a document being there because another is:
 //
 //   - A head without its run counts as none: Current does not find the case, and its next first run takes the head's place.

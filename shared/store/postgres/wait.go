@@ -19,7 +19,7 @@ const (
 // pauses between two looks without having been told anything: the net under lost notifications.
 var pauses = waiters.Pauses{First: time.Second, Later: 5 * time.Second}
 
-// Wait implements [store.Store].
+// Wait implements [store.Store]. The last waiter of an instance, over a connection that is dead, returns up to 2 s after its context ended.
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
 	last, err := s.waiters.Wait(ctx, caseID, s.pauses, func() (bool, error) {
 		var at store.Head
