@@ -81,7 +81,6 @@ func TestWhatIsRefused(t *testing.T) {
 		{"alert without a condition", "POST", "monitoring", "v3/projects/demo-p/alertPolicies", obj{"displayName": "a", "combiner": "OR"}, 400, "INVALID_ARGUMENT"},
 		{"dashboard without its version", "PATCH", "monitoring", dashboard, obj{"displayName": "Casewatch"}, 400, "INVALID_ARGUMENT"},
 		{"dashboard of an older version", "PATCH", "monitoring", dashboard, obj{"displayName": "Casewatch", "etag": "0"}, 409, "ABORTED"},
-		{"trigger as nobody", "POST", "eventarc", "v1/projects/demo-p/locations/us-central1/triggers?triggerId=t", obj{"serviceAccount": "no@demo-p.iam.gserviceaccount.com"}, 403, "PERMISSION_DENIED"},
 		{"user of no instance", "POST", "sql", "sql/v1beta4/projects/demo-p/instances/db/users", obj{"name": "u"}, 404, "NOT_FOUND"},
 		{"version of no secret", "POST", "secretmanager", "v1/projects/demo-p/secrets/s:addVersion", obj{"payload": obj{"data": ""}}, 404, "NOT_FOUND"},
 		{"job as nobody", "POST", "cloudscheduler", "v1/projects/demo-p/locations/us-central1/jobs", obj{"name": "projects/demo-p/locations/us-central1/jobs/j", "httpTarget": obj{"oidcToken": obj{"serviceAccountEmail": "no@demo-p.iam.gserviceaccount.com"}}}, 403, "PERMISSION_DENIED"},

@@ -62,7 +62,6 @@ func init() {
 		"sql":                  sqlAPI(),
 		"logging":              loggingAPI(),
 		"monitoring":           monitoringAPI(),
-		"eventarc":             eventarcAPI(),
 		"containeranalysis":    containerAnalysisAPI(),
 	}
 }
