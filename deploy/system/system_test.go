@@ -47,6 +47,13 @@ type system struct {
 
 	mu      sync.Mutex
 	reports []string // of the sweeps
+	over    []end
+}
+
+// end is a run that ended, as its watcher saw it.
+type end struct {
+	run  run
+	view cases.View
 }
 
 // newSystem boots everything over a store. project keeps tests apart that share an emulator.
