@@ -2,7 +2,6 @@ package system_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -87,8 +86,8 @@ var stories = []story{
 		state: cases.Failed, reason: cases.ReasonPipelineLost, source: cases.SourceCheck},
 	{name: "cancelled", posts: []pipelinetest.Reaction{pipelinetest.Async(4)},
 		then: during(func(s *system, r run) {
-			if code, body, err := send(s.t.Context(), http.MethodPost, r.CancelURL+fmt.Sprint("&run=", r.Run), ""); err != nil || code != http.StatusOK {
-				s.t.Errorf("cancel: %d %s %v", code, body, err)
+			if code, body := s.persist(http.MethodPost, r.CancelURL, ""); code != http.StatusOK {
+				s.t.Errorf("cancel: %d %s", code, body)
 			}
 		}),
 		state: cases.Cancelled, reason: cases.ReasonCancelled, source: cases.SourceCancel},

@@ -17,19 +17,19 @@ func skipShort(t *testing.T) {
 func TestOnFirestore(t *testing.T) {
 	skipShort(t)
 	addr := firestoretest.Start(t)
-	s := newSystem(t, build(t, "program"), startPubSub(t), "system-firestore", map[string]string{"STORE": "firestore:", "FIRESTORE_EMULATOR_HOST": addr})
+	s := newSystem(t, build(t, "program"), startPubSub(t), map[string]string{"STORE": "firestore:", "FIRESTORE_EMULATOR_HOST": addr})
 	s.everyKind(t)
 }
 
 func TestOnPostgres(t *testing.T) {
 	skipShort(t)
 	dsn := postgrestest.Start(t)
-	s := newSystem(t, build(t, "program"), startPubSub(t), "system-postgres", map[string]string{"STORE": dsn})
+	s := newSystem(t, build(t, "program"), startPubSub(t), map[string]string{"STORE": dsn})
 	s.everyKind(t)
 }
 
 func TestOnSQLite(t *testing.T) {
 	skipShort(t)
-	s := newSystem(t, build(t, "embedded"), startPubSub(t), "system-sqlite", map[string]string{"STORE": "sqlite:" + filepath.Join(t.TempDir(), "cases.db")})
+	s := newSystem(t, build(t, "embedded"), startPubSub(t), map[string]string{"STORE": "sqlite:" + filepath.Join(t.TempDir(), "cases.db")})
 	s.everyKind(t)
 }

@@ -2,6 +2,7 @@ package system_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+	"github.com/casewatch/casewatch/shared/store/firestore/firestoretest"
 )
 
 // The accounts that call the private functions.
@@ -56,9 +58,10 @@ type end struct {
 	view cases.View
 }
 
-// newSystem boots everything over a store. project keeps tests apart that share an emulator.
-func newSystem(t *testing.T, binary, pubsub, project string, store map[string]string) *system {
+// newSystem boots everything over a store, in a project of its own: tests share emulators.
+func newSystem(t *testing.T, binary, pubsub string, store map[string]string) *system {
 	t.Helper()
+	project := firestoretest.Project()
 	s := &system{fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
 	s.topics = newTopics(t, pubsub, project, "pipeline-events", "ended", "dead-letter")
 	s.topics.subscribe(t, "ended-test", "ended", "")
@@ -194,18 +197,23 @@ type run struct {
 	CancelURL string `json:"cancel_url"`
 }
 
-// begin starts a case as a form frontend does, again while an instance that died is replaced.
-func (s *system) begin(form, query string) run {
+// persist sends again while an instance that died is replaced, as a client does that may: what it asks for is the same however often it asks.
+func (s *system) persist(method, to, body string, header ...string) (code int, answer []byte) {
 	s.t.Helper()
-	var code int
-	var body []byte
+	var err error
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		var err error
-		code, body, err = send(s.t.Context(), http.MethodPost, s.routers["start"].url+"/"+query, form, "X-API-Key", apiKey)
-		if err == nil && code < 500 {
-			break
+		if code, answer, err = send(s.t.Context(), method, to, body, header...); err == nil && code < 500 {
+			return code, answer
 		}
 	}
+	s.giveUp("%s %s: %d %s (%v)", method, to, code, answer, err)
+	return 0, nil
+}
+
+// begin starts a case as a form frontend does. The key makes a start that is sent again the same one, also one that supersedes.
+func (s *system) begin(form, query string) run {
+	s.t.Helper()
+	code, body := s.persist(http.MethodPost, s.routers["start"].url+"/"+query, form, "X-API-Key", apiKey, "Idempotency-Key", rand.Text())
 	var r run
 	if err := json.Unmarshal(body, &r); err != nil || code != http.StatusAccepted && code != http.StatusOK {
 		s.giveUp("start: %d %s", code, body)
