@@ -209,6 +209,8 @@ type Case struct {
 	// reports them once and moves them to Leaked.
 	AskedAfterEnd int `json:"asked_after_end,omitempty"`
 	Leaked        int `json:"leaked,omitempty"` // for people; nothing reads it
+	// Timeline is what happened to the run, for people; nothing decides by it. Looks that found nothing but progress are not in it.
+	Timeline []Note `json:"timeline,omitempty"`
 
 	unknown map[string]json.RawMessage
 }

@@ -166,7 +166,9 @@ func (c *Case) remember(id string) {
 }
 
 // clip makes a text fit to be shown: bounded, and without characters that control what shows it.
-func clip(s string) string {
+func clip(s string) string { return clipTo(s, maxMessage) }
+
+func clipTo(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
@@ -175,7 +177,7 @@ func clip(s string) string {
 	}, s)
 	runes := 0
 	for i := range s {
-		if runes == maxMessage {
+		if runes == most {
 			return s[:i] + "…"
 		}
 		runes++

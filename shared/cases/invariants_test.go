@@ -46,6 +46,7 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if v.Keep == KeepResult && (before.HasResult || !after.HasResult) || v.Keep == KeepLate && (before.Late != nil && before.Late.HasResult || !after.Late.HasResult) {
 		fail("a result was swapped in")
 	}
+	checkTimeline(t, before, after)
 	if before.State.Ended() {
 		if before.State != after.State || !before.EndedAt.Equal(after.EndedAt) || before.Progress != after.Progress || before.EndVersion != after.EndVersion ||
 			before.End.Reason != after.End.Reason || before.End.Source != after.End.Source || before.Checks.Count != after.Checks.Count {

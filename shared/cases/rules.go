@@ -99,6 +99,7 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 			n.FormKept, v.DropForm = false, true
 		}
 	}
+	n.record(c, in, v, now)
 	n.WakeAt = r.wakeAt(n)
 	return n, v
 }

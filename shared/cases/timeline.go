@@ -1,0 +1,177 @@
+package cases
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// maxNotes bounds a timeline: its first keptFirst lines and its last ones are kept.
+	maxNotes  = 50
+	keptFirst = 10
+	// maxDetail bounds the words of a line, in characters.
+	maxDetail = 200
+)
+
+// What says what a line of a run's timeline is about.
+type What string
+
+// What a timeline tells.
+const (
+	NoteBegan       What = "began"           // the run was recorded
+	NoteSent        What = "sent"            // its request is about to be sent to the pipeline
+	NoteNotStarted  What = "not_started"     // nothing was started; it is queued again
+	NoteUncertain   What = "uncertain"       // nobody knows whether the request arrived
+	NoteAnswered    What = "answered"        // the pipeline took it
+	NoteRunning     What = "running"         // the pipeline works on it
+	NoteStalled     What = "stalled"         // progress has not moved for long
+	NoteMoved       What = "moved"           // it moves again
+	NoteUnreachable What = "unreachable"     // a look got no usable answer
+	NoteReachable   What = "reachable"       // a look got one again
+	NoteUnknown     What = "unknown"         // the pipeline does not know the case
+	NoteKnown       What = "known"           // it knows it again
+	NoteComplete    What = "complete"        // completed == total was read; the result is still to come
+	NoteIncomplete  What = "incomplete"      // it is no longer
+	NoteAnnounced   What = "announced"       // an event told of success; the answer with the result is still to come
+	NoteRearmed     What = "rearmed"         // the sweep scheduled a lost wake-up anew
+	NoteEnded       What = "ended"           // the one end
+	NoteFilled      What = "filled"          // the result came after the end, and agrees with it
+	NoteLate        What = "late"            // a word that came too late to be the end
+	NoteLeaked      What = "asked_after_end" // a check that began after the end asked the pipeline all the same
+	NoteTold        What = "told"            // the end is published, and no check pends
+	NoteFormDropped What = "form_dropped"    // the form has outlived its retention
+)
+
+// Note is a line of a run's timeline: a change, and what caused it.
+type Note struct {
+	At     time.Time `json:"at"`
+	What   What      `json:"what"`
+	Source Source    `json:"source,omitempty"` // through which door the cause came; "" for a start and for our own bookkeeping
+	Detail string    `json:"detail,omitempty"` // in words; clipped
+}
+
+// record notes down in n what an input changed since before.
+func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
+	var notes []Note
+	note := func(is bool, what What, detail string) {
+		if is {
+			notes = append(notes, Note{At: now, What: what, Source: sourceOf(in), Detail: clipTo(detail, maxDetail)})
+		}
+	}
+	was, is := before.Dispatch, n.Dispatch
+	entered := func(p Phase) bool { return is.Phase == p && was.Phase != p }
+	message := messageOf(in)
+	tick, _ := in.(Tick)
+
+	note(before.Version == 0, NoteBegan, beganDetail(*n))
+	note(entered(PhaseOpen), NoteSent, fmt.Sprintf("attempt %d", is.Seq))
+	note(before.Version > 0 && entered(PhaseQueued), NoteNotStarted, message)
+	note(entered(PhaseUncertain), NoteUncertain, message)
+	note(entered(PhaseAnswered), NoteAnswered, "")
+	note(before.State == Pending && n.State == Running, NoteRunning, "")
+	if !n.State.Ended() {
+		was, is := before.Checks, n.Checks
+		note(n.Stalled && !before.Stalled, NoteStalled, "")
+		note(!n.Stalled && before.Stalled, NoteMoved, "")
+		note(is.Unbroken > 0 && was.Unbroken == 0, NoteUnreachable, message)
+		note(is.Unbroken == 0 && was.Unbroken > 0, NoteReachable, "")
+		note(!is.UnknownSince.IsZero() && was.UnknownSince.IsZero(), NoteUnknown, "")
+		note(is.UnknownSince.IsZero() && !was.UnknownSince.IsZero(), NoteKnown, "")
+		note(!n.CompleteSince.IsZero() && before.CompleteSince.IsZero(), NoteComplete, "")
+		note(n.CompleteSince.IsZero() && !before.CompleteSince.IsZero(), NoteIncomplete, "")
+		note(!n.SucceededSince.IsZero() && before.SucceededSince.IsZero(), NoteAnnounced, "")
+		note(tick.CheckGone || tick.DispatchGone, NoteRearmed, "")
+	}
+	if n.State.Ended() && !before.State.Ended() {
+		notes = append(notes, Note{At: now, What: NoteEnded, Source: n.End.Source, Detail: clipTo(endDetail(*n), maxDetail)})
+	}
+	note(v.Kind == Filled, NoteFilled, "")
+	note(v.Kind == LateWord, NoteLate, lateDetail(in))
+	note(n.AskedAfterEnd > before.AskedAfterEnd, NoteLeaked, "")
+	note(n.Settled && !before.Settled, NoteTold, "")
+	note(tick.FormDropped && v.DropForm, NoteFormDropped, "")
+	if len(notes) == 0 {
+		return
+	}
+	n.Timeline = append(slices.Clone(before.Timeline), notes...)
+	if over := len(n.Timeline) - maxNotes; over > 0 {
+		n.Timeline = slices.Delete(n.Timeline, keptFirst, keptFirst+over)
+	}
+}
+
+// sourceOf returns the door through which an input came.
+func sourceOf(in Input) Source {
+	switch in.(type) {
+	case DispatchBegun, DispatchOutcome:
+		return SourceDispatch
+	case CheckOutcome:
+		return SourceCheck
+	case Event:
+		return SourceEvent
+	case Cancel:
+		return SourceCancel
+	case Tick:
+		return SourceSweep
+	}
+	return ""
+}
+
+// messageOf returns what an input says in words.
+func messageOf(in Input) string {
+	switch in := in.(type) {
+	case DispatchOutcome:
+		if in.Message == "" {
+			return string(in.Kind)
+		}
+		return in.Message
+	case DispatchBegun:
+		return "the attempt before was lost"
+	case CheckOutcome:
+		return in.Message
+	case Event:
+		return in.Message
+	}
+	return ""
+}
+
+func beganDetail(c Case) string {
+	if c.Adopted {
+		return "the pipeline works on it already"
+	}
+	return ""
+}
+
+func endDetail(c Case) string {
+	detail := string(c.State) + ", " + string(c.End.Reason)
+	if c.End.Message != "" {
+		detail += ": " + c.End.Message
+	}
+	return detail
+}
+
+// lateDetail says what a late word said.
+func lateDetail(in Input) string {
+	said := func(succeeded bool, res *Result) string {
+		if res != nil {
+			return fmt.Sprintf("it says %s, with a result", outcome(succeeded))
+		}
+		return "it says " + outcome(succeeded)
+	}
+	switch in := in.(type) {
+	case DispatchOutcome:
+		return said(in.Kind == DispatchSucceeded, in.Result)
+	case CheckOutcome:
+		return said(in.Reading.Status == "succeeded", in.Result)
+	case Event:
+		return said(in.Status == "succeeded", in.Result)
+	}
+	return ""
+}
+
+func outcome(succeeded bool) string {
+	if succeeded {
+		return "succeeded"
+	}
+	return "failed"
+}
