@@ -99,12 +99,13 @@ func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *syste
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		s.pipe.Close() // what it holds ends first
+		s.pipe.Close() // what the pipelines hold ends first, then what is served, then what that needs
+		s.m.Pipeline.Close()
+		s.http.CloseIdleConnections()
+		server.Close()
 		if err := s.m.Close(ctx); err != nil {
 			t.Error(err)
 		}
-		s.http.CloseIdleConnections()
-		server.Close()
 	})
 	return s
 }
