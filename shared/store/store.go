@@ -72,6 +72,36 @@ type Cursor struct {
 	Run    int
 }
 
+// Filter says which records List returns. The zero Filter is all of them.
+type Filter struct {
+	State  cases.State // "" for any
+	Since  time.Time   // created at or after this; zero for any
+	Before time.Time   // created before this; zero for any
+}
+
+// Place is a place in the order of List: newest first, that is by (CreatedAt, CaseID byte by byte, Run), each descending. The zero Place is
+// the beginning.
+type Place struct {
+	CreatedAt time.Time
+	CaseID    string
+	Run       int
+}
+
+// PlaceOf is the place of a record.
+func PlaceOf(c cases.Case) Place { return Place{CreatedAt: c.CreatedAt, CaseID: c.CaseID, Run: c.Run} }
+
+// IsZero reports whether p is the beginning.
+func (p Place) IsZero() bool { return p.CreatedAt.IsZero() && p.CaseID == "" && p.Run == 0 }
+
+// Start is the place after which a page that is to begin after the given one begins: that one, or the one from which on f.Before
+// holds, if that comes later. So a driver need not ask for f.Before besides.
+func (f Filter) Start(after Place) Place {
+	if f.Before.IsZero() || !after.IsZero() && after.CreatedAt.Before(f.Before) {
+		return after
+	}
+	return Place{CreatedAt: f.Before}
+}
+
 // Store keeps the records. Its methods are safe for concurrent use, by many processes too. Times are kept to the
 // microsecond. Every method ends with its context, with the context's error; any other error than those named means that
 // the store could not be used, and that the same call may succeed later (a write may have taken effect).
@@ -98,6 +128,17 @@ type Store interface {
 
 	// CountOpen returns the number of runs that have not ended.
 	CountOpen(ctx context.Context) (int, error)
+
+	// CountByState returns the number of runs in each state, all at one moment; a state without runs may be missing. It reads no record,
+	// but costs what it counts.
+	CountByState(ctx context.Context) (map[cases.State]int, error)
+
+	// List returns the first records that the filter admits, in the order of Place, beginning after the given one: limit of them, or all
+	// there are if they are fewer. Pages may miss or repeat records that begin, change state or are purged meanwhile; the others are in
+	// exactly one. It costs what it returns, not what is stored. A run that an older revision of this program began, before runs were
+	// listed, may be missing from it and from CountByState, and one whose state that changed may be found under the state before, until
+	// the run is next written.
+	List(ctx context.Context, f Filter, after Place, limit int) ([]cases.Case, error)
 
 	// Wait returns nil once the record of the run is newer than version, or the case has a newer run, and at once if that
 	// is so already. It may return early; the caller looks again. ErrNotFound if there is no such run, or no longer. It holds nothing

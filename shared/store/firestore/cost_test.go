@@ -2,10 +2,12 @@ package firestore
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -44,6 +46,12 @@ func TestCosts(t *testing.T) {
 	_, err = s.CountOpen(ctx)
 	mustDo(t, err)
 	want("CountOpen", "RunAggregationQuery")
+	_, err = s.List(ctx, store.Filter{State: cases.Pending, Since: c.CreatedAt}, store.PlaceOf(c), 10)
+	mustDo(t, err)
+	want("List", "RunQuery")
+	_, err = s.CountByState(ctx)
+	mustDo(t, err)
+	want("CountByState", strings.TrimSpace(strings.Repeat("RunAggregationQuery ", 6)))
 	mustDo(t, s.Wait(ctx, "a", 2, 0))
 	want("Wait", "Listen")
 	mustDo(t, s.Wait(ctx, "a", 1, 100))

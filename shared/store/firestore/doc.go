@@ -6,14 +6,20 @@
 // time would all be written at one end of the key space.
 //
 //	heads/K         run, version, keys, expire_at
-//	runs/K~RUN      case_id, case_key (K), run, version, wake_at, shard (0 to 15, by the hash), open, record (the case as JSON), trail,
-//	                expire_at
+//	runs/K~RUN      case_id, case_key (K), run, version, wake_at, shard (0 to 15, by the hash), open, state, created_at, record (the
+//	                case as JSON), trail, expire_at
 //	values/K~RUN~V  data, expire_at
 //
-// Two indexes: runs(shard, wake_at, case_id, run) for what is overdue, and runs(case_key, run) for who waits. An index whose first
-// field grows with time takes about 500 writes a second (https://firebase.google.com/docs/firestore/best-practices#hotspots);
-// neither of these does. But for the automatic index of runs.open, which counting needs, every field is exempt from automatic
-// indexes. deploy/firestore.indexes.json declares all of it, and the TTL policies.
+// Four indexes: runs(shard, wake_at, case_id, run) for what is overdue, runs(case_key, run) for who waits, and to list
+// runs(shard, created_at, case_id, run) and runs(shard, state, created_at, case_id, run), descending but for the shard and the state. An
+// index whose first field grows with time takes about 500 writes a second
+// (https://firebase.google.com/docs/firestore/best-practices#hotspots); none of these does: a time comes behind one of 16 shards. But for
+// the automatic indexes of runs.open and runs.state, which counting needs, and which lie in the order of K for each of their few values,
+// every field is exempt from automatic indexes. deploy/firestore.indexes.json declares all of it, and the TTL policies.
+//
+// A revision of before state and created_at writes documents without them. List and CountByState do not find such a run until this
+// revision writes it, which it does to every open run and, when the form is dropped, to one that ended not long ago. All else finds
+// them, CountOpen too, which asks for open.
 //
 // # Writes
 //
@@ -35,8 +41,9 @@
 //	Current           1 call   2 R           + 1 call, 2 R if the current run is neither the first nor remembered
 //	Begin             1 call   3 W, 2 D      and 1 W with End, and its values; + 1 call, 2 or 3 R
 //	Update            1 call   1 W           and its values; + 1 call, 1 R
-//	Overdue           1 call   as many R as it returns, at least 1
-//	CountOpen         1 call   1 R for 1000 counted
+//	Overdue, List     1 call   as many R as it returns, at least 1
+//	CountOpen         1 call   1 R for 1000 counted, at least 1
+//	CountByState      6 calls  1 R for 1000 counted, at least 6, as of the moment of the first
 //	Wait              1 stream 1 R           and 1 R for each change, and each 10 s; 1 or 2 R at its end
 //	Purge             2 calls  2 R, 2 or 1 W, 4 or 5 D; + 1 call, 1 R for the current run unless it is the first
 //
@@ -48,7 +55,7 @@
 // reader looks at expire_at, and none relies on a document being there because another is:
 //
 //   - A head without its run counts as none: Current does not find the case, and its next first run takes the head's place.
-//   - A run without a head, or numbered above the run that its head names, is found by Get and Overdue and can be purged. When a
+//   - A run without a head, or numbered above the run that its head names, is found by Get, Overdue and List and can be purged. When a
 //     run of that number begins, it takes the place of one that has ended, and conflicts with one that is open, which ends at its deadline.
 //     Wait does not take it for a newer run.
 //   - A value without its run can be read until Firestore deletes it. A run that begins finds no value of one before it.

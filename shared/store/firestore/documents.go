@@ -100,14 +100,16 @@ func (s *Store) runFields(c cases.Case) (fields, error) {
 		return nil, err
 	}
 	return s.expiring(fields{
-		"case_id":  text(c.CaseID),
-		"case_key": text(caseKey(c.CaseID)),
-		"run":      number(int64(c.Run)),
-		"version":  number(c.Version),
-		"wake_at":  moment(c.WakeAt),
-		"shard":    number(shard(c.CaseID)),
-		"open":     truth(!c.State.Ended()),
-		"record":   opaque(record),
+		"case_id":    text(c.CaseID),
+		"case_key":   text(caseKey(c.CaseID)),
+		"run":        number(int64(c.Run)),
+		"version":    number(c.Version),
+		"wake_at":    moment(c.WakeAt),
+		"shard":      number(shard(c.CaseID)),
+		"open":       truth(!c.State.Ended()),
+		"state":      text(string(c.State)),
+		"created_at": moment(c.CreatedAt),
+		"record":     opaque(record),
 	}, c.DeadlineAt), nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
 
+	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -127,9 +128,16 @@ func TestIndexes(t *testing.T) {
 	needed := []string{
 		"runs COLLECTION " + needs(overdueQuery(time.Now(), store.Cursor{}, 1)),
 		"runs COLLECTION " + needs(caseQuery("a", pb.StructuredQuery_FieldFilter_LESS_THAN, 1)),
+		"runs COLLECTION " + needs(listQuery(store.Filter{}, store.Place{}, 1)),
+		"runs COLLECTION " + needs(listQuery(store.Filter{State: cases.Failed}, store.Place{}, 1)),
 	}
 	if !slices.Equal(declared, needed) {
 		t.Errorf("declared %q, needed %q", declared, needed)
+	}
+	for _, f := range []store.Filter{{Since: time.Now()}, {Before: time.Now()}, {Since: time.Now(), Before: time.Now(), State: cases.Failed}} {
+		if index := "runs COLLECTION " + needs(listQuery(f, store.PlaceOf(begin("a").Case), 1)); !slices.Contains(declared, index) {
+			t.Errorf("%+v needs %q", f, index)
+		}
 	}
 
 	s := opened(t, options(t))
@@ -144,7 +152,8 @@ func TestIndexes(t *testing.T) {
 			want[collection+"."+field] = field == "expire_at"
 		}
 	}
-	delete(want, "runs.open") // CountOpen asks for that alone
+	delete(want, "runs.open")  // CountOpen asks for that alone
+	delete(want, "runs.state") // and CountByState for that
 	got := map[string]bool{}
 	for _, f := range file.FieldOverrides {
 		if f.Indexes == nil || len(f.Indexes) != 0 {

@@ -19,6 +19,14 @@ const (
 	overdueQuery = `SELECT record FROM runs
 		WHERE wake_at < $1 AND (wake_at, case_id, run) > ($2, $3, $4)
 		ORDER BY wake_at, case_id, run LIMIT $5`
+	listQuery = `SELECT record FROM runs
+		WHERE created_at >= $1 AND (created_at, case_id, run) < ($2, $3, $4)
+		ORDER BY created_at DESC, case_id DESC, run DESC LIMIT $5`
+	listStateQuery = `SELECT record FROM runs
+		WHERE state = $6 AND created_at >= $1 AND (created_at, case_id, run) < ($2, $3, $4)
+		ORDER BY created_at DESC, case_id DESC, run DESC LIMIT $5`
+	countStatesQuery = `SELECT state, count(*) FROM runs WHERE state IS NOT NULL GROUP BY state`
+
 	countOpenQuery = `SELECT count(*) FROM runs WHERE open`
 	versionsQuery  = `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
 		WHERE r.case_id = $1 AND r.run = $2`
@@ -27,6 +35,22 @@ const (
 // one reads a single row.
 func (s *Store) one(ctx context.Context, query string, args []any, into ...any) error {
 	return repeat(ctx, passing, func() error { return s.pool.QueryRow(ctx, query, args...).Scan(into...) })
+}
+
+// many reads all rows, or none.
+func many[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], query string, args ...any) (found []T, err error) {
+	err = repeat(ctx, passing, func() error {
+		rows, err := s.pool.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 // Get implements [store.Store].
@@ -66,28 +90,34 @@ func (s *Store) Value(ctx context.Context, caseID string, run int, v store.Value
 }
 
 // Overdue implements [store.Store].
-func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) (found []cases.Case, err error) {
+func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
 	if limit <= 0 {
 		return nil, ctx.Err()
 	}
-	err = repeat(ctx, passing, func() error {
-		rows, err := s.pool.Query(ctx, overdueQuery, before, after.WakeAt, after.CaseID, after.Run, limit)
-		if err != nil {
-			return err
-		}
-		found, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (cases.Case, error) {
-			var record []byte
-			if err := r.Scan(&record); err != nil {
-				return cases.Case{}, err
-			}
-			return row.Decode(record)
-		})
-		return err
-	})
-	if err != nil {
-		return nil, explain(ctx, err, "reading what is overdue")
+	found, err := many(ctx, s, scanCase, overdueQuery, before, after.WakeAt, after.CaseID, after.Run, limit)
+	return found, explain(ctx, err, "reading what is overdue")
+}
+
+// List implements [store.Store].
+func (s *Store) List(ctx context.Context, f store.Filter, after store.Place, limit int) ([]cases.Case, error) {
+	if limit <= 0 {
+		return nil, ctx.Err()
 	}
-	return found, nil
+	since, from := row.Span(f, after)
+	query, args := listQuery, []any{since, from.CreatedAt, from.CaseID, from.Run, limit}
+	if f.State != "" {
+		query, args = listStateQuery, append(args, string(f.State))
+	}
+	found, err := many(ctx, s, scanCase, query, args...)
+	return found, explain(ctx, err, "listing")
+}
+
+func scanCase(r pgx.CollectableRow) (cases.Case, error) {
+	var record []byte
+	if err := r.Scan(&record); err != nil {
+		return cases.Case{}, err
+	}
+	return row.Decode(record)
 }
 
 // CountOpen implements [store.Store].
@@ -95,4 +125,21 @@ func (s *Store) CountOpen(ctx context.Context) (int, error) {
 	var n int
 	err := s.one(ctx, countOpenQuery, nil, &n)
 	return n, explain(ctx, err, "counting open runs")
+}
+
+// CountByState implements [store.Store].
+func (s *Store) CountByState(ctx context.Context) (map[cases.State]int, error) {
+	type counted struct {
+		State cases.State
+		N     int
+	}
+	found, err := many(ctx, s, pgx.RowToStructByPos[counted], countStatesQuery)
+	if err != nil {
+		return nil, explain(ctx, err, "counting runs by state")
+	}
+	counts := make(map[cases.State]int, len(found))
+	for _, c := range found {
+		counts[c.State] = c.N
+	}
+	return counts, nil
 }

@@ -14,16 +14,16 @@ const (
 	// updateQuery is a whole store.Update. Who waits for the row while another changes it looks at its version again, and finds it
 	// changed; so of two who read the same version one saves.
 	updateQuery = `WITH saved AS (
-			UPDATE runs SET version = $3, wake_at = $4, open = $5, record = $6
+			UPDATE runs SET version = $3, wake_at = $4, open = $5, record = $6, state = $7, created_at = $8
 			WHERE case_id = $1 AND run = $2 AND version = $3 - 1
 			RETURNING case_id, run
 		), put AS (
 			INSERT INTO run_values (case_id, run, name, data)
-			SELECT saved.case_id, saved.run, v.name, v.data FROM saved, unnest($7::text[], $8::bytea[]) AS v (name, data)
+			SELECT saved.case_id, saved.run, v.name, v.data FROM saved, unnest($9::text[], $10::bytea[]) AS v (name, data)
 			ON CONFLICT (case_id, run, name) DO UPDATE SET data = excluded.data
 		), dropped AS (
 			DELETE FROM run_values v USING saved
-			WHERE v.case_id = saved.case_id AND v.run = saved.run AND v.name = ANY ($9::text[])
+			WHERE v.case_id = saved.case_id AND v.run = saved.run AND v.name = ANY ($11::text[])
 		)
 		SELECT EXISTS (SELECT FROM saved), EXISTS (SELECT FROM runs WHERE case_id = $1 AND run = $2)`
 
@@ -32,10 +32,10 @@ const (
 	dropHeadQuery   = `DELETE FROM heads WHERE case_id = $1`
 	// addRunQuery adds a run with its form.
 	addRunQuery = `WITH added AS (
-			INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES ($1, $2, $3, $4, $5, $6)
+			INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT DO NOTHING RETURNING case_id, run
 		)
-		INSERT INTO run_values (case_id, run, name, data) SELECT case_id, run, '` + string(store.Form) + `', $7 FROM added`
+		INSERT INTO run_values (case_id, run, name, data) SELECT case_id, run, '` + string(store.Form) + `', $9 FROM added`
 	dropRunQuery = `DELETE FROM runs WHERE case_id = $1 AND run = $2` // its values go with it
 
 	lockHeadQuery = `SELECT run, version, keys FROM heads WHERE case_id = $1 FOR UPDATE`
@@ -56,7 +56,7 @@ func (s *Store) Update(ctx context.Context, w store.Write) error {
 }
 
 func rowArgs(r row.Row) []any {
-	return []any{r.CaseID, r.Run, r.Version, r.WakeAt, r.Open, r.Record}
+	return []any{r.CaseID, r.Run, r.Version, r.WakeAt, r.Open, r.Record, string(r.State), r.CreatedAt}
 }
 
 func updateArgs(w row.Write) []any {

@@ -148,7 +148,7 @@ func TestFaultsInABatch(t *testing.T) {
 		saved []string // of the neighbours a and c
 	}{
 		{"conflict", &change{apply: func(*writer) error { return store.ErrConflict }}, "store: conflict", []string{"a", "c"}},
-		{"half done", adds("b", "INSERT INTO runs VALUES ('b', 1, 1, 1, 2, '')"), "constraint", []string{"a", "c"}},
+		{"half done", adds("b", "INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES ('b', 1, 1, 1, 2, x'')"), "constraint", []string{"a", "c"}},
 		{"the transaction is gone", adds("b", "ROLLBACK", "nonsense"), "nonsense", nil},
 		{"the commit fails", adds("b", "PRAGMA defer_foreign_keys = 1", "INSERT INTO run_values VALUES ('b', 1, 'form', x'')"), "FOREIGN KEY", nil},
 		{"panic", &change{apply: func(*writer) error { panic("a fault") }}, "did not finish", nil},

@@ -165,7 +165,10 @@ func TestPlans(t *testing.T) {
 		want  string
 	}{
 		{overdueQuery, []any{1, 2, "", 0, 5}, "SEARCH runs USING INDEX runs_wake ((wake_at,case_id,run)>(?,?,?) AND wake_at<?)"},
+		{listQuery, []any{1, 2, "", 0, 5}, "SEARCH runs USING INDEX runs_created (created_at>? AND (created_at,case_id,run)<(?,?,?))"},
+		{listStateQuery, []any{1, 2, "", 0, 5, "failed"}, "SEARCH runs USING INDEX runs_state (state=? AND created_at>? AND (created_at,case_id,run)<(?,?,?))"},
 		{countOpenQuery, nil, "USING COVERING INDEX runs_open (open=?)"},
+		{countStatesQuery, nil, "SCAN runs USING COVERING INDEX runs_state"},
 	} {
 		rows, err := s.readers.QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+test.query, test.args...)
 		if err != nil {

@@ -14,14 +14,21 @@ import (
 // reads are the statements of the readers' connections.
 type reads struct {
 	statements
-	get, current, value, overdue, countOpen, versions *sql.Stmt
+	get, current, value, overdue, list, listState, countOpen, countStates, versions *sql.Stmt
 }
 
 const (
 	overdueQuery = `SELECT record FROM runs
 		WHERE wake_at < ?1 AND (wake_at, case_id, run) > (?2, ?3, ?4)
 		ORDER BY wake_at, case_id, run LIMIT ?5`
-	countOpenQuery = `SELECT count(*) FROM runs WHERE open = 1`
+	listQuery = `SELECT record FROM runs
+		WHERE created_at >= ?1 AND (created_at, case_id, run) < (?2, ?3, ?4)
+		ORDER BY created_at DESC, case_id DESC, run DESC LIMIT ?5`
+	listStateQuery = `SELECT record FROM runs
+		WHERE state = ?6 AND created_at >= ?1 AND (created_at, case_id, run) < (?2, ?3, ?4)
+		ORDER BY created_at DESC, case_id DESC, run DESC LIMIT ?5`
+	countOpenQuery   = `SELECT count(*) FROM runs WHERE open = 1`
+	countStatesQuery = `SELECT state, count(*) FROM runs GROUP BY state`
 )
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
@@ -29,9 +36,12 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		&r.get: `SELECT record FROM runs WHERE case_id = ? AND run = ?`,
 		&r.current: `SELECT h.run, h.version, h.keys, r.record FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run
 			WHERE h.case_id = ?`,
-		&r.value:     `SELECT data FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
-		&r.overdue:   overdueQuery,
-		&r.countOpen: countOpenQuery,
+		&r.value:       `SELECT data FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
+		&r.overdue:     overdueQuery,
+		&r.list:        listQuery,
+		&r.listState:   listStateQuery,
+		&r.countOpen:   countOpenQuery,
+		&r.countStates: countStatesQuery,
 		&r.versions: `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
 			WHERE r.case_id = ? AND r.run = ?`,
 	})
@@ -105,15 +115,33 @@ func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Curso
 	if limit <= 0 {
 		return nil, ctx.Err()
 	}
-	found, err := s.page(ctx, before.UnixMicro(), after.WakeAt.UnixMicro(), after.CaseID, after.Run, limit)
+	found, err := page(ctx, s.reads.overdue, before.UnixMicro(), after.WakeAt.UnixMicro(), after.CaseID, after.Run, limit)
 	if err != nil {
 		return nil, readErr(ctx, err, "reading what is overdue")
 	}
 	return found, nil
 }
 
-func (s *Store) page(ctx context.Context, args ...any) (found []cases.Case, err error) {
-	rows, err := s.reads.overdue.QueryContext(ctx, args...)
+// List implements [store.Store].
+func (s *Store) List(ctx context.Context, f store.Filter, after store.Place, limit int) ([]cases.Case, error) {
+	if limit <= 0 {
+		return nil, ctx.Err()
+	}
+	since, from := row.Span(f, after)
+	query, args := s.reads.list, []any{since.UnixMicro(), from.CreatedAt.UnixMicro(), from.CaseID, from.Run, limit}
+	if f.State != "" {
+		query, args = s.reads.listState, append(args, string(f.State))
+	}
+	found, err := page(ctx, query, args...)
+	if err != nil {
+		return nil, readErr(ctx, err, "listing")
+	}
+	return found, nil
+}
+
+// page reads the records that a query finds.
+func page(ctx context.Context, query *sql.Stmt, args ...any) (found []cases.Case, err error) {
+	rows, err := query.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -137,4 +165,31 @@ func (s *Store) CountOpen(ctx context.Context) (int, error) {
 	var n int
 	err := s.reads.countOpen.QueryRowContext(ctx).Scan(&n)
 	return n, readErr(ctx, err, "counting open runs")
+}
+
+// CountByState implements [store.Store].
+func (s *Store) CountByState(ctx context.Context) (map[cases.State]int, error) {
+	counts, err := s.countByState(ctx)
+	if err != nil {
+		return nil, readErr(ctx, err, "counting runs by state")
+	}
+	return counts, nil
+}
+
+func (s *Store) countByState(ctx context.Context) (counts map[cases.State]int, err error) {
+	rows, err := s.reads.countStates.QueryContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	counts = map[cases.State]int{}
+	for rows.Next() {
+		var state cases.State
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, err
+		}
+		counts[state] = n
+	}
+	return counts, rows.Err()
 }

@@ -65,9 +65,10 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		&w.dropHead:   `DELETE FROM heads WHERE case_id = ?`,
 
 		&w.readVersion: `SELECT version FROM runs WHERE case_id = ? AND run = ?`,
-		&w.addRun: `INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+		&w.addRun: `INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 			ON CONFLICT DO NOTHING`,
-		&w.changeRun: `UPDATE runs SET version = ?3, wake_at = ?4, open = ?5, record = ?6
+		&w.changeRun: `UPDATE runs SET version = ?3, wake_at = ?4, open = ?5, record = ?6, state = ?7, created_at = ?8
 			WHERE case_id = ?1 AND run = ?2 AND version = ?3 - 1`,
 		&w.dropRun:  `DELETE FROM runs WHERE case_id = ? AND run = ?`,
 		&w.otherRun: `SELECT EXISTS (SELECT 1 FROM runs WHERE case_id = ? AND run <> ?)`,

@@ -28,6 +28,15 @@ func testContexts(t *testing.T, e *env) {
 			_, err := e.Store.Overdue(ctx, time.Now(), store.Cursor{}, 10)
 			return err
 		}},
+		{"List", func(ctx context.Context) error {
+			_, err := e.Store.List(ctx, store.Filter{}, store.Place{}, 10)
+			return err
+		}},
+		{"List of nothing", func(ctx context.Context) error {
+			_, err := e.Store.List(ctx, store.Filter{}, store.Place{}, 0)
+			return err
+		}},
+		{"CountByState", func(ctx context.Context) error { _, err := e.Store.CountByState(ctx); return err }},
 		{"CountOpen", func(ctx context.Context) error { _, err := e.Store.CountOpen(ctx); return err }},
 		{"Wait for something new", func(ctx context.Context) error { return e.Store.Wait(ctx, c.CaseID, 1, 1) }},
 		{"Begin", func(ctx context.Context) error { return e.Store.Begin(ctx, first(fresh)) }},

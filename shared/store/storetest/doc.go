@@ -7,7 +7,7 @@
 //	}
 //
 // The suite knows nothing of how a driver keeps its data. Each test uses case ids of its own, and reads what concerns all
-// cases (CountOpen, Overdue) so that records of others do not disturb it: a driver whose databases are dear may hand the
+// cases (CountOpen, CountByState, Overdue, List) so that records of others do not disturb it: a driver whose databases are dear may hand the
 // same one to every test, as long as nobody else writes to it meanwhile. Tests run one after the other; within one, many
 // goroutines work at once, on two instances where the driver can open a second.
 //

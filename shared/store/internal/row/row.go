@@ -15,18 +15,23 @@ import (
 
 // Row is a record as it is stored.
 type Row struct {
-	CaseID  string
-	Run     int
-	Version int64
-	WakeAt  time.Time
-	Open    bool   // the run has not ended
-	Record  []byte // the case as JSON
+	CaseID    string
+	Run       int
+	Version   int64
+	WakeAt    time.Time
+	Open      bool   // the run has not ended
+	Record    []byte // the case as JSON
+	State     cases.State
+	CreatedAt time.Time
 }
 
 // Encode returns the row of a record.
 func Encode(c cases.Case) (Row, error) {
 	record, err := json.Marshal(c)
-	return Row{CaseID: c.CaseID, Run: c.Run, Version: c.Version, WakeAt: c.WakeAt, Open: !c.State.Ended(), Record: record}, err
+	return Row{
+		CaseID: c.CaseID, Run: c.Run, Version: c.Version, WakeAt: c.WakeAt, Open: !c.State.Ended(), Record: record,
+		State: c.State, CreatedAt: c.CreatedAt,
+	}, err
 }
 
 // Decode returns the case of [Row.Record].
@@ -36,6 +41,18 @@ func Decode(record []byte) (cases.Case, error) {
 		return cases.Case{}, err
 	}
 	return c, nil
+}
+
+// afterAll is later than any time that JSON can say.
+var afterAll = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Span returns what a page of List is to lie between: records created at or after since, strictly after the place from.
+func Span(f store.Filter, after store.Place) (since time.Time, from store.Place) {
+	from = f.Start(after)
+	if from.IsZero() {
+		from.CreatedAt = afterAll
+	}
+	return f.Since, from
 }
 
 // Write is a [store.Write] with its record encoded. No value to put is nil, which would be NULL.

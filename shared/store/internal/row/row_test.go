@@ -14,7 +14,8 @@ import (
 
 var first = cases.Case{
 	CaseID: "a", Run: 1, Version: 1, State: cases.Pending, OutputURL: "a\x00\u2028",
-	WakeAt: time.Date(2026, 3, 1, 9, 30, 0, 1000, time.UTC),
+	CreatedAt: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC),
+	WakeAt:    time.Date(2026, 3, 1, 9, 30, 0, 1000, time.UTC),
 }
 
 func TestEncode(t *testing.T) {
@@ -24,6 +25,9 @@ func TestEncode(t *testing.T) {
 	}
 	if r.CaseID != "a" || r.Run != 1 || r.Version != 1 || !r.WakeAt.Equal(first.WakeAt) || !r.Open || bytes.IndexByte(r.Record, 0) >= 0 {
 		t.Errorf("row %+v", r)
+	}
+	if r.State != first.State || !r.CreatedAt.Equal(first.CreatedAt) {
+		t.Errorf("listed by %s, %v", r.State, r.CreatedAt)
 	}
 	if c, err := Decode(r.Record); err != nil || c.OutputURL != first.OutputURL || !c.WakeAt.Equal(first.WakeAt) {
 		t.Errorf("decoded %+v, error %v", c, err)
@@ -90,5 +94,30 @@ func TestKeys(t *testing.T) {
 	}
 	if err := DecodeKeys(none, &got); err != nil || len(got.Keys) != 0 || DropKeys(&got, 1) {
 		t.Errorf("no keys became %v, error %v", got.Keys, err)
+	}
+}
+
+func TestSpan(t *testing.T) {
+	early, late := first.WakeAt, first.WakeAt.Add(time.Second)
+	at := func(t time.Time) store.Place { return store.Place{CreatedAt: t, CaseID: "a", Run: 1} }
+	for _, test := range []struct {
+		name   string
+		filter store.Filter
+		after  store.Place
+		want   store.Place
+	}{
+		{"nothing said", store.Filter{}, store.Place{}, store.Place{CreatedAt: afterAll}},
+		{"the beginning, in a zone", store.Filter{}, store.Place{CreatedAt: time.Time{}.UTC()}, store.Place{CreatedAt: afterAll}},
+		{"a place", store.Filter{}, at(early), at(early)},
+		{"a record of no time", store.Filter{}, store.Place{CaseID: "a", Run: 1}, store.Place{CaseID: "a", Run: 1}},
+		{"a time", store.Filter{Before: late}, store.Place{}, store.Place{CreatedAt: late}},
+		{"a place before the time", store.Filter{Before: late}, at(early), at(early)},
+		{"a place at the time", store.Filter{Before: late}, at(late), store.Place{CreatedAt: late}},
+		{"a place past the time", store.Filter{Before: early}, at(late), store.Place{CreatedAt: early}},
+	} {
+		test.filter.Since = early
+		if since, from := Span(test.filter, test.after); from != test.want || !since.Equal(early) {
+			t.Errorf("%s: since %v, from %+v, want %+v", test.name, since, from, test.want)
+		}
 	}
 }
