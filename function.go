@@ -7,6 +7,7 @@ import (
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
 	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/dispatch"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/functions/status"
@@ -22,4 +23,5 @@ func init() {
 	functions.HTTP("check", app.Function("check", check.New))
 	functions.HTTP("complete", app.Function("complete", complete.New))
 	functions.HTTP("sweep", app.Function("sweep", sweep.New))
+	functions.HTTP("console", app.Function("console", console.New))
 }

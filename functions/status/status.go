@@ -1,9 +1,8 @@
-// Package status is the public function that shows a case.
+// Package status is the public function that shows a case, as JSON or as a stream of events, and serves what browsers need for that.
 package status
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -33,19 +32,42 @@ type function struct {
 	callers access.Callers
 }
 
-// New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has.
+// New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has; or, for who
+// accepts text/event-stream, a stream of its events. GET /-/ has public files: the browser's module and the description of the API.
 func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := function{cfg, w, access.NewCallers(cfg, w.Now)}
+	f := &function{cfg, w, access.NewCallers(cfg, w.Now)}
 	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead)
-	return access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
+	shown := access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
+	public := answer.Handler(w.Log, serveFile, http.MethodGet, http.MethodHead)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, filesPath) {
+			public.ServeHTTP(rw, r)
+			return
+		}
+		rw.Header().Add("Vary", "Accept")
+		shown.ServeHTTP(rw, r)
+	})
 }
 
-func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
+func (f *function) serve(rw http.ResponseWriter, r *http.Request) error {
+	if wantsStream(r.Header.Values("Accept")) {
+		return f.stream(rw, r)
+	}
+	return f.json(rw, r)
+}
+
+// address reads which run is meant, and checks that the caller may see it.
+func (f *function) address(r *http.Request) (address.Address, error) {
 	at, err := address.Parse(r)
 	if err != nil {
-		return err
+		return at, err
 	}
-	if err := f.callers.ToCase(r, at.CaseID); err != nil {
+	return at, f.callers.ToCase(r, at.CaseID)
+}
+
+func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
+	at, err := f.address(r)
+	if err != nil {
 		return err
 	}
 	wait, err := f.wait(r)
@@ -71,7 +93,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 }
 
 // wait reads how long the caller wants to be kept waiting for a change. The error is Invalid.
-func (f function) wait(r *http.Request) (time.Duration, error) {
+func (f *function) wait(r *http.Request) (time.Duration, error) {
 	query := r.URL.Query()
 	if !query.Has("wait") {
 		return 0, nil
@@ -88,21 +110,22 @@ func (f function) wait(r *http.Request) (time.Duration, error) {
 }
 
 // read returns the run. While it is what the caller knows, and more can be expected of it, it waits for a change, at most that long.
-func (f function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (cases.View, error) {
+func (f *function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (cases.View, error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	for {
-		view, current, err := f.w.Read(ctx, at.CaseID, at.Run)
-		if err != nil || wait == 0 || view.State.Ended() || !current || !matches(known, etag(view)) {
-			return view, err
-		}
-		if err := f.w.Wait(waiting, at.CaseID, view.Run, view.Version); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-				return view, nil
-			}
-			return view, err
+	s, err := f.w.Read(ctx, at.CaseID, at.Run)
+	for err == nil && wait > 0 && s.Open() && matches(known, etag(s.View)) {
+		news, err := f.w.Follow(waiting, at.CaseID, at.Run, s.Seen())
+		switch {
+		case waiting.Err() != nil && ctx.Err() == nil && err != nil:
+			return s.View, nil
+		case err != nil:
+			return s.View, err
+		case news != nil:
+			s = *news
 		}
 	}
+	return s.View, err
 }
 
 // etag is weak: what is estimated from the time changes without it.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,7 +98,8 @@ func newLog(w io.Writer, project string) *slog.Logger {
 type Build func(*config.Config, *watch.Watcher) http.Handler
 
 // Handler serves what build makes. The settings are read and the clients opened at the first request; until that
-// succeeds, each request tries again, or waits for the try of another that is under way, at most 30 s, and is answered 503.
+// succeeds, each request tries again, or waits for the try of another that is under way, at most 30 s, and is answered 503; one for a stream
+// of events is answered 200, with the request to come back, since a browser never comes back from a 503.
 func (p *Process) Handler(build Build) http.Handler {
 	var mu sync.Mutex
 	var built http.Handler
@@ -123,6 +125,10 @@ func (p *Process) Handler(build Build) http.Handler {
 		h, err := get(r.Context())
 		if err != nil {
 			p.Log().ErrorContext(r.Context(), "the function cannot work yet", "function", p.function, "error", err.Error())
+			if r.Method == http.MethodGet && strings.Contains(strings.ToLower(r.Header.Get("Accept")), eventStream) {
+				comeBack(w)
+				return
+			}
 			unavailable(w)
 			return
 		}
@@ -137,6 +143,17 @@ func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfterSeconds()))
 	w.WriteHeader(e.Kind.Status())
 	_ = json.NewEncoder(w).Encode(e.Problem("")) // the client may be gone
+}
+
+const eventStream = "text/event-stream"
+
+// comeBack answers who wants events with none, and that it is to come back after 5 s. Every page may read that: who may call is known once the
+// function works. https://html.spec.whatwg.org/multipage/server-sent-events.html
+func comeBack(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", eventStream)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	_, _ = io.WriteString(w, "retry: 5000\n\n") // the client may be gone
 }
 
 // WatchConfig returns the settings by which a Watcher works.

@@ -14,6 +14,7 @@ import (
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
 	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/dispatch"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/functions/status"
@@ -51,6 +52,7 @@ func TestFunctions(t *testing.T) {
 			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished"}, 204, "queue events"},
 		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409, "queue events"},
 		{"sweep", sweep.New, "POST", "/", "", nil, 200, "queue events"},
+		{"console", console.New, "GET", "/c", "", nil, 401, "queue events"}, // nobody can show here that Google knows him
 	} {
 		served = append(served, test.function)
 		t.Run(test.function, func(t *testing.T) {
@@ -133,6 +135,14 @@ func TestOpenedWhenItCanBe(t *testing.T) {
 	if n := strings.Count(log.String(), "10.0.0.7"); n != 2 || !strings.Contains(log.String(), "the function cannot work yet") {
 		t.Errorf("%s", log)
 	}
+	// A browser that wants events would not come back from a 503.
+	stream := call(t, h, "GET", "/c", "", key, "Accept: text/event-stream")
+	if stream.Code != 200 || stream.Body.String() != "retry: 5000\n\n" || stream.Header().Get("Content-Type") != "text/event-stream" || stream.Header().Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("%d %v %s", stream.Code, stream.Header(), stream.Body)
+	}
+	if a := call(t, h, "POST", "/c", "", key, "Accept: text/event-stream"); a.Code != 503 {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
 	p.mu.Lock()
 	p.failOpen = nil
 	p.mu.Unlock()
@@ -145,7 +155,7 @@ func TestOpenedWhenItCanBe(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if opened, closed := p.counts(); opened != 3 || closed != 0 {
+	if opened, closed := p.counts(); opened != 5 || closed != 0 {
 		t.Errorf("%d opened, %d closed", opened, closed)
 	}
 }

@@ -104,7 +104,7 @@ type Topics struct {
 	DeadLetter     string // written: events that could not be read
 }
 
-// Access says who may call: the first fields the public functions, the last the private ones.
+// Access says who may call: the first fields the public functions, then the private ones, the last the console.
 type Access struct {
 	APIKeys        APIKeys
 	AllowAnonymous bool
@@ -119,6 +119,11 @@ type Access struct {
 	// nothing is checked, IAM alone guards them.
 	Invokers      []string
 	InvokerTokens Tokens
+
+	// ConsoleUsers are the e-mail addresses, in lower case, of those who may use the console, by tokens of the issuer of InvokerTokens or of
+	// IAP, for one of ConsoleAudiences; none: whoever is on this machine. On Google Cloud there is always one.
+	ConsoleUsers     []string
+	ConsoleAudiences []string
 }
 
 // Tokens says which ID tokens are accepted: those of an issuer, for any of the audiences.

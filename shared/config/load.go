@@ -123,6 +123,9 @@ func (l *loader) relations() {
 	if c.Function == "dispatch" || c.Function == Local {
 		l.belowRequest("PIPELINE_TIMEOUT", c.Pipeline.Timeout)
 	}
+	if c.Function == "status" || c.Function == Local {
+		l.belowRequest("STREAM_HOLD", c.Stream.Hold)
+	}
 	l.different("CHECK_QUEUE", c.Queue.Check, "DISPATCH_QUEUE", c.Queue.Dispatch)
 	l.different("ENDED_TOPIC", c.Topics.Ended, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)
 	l.different("DEAD_LETTER_TOPIC", c.Topics.DeadLetter, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)
@@ -137,6 +140,10 @@ func (l *loader) relations() {
 	}
 	l.together("OIDC_AUDIENCE", len(c.Access.OIDC.Audiences) > 0, "OIDC_ISSUER", c.Access.OIDC.Issuer != "")
 	l.together("OIDC_ISSUER", c.Access.OIDC.Issuer != "", "OIDC_AUDIENCE", len(c.Access.OIDC.Audiences) > 0)
+	l.together("CONSOLE_AUDIENCES", len(c.Access.ConsoleAudiences) > 0, "CONSOLE_USERS", len(c.Access.ConsoleUsers) > 0)
+	if s := lookupSetting("CONSOLE_USERS"); s.UsedBy(c.Function) && c.OnGoogleCloud && len(c.Access.ConsoleUsers) == 0 && !l.bad[s.Name] {
+		l.fault(s.Name, "is missing, and on Google Cloud nobody may use the console without it; expected %s", s.expects)
+	}
 	l.together("INVOKER_AUDIENCES", len(c.Access.InvokerTokens.Audiences) > 0, "INVOKER_SERVICE_ACCOUNTS", len(c.Access.Invokers) > 0)
 }
 

@@ -38,11 +38,12 @@ func Settings() []Setting {
 }
 
 var (
-	all       = []string{"start", "status", "cancel", "dispatch", "check", "complete", "sweep"}
+	all       = []string{"start", "status", "cancel", "dispatch", "check", "complete", "sweep", "console"}
 	public    = []string{"start", "status", "cancel"}
 	private   = []string{"dispatch", "check", "complete", "sweep"}
-	recording = []string{"start", "cancel", "dispatch", "check", "complete", "sweep"} // they change records, and settle
-	asking    = []string{"dispatch", "check"}                                         // they call the pipeline
+	recording = []string{"start", "cancel", "dispatch", "check", "complete", "sweep", "console"} // they change records, and settle
+	asking    = []string{"dispatch", "check"}                                                    // they call the pipeline
+	verifying = append(slices.Clone(private), "console")                                         // they look at Google's ID tokens
 )
 
 type setting struct {
@@ -104,7 +105,7 @@ var timeSettings = []setting{
 		duration(func(c *Config) *time.Duration { return &c.Rules.StallAfter }, shortest, longestRun)},
 	{Setting{Name: "UNREACHABLE_AFTER", Doc: "How long the pipeline may be out of reach, without a break, before a run fails.", Default: "10m", Functions: recording, Example: "20m"},
 		duration(func(c *Config) *time.Duration { return &c.Rules.UnreachableAfter }, shortest, longestRun)},
-	{Setting{Name: "STREAM_HOLD", Doc: "How long one request of an event stream is held. Not used by this version, which has none.", Default: "290s", Functions: []string{"status"}, Example: "280s"},
+	{Setting{Name: "STREAM_HOLD", Doc: "How long one request of an event stream is held at most; below CLOUD_RUN_TIMEOUT_SECONDS.", Default: "290s", Functions: []string{"status"}, Example: "280s"},
 		duration(func(c *Config) *time.Duration { return &c.Stream.Hold }, shortest, longestRequest)},
 	{Setting{Name: "RETENTION", Doc: "How long an ended run is kept; at least 48h.", Default: "720h", Functions: recording, Example: "1440h"},
 		duration(func(c *Config) *time.Duration { return &c.Rules.Retention }, 2*day, years)},
@@ -160,10 +161,14 @@ var accessSettings = []setting{
 		invokers()},
 	{Setting{Name: "INVOKER_AUDIENCES", Doc: "For whom those tokens have to be, comma-separated: the address of the function's service. Required with INVOKER_SERVICE_ACCOUNTS.", Functions: private, Example: "https://check-1.example.run.app"},
 		invokerAudiences()},
-	{Setting{Name: "INVOKER_ISSUER", Doc: "Who signs those tokens. On Google Cloud nobody but Google.", Default: googleIssuer, Functions: private, Example: googleIssuer},
+	{Setting{Name: "INVOKER_ISSUER", Doc: "Who signs those tokens, and those of CONSOLE_USERS. On Google Cloud nobody but Google.", Default: googleIssuer, Functions: verifying, Example: googleIssuer},
 		invokerIssuer()},
-	{Setting{Name: "CONSOLE_USERS", Doc: "Not supported by this version: it has no console."},
-		unsupported()},
+	{Setting{Name: "CONSOLE_USERS", Doc: "Who may use the console: comma-separated e-mail addresses, shown by IAP or by an ID token. Required on Google Cloud; elsewhere, when unset, whoever is on this machine may.", Functions: []string{"console"},
+		Example: "operator@example.com,another@example.com"},
+		consoleUsers()},
+	{Setting{Name: "CONSOLE_AUDIENCES", Doc: "For whom their tokens have to be, comma-separated: the console's address, a client id, or for IAP `/projects/NUMBER/locations/REGION/services/SERVICE`. Required with CONSOLE_USERS.", Functions: []string{"console"},
+		Example: "https://console-1.example.run.app,/projects/123/locations/europe-west1/services/casewatch-console"},
+		consoleAudiences()},
 	{Setting{Name: "ALLOWED_ORIGINS", Doc: "The origins whose pages may call the public functions, comma-separated; `*` for any.", Functions: public, Example: "https://forms.example.com,https://example.com:8443"},
 		origins()},
 	{Setting{Name: "ALLOW_ANONYMOUS", Doc: "Whether anyone may start a case; on Google Cloud without naming its case_id.", Default: "false", Functions: []string{"start"}, Example: "true"},
@@ -175,7 +180,7 @@ var accessSettings = []setting{
 		Example: "https://securetoken.google.com/example-project"},
 		issuer(func(c *Config) *string { return &c.Access.OIDC.Issuer })},
 	{Setting{Name: "OIDC_AUDIENCE", Doc: "For whom those tokens have to be: one of a comma-separated list; for Firebase Auth the project's id. Required with OIDC_ISSUER.", Functions: public, Example: "example-project"},
-		audiences()},
+		audiences(func(c *Config) *[]string { return &c.Access.OIDC.Audiences })},
 	{Setting{Name: "TOKEN_SECRET", Doc: "Signs the tokens in status and cancel URLs: the first of a comma-separated list signs, all verify. Each has at least 32 bytes; `openssl rand -hex 32` makes one.", Required: true, Secret: true, Functions: public,
 		Example: "example-example-example-example-example-example"},
 		tokenSecrets()},

@@ -49,9 +49,21 @@ func invokerAudiences() value {
 	}}
 }
 
-func audiences() value {
+func consoleUsers() value {
+	return value{expects: "a comma-separated list of e-mail addresses, or nothing", emptyAllowed: true, parse: func(c *Config, text string) (err error) {
+		c.Access.ConsoleUsers, err = list(strings.ToLower(text), func(entry string) error {
+			if !email.MatchString(entry) {
+				return errors.New("is no e-mail address")
+			}
+			return nil
+		})
+		return err
+	}}
+}
+
+func audiences(f field[[]string]) value {
 	return value{expects: "a comma-separated list of audiences of visible ASCII characters", parse: func(c *Config, text string) (err error) {
-		c.Access.OIDC.Audiences, err = list(text, func(entry string) error {
+		*f(c), err = list(text, func(entry string) error {
 			if !visible(entry) {
 				return errors.New("is empty or has other characters")
 			}
@@ -59,6 +71,13 @@ func audiences() value {
 		})
 		return err
 	}}
+}
+
+// consoleAudiences may be empty, as CONSOLE_USERS may.
+func consoleAudiences() value {
+	v := audiences(func(c *Config) *[]string { return &c.Access.ConsoleAudiences })
+	v.emptyAllowed = true
+	return v
 }
 
 const expectedIssuer = "an https URL (http too on this machine, off Google Cloud) without user, query and fragment, as the tokens spell it"

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -120,13 +119,4 @@ func pattern(f field[string], p *regexp.Regexp, expects string) value {
 	return into(f, expects, func(text string) (string, bool) {
 		return text, p.MatchString(text) && (p != topicID || !strings.HasPrefix(text, "goog"))
 	})
-}
-
-// unsupported refuses a setting that would be without effect: whoever sets it relies on it.
-func unsupported() value {
-	return value{
-		expects:      "nothing: leave it unset or empty",
-		parse:        func(*Config, string) error { return errors.New("is not supported by this version") },
-		emptyAllowed: true,
-	}
 }

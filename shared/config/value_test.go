@@ -66,10 +66,11 @@ var values = map[string]struct{ good, bad []string }{
 		bad: []string{",", "x", "https://x,", "https://x,y", "/check", "https://u@x", "https://x?y", "https://x#y", "ftp://x", "https://"}},
 	"INVOKER_ISSUER": {good: []string{"https://accounts.google.com", "http://127.0.0.1:8080/issuer", "http://localhost:1", "https://issuer.example/t/"},
 		bad: []string{"accounts.google.com", "http://issuer.example", "https://issuer.example?x", "https://u@issuer.example", "https://a,https://b"}},
-	"CONSOLE_USERS":   {good: []string{""}, bad: []string{"a@b.c"}},
-	"ALLOWED_ORIGINS": {good: []string{"*", "https://a.example,http://localhost:3000", "https://a.example , https://b.example"}, bad: []string{"*,https://a", "https://a/", "a.example", "https://A.example", "https://a:443", "http://a:80", "null", "https://a,,https://b", "https://*.example", "https://u@a", "https://a?x", "ftp://a"}},
-	"ALLOW_ANONYMOUS": {good: []string{"true"}, bad: []string{"True", "on"}},
-	"API_KEYS":        {good: []string{"k", "a, b", "sha256:" + strings.Repeat("Ab", 32)}, bad: []string{",", "a,", "a b", "sha256:", "sha256:ab", "sha256:" + strings.Repeat("g", 64), "é"}},
+	"CONSOLE_USERS":     {good: []string{"", "Operator@example.com", "a@b.c, d@e.f"}, bad: []string{"a@b.c,", "*", "somebody"}},
+	"CONSOLE_AUDIENCES": {good: []string{"", "https://console.example.run.app", "/projects/1/locations/l/services/s,32555940559.apps.googleusercontent.com"}, bad: []string{"a,", "a b", "ä"}},
+	"ALLOWED_ORIGINS":   {good: []string{"*", "https://a.example,http://localhost:3000", "https://a.example , https://b.example"}, bad: []string{"*,https://a", "https://a/", "a.example", "https://A.example", "https://a:443", "http://a:80", "null", "https://a,,https://b", "https://*.example", "https://u@a", "https://a?x", "ftp://a"}},
+	"ALLOW_ANONYMOUS":   {good: []string{"true"}, bad: []string{"True", "on"}},
+	"API_KEYS":          {good: []string{"k", "a, b", "sha256:" + strings.Repeat("Ab", 32)}, bad: []string{",", "a,", "a b", "sha256:", "sha256:ab", "sha256:" + strings.Repeat("g", 64), "é"}},
 	"OIDC_ISSUER": {good: []string{"https://securetoken.google.com/demo-p", "https://tenant.eu.auth0.com/", "http://127.0.0.1:9099/x"},
 		bad: []string{"securetoken.google.com/demo-p", "http://issuer.example", "https://issuer.example/?x=1", "https://issuer.example/#x", "https://u:p@issuer.example", "https:issuer.example"}},
 	"OIDC_AUDIENCE":             {good: []string{"demo-p", "https://api.example/,client.id-1", "a, b"}, bad: []string{",", "a,", "a b", "é"}},
@@ -82,7 +83,7 @@ var values = map[string]struct{ good, bad []string }{
 
 // together is the least that works on one machine, with the settings that need one another.
 func together() environment {
-	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example", "OIDC_AUDIENCE", "a")
+	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example", "OIDC_AUDIENCE", "a", "CONSOLE_AUDIENCES", "a")
 }
 
 func TestEverySetting(t *testing.T) {
@@ -195,6 +196,7 @@ func TestWhatValuesBecome(t *testing.T) {
 	env := onePlace().with(
 		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/", "STORE", "postgres://u:p@h/db",
 		"API_KEYS", "plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))), "ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
+		"CONSOLE_USERS", "Operator@Example.com, a@b.c,operator@example.com", "CONSOLE_AUDIENCES", "https://console.example, /projects/1/locations/l/services/s",
 		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c", "INVOKER_AUDIENCES", "https://x.example/,http://127.0.0.1:8080", "OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE", "one, two",
 		"DISPATCH_RATE", "2.5", "CLOUD_RUN_TIMEOUT_SECONDS", "3000", "PUBSUB_EMULATOR_HOST", "localhost:8085", "CASE_DEADLINE", "90m")
 	c, err := config.Load(config.Local, env.lookup)
@@ -202,11 +204,12 @@ func TestWhatValuesBecome(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []any{c.Pipeline.URL, c.URLs.Status, c.Store.Kind, c.Store.DSN.Reveal(), c.Access.AllowedOrigins, c.Queue.Rate, c.RequestTimeout, c.Emulators.PubSub, c.Rules.CaseDeadline,
-		c.Access.Invokers, c.Access.InvokerTokens, c.Access.OIDC}
+		c.Access.Invokers, c.Access.InvokerTokens, c.Access.OIDC, c.Access.ConsoleUsers, c.Access.ConsoleAudiences}
 	want := []any{"https://p.example/base", "http://localhost:8080/status", config.Postgres, "postgres://u:p@h/db",
 		[]string{"https://a.example", "https://b.example"}, 2.5, 50 * time.Minute, "localhost:8085", 90 * time.Minute,
 		[]string{"a@b.c", "d@e.f"}, config.Tokens{Issuer: "https://accounts.google.com", Audiences: []string{"https://x.example/", "http://127.0.0.1:8080"}},
-		config.Tokens{Issuer: "https://t.auth0.com/", Audiences: []string{"one", "two"}}}
+		config.Tokens{Issuer: "https://t.auth0.com/", Audiences: []string{"one", "two"}},
+		[]string{"operator@example.com", "a@b.c"}, []string{"https://console.example", "/projects/1/locations/l/services/s"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

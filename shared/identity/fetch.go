@@ -37,27 +37,23 @@ func newClient() *http.Client {
 	}
 }
 
-// fetch asks an issuer where its keys are (https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig), and for them.
-func fetch(ctx context.Context, client *http.Client, issuer string, now func() time.Time) (*published, error) {
-	var about struct {
-		Issuer     string   `json:"issuer"`
-		Keys       string   `json:"jwks_uri"`
-		Algorithms []string `json:"id_token_signing_alg_values_supported"`
-	}
-	if _, err := get(ctx, client, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", &about); err != nil {
-		return nil, err
-	}
-	if about.Issuer != issuer {
-		return nil, fmt.Errorf("the issuer %s says that it is %q", issuer, about.Issuer)
+// fetch asks for the issuer's keys, and before that where they are, if that was not said.
+func (k *keySet) fetch(ctx context.Context) (*published, error) {
+	address, algorithms := k.address, []string(nil)
+	if address == "" {
+		var err error
+		if address, algorithms, err = discover(ctx, k.client, k.issuer); err != nil {
+			return nil, err
+		}
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	header, err := get(ctx, client, about.Keys, &set)
+	header, err := get(ctx, k.client, address, &set)
 	if err != nil {
 		return nil, err
 	}
-	issued := &published{algorithms: about.Algorithms, fetched: now()}
+	issued := &published{algorithms: algorithms, fetched: k.now()}
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
 		if json.Unmarshal(raw, &key) == nil && forSignatures(key) { // one of another kind is no fault of the others
@@ -65,10 +61,26 @@ func fetch(ctx context.Context, client *http.Client, issuer string, now func() t
 		}
 	}
 	if len(issued.keys) == 0 {
-		return nil, fmt.Errorf("%s has no key that verifies signatures", about.Keys)
+		return nil, fmt.Errorf("%s has no key that verifies signatures", address)
 	}
 	issued.freshUntil = issued.fetched.Add(freshness(header))
 	return issued, nil
+}
+
+// discover asks an issuer where its keys are and what it signs with (https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig).
+func discover(ctx context.Context, client *http.Client, issuer string) (keys string, algorithms []string, err error) {
+	var about struct {
+		Issuer     string   `json:"issuer"`
+		Keys       string   `json:"jwks_uri"`
+		Algorithms []string `json:"id_token_signing_alg_values_supported"`
+	}
+	if _, err := get(ctx, client, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", &about); err != nil {
+		return "", nil, err
+	}
+	if about.Issuer != issuer {
+		return "", nil, fmt.Errorf("the issuer %s says that it is %q", issuer, about.Issuer)
+	}
+	return about.Keys, about.Algorithms, nil
 }
 
 // get reads a JSON document.

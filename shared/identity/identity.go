@@ -31,12 +31,22 @@ const (
 // Google is the issuer of the ID tokens of Google's accounts and service accounts. It names itself in tokens with or without https://.
 const Google = "https://accounts.google.com"
 
+// IAP is the issuer of the assertions by which Identity-Aware Proxy says who it let in, and IAPKeys where its keys are: it publishes nothing else
+// (https://cloud.google.com/iap/docs/signed-headers-howto#verifying_the_jwt_payload).
+const (
+	IAP     = "https://cloud.google.com/iap"
+	IAPKeys = "https://www.gstatic.com/iap/verify/public_key-jwk"
+)
+
 // Config says which tokens are accepted.
 type Config struct {
 	// Issuer is the issuer as its tokens name it: https, or http on this machine. A slash at its end belongs to it.
 	Issuer string
 	// Audiences are for whom a token may be: one of its audiences has to be one of these.
 	Audiences []string
+	// KeysURL is where the issuer's keys are, https or on this machine, for an issuer that publishes nothing else; "": the issuer is asked
+	// (https://openid.net/specs/openid-connect-discovery-1_0.html).
+	KeysURL string
 	// Client fetches the keys; nil for one that follows no redirect and keeps no connection.
 	Client *http.Client
 	Now    func() time.Time // nil for time.Now
@@ -65,7 +75,7 @@ func New(cfg Config) *Verifier {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Verifier{cfg: cfg, keys: newKeySet(cfg.Issuer, cfg.Client, cfg.Now)}
+	return &Verifier{cfg: cfg, keys: newKeySet(cfg)}
 }
 
 // Verify returns the claims of a token that is signed by the issuer, for one of the audiences, and holds now, with 30 s of leeway.

@@ -51,10 +51,11 @@ type published struct {
 // keySet has the keys of an issuer. They are fetched when they are first needed, when they are no longer fresh, and when a token names one that
 // is not among them; by one call at a time, inside that call.
 type keySet struct {
-	issuer string
-	client *http.Client
-	now    func() time.Time
-	turn   chan struct{} // holds a token while keys are being fetched
+	issuer  string
+	address string // of the keys; "": the issuer says
+	client  *http.Client
+	now     func() time.Time
+	turn    chan struct{} // holds a token while keys are being fetched
 
 	mu    sync.Mutex
 	had   *published // nil before the first
@@ -62,8 +63,8 @@ type keySet struct {
 	err   error      // of the last fetch
 }
 
-func newKeySet(issuer string, client *http.Client, now func() time.Time) *keySet {
-	return &keySet{issuer: issuer, client: client, now: now, turn: make(chan struct{}, 1)}
+func newKeySet(cfg Config) *keySet {
+	return &keySet{issuer: cfg.Issuer, address: cfg.KeysURL, client: cfg.Client, now: cfg.Now, turn: make(chan struct{}, 1)}
 }
 
 // verify returns the payload of a token that one of the issuer's keys signed. Errors: Unauthorized, Unavailable.
@@ -155,7 +156,7 @@ func (k *keySet) fetchIfDue(ctx context.Context, id string) {
 	// Others wait for this too: it does not end with whoever happens to be first.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
-	issued, err := fetch(ctx, k.client, k.issuer, k.now)
+	issued, err := k.fetch(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.tried, k.err = k.now(), err

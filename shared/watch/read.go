@@ -12,48 +12,67 @@ import (
 // maxReadTries bounds how often a run is read again because it changed between the record and its result.
 const maxReadTries = 5
 
-// Read returns a run as readers see it, and whether it is the case's current one; run 0 is the current one. It never asks the pipeline.
+// Snapshot is a run as it was read. It may be shared by many readers: nothing in it is to be changed.
+type Snapshot struct {
+	View cases.View
+	// EndVersion is the version at which the run ended; what came later, such as its settling, added no news. 0 while it is open.
+	EndVersion int64
+	// Current says that no newer run of the case had begun.
+	Current bool
+}
+
+// Seen returns how far a reader is who knows the snapshot: an end stays where it was made, whatever the record's version became.
+func (s Snapshot) Seen() Seen {
+	if s.View.State.Ended() && s.EndVersion > 0 {
+		return Seen{s.View.Run, s.EndVersion}
+	}
+	return Seen{s.View.Run, s.View.Version}
+}
+
+// Open reports whether news can be expected of the run.
+func (s Snapshot) Open() bool { return s.Current && !s.View.State.Ended() }
+
+// Seen is how far a reader of a case is: a version of one of its runs. The zero Seen is before all of them.
+type Seen struct {
+	Run     int
+	Version int64
+}
+
+// Before reports whether s is older than other.
+func (s Seen) Before(other Seen) bool {
+	return s.Run < other.Run || s.Run == other.Run && s.Version < other.Version
+}
+
+// Read returns a run as readers see it; run 0 is the case's current one. It never asks the pipeline.
 //
 // Errors: NotFound, Unavailable.
-func (w *Watcher) Read(ctx context.Context, caseID string, run int) (cases.View, bool, error) {
+func (w *Watcher) Read(ctx context.Context, caseID string, run int) (Snapshot, error) {
 	var err error
 	for range maxReadTries {
-		var view cases.View
-		var current bool
-		view, current, err = w.read(ctx, caseID, run)
-		if !errors.Is(err, errTorn) {
-			return view, current, w.storeFault(err)
+		var s Snapshot
+		if s, err = w.read(ctx, caseID, run); !errors.Is(err, errTorn) {
+			return s, w.storeFault(err)
 		}
 	}
-	return cases.View{}, false, fault.Wrap(fault.Unavailable, err, "the case is changing too fast; try again")
+	return Snapshot{}, fault.Wrap(fault.Unavailable, err, "the case is changing too fast; try again")
 }
 
 // errTorn says that a run was purged between its record and its result.
 var errTorn = errors.New("watch: a value is gone that its record names")
 
-func (w *Watcher) read(ctx context.Context, caseID string, run int) (cases.View, bool, error) {
+func (w *Watcher) read(ctx context.Context, caseID string, run int) (Snapshot, error) {
 	head, c, err := w.Store.Current(ctx, caseID)
 	if err != nil {
-		return cases.View{}, false, err
+		return Snapshot{}, err
 	}
 	if run != 0 && run != head.Run {
 		if c, err = w.Store.Get(ctx, caseID, run); err != nil {
-			return cases.View{}, false, err
+			return Snapshot{}, err
 		}
 	}
 	view, err := w.view(ctx, c)
 	if errors.Is(err, store.ErrNotFound) {
-		return cases.View{}, false, errTorn
+		return Snapshot{}, errTorn
 	}
-	return view, c.Run == head.Run, err
-}
-
-// Wait returns when the case may have something newer than that version of that run, or with the context's error. It
-// holds nothing afterwards.
-func (w *Watcher) Wait(ctx context.Context, caseID string, run int, version int64) error {
-	err := w.Store.Wait(ctx, caseID, run, version)
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return w.storeFault(err)
+	return Snapshot{View: view, EndVersion: c.EndVersion, Current: c.Run == head.Run}, err
 }

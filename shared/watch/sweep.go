@@ -45,7 +45,7 @@ type Report struct {
 //
 // The error is Unavailable: the store cannot be used, or the queue or the topic could not. What was done is done.
 func (w *Watcher) Sweep(ctx context.Context) (Report, error) {
-	s := sweep{w: w, before: w.now().Add(-w.cfg.CheckTimeout - sweepSlack)}
+	s := sweep{w: w, before: w.overdueBefore()}
 	var cursor store.Cursor
 	for !w.endsSoon(ctx) {
 		page, err := w.Store.Overdue(ctx, s.before, cursor, sweepPage)
@@ -107,23 +107,23 @@ func (s *sweep) alone() bool { return len(s.faults) >= maxSweepFaults }
 
 func (s *sweep) repair(ctx context.Context, c cases.Case) error {
 	w := s.w
-	switch {
-	case !c.State.Ended() && !w.now().Before(c.DeadlineAt):
+	switch w.find(c, s.before) {
+	case foundDeadline:
 		return s.end(ctx, c)
-	case !c.State.Ended():
+	case foundCheckLate, foundDispatchLate:
 		return s.rearm(ctx, c)
-	case !c.Settled:
+	case foundUntold:
 		return s.tell(ctx, c)
-	case c.AskedAfterEnd > 0:
+	case foundAsked:
 		s.rep.Leaked += c.AskedAfterEnd
 		_, err := w.save(ctx, c, cases.Tick{})
 		return err
-	case !w.cfg.Rules.ExpiresAt(c).After(s.before):
+	case foundExpired:
 		if err := w.Store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
 			return err
 		}
 		s.rep.Purged++
-	case c.FormKept:
+	case foundFormExpired:
 		_, err := w.save(ctx, c, cases.Tick{FormDropped: true})
 		return err
 	}
@@ -153,20 +153,9 @@ func (s *sweep) rearm(ctx context.Context, c cases.Case) error {
 	if s.alone() {
 		return nil
 	}
-	var tick cases.Tick
-	if late {
-		exists, err := s.w.Queue.Exists(ctx, checkTask(c))
-		if err != nil {
-			return err
-		}
-		tick.CheckGone = !exists
-	}
-	if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(s.before) {
-		exists, err := s.w.Queue.Exists(ctx, dispatchTask(c))
-		if err != nil {
-			return err
-		}
-		tick.DispatchGone = !exists
+	tick, err := s.w.lost(ctx, c, s.before)
+	if err != nil {
+		return err
 	}
 	ch, err := s.w.save(ctx, c, tick)
 	if err != nil || !ch.verdict.Changed() {
@@ -183,7 +172,7 @@ func (s *sweep) rearm(ctx context.Context, c cases.Case) error {
 // overdue counts an open run whose wake-up has not come.
 func (s *sweep) overdue(c cases.Case) {
 	s.rep.Overdue++
-	if c.Checks.NextAt.IsZero() {
+	if unscheduled(c) {
 		s.rep.Leaked++
 	}
 }

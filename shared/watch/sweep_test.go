@@ -173,7 +173,7 @@ func TestRetention(t *testing.T) {
 	if rep := w.sweep(); rep != (watch.Report{Purged: 2}) {
 		t.Errorf("%+v", rep)
 	}
-	if _, _, err := w.Read(t.Context(), "c", 0); kindOf(err) != fault.NotFound {
+	if _, err := w.Read(t.Context(), "c", 0); kindOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 }
@@ -272,7 +272,7 @@ func TestStoreDown(t *testing.T) {
 	ctx := t.Context()
 	_, startErr := w.Start(ctx, watch.StartRequest{CaseID: "c"})
 	_, cancelErr := w.Cancel(ctx, "c", 0)
-	_, _, readErr := w.Read(ctx, "c", 0)
+	_, readErr := w.Read(ctx, "c", 0)
 	_, sweepErr := w.Sweep(ctx)
 	for name, err := range map[string]error{
 		"start": startErr, "cancel": cancelErr, "read": readErr, "sweep": sweepErr,
@@ -299,22 +299,25 @@ func TestStoreDown(t *testing.T) {
 	}
 }
 
-func TestReadAndWait(t *testing.T) {
+func TestRead(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.deliver(0)
 	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed","result":{"a":1}}`); err != nil {
 		t.Fatal(err)
 	}
-	v, current, err := w.Read(t.Context(), "c", 0)
-	if err != nil || !current || string(v.Result) != `{"a":1}` {
-		t.Fatal(v, err)
+	s, err := w.Read(t.Context(), "c", 0)
+	if c := w.get(1); err != nil || !s.Current || s.Open() || string(s.View.Result) != `{"a":1}` || s.EndVersion != c.EndVersion || s.Seen() != (watch.Seen{Run: 1, Version: c.EndVersion}) || s.View.Version <= c.EndVersion {
+		t.Fatal(s, err)
 	}
 	w.begin()
-	if v, current, err = w.Read(t.Context(), "c", 1); err != nil || current || v.Run != 1 {
-		t.Error(v.Run, current, err)
+	if s, err = w.Read(t.Context(), "c", 1); err != nil || s.Current || s.View.Run != 1 {
+		t.Error(s, err)
 	}
-	if _, _, err = w.Read(t.Context(), "c", 9); kindOf(err) != fault.NotFound {
+	if s, err = w.Read(t.Context(), "c", 0); err != nil || !s.Open() || s.Seen() != (watch.Seen{Run: 2, Version: 1}) {
+		t.Error(s, err)
+	}
+	if _, err = w.Read(t.Context(), "c", 9); kindOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 	// A value that is gone is read again, and in the end given up.
@@ -324,28 +327,25 @@ func TestReadAndWait(t *testing.T) {
 		}
 		return nil
 	}
-	if _, _, err = w.Read(t.Context(), "c", 1); kindOf(err) != fault.Unavailable {
+	if _, err = w.Read(t.Context(), "c", 1); kindOf(err) != fault.Unavailable {
 		t.Error(err)
 	}
 	w.store.before = nil
-	v, _, err = w.Read(t.Context(), "c", 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := w.Wait(ctx, "c", 2, v.Version); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-	waited := make(chan error, 1)
-	go func() { waited <- w.Wait(t.Context(), "c", 2, v.Version) }()
+	followed := make(chan error, 1)
+	go func() {
+		s, err := w.Follow(t.Context(), "c", 0, watch.Seen{Run: 2, Version: 1})
+		if s == nil || s.View.State != cases.Cancelled {
+			t.Errorf("%+v", s)
+		}
+		followed <- err
+	}()
 	if _, err := w.Cancel(t.Context(), "c", 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-waited; err != nil {
+	if err := <-followed; err != nil {
 		t.Error(err)
 	}
-	if err := w.Wait(t.Context(), "nobody", 1, 0); kindOf(err) != fault.NotFound {
+	if _, err := w.Follow(t.Context(), "nobody", 0, watch.Seen{}); kindOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 }

@@ -6,7 +6,7 @@
 // Between two invocations nothing exists but the record and the named task of its next check.
 //
 // The way of one case: [Watcher.Start] → [Watcher.Dispatch] → [Watcher.Check] … → an end by Dispatch, Check,
-// [Watcher.Complete] or [Watcher.Cancel]; [Watcher.Sweep] repairs what was lost; [Watcher.Read] and [Watcher.Wait] show it.
+// [Watcher.Complete] or [Watcher.Cancel]; [Watcher.Sweep] repairs what was lost; [Watcher.Read] and [Watcher.Follow] show it.
 package watch
 
 import (
@@ -50,7 +50,7 @@ type Config struct {
 	CheckTimeout time.Duration // the longest that a look takes
 }
 
-// Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read and Wait are called,
+// Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read and Follow are called,
 // Pipeline where neither Dispatch nor Check is.
 type Deps struct {
 	Store    store.Store
@@ -64,13 +64,14 @@ type Deps struct {
 	Log    *slog.Logger
 }
 
-// Watcher follows cases. It holds nothing of any of them; its methods are safe for concurrent use.
+// Watcher follows cases. It holds nothing of any of them but while somebody is in Follow; its methods are safe for concurrent use.
 //
 // The errors of its methods are [fault.Error]s. Unavailable means that the store or the queue could not be used, and that the same
 // call is to be made again.
 type Watcher struct {
 	cfg Config
 	Deps
+	rounds rounds
 }
 
 // New returns a Watcher, or an error that names what is missing.

@@ -91,9 +91,9 @@ func TestEndsByDispatch(t *testing.T) {
 	if c.End.Source != cases.SourceDispatch || c.Documents.Failed != 1 || w.queue.count(queue.Check) != 0 {
 		t.Errorf("%+v %+v", c.End, c.Documents)
 	}
-	view, current, err := w.Read(t.Context(), "c", 0)
-	if err != nil || !current || !strings.Contains(string(view.Result), `"failed":1`) {
-		t.Errorf("%+v %v %v", view, current, err)
+	s, err := w.Read(t.Context(), "c", 0)
+	if err != nil || !s.Current || !strings.Contains(string(s.View.Result), `"failed":1`) {
+		t.Errorf("%+v %v", s, err)
 	}
 }
 
@@ -476,8 +476,8 @@ func TestEvents(t *testing.T) {
 	if err := w.publish("late", `{"case_id":"c","run":1,"status":"succeeded","result":{"n":"\u0000"}}`); err != nil {
 		t.Error(err)
 	}
-	view, _, err := w.Read(t.Context(), "c", 1)
-	if err != nil || view.Late == nil || view.Late.Count != 1 || string(view.Late.Result) != `{"n":"\u0000"}` || view.State != cases.Failed {
+	s, err := w.Read(t.Context(), "c", 1)
+	if view := s.View; err != nil || view.Late == nil || view.Late.Count != 1 || string(view.Late.Result) != `{"n":"\u0000"}` || view.State != cases.Failed {
 		t.Errorf("%+v %v", view.Late, err)
 	}
 }

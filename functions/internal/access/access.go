@@ -113,7 +113,7 @@ func CORS(origins []string, h http.Handler, methods ...string) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: methods,
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Traceparent", "X-API-Key"},
+		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Traceparent", "X-API-Key"},
 		ExposedHeaders: []string{"ETag", "Location", "Retry-After"},
 		MaxAge:         600,
 	}).Handler(h)

@@ -119,6 +119,19 @@ func TestToCase(t *testing.T) {
 	}
 }
 
+// What a page's own client of events sends along.
+func TestCORSHeaders(t *testing.T) {
+	for _, name := range []string{"last-event-id", "cache-control", "if-none-match", "idempotency-key", "content-type", "authorization", "x-api-key"} {
+		r := httptest.NewRequest(http.MethodOptions, "/", http.NoBody)
+		r.Header = http.Header{"Origin": {"https://forms.example"}, "Access-Control-Request-Method": {"GET"}, "Access-Control-Request-Headers": {name}}
+		w := httptest.NewRecorder()
+		access.CORS([]string{"https://forms.example"}, http.NotFoundHandler(), http.MethodGet).ServeHTTP(w, r)
+		if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Headers") != name {
+			t.Errorf("%s: %d %v", name, w.Code, w.Header())
+		}
+	}
+}
+
 func TestCORS(t *testing.T) {
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	preflight := func(origins []string, origin, method string) *httptest.ResponseRecorder {

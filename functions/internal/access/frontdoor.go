@@ -99,6 +99,7 @@ func (d *frontDoor) knock(ctx context.Context, address string) error {
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, doorUnknown)
 	}
+	req.Header.Set("Accept", fault.ContentType) // the console answers others with a page
 	res, err := d.client.Do(req)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, doorUnknown)

@@ -28,58 +28,76 @@ func Private(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r 
 	if len(cfg.Access.Invokers) == 0 {
 		return func(*http.Request) error { return nil }
 	}
-	tokens := cfg.Access.InvokerTokens
-	p := private{
-		invokers: cfg.Access.Invokers,
-		verifier: identity.New(identity.Config{Issuer: tokens.Issuer, Audiences: tokens.Audiences, Now: now}),
-	}
-	if cfg.OnGoogleCloud {
-		p.door = newFrontDoor(tokens.Audiences, now)
-	}
+	invokers := cfg.Access.Invokers
+	tokens := newIDTokens(cfg, cfg.Access.InvokerTokens.Audiences, now, func(email string) bool { return slices.Contains(invokers, email) })
 	return func(r *http.Request) error {
-		err := p.allowed(r)
-		if err != nil && fault.KindOf(err) != fault.Unavailable { // that is logged as every 503
-			log.WarnContext(r.Context(), "a caller was refused", "status", fault.KindOf(err).Status(), "reason", fault.From(err).Detail)
-		}
+		_, err := tokens.identify(r)
+		logRefusal(r, log, err)
 		return err
 	}
 }
 
-type private struct {
-	invokers []string
-	verifier *identity.Verifier
-	door     *frontDoor // nil where there is no Cloud Run
+// logRefusal logs why a caller was refused, if one was.
+func logRefusal(r *http.Request, log *slog.Logger, err error) {
+	if err != nil && fault.KindOf(err) != fault.Unavailable { // that is logged as every 503
+		log.WarnContext(r.Context(), "a caller was refused", "status", fault.KindOf(err).Status(), "reason", fault.From(err).Detail)
+	}
 }
 
-func (p private) allowed(r *http.Request) error {
+// idTokens tells who calls by Google's ID tokens.
+type idTokens struct {
+	accepts  func(email string) bool
+	verifier *identity.Verifier
+	door     *frontDoor // nil where there is no Cloud Run, or none of its addresses is known
+}
+
+// newIDTokens returns what accepts tokens for one of the audiences, of accounts with a verified address that is accepted.
+func newIDTokens(cfg *config.Config, audiences []string, now func() time.Time, accepts func(email string) bool) idTokens {
+	p := idTokens{
+		accepts:  accepts,
+		verifier: identity.New(identity.Config{Issuer: cfg.Access.InvokerTokens.Issuer, Audiences: audiences, Now: now}),
+	}
+	addresses := slices.DeleteFunc(slices.Clone(audiences), func(a string) bool {
+		return !strings.HasPrefix(a, "https://") && !strings.HasPrefix(a, "http://") // a client id, or a service of IAP
+	})
+	if cfg.OnGoogleCloud && len(addresses) > 0 {
+		p.door = newFrontDoor(addresses, now)
+	}
+	return p
+}
+
+// identify returns the address of the account whose token a request shows. Errors: as those of [Private].
+func (p idTokens) identify(r *http.Request) (email string, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
-		return fault.New(fault.Unauthorized, "an ID token is needed")
+		return "", fault.New(fault.Unauthorized, "an ID token is needed")
 	}
 	token, ok := bearer(headers[0])
 	if len(headers) > 1 || !ok {
-		return fault.New(fault.Unauthorized, "one Authorization header of the scheme Bearer is needed")
+		return "", fault.New(fault.Unauthorized, "one Authorization header of the scheme Bearer is needed")
 	}
 	signed := !strings.HasSuffix(token, removed)
 	var claims identity.Claims
-	var err error
 	switch {
 	case signed:
 		claims, err = p.verifier.Verify(r.Context(), token)
 	case p.door == nil:
-		return fault.New(fault.Unauthorized, "the token is not signed")
+		return "", fault.New(fault.Unauthorized, "the token is not signed")
 	case slices.ContainsFunc(otherProofs, func(name string) bool { return len(r.Header.Values(name)) > 0 }):
-		return fault.New(fault.Unauthorized, "the token is not signed, and nobody has checked it")
+		return "", fault.New(fault.Unauthorized, "the token is not signed, and nobody has checked it")
 	default:
 		claims, err = p.verifier.VerifyAllButSignature(token)
 	}
 	switch {
 	case err != nil:
-		return err
-	case !claims.EmailVerified || !slices.Contains(p.invokers, claims.Email):
-		return fault.New(fault.Forbidden, "this account may not call the function")
+		return "", err
+	case !claims.EmailVerified || !p.accepts(claims.Email):
+		return "", fault.New(fault.Forbidden, "this account may not call the function")
 	case !signed:
-		return p.door.guarded(r.Context())
+		err = p.door.guarded(r.Context())
 	}
-	return nil
+	if err != nil {
+		return "", err
+	}
+	return claims.Email, nil
 }

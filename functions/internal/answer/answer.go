@@ -57,18 +57,31 @@ func recovered(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	Problem(w, r, log, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 }
 
-// Problem answers an error. Nothing of what it wraps is told to the caller.
+// Log logs an error, unless it is the caller's fault or the caller is gone.
+func Log(r *http.Request, log *slog.Logger, err error) {
+	status := fault.KindOf(err).Status()
+	if status < 500 || errors.Is(r.Context().Err(), context.Canceled) {
+		return
+	}
+	level := slog.LevelError
+	if status == http.StatusServiceUnavailable {
+		level = slog.LevelWarn // it comes again
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?") // queries hold tokens
+	log.Log(r.Context(), level, "a request could not be served", "method", r.Method, "path", path, "status", status, "error", err.Error())
+}
+
+// Problem answers an error, and logs it. Nothing of what it wraps is told to the caller.
 func Problem(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	e := Refuse(w, r, log, err)
+	write(w, e.Kind.Status(), fault.ContentType, e.Problem(r.URL.Path))
+}
+
+// Refuse logs an error and sets the headers that its answer has, whatever its body is. It returns what may be told of it.
+func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) *fault.Error {
+	Log(r, log, err)
 	e := fault.From(err)
 	status := e.Kind.Status()
-	if status >= 500 && !errors.Is(r.Context().Err(), context.Canceled) {
-		level := slog.LevelError
-		if status == http.StatusServiceUnavailable {
-			level = slog.LevelWarn // it comes again
-		}
-		path, _, _ := strings.Cut(r.RequestURI, "?") // queries hold tokens
-		log.Log(r.Context(), level, "a request could not be served", "method", r.Method, "path", path, "status", status, "error", err.Error())
-	}
 	h := w.Header()
 	if len(e.Allow) > 0 {
 		h.Set("Allow", strings.Join(e.Allow, ", "))
@@ -79,7 +92,7 @@ func Problem(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="casewatch"`)
 	}
-	write(w, status, fault.ContentType, e.Problem(r.URL.Path))
+	return e
 }
 
 // JSON answers v with a status.

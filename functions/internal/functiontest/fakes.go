@@ -108,6 +108,14 @@ func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Curso
 	return s.Store.Overdue(ctx, before, after, limit)
 }
 
+// List implements [store.Store].
+func (s *Store) List(ctx context.Context, f store.Filter, after store.Place, limit int) ([]cases.Case, error) {
+	if err := s.fault(); err != nil {
+		return nil, err
+	}
+	return s.Store.List(ctx, f, after, limit)
+}
+
 // Queue keeps tasks in memory, and delivers none.
 type Queue struct {
 	outage

@@ -151,7 +151,8 @@ func (b *Bench) DoContext(ctx context.Context, method, url, body string, header 
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Add(name, value)
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
 	if err != nil {
 		b.T.Fatal(err)
 	}

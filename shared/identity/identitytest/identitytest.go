@@ -3,6 +3,8 @@ package identitytest
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -22,11 +24,12 @@ import (
 // Lifetime is how long its tokens hold, as long as Google's.
 const Lifetime = time.Hour
 
-// Issuer signs ID tokens as Google does for service accounts, and publishes the keys to verify them. It is safe for concurrent use.
+// Issuer signs ID tokens as Google does for service accounts, or as IAP, and publishes the keys to verify them. It is safe for concurrent use.
 type Issuer struct {
 	URL string // how its tokens name it, without a slash at its end
 
 	mu      sync.Mutex
+	es256   bool
 	keys    []key // the first signs, all are published
 	made    int
 	down    bool
@@ -34,9 +37,44 @@ type Issuer struct {
 	fetches int
 }
 
+// key signs: by RS256 as Google's accounts do, or by ES256 as IAP does.
 type key struct {
-	id      string
-	private *rsa.PrivateKey
+	id  string
+	rsa *rsa.PrivateKey
+	ec  *ecdsa.PrivateKey
+}
+
+func (k key) algorithm() string {
+	if k.ec != nil {
+		return "ES256"
+	}
+	return "RS256"
+}
+
+func (k key) public() any {
+	if k.ec != nil {
+		return &k.ec.PublicKey
+	}
+	return &k.rsa.PublicKey
+}
+
+// sign returns the signature of a text, in base64url (RFC 7518, sections 3.3 and 3.4).
+func (k key) sign(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	var signature []byte
+	var err error
+	if k.ec != nil {
+		r, s, failed := ecdsa.Sign(rand.Reader, k.ec, sum[:])
+		if err = failed; err == nil {
+			signature = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+		}
+	} else {
+		signature, err = rsa.SignPKCS1v15(rand.Reader, k.rsa, crypto.SHA256, sum[:])
+	}
+	if err != nil {
+		panic(err) // the key is long enough
+	}
+	return base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // New returns an issuer that is to be served, by its ServeHTTP, at an address: http or https, with or without a path, which is stripped first.
@@ -57,16 +95,42 @@ func NewIssuer(t testing.TB) *Issuer {
 	return i
 }
 
+// NewIAP returns an issuer that names itself so and signs as IAP does: by ES256, its keys at KeysURL and nothing else published. It is served on
+// loopback until the test ends.
+func NewIAP(t testing.TB, url string) (i *Issuer, keysURL string) {
+	t.Helper()
+	i = &Issuer{URL: url, maxAge: time.Hour, es256: true}
+	i.Rotate()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/keys" {
+			http.NotFound(w, r)
+			return
+		}
+		i.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return i, server.URL + "/keys"
+}
+
 // Rotate makes a new key, which signs from now on. The keys before it stay published.
 func (i *Issuer) Rotate() {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	var k key
+	var err error
+	if i.es256 {
+		k.ec, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	} else {
+		k.rsa, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
 	if err != nil {
 		panic(err) // there is no randomness
 	}
+	id := make([]byte, 4)
+	_, _ = rand.Read(id) // never fails
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.made++
-	i.keys = append([]key{{fmt.Sprintf("key-%d-%08x", i.made, private.N.Bits()[0]&0xffffffff), private}}, i.keys...)
+	k.id = fmt.Sprintf("key-%d-%x", i.made, id)
+	i.keys = append([]key{k}, i.keys...)
 }
 
 // Retire publishes no key any longer but the one that signs.
@@ -101,7 +165,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.fetches++
 		var set jose.JSONWebKeySet
 		for _, k := range i.keys {
-			set.Keys = append(set.Keys, jose.JSONWebKey{Key: &k.private.PublicKey, KeyID: k.id, Algorithm: "RS256", Use: "sig"})
+			set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.public(), KeyID: k.id, Algorithm: k.algorithm(), Use: "sig"})
 		}
 		answer = set
 	default:
@@ -125,7 +189,7 @@ type Change func(*Token)
 // Claim sets a claim; nil leaves it out.
 func Claim(name string, value any) Change { return func(t *Token) { set(t.Claims, name, value) } }
 
-// Header sets a field of the header; nil leaves it out. The signature stays RS256.
+// Header sets a field of the header; nil leaves it out. The signature stays as it is made.
 func Header(name string, value any) Change { return func(t *Token) { set(t.Header, name, value) } }
 
 func set(fields map[string]any, name string, value any) {
@@ -144,7 +208,7 @@ func (i *Issuer) Sign(email, audience string, changes ...Change) string {
 	i.mu.Unlock()
 	now := time.Now()
 	t := &Token{
-		Header: map[string]any{"alg": "RS256", "kid": k.id, "typ": "JWT"},
+		Header: map[string]any{"alg": k.algorithm(), "kid": k.id, "typ": "JWT"},
 		Claims: map[string]any{"iss": i.URL, "sub": "id-of-" + email, "azp": "id-of-" + email, "aud": audience, "email": email, "email_verified": true,
 			"iat": now.Unix(), "exp": now.Add(Lifetime).Unix()},
 	}
@@ -152,19 +216,14 @@ func (i *Issuer) Sign(email, audience string, changes ...Change) string {
 		change(t)
 	}
 	text := t.Encode()
-	sum := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, k.private, crypto.SHA256, sum[:])
-	if err != nil {
-		panic(err) // the key is long enough
-	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+	return text + "." + k.sign(text)
 }
 
-// PublicKey returns the public half of the key that signs.
+// PublicKey returns the public half of the key that signs by RS256.
 func (i *Issuer) PublicKey() *rsa.PublicKey {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return &i.keys[0].private.PublicKey
+	return &i.keys[0].rsa.PublicKey
 }
 
 // KeyID returns the id of the key that signs.

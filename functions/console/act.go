@@ -1,0 +1,75 @@
+package console
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/gcplog"
+)
+
+// maxBody is far above the largest form of a page of ours.
+const maxBody = 4 << 10
+
+// done are the words for what was done, by what stands for it in an address.
+var done = map[string]string{
+	"cancel": "The run is cancelled. The pipeline is not told: it has no way to be.",
+	"rerun":  "This run was begun with the form of the one before.",
+}
+
+// act does what the form says with the run that the address names: which one is to be said, so that an old page cannot mean a newer one.
+func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Address, user string) error {
+	action, err := parseAction(rw, r)
+	if err != nil {
+		return err
+	}
+	if at.Run == 0 {
+		return invalid([]fault.Fault{{Pointer: "run", Detail: "is needed: which run is meant"}})
+	}
+	run, status := at.Run, http.StatusOK
+	switch action {
+	case "cancel":
+		_, err = f.w.Cancel(r.Context(), at.CaseID, at.Run)
+	case "rerun":
+		begun, failed := f.w.Rerun(r.Context(), at.CaseID, at.Run, gcplog.TraceParent(r.Context()))
+		if run, err = begun.Case.Run, failed; begun.Begun {
+			status = http.StatusAccepted
+		}
+	}
+	if err != nil {
+		return err
+	}
+	f.w.Log.InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user)
+	if !wantsJSON(r) {
+		redirect(rw, http.StatusSeeOther, at.CaseID, url.Values{"run": {strconv.Itoa(run)}, "done": {action}})
+		return nil
+	}
+	found, err := f.w.Detail(r.Context(), at.CaseID, run)
+	if err != nil {
+		return err
+	}
+	answer.JSON(rw, status, f.detail(found))
+	return nil
+}
+
+// parseAction reads what is to be done. Errors: MediaType, TooLarge, Invalid.
+func parseAction(rw http.ResponseWriter, r *http.Request) (string, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return "", fault.New(fault.MediaType, "the body must be sent as application/x-www-form-urlencoded")
+	}
+	body, err := answer.Body(rw, r, maxBody)
+	if err != nil {
+		return "", err
+	}
+	form, err := url.ParseQuery(string(body))
+	action := form.Get("action")
+	if err != nil || len(form["action"]) != 1 || done[action] == "" {
+		return "", &fault.Error{Kind: fault.Invalid, Detail: "the form is not valid", Faults: []fault.Fault{{Pointer: "action", Detail: "must be cancel or rerun"}}}
+	}
+	return action, nil
+}

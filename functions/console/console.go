@@ -1,0 +1,110 @@
+// Package console is the function by which operators see all cases: a list, one run with its timeline, checks and cost, and what a sweep would find
+// now. They cancel a run, or run one again that did not succeed.
+//
+// Its pages are rendered here and work without scripts; the same addresses answer JSON to who asks for that. All links are
+// relative, so that it can be served below any path that ends in a slash. A form's content is never shown.
+package console
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// policy lets a page load, ask and send only what is here, and be in no frame.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+type function struct {
+	cfg   *config.Config
+	w     *watch.Watcher
+	user  func(*http.Request) (string, error)
+	cross *http.CrossOriginProtection
+	pages pages
+}
+
+// New returns the function:
+//
+//	GET /?state=&age=&id=&after=   runs, newest first; with an id, to that case
+//	GET /{case_id}?run=N           one run, the current one without N
+//	POST /{case_id}?run=N          with action=cancel or action=rerun as a form
+//	GET /-/health                  what a sweep would find
+//
+// It refuses whom the settings do not name, and what a page of another site has a browser send.
+func New(cfg *config.Config, w *watch.Watcher) http.Handler {
+	f := function{cfg, w, access.Console(cfg, w.Log, w.Now), http.NewCrossOriginProtection(), newPages()}
+	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead, http.MethodPost)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Security-Policy", policy)
+		h.ServeHTTP(rw, r)
+	})
+}
+
+func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
+	h := rw.Header()
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("Referrer-Policy", "same-origin") // without any, browsers hide where a form comes from
+	h.Add("Vary", "Accept")
+	user, err := f.user(r)
+	if err == nil {
+		err = f.route(rw, r, user)
+	}
+	if err == nil || wantsJSON(r) {
+		return err
+	}
+	return f.errorPage(rw, r, user, err)
+}
+
+func (f function) route(rw http.ResponseWriter, r *http.Request, user string) error {
+	if err := f.cross.Check(r); err != nil {
+		return fault.Wrap(fault.Forbidden, err, "a page of another site may not do this")
+	}
+	name, own := strings.CutPrefix(r.URL.Path, "/-/")
+	switch {
+	case r.Method == http.MethodPost && (own || r.URL.Path == "/"):
+		return &fault.Error{Kind: fault.Method, Detail: "this address is for GET and HEAD", Allow: []string{http.MethodGet, http.MethodHead}}
+	case r.URL.Path == "/":
+		return f.list(rw, r, user)
+	case name == "health" && own:
+		return f.health(rw, r, user)
+	case own:
+		return f.pages.file(rw, r, name)
+	}
+	at, err := address.Parse(r)
+	if err != nil {
+		return err
+	}
+	if r.Method == http.MethodPost {
+		return f.act(rw, r, at, user)
+	}
+	return f.run(rw, r, at, user)
+}
+
+// wantsJSON reports whether the caller prefers JSON to a page (RFC 9110, section 12.5.1). Who does not say gets a page.
+func wantsJSON(r *http.Request) bool {
+	var asJSON, asPage float64
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		mediaType, parameters, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		quality := 1.0
+		if q, err := strconv.ParseFloat(parameters["q"], 64); err == nil {
+			quality = q
+		}
+		switch mediaType {
+		case "application/json", fault.ContentType:
+			asJSON = max(asJSON, quality)
+		case "text/html":
+			asPage = max(asPage, quality)
+		}
+	}
+	return asJSON > 0 && asJSON >= asPage
+}

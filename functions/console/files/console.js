@@ -1,0 +1,68 @@
+// Keeps a page as it would be if it were read again: reads its own address every few seconds while it can be seen, and puts in place the parts that
+// changed. It stops at the end of a run, and at any error.
+
+const seconds = () => Number(document.body.dataset.refresh);
+const live = document.getElementById("live");
+let timer;
+let reading;
+
+function plan() {
+  clearTimeout(timer);
+  if (seconds() > 0 && !document.hidden) timer = setTimeout(read, seconds() * 1000);
+}
+
+async function read() {
+  reading?.abort();
+  reading = new AbortController();
+  const { signal } = reading;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "error", signal });
+    if (!answer.ok) throw new Error(`it answered ${answer.status}`);
+    show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    plan();
+  } catch (error) {
+    if (signal.aborted) return; // hidden, or left
+    delete document.body.dataset.refresh;
+    live.textContent = `The page is no longer kept up to date: ${error.message}. Read it again to go on.`;
+  }
+}
+
+function show(fresh) {
+  const state = document.getElementById("now")?.dataset.state;
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    const here = document.getElementById(part.id);
+    if (!here) document.getElementById("main").append(document.adoptNode(part));
+    else if (here.innerHTML !== part.innerHTML) replace(here, part);
+  }
+  document.querySelector("footer p")?.replaceWith(document.adoptNode(fresh.querySelector("footer p")));
+  const now = fresh.body.dataset.refresh;
+  if (now) document.body.dataset.refresh = now;
+  else delete document.body.dataset.refresh;
+  const next = document.getElementById("now")?.dataset.state;
+  if (next !== state) live.textContent = `The run is now ${next.replace("_", " ")}.`;
+}
+
+// replace keeps what the reader had open, and where the focus was.
+function replace(here, part) {
+  for (const open of here.querySelectorAll("details[open][id]")) {
+    part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+  }
+  if (here.innerHTML === part.innerHTML) return;
+  const focused = here.contains(document.activeElement) ? document.activeElement : null;
+  const same = (e) => e.tagName === focused.tagName && e.getAttribute("href") === focused.getAttribute("href") && e.textContent === focused.textContent;
+  const fresh = document.adoptNode(part);
+  here.replaceWith(fresh);
+  if (focused) [...fresh.querySelectorAll("a, button, summary, pre")].find(same)?.focus({ preventScroll: true });
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    clearTimeout(timer);
+    reading?.abort();
+  } else if (seconds() > 0) {
+    read();
+  }
+});
+addEventListener("pagehide", () => { clearTimeout(timer); reading?.abort(); });
+addEventListener("pageshow", ({ persisted }) => { if (persisted) plan(); });
+plan();

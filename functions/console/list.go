@@ -1,0 +1,179 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// pageSize is how many runs one page shows.
+const pageSize = 50
+
+// states are all that a run can be in, in the order in which they are shown.
+var states = []cases.State{cases.Pending, cases.Running, cases.Succeeded, cases.Failed, cases.TimedOut, cases.Cancelled}
+
+// ages are the choices of the page; any other number is understood too.
+var ages = []string{"newer-1h", "newer-1d", "newer-7d", "older-10m", "older-1h", "older-1d"}
+
+// summary is a run as the list shows it.
+type summary struct {
+	CaseID     string           `json:"case_id"`
+	Run        int              `json:"run"`
+	State      cases.State      `json:"state"`
+	Progress   cases.Progress   `json:"progress"`
+	Stalled    bool             `json:"stalled"`
+	CreatedAt  time.Time        `json:"created_at"`
+	UpdatedAt  time.Time        `json:"updated_at"`
+	DeadlineAt time.Time        `json:"deadline_at"`
+	EndedAt    *time.Time       `json:"ended_at"`
+	End        *cases.End       `json:"end"`
+	Documents  *cases.Documents `json:"documents"`
+}
+
+func summarize(c cases.Case) summary {
+	return summary{
+		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Progress, Stalled: c.Stalled,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: optional(c.EndedAt), End: c.End, Documents: c.Documents,
+	}
+}
+
+// listing is a page of the list.
+type listing struct {
+	Runs   []summary           `json:"runs"`
+	Counts map[cases.State]int `json:"counts"` // of all runs that are kept, whatever the filter
+	Next   *string             `json:"next"`   // the "after" of the next page; null on the last one
+}
+
+func (f function) list(rw http.ResponseWriter, r *http.Request, user string) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "the query cannot be read")
+	}
+	if id := strings.TrimSpace(query.Get("id")); id != "" {
+		return f.find(rw, r, id)
+	}
+	now := f.w.Now()
+	filter, after, err := parseList(query, now)
+	if err != nil {
+		return err
+	}
+	runs, err := f.w.List(r.Context(), filter, after, pageSize+1)
+	if err != nil {
+		return err
+	}
+	l := listing{Runs: make([]summary, 0, pageSize)}
+	if l.Counts, err = f.w.CountByState(r.Context()); err != nil {
+		return err
+	}
+	if len(runs) > pageSize {
+		runs = runs[:pageSize]
+		next := encodeCursor(watch.PlaceOf(runs[pageSize-1]))
+		l.Next = &next
+	}
+	for _, c := range runs {
+		l.Runs = append(l.Runs, summarize(c))
+	}
+	if wantsJSON(r) {
+		answer.JSON(rw, http.StatusOK, l)
+		return nil
+	}
+	return f.pages.show(rw, http.StatusOK, "list", page{Title: "Cases", Base: "./", User: user, Now: now, Refresh: 10, Data: listPage{
+		listing: l, State: filter.State, Age: query.Get("age"), Later: query.Get("after") != "",
+	}})
+}
+
+// find goes to a case.
+func (f function) find(rw http.ResponseWriter, r *http.Request, id string) error {
+	if !cases.ValidID(id) {
+		return invalid([]fault.Fault{{Pointer: "id", Detail: address.InvalidID}})
+	}
+	_, err := f.w.Read(r.Context(), id, 0)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return fault.Wrap(fault.NotFound, err, "there is no case "+id+", or it is no longer kept")
+	}
+	if err != nil {
+		return err
+	}
+	redirect(rw, http.StatusSeeOther, id, nil)
+	return nil
+}
+
+// redirect answers with the address of a case relative to the one asked for, since nothing here knows below which path it is served.
+func redirect(rw http.ResponseWriter, status int, caseID string, query url.Values) {
+	at := "./" + caseID
+	if len(query) > 0 {
+		at += "?" + query.Encode()
+	}
+	rw.Header().Set("Location", at)
+	rw.WriteHeader(status)
+}
+
+// parseList reads which page of the list is meant. The error is Invalid, with each fault.
+func parseList(query url.Values, now time.Time) (filter watch.Filter, after watch.Place, err error) {
+	var faults []fault.Fault
+	bad := func(name, detail string) { faults = append(faults, fault.Fault{Pointer: name, Detail: detail}) }
+	filter.State = cases.State(query.Get("state"))
+	if filter.State != "" && !slices.Contains(states, filter.State) {
+		bad("state", "must be a state of a run, such as running, or empty")
+	}
+	if age := query.Get("age"); age != "" {
+		newer, isNewer := strings.CutPrefix(age, "newer-")
+		older, isOlder := strings.CutPrefix(age, "older-")
+		d, ok := parseAge(newer)
+		if !isNewer {
+			d, ok = parseAge(older)
+		}
+		switch {
+		case !ok || !isNewer && !isOlder:
+			bad("age", "must be newer- or older- and a number with m, h or d, such as older-10m, or empty")
+		case isNewer:
+			filter.Since = now.Add(-d)
+		default:
+			filter.Before = now.Add(-d)
+		}
+	}
+	if text := query.Get("after"); text != "" {
+		if after, err = decodeCursor(text); err != nil {
+			bad("after", "must be the next of a page before")
+		}
+	}
+	if len(faults) > 0 {
+		return filter, after, invalid(faults)
+	}
+	return filter, after, nil
+}
+
+func invalid(faults []fault.Fault) error {
+	return &fault.Error{Kind: fault.Invalid, Detail: "the address is not valid", Faults: faults}
+}
+
+// parseAge reads a number of minutes, hours or days, above 0 and at most ten years.
+func parseAge(text string) (time.Duration, bool) {
+	units := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
+	if text == "" {
+		return 0, false
+	}
+	unit, ok := units[text[len(text)-1]]
+	n, err := strconv.ParseInt(text[:len(text)-1], 10, 32)
+	if !ok || err != nil || n < 1 || n > int64(10*365*24*time.Hour/unit) {
+		return 0, false
+	}
+	return time.Duration(n) * unit, true
+}
+
+// optional returns nil for no time.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+)
+
+//go:embed files
+var files embed.FS
+
+// page is what every page is made of.
+type page struct {
+	Nav     string // the page's template
+	Title   string
+	Base    string // from the page to the console's root, with a slash at its end
+	User    string
+	Now     time.Time
+	Refresh int // seconds until the page is worth reading again; 0: it is not
+	Data    any
+}
+
+// What the templates of that name are given as Data.
+type (
+	listPage struct {
+		listing
+		State cases.State // of the filter
+		Age   string
+		Later bool // not the first page
+	}
+	runPage struct {
+		detail
+		Rules config.Rules
+		Done  string // what was just done, in words
+	}
+	errorPage struct {
+		Status int
+		Name   string
+		Detail string
+		Faults []fault.Fault
+		CaseID string // the address was one of this case; "" if of none
+	}
+)
+
+// pages are the templates and files, read once.
+type pages struct {
+	templates map[string]*template.Template
+	served    map[string]served
+}
+
+// served is a file as it is served.
+type served struct {
+	contentType, etag string
+	content           []byte
+}
+
+// newPages reads what is embedded: when the function is first used, since every function starts with this package.
+func newPages() pages {
+	p := pages{map[string]*template.Template{}, map[string]served{}}
+	for _, name := range []string{"list", "run", "health", "error"} {
+		p.templates[name] = template.Must(template.New("layout.html").Funcs(words).ParseFS(files, "files/layout.html", "files/parts.html", "files/"+name+".html"))
+	}
+	for name, contentType := range map[string]string{"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"} {
+		content, err := fs.ReadFile(files, "files/"+name)
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		sum := sha256.Sum256(content)
+		p.served[name] = served{contentType + "; charset=utf-8", `"` + hex.EncodeToString(sum[:8]) + `"`, content}
+	}
+	return p
+}
+
+// show answers with a page.
+func (p pages) show(rw http.ResponseWriter, status int, name string, data page) error {
+	data.Nav = name
+	var body bytes.Buffer
+	if err := p.templates[name].Execute(&body, data); err != nil {
+		return fault.Wrap(fault.Internal, err, "the page could not be made")
+	}
+	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+	rw.WriteHeader(status)
+	_, _ = rw.Write(body.Bytes()) // the client may be gone
+	return nil
+}
+
+// file answers with a file that the pages need.
+func (p pages) file(rw http.ResponseWriter, r *http.Request, name string) error {
+	f, ok := p.served[name]
+	if !ok {
+		return fault.New(fault.NotFound, "there is no such file")
+	}
+	h := rw.Header()
+	h.Set("Content-Type", f.contentType)
+	h.Set("Cache-Control", "private, no-cache") // it tells of no case
+	h.Set("ETag", f.etag)
+	http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(f.content))
+	return nil
+}
+
+// errorPage answers an error with a page.
+func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string, err error) error {
+	e := answer.Refuse(rw, r, f.w.Log, err)
+	p := errorPage{Status: e.Kind.Status(), Name: e.Kind.Title(), Detail: e.Detail, Faults: e.Faults}
+	if id := path.Base(r.URL.Path); user != "" && r.URL.Path == "/"+id && cases.ValidID(id) && p.Status != http.StatusNotFound {
+		p.CaseID = id
+	}
+	base := "./"
+	if deep := strings.Count(r.URL.EscapedPath(), "/") - 1; deep > 0 {
+		base = strings.Repeat("../", deep)
+	}
+	return f.pages.show(rw, p.Status, "error", page{Title: p.Name, Base: base, User: user, Now: f.w.Now(), Data: p})
+}

@@ -1,0 +1,114 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// detail is one run with all that is known of it, and with nothing of its form.
+type detail struct {
+	Case          cases.View   `json:"case"` // as status shows it
+	CurrentRun    int          `json:"current_run"`
+	Adopted       bool         `json:"adopted"`
+	Published     bool         `json:"published"` // the end is told, and no check pends
+	Leaked        int          `json:"leaked"`    // checks that asked the pipeline after the end: is to be 0
+	FormKept      bool         `json:"form_kept"`
+	FormKeptUntil *time.Time   `json:"form_kept_until"` // null while the run is open
+	Handover      handover     `json:"handover"`
+	Checks        checks       `json:"checks"`
+	Timeline      []cases.Note `json:"timeline"`
+	Cost          cost         `json:"cost"`
+	Runs          []summary    `json:"runs"`      // the other runs of the case that are kept, newest first
+	MoreRuns      bool         `json:"more_runs"` // there may be older ones
+	Actions       actions      `json:"actions"`
+}
+
+// handover is how far the run was handed to the pipeline.
+type handover struct {
+	Phase            cases.Phase `json:"phase"` // "" for a run that was adopted
+	Tasks            int64       `json:"tasks"` // that were created for it
+	Attempts         int         `json:"attempts"`
+	Backoffs         int         `json:"backoffs"` // attempts in a row that started nothing
+	SentAt           *time.Time  `json:"sent_at"`
+	NextAt           *time.Time  `json:"next_at"`
+	UnreachableSince *time.Time  `json:"unreachable_since"`
+}
+
+// checks is the chain of looks at the pipeline.
+type checks struct {
+	Count        int        `json:"count"`
+	Failures     int        `json:"failures"`
+	Tasks        int64      `json:"tasks"` // that were created for it
+	NextAt       *time.Time `json:"next_at"`
+	Unbroken     int        `json:"unbroken"` // failures in a row
+	FailingSince *time.Time `json:"failing_since"`
+	UnknownSince *time.Time `json:"unknown_since"` // since when the pipeline says that it does not know the case
+	LeastSeconds float64    `json:"least_seconds"` // between two looks
+	MostSeconds  float64    `json:"most_seconds"`
+}
+
+// actions are what can be done with the run.
+type actions struct {
+	Cancel     bool   `json:"cancel"`
+	Rerun      bool   `json:"rerun"`
+	WhyNoRerun string `json:"why_no_rerun,omitempty"`
+}
+
+func (f function) detail(d watch.RunDetail) detail {
+	c := d.Case
+	out := detail{
+		Case: d.View, CurrentRun: d.Current, Adopted: c.Adopted, Published: c.Settled, Leaked: c.Leaked + c.AskedAfterEnd,
+		FormKept: c.FormKept,
+		Handover: handover{
+			Phase: c.Dispatch.Phase, Tasks: c.Dispatch.Seq, Attempts: c.Dispatch.Attempts, Backoffs: c.Dispatch.Backoffs,
+			SentAt: optional(c.Dispatch.SentAt), UnreachableSince: optional(c.Dispatch.UnreachableSince),
+		},
+		Checks: checks{
+			Count: c.Checks.Count, Failures: c.Checks.Failures, Tasks: c.Checks.Seq, NextAt: optional(c.Checks.NextAt),
+			Unbroken: c.Checks.Unbroken, FailingSince: optional(c.Checks.Since), UnknownSince: optional(c.Checks.UnknownSince),
+			LeastSeconds: f.cfg.Rules.CheckMinInterval.Seconds(), MostSeconds: f.cfg.Rules.CheckMaxInterval.Seconds(),
+		},
+		Timeline: append([]cases.Note{}, c.Timeline...), Cost: costOf(c), Runs: []summary{}, MoreRuns: d.More,
+	}
+	if c.Dispatch.Phase == cases.PhaseQueued && !c.State.Ended() {
+		out.Handover.NextAt = optional(c.Dispatch.At)
+	}
+	if c.FormKept && c.State.Ended() {
+		out.FormKeptUntil = optional(c.EndedAt.Add(f.cfg.Rules.FormRetention))
+	}
+	for _, other := range d.Others {
+		out.Runs = append(out.Runs, summarize(other))
+	}
+	current := c.Run == d.Current
+	out.Actions.Cancel = current && !c.State.Ended()
+	out.Actions.WhyNoRerun = watch.WhyNoRerun(c)
+	if !current {
+		out.Actions.WhyNoRerun = "there is a newer run"
+	}
+	out.Actions.Rerun = out.Actions.WhyNoRerun == ""
+	return out
+}
+
+func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Address, user string) error {
+	found, err := f.w.Detail(r.Context(), at.CaseID, at.Run)
+	if err != nil {
+		return err
+	}
+	d := f.detail(found)
+	if wantsJSON(r) {
+		answer.JSON(rw, http.StatusOK, d)
+		return nil
+	}
+	refresh := 5
+	if d.Case.State.Ended() {
+		refresh = 0 // nothing is to come but a late word
+	}
+	return f.pages.show(rw, http.StatusOK, "run", page{
+		Title: d.Case.CaseID, Base: "./", User: user, Now: f.w.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: done[r.URL.Query().Get("done")]},
+	})
+}

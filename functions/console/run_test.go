@@ -1,0 +1,325 @@
+package console_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/console"
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+// detail is a run as JSON.
+type detail struct {
+	Case          cases.View
+	CurrentRun    int        `json:"current_run"`
+	FormKept      bool       `json:"form_kept"`
+	FormKeptUntil *time.Time `json:"form_kept_until"`
+	Published     bool
+	Handover      struct{ Phase string }
+	Checks        struct {
+		Count  int
+		NextAt *time.Time `json:"next_at"`
+	}
+	Timeline []cases.Note
+	Cost     struct {
+		Invocations int
+		USD         float64
+	}
+	Runs    []struct{ Run int }
+	Actions struct {
+		Cancel, Rerun bool
+		Why           string `json:"why_no_rerun"`
+	}
+}
+
+func get(t *testing.T, b *functiontest.Bench, address string) (d detail) {
+	t.Helper()
+	a := b.Do("GET", address, "", asJSON)
+	if err := json.Unmarshal([]byte(a.Body), &d); err != nil || a.Status != 200 {
+		t.Fatalf("%d %s: %v", a.Status, a.Body, err)
+	}
+	return d
+}
+
+// One case from its start to its end, as an operator sees it.
+func TestRun(t *testing.T) {
+	b, u := newBench(t)
+	b.Begin("c")
+	d := get(t, b, u+"/c")
+	if d.Case.State != cases.Pending || d.CurrentRun != 1 || !d.FormKept || d.FormKeptUntil != nil || d.Handover.Phase != "queued" || d.Checks.NextAt == nil || !d.Actions.Cancel || d.Actions.Rerun ||
+		d.Actions.Why != "the run has not ended" || len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan || d.Cost.Invocations != 1 {
+		t.Errorf("%+v", d)
+	}
+	if err := b.Watcher.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Watcher.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Cost.Invocations != 3 || d.Cost.USD <= 0 {
+		t.Errorf("%+v", d)
+	}
+	page := b.Do("GET", u+"/c", "").Body
+	for _, want := range []string{
+		`data-refresh="5"`, `<h1 class="id">c</h1>`, `<progress max="100" value="25" aria-label="Progress of c, run 1">`, "1 of 4", `<form method="post" action="./c?run=1">`, `<button name="action" value="cancel"`,
+		"The next look comes after", "from 2 s to 30 s", "Sent to the pipeline", "the request to the pipeline", "Cost so far", "Not counted:", "<dt>Form</dt><dd>kept</dd>",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is missing in\n%s", want, page)
+		}
+	}
+	b.Event("1", `{"case_id":"c","run":1,"status":"succeeded","result":{"output_url":"https://out.example/x","webhook_summary":{"total_sets":3,"succeeded":2,"failed":1}}}`)
+	b.Event("2", `{"case_id":"c","run":1,"status":"failed","error":{"message":"too late"},"result":{"late":true}}`)
+	if d = get(t, b, u+"/c"); d.Case.State != cases.Succeeded || !d.Published || d.FormKept || d.Actions.Cancel || d.Actions.Rerun || d.Actions.Why != "the run succeeded" || d.Case.Late == nil {
+		t.Errorf("%+v", d)
+	}
+	page = b.Do("GET", u+"/c", "").Body
+	for _, want := range []string{
+		"The pipeline finished it.", "Told by an event of the pipeline.", "2 of 3 made", "1 failed", `<a href="https://out.example/x"`, "<pre tabindex=\"0\" role=\"region\" aria-label=\"Result\">{\n  &#34;output_url&#34;",
+		"Too late", "The first said Failed", "too late", "Lost the race", "no longer kept", "The end was published", "It cannot be run again from here: the run succeeded.",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is missing in\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, "data-refresh") || strings.Contains(page, "<button") {
+		t.Error("an end is refreshed, or can be changed")
+	}
+}
+
+// What is in trouble says so, in words.
+func TestRunInTrouble(t *testing.T) {
+	b, u := newBench(t)
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	for id, test := range map[string]struct {
+		change func(*cases.Case)
+		want   []string
+	}{
+		"failing": {func(c *cases.Case) { c.Checks.Failures, c.Checks.Unbroken, c.Checks.Since = 5, 3, at },
+			[]string{"3 looks in a row failed, since", "doubles with each, up to 30 s", "after 10 min"}},
+		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = at }, []string{"does not know the case, since"}},
+		"stalled": {func(c *cases.Case) { c.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
+		"busy": {func(c *cases.Case) { c.Dispatch.Backoffs, c.Dispatch.UnreachableSince = 4, at },
+			[]string{"4 attempts in a row started nothing", "cannot be reached since", "next attempt in"}},
+		"adopted": {func(c *cases.Case) { c.Adopted = true }, []string{"adopted: the pipeline worked on it already"}},
+		"leaked":  {func(c *cases.Case) { c.Leaked, c.AskedAfterEnd = 1, 2 }, []string{`Asked after the end</dt><dd><strong class="warn">3<`}},
+		"untold": {func(c *cases.Case) {
+			c.State, c.EndedAt, c.End = cases.Failed, at, &cases.End{Reason: "a reason of tomorrow", Message: "why", Source: "tomorrow's_door"}
+		}, []string{"not yet published", "a reason of tomorrow", "Told by tomorrow&#39;s door", "kept until", "Run again"}},
+		"of old": {func(c *cases.Case) { c.Timeline = nil }, []string{"of an earlier version"}},
+	} {
+		id = strings.ReplaceAll(id, " ", "-")
+		c := b.Begin(id)
+		c.Version++
+		test.change(&c)
+		if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
+			t.Fatal(err)
+		}
+		page := b.Do("GET", u+"/"+id, "").Body
+		for _, want := range test.want {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: %s is missing in\n%s", id, want, page)
+			}
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	b, u := newBench(t)
+	b.Begin("c")
+	post := func(query, accept string) functiontest.Answer {
+		return b.Do("POST", u+"/c"+query, "action=cancel", asForm, accept)
+	}
+	for range 2 { // a double click
+		if a := post("?run=1", asPage); a.Status != 303 || a.Header.Get("Location") != "./c?done=cancel&run=1" {
+			t.Fatalf("%d %s", a.Status, a.Header.Get("Location"))
+		}
+	}
+	if c := b.Case("c", 1); c.State != cases.Cancelled || len(b.Topic.Ended()) != 1 {
+		t.Errorf("%+v", c)
+	}
+	if page := b.Do("GET", u+"/c?done=cancel&run=1", "").Body; !strings.Contains(page, `role="status">The run is cancelled.`) || !strings.Contains(page, "It was cancelled.") {
+		t.Errorf("%s", page)
+	}
+	if a := post("?run=1", asJSON); a.Status != 200 || a.JSON(t)["case"].(map[string]any)["state"] != "cancelled" {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	b.Begin("c")
+	b.Event("m", `{"case_id":"c","run":2,"status":"failed"}`)
+	a := post("?run=2", asPage)
+	if a.Status != 409 || !strings.Contains(a.Body, "the run has ended: failed") || !strings.Contains(a.Body, `<a href="./c">To the case c</a>`) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	b.Problem(post("?run=2", asJSON), 409)
+	b.Problem(post("?run=9", asJSON), 409)
+	if n := strings.Count(b.Log.String(), `"message":"an operator acted on a run"`); n != 3 || !strings.Contains(b.Log.String(), `"user":"this machine"`) {
+		t.Errorf("%d actions are logged: %s", n, b.Log)
+	}
+}
+
+func TestRerun(t *testing.T) {
+	b, u := newBench(t)
+	b.Begin("c")
+	if _, err := b.Watcher.Cancel(t.Context(), "c", 1); err != nil {
+		t.Fatal(err)
+	}
+	if d := get(t, b, u+"/c"); !d.Actions.Rerun || d.Actions.Why != "" || d.FormKeptUntil == nil || !d.FormKeptUntil.Equal(d.Case.EndedAt.Add(24*time.Hour)) {
+		t.Errorf("%+v", d)
+	}
+	post := func(run int, accept string) functiontest.Answer {
+		return b.Do("POST", fmt.Sprint(u, "/c?run=", run), "action=rerun", asForm, accept)
+	}
+	var wg sync.WaitGroup
+	for range 5 { // a double click, and more
+		wg.Go(func() {
+			if a := post(1, asPage); a.Status != 303 || a.Header.Get("Location") != "./c?done=rerun&run=2" {
+				t.Errorf("%d %s %s", a.Status, a.Header.Get("Location"), a.Body)
+			}
+		})
+	}
+	wg.Wait()
+	d := get(t, b, u+"/c")
+	if d.CurrentRun != 2 || len(d.Runs) != 1 || d.Runs[0].Run != 1 || d.Case.State != cases.Pending {
+		t.Errorf("%+v", d)
+	}
+	if form, err := b.Store.Value(t.Context(), "c", 2, store.Form); err != nil || string(form) != `{"a":1}` {
+		t.Errorf("%s %v", form, err)
+	}
+	page := b.Do("GET", u+"/c?run=1", "").Body
+	if !strings.Contains(page, "This is not the current run") || !strings.Contains(page, "there is a newer run") || !strings.Contains(page, "Other runs of this case") || strings.Contains(page, "<button") {
+		t.Errorf("%s", page)
+	}
+	b.Problem(post(2, asJSON), 409)
+	if _, err := b.Watcher.Cancel(t.Context(), "c", 2); err != nil {
+		t.Fatal(err)
+	}
+	if a := post(2, asJSON); a.Status != 202 || a.JSON(t)["current_run"] != 3.0 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if a := post(2, asJSON); a.Status != 200 || a.JSON(t)["current_run"] != 3.0 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if a := post(1, asPage); a.Status != 409 || !strings.Contains(a.Body, "run 1 is not the current run, which is 3") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	b.Event("m", `{"case_id":"c","run":3,"status":"failed"}`)
+	b.Queue.SetDown(true)
+	if a := post(3, asPage); a.Status != 503 || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, "recorded but not yet queued") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	b.Queue.SetDown(false)
+	if a := post(3, asJSON); a.Status != 200 || a.JSON(t)["current_run"] != 4.0 {
+		t.Errorf("a repeat: %d %s", a.Status, a.Body)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	b, u := newBench(t)
+	b.Begin("c")
+	want := map[string]any{"healthy": true, "open": 1.0, "overdue": 0.0, "leaked": 0.0, "unpublished": 0.0, "oldest_overdue": nil, "partial": false}
+	check := func() {
+		t.Helper()
+		got := b.Do("GET", u+"/-/health", "", asJSON).JSON(t)
+		if want["oldest_overdue"] != nil && got["oldest_overdue"] != nil {
+			got["oldest_overdue"] = want["oldest_overdue"]
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	check()
+	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "All is well") || strings.Count(page, "as it should be") != 3 || strings.Contains(page, "should be 0") {
+		t.Errorf("%s", page)
+	}
+	plant := func(id string, change func(*cases.Case)) {
+		c := b.Begin(id)
+		c.Version++
+		c.WakeAt = time.Now().Add(-10 * time.Minute)
+		change(&c)
+		if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plant("overdue", func(c *cases.Case) { c.Checks.NextAt = c.WakeAt })
+	plant("unscheduled", func(c *cases.Case) { c.Checks.NextAt = time.Time{} })
+	plant("untold", func(c *cases.Case) {
+		c.State, c.EndedAt, c.End = cases.Failed, c.WakeAt, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}
+	})
+	want = map[string]any{"healthy": false, "open": 3.0, "overdue": 2.0, "leaked": 2.0, "unpublished": 1.0, "oldest_overdue": "then", "partial": false}
+	check()
+	page := b.Do("GET", u+"/-/health", "").Body
+	if !strings.Contains(page, "Something is to be repaired") || strings.Count(page, "should be 0") != 3 || !strings.Contains(page, "The oldest overdue wake-up was due at") || strings.Contains(page, "Not everything") {
+		t.Errorf("%s", page)
+	}
+	b.Queue.SetDown(true)
+	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Not everything was looked at") {
+		t.Errorf("%s", page)
+	}
+}
+
+func TestCost(t *testing.T) {
+	ended := func(c cases.Case, source cases.Source) cases.Case {
+		c.State, c.End = cases.Failed, &cases.End{Source: source}
+		return c
+	}
+	run := func(checks, dispatches int64, version int64, phase cases.Phase) cases.Case {
+		return cases.Case{State: cases.Running, Version: version, FormKept: true, Checks: cases.Checks{Seq: checks}, Dispatch: cases.Dispatch{Seq: dispatches, Phase: phase}}
+	}
+	for name, test := range map[string]struct {
+		c    cases.Case
+		want [5]int // invocations, task operations, reads, writes, deletes
+	}{
+		"begun":                     {run(1, 1, 1, cases.PhaseQueued), [5]int{1, 2, 2, 3, 0}},
+		"sent, looked at twice":     {run(3, 1, 5, cases.PhaseAnswered), [5]int{4, 7, 10, 7, 0}},
+		"ended by a check":          {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceCheck), [5]int{5, 8, 12, 8, 0}},
+		"ended by an event":         {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceEvent), [5]int{5, 8, 11, 8, 0}},
+		"ended by the sweep":        {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceSweep), [5]int{4, 8, 11, 8, 0}},
+		"cancelled before it began": {ended(run(1, 1, 3, cases.PhaseQueued), cases.SourceCancel), [5]int{2, 4, 4, 5, 0}},
+		"adopted, looked at once":   {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 4, 4, 0}},
+		"with results, form dropped": {func() cases.Case {
+			c := ended(run(1, 1, 4, cases.PhaseAnswered), cases.SourceDispatch)
+			c.HasResult, c.FormKept, c.Late = true, false, &cases.Late{HasResult: true}
+			return c
+		}(), [5]int{2, 4, 8, 8, 1}},
+	} {
+		invocations, operations, reads, writes, deletes, usd := console.CostOf(test.c)
+		if got := [5]int{invocations, operations, reads, writes, deletes}; got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+		want := (float64(operations)*0.4 + float64(invocations)*(0.4+0.3975) + float64(reads)*0.3 + float64(writes)*0.9 + float64(deletes)*0.1) / 1e6
+		if math.Abs(usd-want) > 1e-12 {
+			t.Errorf("%s: $%v, want $%v", name, usd, want)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 ms", 4 * time.Millisecond: "4 ms", 1500 * time.Millisecond: "1.5 s", 2 * time.Second: "2 s", 34 * time.Second: "34 s", time.Minute: "1 min", 303 * time.Second: "5 min 3 s",
+		time.Hour: "1 h", 2*time.Hour + 5*time.Minute + time.Second: "2 h 5 min", 76 * time.Hour: "3 d 4 h", 72*time.Hour + time.Minute: "3 d", 59*time.Minute + 59999*time.Millisecond: "1 h",
+	} {
+		if got := console.DurationWord(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+	for text, want := range map[string]string{"https://a.example/x?y=z": "https://a.example/x?y=z", "HTTP://a.example": "http://a.example", "javascript:alert(1)": "", "data:text/html,x": "", "//a.example": "", "/x": "", "https:x": "", "%": ""} {
+		if got := console.Link(&text); got != want {
+			t.Errorf("%q links to %q, want %q", text, got, want)
+		}
+	}
+	long := json.RawMessage(`"` + strings.Repeat("é", 10000) + `"`)
+	if e := console.Shown(long); !e.Cut || len(e.Text) > 16<<10 || !strings.HasSuffix(e.Text, "é") || e.Bytes != len(long) {
+		t.Errorf("%d bytes of %d, cut %v", len(e.Text), e.Bytes, e.Cut)
+	}
+	if e := console.Shown(json.RawMessage(`not JSON`)); e.Text != "not JSON" || e.Cut || console.Shown(nil) != nil {
+		t.Errorf("%+v", e)
+	}
+}

@@ -1,0 +1,193 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// words are what the templates say things with.
+var words = template.FuncMap{
+	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord,
+	"age": ageWord, "ages": func() []string { return ages }, "states": func() []cases.State { return states },
+	"duration": func(d time.Duration) string { return durationWord(d) },
+	"seconds":  func(s float64) string { return durationWord(time.Duration(s * float64(time.Second))) },
+	"since":    func(now, t time.Time) string { return durationWord(max(0, now.Sub(t))) },
+	"until":    func(now, t time.Time) string { return durationWord(max(0, t.Sub(now))) },
+	"rfc":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+	"utc":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
+	"precise":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
+	"link":     link, "shown": shown,
+	"runs": func(caption string, runs []summary) any {
+		return struct {
+			Caption string
+			Runs    []summary
+		}{caption, runs}
+	},
+	"finding": func(name string, count int, meaning string) any {
+		return struct {
+			Name    string
+			Count   int
+			Meaning string
+		}{name, count, meaning}
+	},
+	"dollars": func(usd float64) string { return fmt.Sprintf("$%.6f", usd) },
+}
+
+func stateWord(s cases.State) string {
+	return map[cases.State]string{
+		cases.Pending: "Pending", cases.Running: "Running", cases.Succeeded: "Succeeded", cases.Failed: "Failed", cases.TimedOut: "Timed out", cases.Cancelled: "Cancelled",
+	}[s]
+}
+
+// orPlain returns the words for a value, or the value itself: a newer revision may have written it.
+func orPlain(known map[string]string, value string) string {
+	if text, ok := known[value]; ok {
+		return text
+	}
+	return strings.ReplaceAll(value, "_", " ")
+}
+
+func sourceWord(s cases.Source) string {
+	return orPlain(map[string]string{
+		"": "Casewatch", "event": "an event of the pipeline", "dispatch": "the request to the pipeline", "check": "a check", "cancel": "a cancel",
+		"deadline": "the deadline", "sweep": "the sweep",
+	}, string(s))
+}
+
+func reasonWord(r cases.Reason) string {
+	return orPlain(map[string]string{
+		"completed":            "The pipeline finished it.",
+		"no_documents":         "The pipeline finished it, and every document failed.",
+		"pipeline_failed":      "The pipeline said that it failed.",
+		"pipeline_refused":     "The pipeline did not take the form.",
+		"pipeline_unreachable": "The pipeline could not be reached for too long.",
+		"pipeline_lost":        "The pipeline no longer knew the case.",
+		"start_unknown":        "The request may or may not have reached the pipeline, which showed no sign of it.",
+		"deadline":             "The deadline passed first.",
+		"cancelled":            "It was cancelled.",
+		"superseded":           "A newer run took its place.",
+	}, string(r))
+}
+
+func whatWord(w cases.What) string {
+	return orPlain(map[string]string{
+		"began":           "Recorded",
+		"sent":            "Sent to the pipeline",
+		"not_started":     "Nothing was started; queued again",
+		"uncertain":       "Nobody knows whether the request arrived",
+		"answered":        "The pipeline took it",
+		"running":         "The pipeline works on it",
+		"stalled":         "Progress stalled",
+		"moved":           "Progress moves again",
+		"unreachable":     "The pipeline could not be asked",
+		"reachable":       "The pipeline could be asked again",
+		"unknown":         "The pipeline does not know the case",
+		"known":           "The pipeline knows the case again",
+		"complete":        "Every document is done; the result is awaited",
+		"incomplete":      "Not every document is done after all",
+		"announced":       "Success was announced; the result is awaited",
+		"rearmed":         "A lost wake-up was scheduled anew",
+		"ended":           "Ended",
+		"filled":          "The result came after the end, and agrees with it",
+		"late":            "Lost the race: a word that came after the end",
+		"asked_after_end": "A check asked the pipeline after the end",
+		"told":            "The end was published",
+		"form_dropped":    "The form was deleted",
+	}, string(w))
+}
+
+func phaseWord(p cases.Phase) string {
+	return orPlain(map[string]string{
+		"":          "nothing to send: the run was adopted",
+		"queued":    "waiting in the queue",
+		"open":      "the request is open",
+		"uncertain": "nobody knows whether the request arrived; checks find out",
+		"answered":  "the pipeline answered",
+	}, string(p))
+}
+
+// ageWord says what an age of the filter means.
+func ageWord(age string) string {
+	sense, text, _ := strings.Cut(age, "-")
+	d, ok := parseAge(text)
+	if !ok {
+		return age
+	}
+	return map[string]string{"newer": "Begun in the last ", "older": "Begun more than "}[sense] + durationWord(d) + map[string]string{"older": " ago"}[sense]
+}
+
+// durationWord says a duration in its two largest units.
+func durationWord(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
+	}
+	var said []string
+	rest := d.Round(time.Second)
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}} {
+		n := rest / unit.length
+		rest %= unit.length
+		if n > 0 {
+			said = append(said, fmt.Sprintf("%d %s", n, unit.name))
+		}
+		if len(said) == 2 || n == 0 && len(said) == 1 {
+			break
+		}
+	}
+	return strings.Join(said, " ")
+}
+
+// link returns an address that a page may link to; "" for one that is not of the web.
+func link(text *string) string {
+	if text == nil {
+		return ""
+	}
+	u, err := url.Parse(*text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return ""
+	}
+	return u.String()
+}
+
+// maxShown bounds how much of a result a page shows, in bytes.
+const maxShown = 16 << 10
+
+// excerpt is the beginning of a result.
+type excerpt struct {
+	Text  string
+	Bytes int // of all of it
+	Cut   bool
+}
+
+// shown returns as much of a result as a page shows, indented; nil if there is none.
+func shown(raw json.RawMessage) *excerpt {
+	if len(raw) == 0 {
+		return nil
+	}
+	e := &excerpt{Text: string(raw), Bytes: len(raw)}
+	var indented bytes.Buffer
+	if json.Indent(&indented, raw, "", "  ") == nil {
+		e.Text = indented.String()
+	}
+	if e.Cut = len(e.Text) > maxShown; e.Cut {
+		end := maxShown
+		for end > 0 && !utf8.RuneStart(e.Text[end]) {
+			end--
+		}
+		e.Text = e.Text[:end]
+	}
+	return e
+}

@@ -1,0 +1,173 @@
+package access_test
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/identity"
+	"github.com/casewatch/casewatch/shared/identity/identitytest"
+)
+
+const (
+	operator = "operator@example.com"
+	service  = "/projects/1/locations/europe-west1/services/casewatch-console"
+)
+
+// consoleBench is a console that two people may use, with IAP and a front door of its own.
+type consoleBench struct {
+	google, iap *identitytest.Issuer
+	keys        string
+	door        *door
+}
+
+func newConsoleBench(t *testing.T) *consoleBench {
+	t.Helper()
+	b := &consoleBench{google: identitytest.NewIssuer(t), door: newDoor(t, guardedDoor)}
+	b.iap, b.keys = identitytest.NewIAP(t, identity.IAP)
+	return b
+}
+
+func (b *consoleBench) users(onCloud bool, audiences ...string) (func(*http.Request) (string, error), *strings.Builder) {
+	log := &strings.Builder{}
+	return access.ConsoleOf(&config.Config{OnGoogleCloud: onCloud, Access: config.Access{
+		ConsoleUsers: []string{operator, "another@example.com"}, ConsoleAudiences: audiences, InvokerTokens: config.Tokens{Issuer: b.google.URL},
+	}}, slog.New(slog.NewTextHandler(log, nil)), time.Now, identity.Config{Issuer: identity.IAP, KeysURL: b.keys}), log
+}
+
+func TestConsole(t *testing.T) {
+	b := newConsoleBench(t)
+	at := b.door.url
+	claim := identitytest.Claim
+	bearer := func(email string, changes ...identitytest.Change) http.Header {
+		return http.Header{"Authorization": {"Bearer " + b.google.Sign(email, at, changes...)}}
+	}
+	iap := func(email string, changes ...identitytest.Change) http.Header {
+		changes = append([]identitytest.Change{claim("email_verified", nil)}, changes...)
+		return http.Header{"X-Goog-Iap-Jwt-Assertion": {b.iap.Sign(email, service, changes...)}}
+	}
+	with := func(h http.Header, name string, values ...string) http.Header {
+		h = h.Clone()
+		h[name] = append(h[name], values...)
+		return h
+	}
+	for _, test := range []struct {
+		name   string
+		header http.Header
+		want   fault.Kind // Internal: none
+	}{
+		{"an ID token", bearer(operator), 0},
+		{"an address in other letters", bearer("Operator@Example.com"), 0},
+		{"the client id's token", bearer(operator, claim("aud", "1.apps.googleusercontent.com")), 0},
+		{"nothing", nil, fault.Unauthorized},
+		{"another account", bearer("somebody@example.com"), fault.Forbidden},
+		{"an address that nobody verified", bearer(operator, claim("email_verified", false)), fault.Forbidden},
+		{"another audience", bearer(operator, claim("aud", "https://other.example")), fault.Unauthorized},
+		{"another issuer", bearer(operator, claim("iss", "https://issuer.example")), fault.Unauthorized},
+		{"expired", bearer(operator, identitytest.Expires(time.Now().Add(-time.Hour))), fault.Unauthorized},
+		{"an API key", http.Header{"X-Api-Key": {"k"}}, fault.Unauthorized},
+
+		{"IAP's assertion", iap(operator), 0},
+		{"IAP's, in other letters", iap("OPERATOR@example.com"), 0},
+		{"IAP's, with a token that is none", with(iap(operator), "Authorization", "Bearer x"), 0},
+		{"IAP's, of another account", iap("somebody@example.com"), fault.Forbidden},
+		{"IAP's, of another account, with a token that would do", with(bearer(operator), "X-Goog-Iap-Jwt-Assertion", iap("somebody@example.com")["X-Goog-Iap-Jwt-Assertion"]...), fault.Forbidden},
+		{"IAP's, of an external identity", iap("securetoken.google.com/project/tenant:" + operator), fault.Forbidden},
+		{"IAP's, for another service", iap(operator, claim("aud", service+"2")), fault.Unauthorized},
+		{"IAP's, expired", iap(operator, identitytest.Expires(time.Now().Add(-time.Hour))), fault.Unauthorized},
+		{"IAP's twice", with(iap(operator), "X-Goog-Iap-Jwt-Assertion", "x"), fault.Unauthorized},
+		{"Google's token in IAP's place", http.Header{"X-Goog-Iap-Jwt-Assertion": {b.google.Sign(operator, service)}}, fault.Unauthorized},
+		{"IAP's assertion in a token's place", http.Header{"Authorization": {"Bearer " + b.iap.Sign(operator, at)}}, fault.Unauthorized},
+		{"garbage in IAP's place", http.Header{"X-Goog-Iap-Jwt-Assertion": {"x"}}, fault.Unauthorized},
+		{"who IAP says it is, unsigned", http.Header{"X-Goog-Authenticated-User-Email": {"accounts.google.com:" + operator}}, fault.Unauthorized},
+		{"IAP's without its signature", http.Header{"X-Goog-Iap-Jwt-Assertion": {unsigned(b.iap.Sign(operator, service))}}, fault.Unauthorized},
+	} {
+		for _, onCloud := range []bool{false, true} {
+			users, log := b.users(onCloud, at, service, "1.apps.googleusercontent.com")
+			user, err := users(request("/", test.header))
+			wantKind(t, err, test.want)
+			if (user == operator) != (test.want == 0) || err != nil && user != "" {
+				t.Errorf("%s: it is %q, %v", test.name, user, err)
+			}
+			if (log.Len() > 0) != (test.want != 0) || strings.Contains(log.String(), "eyJ") {
+				t.Errorf("%s: log: %s", test.name, log)
+			}
+		}
+	}
+	if n := b.door.knocked.Load(); n != 0 {
+		t.Errorf("knocked %d times for nothing", n)
+	}
+}
+
+// Behind Cloud Run a token may come without its signature, as to the private functions.
+func TestConsoleSignatureRemoved(t *testing.T) {
+	b := newConsoleBench(t)
+	removed := http.Header{"Authorization": {unsigned("Bearer " + b.google.Sign(operator, b.door.url))}}
+	for _, test := range []struct {
+		name      string
+		onCloud   bool
+		audiences []string
+		header    http.Header
+		want      fault.Kind
+		knocks    int64
+	}{
+		{"guarded", true, []string{service, b.door.url, "client-id"}, removed, 0, 1},
+		{"elsewhere", false, []string{b.door.url}, removed, fault.Unauthorized, 0},
+		{"an address that is not known", true, []string{service, "client-id"},
+			http.Header{"Authorization": {unsigned("Bearer " + b.google.Sign(operator, "client-id"))}}, fault.Unauthorized, 0},
+		{"another account", true, []string{b.door.url}, http.Header{"Authorization": {unsigned("Bearer " + b.google.Sign("x@example.com", b.door.url))}}, fault.Forbidden, 0},
+	} {
+		b.door.knocked.Store(0)
+		users, _ := b.users(test.onCloud, test.audiences...)
+		_, err := users(request("/", test.header))
+		wantKind(t, err, test.want)
+		if n := b.door.knocked.Load(); n != test.knocks {
+			t.Errorf("%s: knocked %d times", test.name, n)
+		}
+	}
+	b.google.SetDown(true)
+	users, log := b.users(true, b.door.url)
+	_, err := users(request("/", http.Header{"Authorization": {"Bearer " + b.google.Sign(operator, b.door.url)}}))
+	wantKind(t, err, fault.Unavailable)
+	if log.Len() > 0 {
+		t.Errorf("a refusal that is none is logged: %s", log)
+	}
+}
+
+// Where nobody is named, only this machine is let in, and only by its own name.
+func TestConsoleOnThisMachine(t *testing.T) {
+	for _, test := range []struct {
+		name, from, host string
+		header           http.Header
+		onCloud, want    bool
+	}{
+		{"by its address", "127.0.0.1:4711", "127.0.0.1:8080", nil, false, true},
+		{"by its name", "127.0.0.1:4711", "localhost:8080", nil, false, true},
+		{"by its other address", "[::1]:4711", "[::1]:8080", nil, false, true},
+		{"without a port", "[::ffff:127.0.0.1]:4711", "localhost", nil, false, true},
+		{"a name that means this machine", "127.0.0.1:4711", "rebound.example:8080", nil, false, false},
+		{"a name that begins so", "127.0.0.1:4711", "127.0.0.1.example:8080", nil, false, false},
+		{"a name that ends so", "127.0.0.1:4711", "x.localhost:8080", nil, false, false},
+		{"no name", "127.0.0.1:4711", "", nil, false, false},
+		{"a name that cannot be read", "127.0.0.1:4711", "[::1", nil, false, false},
+		{"another machine", "10.1.2.3:4711", "127.0.0.1:8080", nil, false, false},
+		{"who knows", "@", "localhost", nil, false, false},
+		{"another machine, by a proxy here", "127.0.0.1:4711", "127.0.0.1:8080", http.Header{"X-Forwarded-For": {"10.1.2.3"}}, false, false},
+		{"on Google Cloud", "127.0.0.1:4711", "127.0.0.1:8080", nil, true, false},
+	} {
+		log := &strings.Builder{}
+		users := access.Console(&config.Config{OnGoogleCloud: test.onCloud, Access: config.Access{InvokerTokens: config.Tokens{Issuer: identity.Google}}},
+			slog.New(slog.NewTextHandler(log, nil)), time.Now)
+		r := request("/", test.header)
+		r.RemoteAddr, r.Host = test.from, test.host
+		user, err := users(r)
+		if (err == nil) != test.want || (user == access.ThisMachine) != test.want || (log.Len() == 0) != test.want {
+			t.Errorf("%s: %q, %v, log %s", test.name, user, err, log)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package status_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/functions/status"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+const (
+	benchCases   = 200
+	benchViewers = 5 // of each case
+	benchStreams = benchCases * benchViewers
+	benchChanges = 400
+	benchPause   = 10 * time.Millisecond // between two changes: each case changes every 2 s
+	viewersEnv   = "STATUS_BENCH_VIEWERS"
+)
+
+// BenchmarkStreams opens 1,000 streams on 200 cases, over HTTP and a SQLite store, with the viewers in a process of their own, so that memory and
+// goroutines are the server's alone. It reports what a stream costs, and how long it takes from the commit of a change to the event at
+// each viewer. Beside it, in the same run: viewers who wait each for itself, without sharing, and net/http that holds connections and does nothing.
+func BenchmarkStreams(b *testing.B) {
+	bench := functiontest.New(b, nil)
+	for i := range benchCases {
+		bench.Begin(fmt.Sprint("case-", i))
+	}
+	for b.Loop() {
+		bare := measure(b, bench, http.HandlerFunc(hold), 0)
+		own := measure(b, bench, ownWaits(bench.Watcher), benchChanges)
+		ours := measure(b, bench, status.New(bench.Config, bench.Watcher), benchChanges)
+		for _, m := range []struct {
+			value float64
+			unit  string
+		}{
+			{ours.bytes, "B/stream"}, {ours.goroutines, "goroutines/stream"}, {ours.p50, "ms-p50"}, {ours.p99, "ms-p99"}, {float64(ours.waits), "waits"},
+			{ours.bytes / bare.bytes, "x-bare-B"}, {ours.p50 / own.p50, "x-unshared-p50"}, {ours.p99 / own.p99, "x-unshared-p99"},
+		} {
+			b.ReportMetric(m.value, m.unit)
+		}
+		b.Logf("bare: %+v; unshared: %+v; status: %+v", bare, own, ours)
+	}
+	b.ReportMetric(0, "ns/op") // it says nothing
+}
+
+// figures are what was measured of 1,000 streams: memory and goroutines of each, milliseconds from commit to event, and calls of Wait at once.
+type figures struct {
+	bytes, goroutines, p50, p99 float64
+	waits                       int
+}
+
+func measure(b *testing.B, bench *functiontest.Bench, h http.Handler, changes int) (f figures) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) })
+	defer serving.Wait()
+	defer server.Close()
+
+	viewers := startViewers(b, listener.Addr().String())
+	memory, goroutines := inUse(), runtime.NumGoroutine()
+	viewers.say("open")
+	viewers.hears("opened")
+	if changes > 0 {
+		// Whoever waits for itself; else one for each case.
+		until(b, "they wait", func() bool { now, _ := bench.Store.Waits(); return now >= benchCases })
+	}
+	f.bytes = float64(inUse()-memory) / benchStreams
+	f.goroutines = float64(runtime.NumGoroutine()-goroutines) / benchStreams
+	f.waits, _ = bench.Store.Waits()
+
+	commits := map[string]map[int64]int64{} // case, version: nanoseconds
+	for range changes {
+		caseID := fmt.Sprint("case-", rand.IntN(benchCases))
+		c := bench.Case(caseID, 1)
+		c.Version++
+		c.Progress.Completed++
+		if err := bench.Store.Update(b.Context(), store.Write{Case: c}); err != nil {
+			b.Fatal(err)
+		}
+		if commits[caseID] == nil {
+			commits[caseID] = map[int64]int64{}
+		}
+		commits[caseID][c.Version] = time.Now().UnixNano()
+		time.Sleep(benchPause)
+	}
+	for caseID, versions := range commits { // every viewer has to have seen the last one
+		viewers.say(fmt.Sprintf("until %s %d", caseID, slices.Max(slices.Collect(maps.Keys(versions)))))
+		viewers.hears("seen")
+	}
+	viewers.say("close")
+	if changes > 0 {
+		took := viewers.took(commits)
+		if want := changes * benchViewers; len(took) != want {
+			b.Fatalf("%d changes were seen, want %d", len(took), want)
+		}
+		slices.Sort(took)
+		f.p50, f.p99 = took[len(took)/2], took[len(took)*99/100]
+	} else {
+		viewers.took(nil)
+	}
+	until(b, "everything is released", func() bool {
+		now, _ := bench.Store.Waits()
+		return now == 0 && runtime.NumGoroutine() <= goroutines
+	})
+	return f
+}
+
+// inUse returns what is held, in bytes.
+func inUse() int64 {
+	var m runtime.MemStats
+	for range 5 { // each halves stacks of which little is used any more
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// hold is net/http alone.
+func hold(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = io.WriteString(w, "id: 1.1\ndata: {}\n\n")
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
+// ownWaits streams a case by a wait of the viewer's own and a read for each change.
+func ownWaits(watcher *watch.Watcher) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		caseID := strings.TrimPrefix(r.URL.Path, "/")
+		for {
+			s, err := watcher.Read(r.Context(), caseID, 0)
+			if err != nil {
+				return
+			}
+			_, _ = fmt.Fprintf(w, "event: progress\nid: %d.%d\ndata: {\"current\":%d}\n\n", s.View.Run, s.View.Version, s.View.Progress.Completed)
+			if http.NewResponseController(w).Flush() != nil || watcher.Store.Wait(r.Context(), caseID, s.View.Run, s.View.Version) != nil {
+				return
+			}
+		}
+	})
+}
+
+// viewerProcess is the process in which the viewers are. Lines are said to it, and heard from it.
+type viewerProcess struct {
+	b   *testing.B
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func startViewers(b *testing.B, addr string) viewerProcess {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), viewersEnv+"="+addr)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	p := viewerProcess{b, in, bufio.NewReader(out)}
+	p.hears("ready")
+	b.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+		cancel()
+	})
+	return p
+}
+
+func (p viewerProcess) say(line string) {
+	if _, err := fmt.Fprintln(p.in, line); err != nil {
+		p.b.Fatal(err)
+	}
+}
+
+func (p viewerProcess) hears(want string) {
+	p.b.Helper()
+	if line, err := p.out.ReadString('\n'); err != nil || strings.TrimSpace(line) != want {
+		p.b.Fatalf("heard %q, %v, want %q", line, err, want)
+	}
+}
+
+// took returns how many milliseconds after each commit each viewer of the case had read it, or something newer.
+func (p viewerProcess) took(commits map[string]map[int64]int64) (took []float64) {
+	p.b.Helper()
+	seen := map[string][]receipt{} // by viewer
+	for {
+		line, err := p.out.ReadString('\n')
+		if err != nil {
+			p.b.Fatal(err)
+		}
+		if line == "closed\n" {
+			break
+		}
+		var viewer string
+		var r receipt
+		if _, err := fmt.Sscan(line, &viewer, &r.version, &r.at); err != nil {
+			p.b.Fatalf("%q: %v", line, err)
+		}
+		seen[viewer] = append(seen[viewer], r)
+	}
+	for viewer, receipts := range seen {
+		caseID, _, _ := strings.Cut(viewer, "/")
+		for version, at := range commits[caseID] {
+			i, _ := slices.BinarySearchFunc(receipts, version, func(r receipt, v int64) int { return cmp.Compare(r.version, v) })
+			if i < len(receipts) {
+				took = append(took, float64(max(0, receipts[i].at-at))/1e6)
+			}
+		}
+	}
+	return took
+}
+
+// receipt is an event that a viewer read, and when, in nanoseconds.
+type receipt struct{ version, at int64 }

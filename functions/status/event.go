@@ -1,0 +1,154 @@
+package status
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// What the events hold. jobId is case_id under the name by which form frontends know it.
+type (
+	progressEvent struct {
+		JobID      string      `json:"jobId"`
+		CaseID     string      `json:"case_id"`
+		Run        int         `json:"run"`
+		Current    int         `json:"current"` // documents that are done
+		Total      int         `json:"total"`
+		Message    string      `json:"message"`
+		Percent    float64     `json:"percent"`
+		State      cases.State `json:"state"`
+		ETASeconds *float64    `json:"eta_seconds"`
+		Stalled    bool        `json:"stalled"`
+	}
+	completeEvent struct {
+		JobID     string           `json:"jobId"`
+		CaseID    string           `json:"case_id"`
+		Run       int              `json:"run"`
+		Total     int              `json:"total"`
+		OutputURL *string          `json:"outputUrl"`
+		Documents *cases.Documents `json:"documents"`
+		// and the result, which is last so that it can be written without being copied
+	}
+	errorEvent struct {
+		JobID   string       `json:"jobId"`
+		CaseID  string       `json:"case_id"`
+		Run     int          `json:"run"`
+		Code    cases.Reason `json:"code"`
+		Message string       `json:"message"`
+		State   cases.State  `json:"state"`
+	}
+)
+
+// event returns the event that shows a snapshot, whole when its parts are put together. The parts are not to be changed: viewers share the result.
+func event(s *watch.Snapshot) ([][]byte, error) {
+	v := &s.View
+	switch {
+	case !v.State.Ended():
+		p := v.Progress
+		return encode("progress", s.Seen(), progressEvent{v.CaseID, v.CaseID, v.Run, p.Completed, p.Total, doing(*v), p.Percent, v.State, v.ETASeconds, v.Stalled})
+	case v.State == cases.Succeeded:
+		total := v.Progress.Total
+		if v.Documents != nil {
+			total = v.Documents.Total
+		}
+		parts, err := encode("complete", s.Seen(), completeEvent{v.CaseID, v.CaseID, v.Run, total, v.OutputURL, v.Documents})
+		if err != nil {
+			return nil, err
+		}
+		result, err := oneLine(v.Result)
+		head, _ := bytes.CutSuffix(parts[0], []byte("}\n\n"))
+		return [][]byte{append(head, `,"result":`...), result, []byte("}\n\n")}, err
+	}
+	end := cases.End{}
+	if v.End != nil {
+		end = *v.End
+	}
+	if end.Message == "" {
+		end.Message = inWords(end.Reason)
+	}
+	return encode("error", s.Seen(), errorEvent{v.CaseID, v.CaseID, v.Run, end.Reason, end.Message, v.State})
+}
+
+func encode(name string, id watch.Seen, data any) ([][]byte, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "event: %s\nid: %s\ndata: ", name, eventID(id))
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(data); err != nil { // which ends the line
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return [][]byte{b.Bytes()}, nil
+}
+
+// oneLine returns JSON without line breaks: in the data of an event each would begin a new field. Inside of strings JSON has none.
+func oneLine(raw json.RawMessage) ([]byte, error) {
+	switch {
+	case len(raw) == 0:
+		return []byte("null"), nil
+	case !bytes.ContainsAny(raw, "\r\n"):
+		return raw, nil
+	}
+	var b bytes.Buffer
+	err := json.Compact(&b, raw)
+	return b.Bytes(), err
+}
+
+// doing says what is going on in an open run: the document being worked on, or else where it stands.
+func doing(v cases.View) string {
+	p := v.Progress
+	switch {
+	case p.Current != "":
+		return p.Current
+	case v.State == cases.Pending:
+		return "waiting for the pipeline to begin"
+	case p.Total == 0:
+		return "the pipeline is working"
+	case p.Completed >= p.Total:
+		return "the documents are being finished"
+	default:
+		return fmt.Sprintf("%d of %d documents are done", p.Completed, p.Total)
+	}
+}
+
+// words say why a run ended otherwise than with its documents, where its end says no more.
+var words = map[cases.Reason]string{
+	cases.ReasonPipelineFailed:      "the pipeline could not make the documents",
+	cases.ReasonPipelineRefused:     "the pipeline did not accept the form",
+	cases.ReasonPipelineUnreachable: "the pipeline could not be reached",
+	cases.ReasonPipelineLost:        "the pipeline no longer knows of the case",
+	cases.ReasonNoDocuments:         "no document could be made",
+	cases.ReasonStartUnknown:        "it is not known whether the pipeline began",
+	cases.ReasonDeadline:            "it took too long",
+	cases.ReasonCancelled:           "it was cancelled",
+	cases.ReasonSuperseded:          "a newer run took its place",
+}
+
+func inWords(reason cases.Reason) string {
+	if said, ok := words[reason]; ok {
+		return said
+	}
+	return "it ended without documents"
+}
+
+// eventID is how events are numbered.
+func eventID(s watch.Seen) string { return fmt.Sprintf("%d.%d", s.Run, s.Version) }
+
+// lastEvent reads the id of the last event that a viewer saw. What is not one counts as none: then the viewer is shown everything.
+func lastEvent(id string) watch.Seen {
+	run, version, _ := strings.Cut(id, ".")
+	var s watch.Seen
+	var err error
+	if s.Run, err = strconv.Atoi(run); err != nil {
+		return watch.Seen{}
+	}
+	if s.Version, err = strconv.ParseInt(version, 10, 64); err != nil || s.Run < 1 || s.Version < 0 || eventID(s) != id {
+		return watch.Seen{}
+	}
+	return s
+}

@@ -1,0 +1,12 @@
+package status
+
+import "github.com/casewatch/casewatch/shared/watch"
+
+// WantsStream tells what the lines of an Accept header ask for.
+func WantsStream(accept []string) bool { return wantsStream(accept) }
+
+// LastEvent reads a Last-Event-ID, EventID writes one.
+func LastEvent(id string) watch.Seen { return lastEvent(id) }
+
+// EventID is how events are numbered.
+func EventID(s watch.Seen) string { return eventID(s) }

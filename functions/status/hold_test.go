@@ -1,0 +1,253 @@
+package status_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
+	"github.com/casewatch/casewatch/functions/status"
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// still is a store of one case that changes when it is told to, in memory, so that time stands still for those who wait.
+type still struct {
+	store.Store
+	mu      sync.Mutex
+	c       cases.Case
+	result  []byte
+	changed chan struct{}
+	waiting int
+}
+
+func (s *still) Current(context.Context, string) (store.Head, cases.Case, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return store.Head{CaseID: "c", Run: 1}, s.c, nil
+}
+
+func (s *still) Value(context.Context, string, int, store.Value) ([]byte, error) {
+	return s.result, nil
+}
+
+func (s *still) Wait(ctx context.Context, _ string, _ int, version int64) error {
+	s.mu.Lock()
+	if s.c.Version > version {
+		s.mu.Unlock()
+		return nil
+	}
+	changed := s.changed
+	s.waiting++
+	s.mu.Unlock()
+	defer func() { s.mu.Lock(); s.waiting--; s.mu.Unlock() }()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *still) change(f func(c *cases.Case)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.c.Version++
+	f(&s.c)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// pipes is a network of its own: nothing of it is buffered.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+func (p *pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	return ours
+}
+
+// bubble serves status by net/http in a bubble of time.
+func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &still{c: cases.Case{CaseID: "c", Run: 1, Version: 1, State: cases.Pending, CreatedAt: time.Now()}, changed: make(chan struct{})}
+		w, err := watch.New(watch.Config{}, watch.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return jitter }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Access.APIKeys = config.NewAPIKeys(sha256.Sum256([]byte(functiontest.Key)))
+		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		server := &http.Server{Handler: status.New(&cfg, w), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = server.Serve(network) })
+		f(t, s, network)
+		synctest.Wait()
+		if s.mu.Lock(); s.waiting != 0 {
+			t.Errorf("%d still wait", s.waiting)
+		}
+		s.mu.Unlock()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		serving.Wait()
+	})
+}
+
+// ask sends the request of a stream, and returns the body of the answer.
+func ask(t *testing.T, conn net.Conn) io.Reader {
+	t.Helper()
+	if _, err := io.WriteString(conn, "GET /c HTTP/1.1\r\nHost: status\r\n"+key+"\r\n"+asStream+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("%s", res.Status)
+	}
+	return res.Body
+}
+
+// A stream is kept alive while nothing happens, and ends on its own, some before others; the connection may be used again.
+func TestHold(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		hold, request time.Duration
+		jitter        float64
+		want          time.Duration
+		alive         int
+	}{
+		{"as said", 50 * time.Second, 0, 0, 50 * time.Second, 3},
+		{"spread", 50 * time.Second, 0, 0.99, 45*time.Second + 50*time.Millisecond, 3},
+		{"below the request's time", 290 * time.Second, 60 * time.Second, 0, 55 * time.Second, 3},
+		{"shorter than what is kept alive", 10 * time.Second, 0, 0, 10 * time.Second, 0},
+		{"a request that has no time", 10 * time.Second, 5 * time.Second, 0, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, config.Config{Stream: config.Stream{Hold: test.hold}, RequestTimeout: test.request}, test.jitter, func(t *testing.T, _ *still, network *pipes) {
+				conn := network.dial()
+				for range 2 {
+					begin := time.Now()
+					body, err := io.ReadAll(ask(t, conn))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if took := time.Since(begin); took != test.want {
+						t.Errorf("it was held for %v, want %v", took, test.want)
+					}
+					if got := strings.Count(string(body), ":\n\n"); got != test.alive || strings.Count(string(body), "event: ") != 1 || strings.Contains(string(body), "5000") {
+						t.Errorf("%q, want it kept alive %d times", body, test.alive)
+					}
+				}
+				_ = conn.Close()
+			})
+		})
+	}
+}
+
+// Viewers of one case are kept alive by one wait, without timers of their own.
+func TestKeptAliveTogether(t *testing.T) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *pipes) {
+		var reading sync.WaitGroup
+		for range 10 {
+			conn := network.dial()
+			reading.Go(func() {
+				defer conn.Close()
+				body, err := io.ReadAll(ask(t, conn))
+				if got := strings.Count(string(body), ":\n\n"); err != nil || got < 3 || got > 4 {
+					t.Errorf("%v %q", err, body)
+				}
+			})
+			synctest.Wait()
+			if s.mu.Lock(); s.waiting != 1 {
+				t.Errorf("%d waits", s.waiting)
+			}
+			s.mu.Unlock()
+		}
+		reading.Wait()
+	})
+}
+
+// A viewer who does not read is cut off; nobody is held for it, and those who read are told in time.
+func TestSlowViewer(t *testing.T) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
+		slow, quick := network.dial(), network.dial()
+		ask(t, slow)
+		reads := ask(t, quick)
+		s.result = []byte(`{"big":"` + strings.Repeat("x", 300<<10) + `"}`)
+		var whole []byte
+		var reading sync.WaitGroup
+		reading.Go(func() { whole, _ = io.ReadAll(reads) })
+		synctest.Wait()
+		begin := time.Now()
+		s.change(func(c *cases.Case) {
+			c.State, c.EndVersion, c.HasResult, c.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
+		})
+		reading.Wait()
+		if took := time.Since(begin); took != 0 || !strings.HasSuffix(string(whole), "x\"}}\n\n") {
+			t.Errorf("who reads waited %v", took)
+		}
+		time.Sleep(21 * time.Second) // the slow one reads nothing all that time
+		_ = slow.SetReadDeadline(time.Now())
+		rest, err := io.ReadAll(slow)
+		if errors.Is(err, os.ErrDeadlineExceeded) || len(rest) > 300<<10 {
+			t.Errorf("%d bytes, %v: it was not cut off", len(rest), err)
+		}
+		_ = slow.Close()
+		_ = quick.Close()
+	})
+}
+
+// A viewer who reads slowly, but reads, gets all of it.
+func TestPatience(t *testing.T) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
+		s.result = []byte(`{"big":"` + strings.Repeat("x", 500<<10) + `"}`)
+		s.change(func(c *cases.Case) {
+			c.State, c.EndVersion, c.HasResult, c.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
+		})
+		conn := network.dial()
+		body := ask(t, conn)
+		begin, got, piece := time.Now(), 0, make([]byte, 64<<10)
+		for {
+			n, err := io.ReadFull(body, piece)
+			got += n
+			if err != nil {
+				break
+			}
+			time.Sleep(15 * time.Second)
+		}
+		if took := time.Since(begin); got < 500<<10 || took < 100*time.Second {
+			t.Errorf("%d bytes in %v", got, took)
+		}
+		_ = conn.Close()
+	})
+}

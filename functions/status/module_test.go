@@ -1,0 +1,42 @@
+package status
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// TestModule runs the browser module's own tests.
+func TestModule(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed: apt-get install nodejs (20 or newer)")
+	}
+	tests, err := filepath.Glob("testdata/*.test.mjs")
+	if err != nil || len(tests) == 0 {
+		t.Fatal(tests, err)
+	}
+	out, err := exec.CommandContext(t.Context(), node, append([]string{"--test", "--test-reporter=spec"}, tests...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestModuleSaysTheSame holds the module to the words of the stream where it puts them together from the JSON.
+func TestModuleSaysTheSame(t *testing.T) {
+	module := string(read("casewatch.js"))
+	for _, v := range []cases.View{
+		{State: cases.Pending},
+		{State: cases.Running},
+		{State: cases.Running, Progress: cases.Progress{Completed: 2, Total: 2}},
+		{State: cases.Running, Progress: cases.Progress{Completed: 1, Total: 2}},
+	} {
+		said := strings.NewReplacer("1 of 2", "${completed} of ${total}").Replace(doing(v))
+		if !strings.Contains(module, said) {
+			t.Errorf("the stream says %q, the module does not", said)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/casewatch/casewatch/functions/internal/address"
+	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+const (
+	// comeBack is what a viewer first reads: it comes back after 2 s when the connection ends.
+	comeBack = "retry: 2000\n\n"
+	// comeBackLater is what it reads when something is down.
+	comeBackLater = "retry: 5000\n\n"
+	// alive is a comment, which keeps what is between from closing a quiet connection.
+	alive = ":\n\n"
+
+	// spread is by which part of it the time of a stream is shortened at most, at random: viewers who came together do not come back together.
+	spread = 0.1
+	// writeTimeout is how long a viewer may take to read writeSize bytes. One who does not read is cut off.
+	writeTimeout = 20 * time.Second
+	writeSize    = 64 << 10
+)
+
+// stream answers with the state as it is, unless the viewer has seen it, and then with what changes, until the run ends or the stream's
+// time is over. https://html.spec.whatwg.org/multipage/server-sent-events.html says how it is read: 204 makes an EventSource stop, and
+// every other status than 200 makes it give up. So what passes is answered 200, with the request to come back later.
+func (f *function) stream(rw http.ResponseWriter, r *http.Request) error {
+	s := &stream{rw: rw, rc: http.NewResponseController(rw)}
+	err := f.events(s, r)
+	passing := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
+	if passing {
+		answer.Log(r, f.w.Log, err)
+		if s.begin() == nil {
+			_ = s.write([]byte(comeBackLater)) // the viewer may be gone
+		}
+	}
+	if !s.begun {
+		return err
+	}
+	_ = s.within(writeTimeout) // for what net/http writes at the end
+	return nil                 // a case that was purged meanwhile is 404 to the next request
+}
+
+// events writes the events. An error before s has begun, or one that passes, is yet to be answered.
+func (f *function) events(s *stream, r *http.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p, ok := p.(error); ok && errors.Is(p, http.ErrAbortHandler) {
+				panic(p)
+			}
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	at, err := f.address(r)
+	if err != nil {
+		return err
+	}
+	shown, err := f.first(s, r, at)
+	if err != nil || shown == (watch.Seen{}) {
+		return err
+	}
+	holding, cancel := context.WithTimeout(r.Context(), f.hold(r.Context()))
+	defer cancel()
+	return f.follow(holding, s, at, shown)
+}
+
+// first writes how the run is, if the viewer does not know. It returns how far the viewer is then, or zero if there is nothing to follow.
+func (f *function) first(s *stream, r *http.Request, at address.Address) (watch.Seen, error) {
+	now, err := f.w.Read(r.Context(), at.CaseID, at.Run)
+	if err != nil {
+		return watch.Seen{}, err
+	}
+	// An id that is ahead of the run is of an earlier case of that name.
+	known := lastEvent(r.Header.Get("Last-Event-ID")) == now.Seen()
+	if known && !now.Open() {
+		s.rw.WriteHeader(http.StatusNoContent)
+		return watch.Seen{}, nil
+	}
+	if err := s.begin(); err != nil || r.Method == http.MethodHead {
+		return watch.Seen{}, err
+	}
+	if known {
+		err = s.write() // at once all the same, so that the viewer knows that it is connected
+	} else {
+		err = s.show(&now)
+	}
+	if err != nil || !now.Open() {
+		return watch.Seen{}, err
+	}
+	return now.Seen(), nil
+}
+
+// follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
+func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown watch.Seen) error {
+	for {
+		news, err := f.w.Follow(ctx, at.CaseID, at.Run, shown)
+		switch {
+		case ctx.Err() != nil && news == nil:
+			return nil
+		case err != nil:
+			return err
+		case news == nil:
+			err = s.write([]byte(alive))
+		default:
+			shown, err = news.Seen(), s.show(news)
+		}
+		if err != nil || news != nil && !news.Open() {
+			return err
+		}
+	}
+}
+
+// hold returns how long a stream is held: it ends on its own before its request is cut.
+func (f *function) hold(ctx context.Context) time.Duration {
+	hold := f.cfg.Stream.Hold
+	if f.cfg.RequestTimeout > 0 {
+		hold = min(hold, f.cfg.RequestTimeout-waitReserve)
+	}
+	if end, ok := ctx.Deadline(); ok {
+		hold = min(hold, time.Until(end)-waitReserve)
+	}
+	return time.Duration(float64(hold) * (1 - spread*f.w.Jitter()))
+}
+
+// stream writes to one viewer.
+type stream struct {
+	rw    http.ResponseWriter
+	rc    *http.ResponseController
+	begun bool // the status is sent
+	gone  bool // nothing reaches the viewer any more
+}
+
+// begin writes what comes before the events, once. It is sent with what follows.
+func (s *stream) begin() error {
+	if s.begun {
+		return nil
+	}
+	s.begun = true
+	h := s.rw.Header()
+	h.Set("Content-Type", eventStream)
+	h.Set("Cache-Control", "no-cache, no-transform") // nobody may keep it or compress it
+	h.Set("X-Accel-Buffering", "no")                 // proxies of that kind pass it on as it comes
+	s.rw.WriteHeader(http.StatusOK)
+	return s.put([]byte(comeBack))
+}
+
+// show writes the event of a snapshot.
+func (s *stream) show(now *watch.Snapshot) error {
+	parts, err := event(now)
+	if err != nil {
+		return err
+	}
+	return s.write(parts...)
+}
+
+// write writes what belongs together, and sends it.
+func (s *stream) write(parts ...[]byte) error {
+	for _, part := range parts {
+		if err := s.put(part); err != nil {
+			return err
+		}
+	}
+	err := s.rc.Flush()
+	if err == nil {
+		err = s.deadline(time.Time{}) // it would end a quiet HTTP/2 stream
+	}
+	s.gone = err != nil
+	return err
+}
+
+// put writes without sending. After an error the viewer is gone: it left, or does not read.
+func (s *stream) put(part []byte) error {
+	for piece := range slices.Chunk(part, writeSize) {
+		err := s.within(writeTimeout)
+		if err == nil {
+			_, err = s.rw.Write(piece)
+		}
+		if err != nil {
+			s.gone = true
+			return err
+		}
+	}
+	return nil
+}
+
+// within limits how long the writes to come may take.
+func (s *stream) within(d time.Duration) error { return s.deadline(time.Now().Add(d)) }
+
+func (s *stream) deadline(at time.Time) error {
+	err := s.rc.SetWriteDeadline(at)
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
+}

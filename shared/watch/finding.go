@@ -1,0 +1,69 @@
+package watch
+
+import (
+	"context"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// finding is what a record whose time to wake is past shows.
+type finding int
+
+const (
+	foundNothing      finding = iota
+	foundDeadline             // open, past its deadline
+	foundCheckLate            // open; its check has not come, perhaps nor its dispatch
+	foundDispatchLate         // open; only its dispatch has not come, which may be waiting its turn
+	foundUntold               // ended, and that was never told
+	foundAsked                // ended, and the pipeline was asked by a check that began after that
+	foundExpired              // past its retention
+	foundFormExpired          // its form is
+)
+
+// overdueBefore is what a wake-up has to be before to be overdue now: later than the longest look, and than a task may be.
+func (w *Watcher) overdueBefore() time.Time { return w.now().Add(-w.cfg.CheckTimeout - sweepSlack) }
+
+// find says what a record shows whose WakeAt is before that time.
+func (w *Watcher) find(c cases.Case, before time.Time) finding {
+	switch {
+	case !c.State.Ended() && !w.now().Before(c.DeadlineAt):
+		return foundDeadline
+	case !c.State.Ended() && c.Checks.NextAt.Before(before):
+		return foundCheckLate
+	case !c.State.Ended():
+		return foundDispatchLate
+	case !c.Settled:
+		return foundUntold
+	case c.AskedAfterEnd > 0:
+		return foundAsked
+	case !w.cfg.Rules.ExpiresAt(c).After(before):
+		return foundExpired
+	case c.FormKept:
+		return foundFormExpired
+	}
+	return foundNothing
+}
+
+// unscheduled reports whether an open run has no next wake-up: a broken promise.
+func unscheduled(c cases.Case) bool { return c.Checks.NextAt.IsZero() }
+
+// lost asks which of the tasks that an open run waits for, and that are late, the queue no longer has.
+func (w *Watcher) lost(ctx context.Context, c cases.Case, before time.Time) (cases.Tick, error) {
+	var tick cases.Tick
+	if c.Checks.NextAt.Before(before) {
+		exists, err := w.Queue.Exists(ctx, checkTask(c))
+		if err != nil {
+			return tick, err
+		}
+		tick.CheckGone = !exists
+	}
+	if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(before) {
+		exists, err := w.Queue.Exists(ctx, dispatchTask(c))
+		if err != nil {
+			return tick, err
+		}
+		tick.DispatchGone = !exists
+	}
+	return tick, nil
+}

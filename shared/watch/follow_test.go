@@ -1,0 +1,400 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// watched is a store of one case, in memory, so that time can stand still for those who wait. It counts what it is asked.
+type watched struct {
+	store.Store
+	mu      sync.Mutex
+	runs    []cases.Case
+	changed chan struct{} // closed at the next change
+	early   bool          // Wait returns at once, whatever there is
+	panics  bool          // the next Wait
+	down    error
+	waiting int // calls of Wait under way
+	most    int // at once
+	waits   int
+	reads   int
+}
+
+func newWatched() *watched {
+	return &watched{changed: make(chan struct{}), runs: []cases.Case{{CaseID: "c", Run: 1, Version: 1, State: cases.Pending}}}
+}
+
+func (s *watched) Current(context.Context, string) (store.Head, cases.Case, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	if len(s.runs) == 0 {
+		return store.Head{}, cases.Case{}, store.ErrNotFound
+	}
+	return store.Head{CaseID: "c", Run: len(s.runs)}, s.runs[len(s.runs)-1], s.down
+}
+
+func (s *watched) Get(_ context.Context, _ string, run int) (cases.Case, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs[run-1], s.down
+}
+
+func (s *watched) Wait(ctx context.Context, _ string, run int, version int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits, s.waiting = s.waits+1, s.waiting+1
+	s.most = max(s.most, s.waiting)
+	defer func() { s.waiting-- }()
+	if s.panics {
+		s.panics = false
+		panic("as told")
+	}
+	for {
+		switch {
+		case s.down != nil:
+			return s.down
+		case len(s.runs) < run:
+			return store.ErrNotFound
+		case s.early || len(s.runs) > run || s.runs[run-1].Version > version:
+			return nil
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// change changes the case, and wakes who waits.
+func (s *watched) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// next is the next version of the newest run.
+func (s *watched) next() {
+	s.change(func() { s.runs[len(s.runs)-1].Version++ })
+}
+
+func (s *watched) end() {
+	c := &s.runs[len(s.runs)-1]
+	c.Version++
+	c.State, c.EndVersion, c.End = cases.Failed, c.Version, &cases.End{Reason: cases.ReasonPipelineFailed}
+}
+
+func (s *watched) counts() (waiting, most, waits, reads int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting, s.most, s.waits, s.reads
+}
+
+func newFollower(t *testing.T, s store.Store) *watch.Watcher {
+	t.Helper()
+	w, err := watch.New(watch.Config{}, watch.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return 0.5 }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// answer is what Follow returned, and when.
+type answer struct {
+	s    watch.Snapshot // of the news, if there are any
+	news bool
+	err  error
+	at   time.Duration
+}
+
+// follow calls Follow, and returns where its answer will be.
+func follow(ctx context.Context, w *watch.Watcher, run int, known watch.Seen) <-chan answer {
+	answers := make(chan answer, 1)
+	begin := time.Now()
+	go func() {
+		a := answer{}
+		s, err := w.Follow(ctx, "c", run, known)
+		if s != nil {
+			a.s, a.news = *s, true
+		}
+		a.err, a.at = err, time.Since(begin)
+		answers <- a
+	}()
+	return answers
+}
+
+var first = watch.Seen{Run: 1, Version: 1}
+
+// bubble runs a test in which time passes only when everybody waits. Nothing may be held at its end.
+func bubble(t *testing.T, f func(t *testing.T, s *watched, w *watch.Watcher)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newWatched()
+		w := newFollower(t, s)
+		f(t, s, w)
+		synctest.Wait()
+		if waiting, _, _, _ := s.counts(); waiting != 0 || watch.Rounds(w) != 0 {
+			t.Errorf("%d wait, %d rounds are held", waiting, watch.Rounds(w))
+		}
+	})
+}
+
+// Fifty viewers cost one wait at a time, and one read a change.
+func TestViewersShare(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		known := first
+		for change := range 5 {
+			var viewers []<-chan answer
+			for range 50 {
+				viewers = append(viewers, follow(t.Context(), w, 0, known))
+			}
+			synctest.Wait()
+			s.next()
+			for _, v := range viewers {
+				if a := <-v; a.err != nil || !a.news || a.s.Seen() != (watch.Seen{Run: 1, Version: known.Version + 1}) || !a.s.Open() {
+					t.Fatalf("%+v", a)
+				}
+			}
+			known.Version++
+			if _, most, waits, reads := s.counts(); most != 1 || waits != change+1 || reads != change+1 {
+				t.Fatalf("after change %d: %d waits at once, %d in all, %d reads", change+1, most, waits, reads)
+			}
+		}
+	})
+}
+
+// Without news everybody is told so at the end of the round, whenever they came, and there is one wait.
+func TestNoNews(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		early := follow(t.Context(), w, 0, first)
+		time.Sleep(10 * time.Second)
+		late := follow(t.Context(), w, 0, first)
+		if a := <-early; a.news || a.err != nil || a.at != watch.RoundTime {
+			t.Errorf("%+v", a)
+		}
+		if a := <-late; a.news || a.err != nil || a.at != watch.RoundTime-10*time.Second {
+			t.Errorf("%+v", a)
+		}
+		if _, most, waits, reads := s.counts(); most != 1 || waits != 1 || reads != 0 {
+			t.Errorf("%d at once, %d waits, %d reads", most, waits, reads)
+		}
+	})
+}
+
+// When the leader leaves, the others are told that there is no news, and the next of them leads.
+func TestLeaderLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		leading, leave := context.WithCancel(t.Context())
+		leader := follow(leading, w, 0, first)
+		synctest.Wait()
+		a, b := follow(t.Context(), w, 0, first), follow(t.Context(), w, 0, first)
+		synctest.Wait()
+		leave()
+		if l := <-leader; !errors.Is(l.err, context.Canceled) || l.news {
+			t.Errorf("the leader: %+v", l)
+		}
+		for _, f := range []<-chan answer{a, b} {
+			if f := <-f; f.err != nil || f.news {
+				t.Errorf("%+v", f)
+			}
+		}
+		a, b = follow(t.Context(), w, 0, first), follow(t.Context(), w, 0, first)
+		synctest.Wait()
+		s.next()
+		if a, b := <-a, <-b; !a.news || !b.news {
+			t.Errorf("%+v %+v", a, b)
+		}
+		if _, most, waits, reads := s.counts(); most != 1 || waits != 2 || reads != 1 {
+			t.Errorf("%d at once, %d waits, %d reads", most, waits, reads)
+		}
+	})
+}
+
+// A leader who panics leaves the others waiting for nobody.
+func TestLeaderPanics(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		s.panics = true
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = w.Follow(t.Context(), "c", 0, first)
+		}()
+		f := follow(t.Context(), w, 0, first)
+		synctest.Wait()
+		s.next()
+		if a := <-f; !a.news {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// A follower who leaves takes nobody along, and one whose time was over before it came begins nothing.
+func TestFollowerLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		leader := follow(t.Context(), w, 0, first)
+		synctest.Wait()
+		brief, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if a := <-follow(brief, w, 0, first); !errors.Is(a.err, context.DeadlineExceeded) || a.at != time.Second {
+			t.Errorf("%+v", a)
+		}
+		if a := <-follow(brief, w, 0, first); !errors.Is(a.err, context.DeadlineExceeded) || a.at != 0 {
+			t.Errorf("%+v", a)
+		}
+		s.next()
+		if a := <-leader; !a.news || a.at != time.Second {
+			t.Errorf("%+v", a)
+		}
+		if _, _, waits, _ := s.counts(); waits != 1 {
+			t.Errorf("%d waits", waits)
+		}
+	})
+}
+
+// Who is behind those who wait reads at once: their wait is for something else. Who is ahead of them waits on.
+func TestOtherVersions(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		s.next()
+		second := watch.Seen{Run: 1, Version: 2}
+		leader := follow(t.Context(), w, 0, second)
+		synctest.Wait()
+		if a := <-follow(t.Context(), w, 0, first); !a.news || a.s.Seen() != second || a.at != 0 {
+			t.Errorf("who is behind: %+v", a)
+		}
+		ahead := follow(t.Context(), w, 0, watch.Seen{Run: 1, Version: 3})
+		synctest.Wait()
+		s.next()
+		if a := <-leader; !a.news || a.s.Seen().Version != 3 {
+			t.Errorf("%+v", a)
+		}
+		synctest.Wait()
+		s.next()
+		if a := <-ahead; !a.news || a.s.Seen().Version != 4 {
+			t.Errorf("who is ahead: %+v", a)
+		}
+	})
+}
+
+// What ends a round for all of them.
+func TestFollowedTo(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		run    int
+		change func(s *watched)
+		want   watch.Seen
+		open   bool
+		err    fault.Kind
+	}{
+		{"the end, which stays where it was made", 0, func(s *watched) { s.end(); s.runs[0].Version += 2 }, watch.Seen{Run: 1, Version: 2}, false, 0},
+		{"a run that supersedes it", 0, func(s *watched) {
+			s.end()
+			s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1, State: cases.Pending})
+		}, watch.Seen{Run: 2, Version: 1}, true, 0},
+		{"a run that supersedes the one named", 1, func(s *watched) {
+			s.end()
+			s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1, State: cases.Pending})
+		}, watch.Seen{Run: 1, Version: 2}, false, 0},
+		{"a newer run, the one named left open", 1, func(s *watched) { s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1}) }, first, false, 0},
+		{"the case is purged", 0, func(s *watched) { s.runs = nil }, watch.Seen{}, false, fault.NotFound},
+		{"the store is down", 0, func(s *watched) { s.down = errDown }, watch.Seen{}, false, fault.Unavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+				viewers := []<-chan answer{follow(t.Context(), w, test.run, first), follow(t.Context(), w, test.run, first)}
+				synctest.Wait()
+				s.change(func() { test.change(s) })
+				for _, v := range viewers {
+					a := <-v
+					if test.err != 0 {
+						if a.err == nil || fault.KindOf(a.err) != test.err {
+							t.Errorf("%v, want %v", a.err, test.err)
+						}
+						continue
+					}
+					if a.err != nil || !a.news || a.s.Seen() != test.want || a.s.Open() != test.open {
+						t.Errorf("%+v %+v", a, a.s.Seen())
+					}
+				}
+			})
+		})
+	}
+}
+
+// A store that is down when the news is read is told to all.
+func TestReadFails(t *testing.T) {
+	w := newWorld(t)
+	c := w.begin()
+	w.store.before = func(method string) error {
+		if method == "Current" {
+			return errDown
+		}
+		return nil
+	}
+	if a := <-follow(t.Context(), w.Watcher, 0, watch.Seen{Run: 1}); a.err == nil || fault.KindOf(a.err) != fault.Unavailable || watch.Rounds(w.Watcher) != 0 {
+		t.Errorf("%+v, record at %d", a, c.Version)
+	}
+}
+
+// A store may return from a wait early: it is not asked without pause, and there is no news of that.
+func TestStoreReturnsEarly(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		s.early = true
+		a := <-follow(t.Context(), w, 0, first)
+		if _, _, waits, _ := s.counts(); a.news || a.err != nil || a.at < watch.RoundTime || waits > 2000 {
+			t.Errorf("%+v after %d waits", a, waits)
+		}
+	})
+}
+
+// Runs that are followed apart do not share.
+func TestRunsApart(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		current, named := follow(t.Context(), w, 0, first), follow(t.Context(), w, 1, first)
+		synctest.Wait()
+		if watch.Rounds(w) != 2 {
+			t.Errorf("%d rounds", watch.Rounds(w))
+		}
+		s.next()
+		if a, b := <-current, <-named; !a.news || !b.news {
+			t.Errorf("%+v %+v", a, b)
+		}
+	})
+}
+
+func TestSeen(t *testing.T) {
+	for _, test := range []struct {
+		a, b watch.Seen
+		want bool
+	}{
+		{watch.Seen{}, first, true},
+		{first, watch.Seen{}, false},
+		{first, first, false},
+		{watch.Seen{Run: 1, Version: 9}, watch.Seen{Run: 2, Version: 1}, true},
+		{watch.Seen{Run: 2, Version: 1}, watch.Seen{Run: 1, Version: 9}, false},
+		{first, watch.Seen{Run: 1, Version: 2}, true},
+	} {
+		if got := test.a.Before(test.b); got != test.want {
+			t.Errorf("%v before %v: %v", test.a, test.b, got)
+		}
+	}
+}
