@@ -112,8 +112,8 @@ func announce(ctx context.Context, base string, m *machine.Machine) {
 		}
 	}
 	client.CloseIdleConnections()
-	fmt.Printf("ready  form %s/  start %s/start  status %s/status/{case_id}  publish events: POST %s/publish, or topic %s at PUBSUB_EMULATOR_HOST=%s  CLOUD_TASKS_EMULATOR_HOST=%s\n",
-		base, base, base, base, m.Config.Topics.PipelineEvents, m.PubSub.Addr(), m.Tasks.Addr())
+	fmt.Printf("ready  form %s/  console %s/console  start %s/start  status %s/status/{case_id}  publish events: POST %s/publish, or topic %s at PUBSUB_EMULATOR_HOST=%s  CLOUD_TASKS_EMULATOR_HOST=%s\n",
+		base, base, base, base, base, m.Config.Topics.PipelineEvents, m.PubSub.Addr(), m.Tasks.Addr())
 }
 
 // answers reports whether something answers a GET there, other than that it cannot work yet.

@@ -32,6 +32,7 @@ import (
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
 	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/dispatch"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/functions/status"
@@ -144,6 +145,8 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		"/check":         under("/check", m.process.Handler(check.New)),
 		"/complete":      under("/complete", m.process.Handler(complete.New)),
 		"/sweep":         under("/sweep", m.process.Handler(sweep.New)),
+		"/console":       http.RedirectHandler("/console/", http.StatusTemporaryRedirect),
+		"/console/":      under("/console", m.process.Handler(console.New)),
 		"/pipeline/":     under("/pipeline", m.Pipeline.Handler()),
 		issuerPath + "/": under(issuerPath, m.Issuer),
 		"/publish":       m.PubSub.Handler(cfg.Topics.PipelineEvents),

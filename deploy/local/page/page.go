@@ -1,5 +1,6 @@
-// Package page is the form page of the local setting: it submits a case to POST /start, shows its progress until the end,
-// cancels it and runs it again. It has no dependencies and needs no build; the browser gets the files in assets as they are.
+// Package page is the form page of the local setting: it submits a case, shows its progress until the end, cancels it and runs it
+// again. It does so by the browser module that status serves (/status/-/casewatch.js), with the functions at /start, /status and
+// /cancel beside it. It needs no build; the browser gets the files in assets as they are.
 package page
 
 import (
@@ -16,8 +17,9 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// contentPolicy lets the page load and ask only what comes from where it came from.
-const contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+// contentPolicy lets the page load and ask only what it needs, and only from where it came from.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // file is one file as it is served.
 type file struct {
@@ -26,8 +28,8 @@ type file struct {
 	content     []byte
 }
 
-// Handler serves the page at "/" and its files beside it: page.css, icon.svg, form.js, card.js and watch.js. Everything else is 404, methods other
-// than GET and HEAD are 405. The files are checked again by ETag on each use, so that a new program is seen at once.
+// Handler serves the page at "/" and its files beside it: page.css, icon.svg and its scripts. Everything else is 404,
+// methods other than GET and HEAD are 405. The files are checked again by ETag on each use, so that a new program is seen at once.
 func Handler() http.Handler {
 	files := map[string]file{}
 	entries, err := assets.ReadDir("assets")

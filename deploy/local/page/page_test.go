@@ -1,11 +1,13 @@
 package page_test
 
 import (
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,9 +16,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/deploy/local/page"
+	"github.com/casewatch/casewatch/shared/cases"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 func get(method, target string, header http.Header) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, nil)
@@ -32,7 +37,8 @@ func TestServesItsFiles(t *testing.T) {
 		"/page.css": "text/css; charset=utf-8",
 		"/form.js":  "text/javascript; charset=utf-8",
 		"/card.js":  "text/javascript; charset=utf-8",
-		"/watch.js": "text/javascript; charset=utf-8",
+		"/list.js":  "text/javascript; charset=utf-8",
+		"/words.js": "text/javascript; charset=utf-8",
 		"/icon.svg": "image/svg+xml",
 	} {
 		w := get(http.MethodGet, target, nil)
@@ -41,7 +47,7 @@ func TestServesItsFiles(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"Content-Type":            contentType,
-			"Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+			"Content-Security-Policy": policy,
 			"X-Content-Type-Options":  "nosniff",
 			"Cache-Control":           "no-cache",
 		} {
@@ -92,6 +98,19 @@ func TestPageKeepsToItsPolicy(t *testing.T) {
 			t.Errorf("%s: %d", m[1], w.Code)
 		}
 	}
+	// So is what its scripts import, or it is the module, which status serves.
+	const module = "/status/-/casewatch.js"
+	for _, script := range scripts(t) {
+		source := get(http.MethodGet, "/"+script, nil).Body.String()
+		for _, m := range regexp.MustCompile(`(?m)^import .* from "([^"]+)";$`).FindAllStringSubmatch(source, -1) {
+			if w := get(http.MethodGet, path.Join("/", m[1]), nil); m[1] != module && w.Code != 200 {
+				t.Errorf("%s imports %s: %d", script, m[1], w.Code)
+			}
+		}
+		if m := regexp.MustCompile(`innerHTML|insertAdjacentHTML|\beval\(|\.style\b`).FindString(source); m != "" {
+			t.Errorf("%s has %s", script, m)
+		}
+	}
 }
 
 // TestEveryControlHasAName finds inputs outside a label.
@@ -105,16 +124,28 @@ func TestEveryControlHasAName(t *testing.T) {
 	}
 }
 
-func TestScriptsParse(t *testing.T) {
-	node, err := exec.LookPath("node")
+// scripts are the names of the page's scripts.
+func scripts(t *testing.T) []string {
+	t.Helper()
+	names, err := fs.Glob(os.DirFS("assets"), "*.js")
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	return names
+}
+
+func node(t *testing.T) string {
+	t.Helper()
+	name, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("node is not installed: the scripts are not parsed")
+		t.Skip("node is not installed: apt-get install nodejs (20 or newer)")
 	}
-	scripts, err := fs.Glob(os.DirFS("assets"), "*.js")
-	if err != nil || len(scripts) == 0 {
-		t.Fatal(scripts, err)
-	}
-	for _, script := range scripts {
+	return name
+}
+
+func TestScriptsParse(t *testing.T) {
+	node := node(t)
+	for _, script := range scripts(t) {
 		source, err := os.ReadFile(filepath.Join("assets", script))
 		if err != nil {
 			t.Fatal(err)
@@ -126,5 +157,18 @@ func TestScriptsParse(t *testing.T) {
 		if out, err := exec.CommandContext(t.Context(), node, "--check", module).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", script, err, out)
 		}
+	}
+}
+
+// TestWords runs the tests of what the page says; every reason of an end has its words.
+func TestWords(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), node(t), "--test", "testdata/words.test.mjs")
+	reasons := []cases.Reason{
+		cases.ReasonCompleted, cases.ReasonPipelineFailed, cases.ReasonPipelineRefused, cases.ReasonPipelineUnreachable, cases.ReasonPipelineLost,
+		cases.ReasonNoDocuments, cases.ReasonStartUnknown, cases.ReasonDeadline, cases.ReasonCancelled, cases.ReasonSuperseded,
+	}
+	cmd.Env = append(os.Environ(), "REASONS="+strings.Trim(fmt.Sprint(reasons), "[]"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

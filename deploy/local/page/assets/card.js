@@ -1,119 +1,127 @@
 // One case on the page: its progress, its end, and what can be done with it.
 
-import { ended, local, problem, watch } from "./watch.js";
+import { cancel, follow } from "/status/-/casewatch.js";
 
-const STATES = {
-  pending: "Waiting", running: "Running", succeeded: "Done", failed: "Failed", timed_out: "Timed out", cancelled: "Cancelled", gone: "Gone",
-};
+import { documents, endLine, link, progressLine, sentence, STATES } from "./words.js";
 
-const REASONS = {
-  completed: "All is done.",
-  pipeline_failed: "The pipeline gave up.",
-  pipeline_refused: "The pipeline did not accept the form.",
-  pipeline_unreachable: "The pipeline could not be reached for too long.",
-  pipeline_lost: "The pipeline no longer knows the case.",
-  no_documents: "The pipeline finished, but made no document.",
-  start_unknown: "It is not known whether the pipeline ever began; no sign of it came.",
-  deadline: "The deadline passed before it was done.",
-  cancelled: "It was cancelled.",
-  superseded: "A newer run took its place.",
-};
+const OPEN_LIST = 30; // longer lists of documents are shown folded
 
-// QUOTED are the reasons whose message is the pipeline's own, or says what it did; the others only say the same again.
-const QUOTED = new Set(["pipeline_failed", "pipeline_refused", "pipeline_unreachable", "no_documents"]);
+let cards = 0;
 
-export function duration(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-}
-
-// progressLine says in words how far it is.
-function progressLine({ state, progress, eta_seconds: eta }) {
-  if (state === "succeeded") return ""; // the end says it; the progress is only what was read last
-  if (ended(state)) return progress.total ? `Last seen at ${progress.completed} of ${progress.total} documents.` : "";
-  if (progress.total && progress.completed >= progress.total) return `All ${progress.total} documents are done; the result is still to come.`;
-  if (!progress.total) return state === "pending" ? "Handed over as soon as the pipeline can take it." : "The pipeline has not said how much there is to do.";
-  const parts = [`${progress.completed} of ${progress.total} documents`];
-  if (eta !== null && eta !== undefined) parts.push(`about ${duration(eta)} left`);
-  return parts.join(", ") + (progress.current ? `. Now: ${progress.current}` : ".");
-}
-
-// endLine says in words how it ended.
-function endLine({ state, end, documents, duration_seconds: seconds, output_url: url }) {
-  if (!end) return "";
-  const parts = [];
-  if (state !== "succeeded") parts.push(REASONS[end.reason] ?? end.reason);
-  if (QUOTED.has(end.reason) && end.message) parts.push(`“${end.message.replace(/([^.!?…])$/, "$1.")}”`);
-  if (state === "succeeded" && documents) {
-    parts.push(`${documents.succeeded} of ${documents.total} documents were made${documents.failed ? `, ${documents.failed} failed` : ""}.`);
-  } else if (state === "succeeded") {
-    parts.push(url ? "Done." : "Done, as the progress says; the pipeline sent no result.");
-  } else if (documents) {
-    parts.push(`${documents.succeeded} of ${documents.total} documents.`);
-  }
-  if (typeof seconds === "number") parts.push(`After ${duration(seconds)}.`);
-  return parts.join(" ");
-}
-
-// card shows a case. entry is {case_id, run, status_url, cancel_url, title, note, form}; it is changed when the case is run again.
-//   news(text)         is read out
-//   again(entry)       submits the case once more and resolves to the new answer
-//   save(), remove(entry)
-export function card(entry, { news, again, save, remove }) {
+// card shows a case. entry is {case_id, token, title, run, note, form}, of which run, note and form may be missing; it is changed when the case is run again.
+//   news(text)    is read out
+//   again(entry)  submits the case once more, and changes the entry
+//   remove(entry) takes it off the list
+// It returns the element and a function that stops watching.
+export function card(entry, { news, again, remove }) {
   const element = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const slot = (name) => element.querySelector(`[data-slot=${name}]`);
   const button = (name) => element.querySelector(`[data-action=${name}]`);
   const show = (target, text) => { target.textContent = text; target.hidden = !text; };
-  let last = "";
-  let stop = () => {};
+  const address = (kind, query) => `/${kind}/${encodeURIComponent(entry.case_id)}?${new URLSearchParams({ ...query, token: entry.token })}`;
 
   slot("title").textContent = entry.title;
-  element.setAttribute("aria-label", entry.title);
+  slot("title").id = `case-${++cards}`;
+  element.setAttribute("aria-labelledby", slot("title").id);
   button("remove").setAttribute("aria-label", `Remove ${entry.title} from the list`);
   slot("bar").setAttribute("aria-label", `Progress of ${entry.title}`);
 
-  function showState(state) {
-    if (state !== last && last) news(`${entry.title}: ${STATES[state]}.`);
-    last = state;
-    element.dataset.state = state;
-    slot("state").textContent = STATES[state] ?? state;
-    slot("id").textContent = `${entry.case_id}, run ${entry.run}${entry.note ? `; ${entry.note}` : ""}`;
-    const over = ended(state) || state === "gone";
-    button("cancel").hidden = over;
+  let stop = new AbortController();
+  let state = null; // the newest
+  let doneAt = null; // when it will be done, by the estimate
+  let clock;
+  let trouble = "", stalled = false;
+
+  function showState(name, over) {
+    element.dataset.state = name;
+    slot("state").textContent = STATES[name] ?? name;
+    slot("id").textContent = [entry.case_id, entry.run && `, run ${entry.run}`, entry.note && `; ${entry.note}`].filter(Boolean).join("");
+    button("cancel").hidden = over || !entry.run;
     button("again").hidden = !over || !entry.form;
     button("remove").hidden = !over;
   }
 
-  let wasStalled = false;
+  // showLine says how far it is, and says it again each second while the time left is known.
+  function showLine() {
+    clearTimeout(clock);
+    if (doneAt !== null) clock = setTimeout(showLine, 1_000);
+    slot("line").textContent = state ? progressLine(state, doneAt === null ? null : Math.max(0, (doneAt - Date.now()) / 1_000)) : "";
+  }
+
+  function showNotice() {
+    const text = stalled ? "Stalled: its progress has not moved for a while. It is still watched, until its deadline at the latest." : "";
+    show(slot("notice"), trouble || text);
+  }
+
   function onState(s) {
-    if (s.run !== entry.run) { entry.run = s.run; save(); }
-    showState(s.state);
-    const percent = s.state === "succeeded" ? 100 : Math.floor(s.progress.percent);
+    const before = element.dataset.state;
+    if (s.state !== before && (state || entry.run)) news(`${entry.title}: ${STATES[s.state]}. ${s.ended ? endLine(s) : ""}`);
+    entry.run = s.run;
+    state = s;
+    showState(s.state, s.ended);
+    const percent = Math.floor(s.percent);
     slot("bar").value = percent;
     slot("percent").textContent = `${percent} %`;
-    slot("line").textContent = progressLine(s);
-    const stalled = s.stalled && !ended(s.state);
-    if (stalled && !wasStalled) news(`${entry.title} has stalled.`);
-    wasStalled = stalled;
-    show(slot("notice"), stalled ? "Stalled: its progress has not moved for a while. It is still watched, until its deadline at the latest." : "");
+    doneAt = s.eta_seconds === null || s.stalled ? null : Date.now() + s.eta_seconds * 1_000;
+    showLine();
+    if (s.stalled && !stalled) news(`${entry.title} has stalled.`);
+    stalled = s.stalled;
+    showNotice();
+  }
+
+  function onTrouble(error) {
+    if (error && !trouble) news(`${entry.title}: the service cannot be reached. Trying again.`);
+    if (!error) news(`${entry.title}: the service is back.`);
+    trouble = error ? `${sentence(error.message)} What is shown may be old. Trying again.` : "";
+    showNotice();
+  }
+
+  function onEnd(s) {
+    onState(s);
     show(slot("end"), endLine(s));
-    const link = slot("documents");
-    link.hidden = !/^https?:\/\//.test(s.output_url ?? "");
-    if (!link.hidden) link.href = s.output_url;
-    link.textContent = s.documents?.succeeded === 0 ? "See what failed" : "Open the documents";
-    button("look").hidden = !(s.state === "succeeded" && link.hidden); // a result may still come
+    const all = documents(s.result);
+    slot("documents").replaceChildren(...all.map(({ name, url, error }) => {
+      const item = document.createElement("li");
+      item.append(url ? anchor(name, url) : name, error ? ` (failed: ${error})` : "");
+      return item;
+    }));
+    slot("list").hidden = all.length === 0;
+    slot("list").open = all.length <= OPEN_LIST;
+    slot("count").textContent = all.length === 1 ? "1 document" : `${all.length} documents`;
+    const index = slot("index");
+    index.hidden = !link(s.output_url);
+    if (!index.hidden) index.href = s.output_url;
+    index.textContent = s.documents?.succeeded === 0 ? "See what failed" : "Open the documents";
+  }
+
+  function anchor(text, href) {
+    return Object.assign(document.createElement("a"), { textContent: text, href, target: "_blank", rel: "noopener noreferrer" });
   }
 
   function begin() {
-    stop();
-    show(slot("end"), "");
-    stop = watch(entry.status_url, {
-      onState,
-      onTrouble: (text) => show(slot("notice"), text && `${text} Trying again.`),
-      onGone: (text) => { showState("gone"); show(slot("end"), `It can no longer be asked for. ${text}`); },
+    stop.abort();
+    const { signal } = stop = new AbortController();
+    doneAt = null;
+    trouble = "";
+    stalled = false;
+    slot("end").hidden = slot("list").hidden = slot("index").hidden = true;
+    showLine();
+    showNotice();
+    follow(address("status"), { onProgress: onState, onEnd, onTrouble, signal }).catch((error) => {
+      if (signal.aborted) return;
+      doneAt = null;
+      showLine();
+      trouble = "";
+      showNotice();
+      showState("gone", true);
+      show(slot("end"), `It can no longer be asked for. ${sentence(error.message)}`);
+      news(`${entry.title} can no longer be asked for.`);
     });
+  }
+
+  function end() {
+    stop.abort();
+    clearTimeout(clock);
   }
 
   // act disables a button while its work goes on, and shows what went wrong.
@@ -123,32 +131,34 @@ export function card(entry, { news, again, save, remove }) {
       try {
         await work();
       } catch (error) {
-        show(slot("notice"), error.message);
+        show(slot("notice"), sentence(error.message));
+        news(error.message);
       } finally {
         button(name).disabled = false;
       }
     });
   }
   act("cancel", async () => {
-    const response = await fetch(local(entry.cancel_url), { method: "POST" });
-    if (!response.ok && response.status !== 409) throw new Error(await problem(response));
-    begin(); // 409: it had ended already, and this shows how
+    try {
+      await cancel(address("cancel", { run: entry.run }));
+    } catch (error) {
+      if (error.status !== 409) throw error; // it had ended already, or runs again: what is followed shows it
+    }
     element.focus();
+    if (!state?.ended) begin();
   });
   act("again", async () => {
-    Object.assign(entry, await again(entry));
-    save();
-    last = "";
-    showState("pending");
-    slot("documents").hidden = button("look").hidden = true;
-    show(slot("notice"), "");
+    await again(entry);
+    state = null;
+    slot("bar").value = 0;
+    slot("percent").textContent = "0 %";
+    showState("pending", false);
     begin();
     element.focus();
   });
-  act("look", async () => begin());
-  act("remove", async () => { stop(); remove(entry); element.remove(); });
+  act("remove", async () => { end(); element.remove(); remove(entry); });
 
-  showState("pending");
+  showState("pending", false);
   begin();
-  return element;
+  return { element, end };
 }

@@ -1,9 +1,10 @@
-// The form, and the list of the cases that this tab watches.
+// The form, and its submission.
 
-import { card } from "./card.js";
-import { faults } from "./watch.js";
+import { start } from "/status/-/casewatch.js";
 
-const STORE = "casewatch.cases";
+import { add, news, restore } from "./list.js";
+import { sentence } from "./words.js";
+
 const $ = (id) => document.getElementById(id);
 const form = $("form");
 
@@ -111,19 +112,23 @@ form.addEventListener("change", describe);
 
 let attempt = { body: "", key: "" }; // the last one that was not answered: its repeat must not start a second case
 
+// submit starts a case and returns what the page keeps of it.
 async function submit(object) {
   const body = JSON.stringify(object);
   if (attempt.body !== body) attempt = { body, key: crypto.randomUUID() };
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": attempt.key };
-  let response;
   try {
-    response = await fetch("start", { method: "POST", headers, body });
-  } catch {
-    throw new Error("The service does not answer. Submit again: the case is not started twice.");
+    const { case_id, run, status_url } = await start("/start", body, { idempotencyKey: attempt.key });
+    attempt = { body: "", key: "" };
+    return { case_id, run, token: new URL(status_url).searchParams.get("token") };
+  } catch (error) {
+    if (error.status >= 400 && error.status < 500) attempt = { body: "", key: "" };
+    throw error;
   }
-  if (response.status < 500) attempt = { body: "", key: "" };
-  if (!response.ok) throw await faults(response);
-  return response.json();
+}
+
+async function again(entry) {
+  Object.assign(entry, await submit({ ...entry.form, case_id: entry.case_id }));
+  news(`${entry.title} was submitted again.`);
 }
 
 form.addEventListener("submit", async (event) => {
@@ -131,72 +136,34 @@ form.addEventListener("submit", async (event) => {
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
   $("problem").hidden = true;
+  const slow = setTimeout(() => { $("sending").textContent = "The service does not answer yet. Trying again."; }, 2_000);
   try {
     const object = content();
-    const answer = await submit(object);
-    const entry = { ...watched(answer), title: object.Form.Name, note: chosenFault(), form: object };
-    entries.unshift(entry);
-    save();
-    show(entry, "prepend").focus();
-    $("news").textContent = `${entry.title} was submitted.`;
+    const entry = { ...await submit(object), title: object.Form.Name, note: chosenFault(), form: object };
+    add(entry, again).focus();
+    news(`${entry.title} was submitted.`);
   } catch (error) {
     complain(error);
   } finally {
+    clearTimeout(slow);
+    $("sending").textContent = "";
     button.disabled = false;
   }
 });
 
 const chosenFault = () => (form.elements.fault.value ? form.elements.fault.selectedOptions[0].textContent : "");
 
-function complain({ title: heading, message, detail, errors = [] }) {
+function complain({ status, title: heading, message, detail, errors = [] }) {
   const box = $("problem");
   const line = document.createElement("p");
-  line.textContent = detail || heading || message;
+  line.textContent = sentence(detail || heading || message) + (status === 0 || status >= 500 ? " Submit again: the case is not started twice." : "");
   const list = document.createElement("ul");
-  list.append(...errors.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  list.append(...errors.map((e) => Object.assign(document.createElement("li"), { textContent: e.pointer ? `${e.pointer}: ${e.detail}` : e.detail })));
   box.replaceChildren(line, list);
   box.hidden = false;
   box.focus();
 }
 
-// --- the cases ---
-
-let entries = []; // newest first; kept for this tab, so that a reload goes on
-
-const watched = ({ case_id, run, status_url, cancel_url }) => ({ case_id, run, status_url, cancel_url });
-
-function save() {
-  $("none").hidden = entries.length > 0;
-  try {
-    sessionStorage.setItem(STORE, JSON.stringify(entries));
-  } catch {
-    // full or forbidden: a reload forgets the cases
-  }
-}
-
-function show(entry, where) {
-  const element = card(entry, {
-    news: (text) => { $("news").textContent = text; },
-    save,
-    remove: (gone) => { entries = entries.filter((e) => e !== gone); save(); $("cases-title").focus(); },
-    again: async (old) => {
-      try {
-        return watched(await submit({ ...old.form, case_id: old.case_id }));
-      } catch (error) {
-        throw new Error([error.detail || error.title || error.message, ...(error.errors ?? [])].join(" "));
-      }
-    },
-  });
-  $("cases")[where](element);
-  return element;
-}
-
 for (const [kind, people] of Object.entries(PARTIES)) people.forEach((person) => addRow(kind, person));
 describe();
-try {
-  entries = JSON.parse(sessionStorage.getItem(STORE)) ?? [];
-} catch {
-  entries = [];
-}
-save();
-entries.forEach((entry) => show(entry, "append"));
+restore(again);
