@@ -63,7 +63,7 @@ wait_for_indexes
 compare
 deploy_services
 say 'Who may call'
-ensure_policies service
+ensure_policies service iap
 ensure_subscriptions
 ensure_policies subscription
 ensure_job
@@ -82,5 +82,7 @@ fi
 say 'Canary'
 "$DEPLOY/smoke.sh" "$ENV_FILE" || die 'the canary did not succeed'
 BEFORE=()
-awk -F '\t' '$1 == "look" && $2 ~ /^(queue|job|alert|channel|database|subscription|sql-instance)$/ { printf "   left as it is: %s %s: %s is %s, not %s\n", $2, $3, $4, $5, $6 }' "$WORK/diff.tsv"
+awk -F '\t' '$1 == "look" && $2 ~ /^(queue|job|alert|channel|database|subscription|sql-instance)$/ || $1 == "look" && $4 == "deployed" { printf "   left as it is: %s %s: %s is %s, not %s\n", $2, $3, $4, $5, $6 }' "$WORK/diff.tsv"
 say "Done: $(get '.services[] | select(.function == "start").url')"
+get '.services[] | select(.function == "console") | if .iap then "   console: \(.url)" else "   console: gcloud run services proxy \(.name)" end' |
+  sed "s/proxy .*/& --region=$REGION --project=$PROJECT/"

@@ -43,7 +43,7 @@ while read -r name endpoint; do
 done < <(get '.subscriptions | reverse | .[] | "\(.name) \(.endpoint // "")"')
 while read -r name; do
   delete services "$name" gcloud run services delete "$name" --region="$REGION"
-done < <(get '.services | reverse | .[].name')
+done < <(get '(.services | reverse | .[].name), .omitted[].name')
 while read -r name; do
   delete queues "$name" gcloud tasks queues delete "$name" --location="$REGION"
 done < <(get '.queues[].name')
@@ -67,11 +67,11 @@ while IFS=$'\t' read -r role member condition; do
 done < <(jq -r --slurpfile plan "$WORK/plan.json" '
   [$plan[0].policies[] | select(.kind == "project").bindings[] | . as $b | .members[] | {role: $b.role, member: ., condition: $b.condition.expression}] as $ours
   | .bindings[]? | . as $b | .members[] | {role: $b.role, member: ., condition: $b.condition.expression} as $is
-  | select(any($ours[]; . == $is))
+  | select(any($ours[]; . == $is) or any($plan[0].omitted[]; "serviceAccount:\(.account)" == $is.member))
   | [$is.role, $is.member, (if $b.condition then "expression=\($b.condition.expression),title=\($b.condition.title)" else "None" end)] | join("\t")' "$STATE/policy-project-$PROJECT.json")
 while read -r email; do
   delete accounts "$email" gcloud iam service-accounts delete "$email"
-done < <(get '.accounts[].email')
+done < <(get '.accounts[].email, .omitted[].account')
 if [ -n "$DATA" ]; then
   while read -r name; do
     delete topics "$name" gcloud pubsub topics delete "$name"

@@ -44,20 +44,31 @@ jq -r --arg prefix "$PREFIX" --arg to "${3:-}" --slurpfile revisions "$STATE/rev
      else
        (first(.revision | chain | select(.source == $to) | .name) // "")
      end) as $target
-  | [$s.name, $s.serving // "-", (if $target == "" then "-" else $target end), ($all[$target].ready // false | tostring)] | join("\t")' \
+  # one that is complete and has nothing from then is of a function that was not there yet
+  | ($s.revision != null and ([$s.revision | chain] | last | (.before // "") == "")) as $newer
+  | [$s.name, $s.serving // "-", (if $target != "" then $target elif $newer then "+" else "-" end), ($all[$target].ready // false | tostring)] | join("\t")' \
   "$STATE/services.json" >"$WORK/targets"
 
 [ -s "$WORK/targets" ] || die "there are no services of $PREFIX in $PROJECT, $REGION"
-changed=0
+changed=0 added=
 while IFS=$'\t' read -r name from target ready; do
   [ "$target" != - ] || die "nothing was changed: $name has nothing to go back to${3:+ for $3}"
+  if [ "$target" = + ]; then
+    added=$name
+    continue
+  fi
   [ "$target" = "$from" ] || changed=$((changed + 1))
   [ "$target" = "$from" ] || [ "$ready" = true ] || die "nothing was changed: $target of $name is not there any more, or not ready"
 done <"$WORK/targets"
+[ "$changed" != 0 ] || [ -z "$added" ] || die "nothing was changed: $added has nothing to go back to${3:+ for $3}"
 [ "$changed" != 0 ] || die 'that is what serves already'
 
 say "Traffic of $changed functions goes back"
 while IFS=$'\t' read -r name from target _; do
+  if [ "$target" = + ]; then
+    note "ok: $name serves $from: it was not there before"
+    continue
+  fi
   if [ "$target" = "$from" ]; then
     note "ok: $name serves $target"
     continue

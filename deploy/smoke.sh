@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Takes a canary case through the live system to its end: starts it with an API key from Secret Manager and follows its status. Also sees that the
-# private functions refuse who does not say who it is. Exits with 0 if the case succeeded.
+# private functions, and the console if there is one, refuse who does not say who it is. Exits with 0 if the case succeeded.
 #
 #   deploy/smoke.sh ENV                   what serves
 #   deploy/smoke.sh ENV --tag candidate   what start and status answer under a tag; the one that has no such revision, as it serves
@@ -54,15 +54,16 @@ if [ -n "$TAG" ]; then
 fi
 
 say 'The private functions refuse who does not say who it is'
-while IFS='|' read -r function ingress; do
+while IFS='|' read -r function ingress iap; do
   address=$(url "$function")
-  status=$(curl -sS --max-time 60 -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' -d '{}' "$address") || die "$function cannot be reached at $address"
+  status=$(curl -sS --max-time 60 -o /dev/null -w '%{http_code} %{redirect_url}' -X POST -H 'Content-Type: application/json' -d '{}' "$address") || die "$function cannot be reached at $address"
   case $status in
-  401 | 403) note "ok: $function answers $status" ;;
-  404) [ "$ingress" != all ] || die "$function answers 404 to anyone: is it deployed?" && note "ok: $function is not to be seen from here" ;;
+  '401 ' | '403 ') note "ok: $function answers $status" ;;
+  '302 https://accounts.google.com/'*) [ "$iap" = true ] || die "$function sends an anonymous call to Google's sign-in: is IAP before it?" && note "ok: $function asks to sign in" ;;
+  '404 ') [ "$ingress" != all ] || die "$function answers 404 to anyone: is it deployed?" && note "ok: $function is not to be seen from here" ;;
   *) die "$function answers $status to an anonymous call, not 401 or 403: anyone may call it" ;;
   esac
-done < <(get '.services[] | select(.public | not) | "\(.function)|\(.ingress)"')
+done < <(get '.services[] | select(.public | not) | "\(.function)|\(.ingress)|\(.iap)"')
 
 say 'A canary case'
 key=$(api_key) || die 'no API key could be read'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares what is live with what the env file says should be: environments, secrets, accounts, resources, traffic, who may call and do what,
+# Compares what is live with what the env file says should be: environments, secrets, accounts, resources, traffic, who may call (IAM and IAP) and do what,
 # queues, topics, subscriptions, TTL and indexes, the job, metrics, alerts. It changes nothing, prints every difference on a line, and exits with 1 if
 # there is one.
 #
@@ -20,4 +20,5 @@ if [ "$count" != 0 ]; then
   echo "$((count)) differences between $PROJECT and $ENV_FILE" >&2
   exit 1
 fi
+get '.omitted[] | "without \(.name): \(.why)"'
 echo "$PROJECT is as $(basename "$ENV_FILE") says: $(get '.services | length') functions, $(get '.queues | length') queues, $(get '.policies | length') policies, $(get '.alerts | length') alerts"

@@ -93,6 +93,11 @@ func TestDeployment(t *testing.T) {
 			t.Errorf("it says\n%s", out)
 		}
 		out = l.run("deploy.sh")
+		for _, function := range []string{"dispatch", "check", "complete", "sweep", "console"} {
+			if !strings.Contains(out, "ok: "+function+" answers 40") {
+				t.Errorf("that %s refuses strangers is not seen:\n%s", function, out)
+			}
+		}
 		if !strings.Contains(out, "ended succeeded") || strings.Contains(out, "gcloud builds submit") || strings.Contains(out, "queues create") {
 			t.Errorf("it does again what was done, or takes no canary to its end:\n%s", out)
 		}
@@ -169,6 +174,12 @@ func TestDeployment(t *testing.T) {
 			}
 		}
 	})
+	l.file = environment(t, "production", "CONSOLE_USERS=", "CONSOLE_IAP=")
+	t.Run("a console that the env file does not have any more is found", func(t *testing.T) {
+		if out := l.in(t).fails("verify.sh"); !strings.Contains(out, "service casewatch-console: deployed is there, should be not there: CONSOLE_USERS is not set") {
+			t.Errorf("verify says\n%s", out)
+		}
+	})
 	t.Run("destroy", func(t *testing.T) { l.in(t).destroyed() })
 	for _, call := range fake.Unknown() {
 		t.Errorf("the fake does not know %s", call)
@@ -189,7 +200,8 @@ func startMachine(t *testing.T) string {
 		t.Fatal(err)
 	}
 	base := "http://" + listener.Addr().String()
-	settings := map[string]string{"API_KEYS": deployedKey, "ALLOW_ANONYMOUS": "false", "CHECK_MIN_INTERVAL": "200ms"}
+	settings := map[string]string{"API_KEYS": deployedKey, "ALLOW_ANONYMOUS": "false", "CHECK_MIN_INTERVAL": "200ms",
+		"CONSOLE_USERS": "operator@example.com", "CONSOLE_AUDIENCES": base + "/console"}
 	m, err := machine.Open(t.Context(), machine.Options{
 		BaseURL: base, DataDir: t.TempDir(), Log: io.Discard, DocumentTime: 10 * time.Millisecond,
 		Lookup: func(name string) (string, bool) { v, ok := settings[name]; return v, ok },
@@ -199,8 +211,15 @@ func startMachine(t *testing.T) string {
 	}
 	mux := http.NewServeMux()
 	for path, h := range m.Handlers {
+		below, slash := m.Handlers[path+"/"]
+		if slash { // on one machine it only leads there
+			h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.URL.Path += "/"
+				below.ServeHTTP(w, r)
+			})
+		}
 		mux.Handle(path, h)
-		if !strings.HasSuffix(path, "/") {
+		if !slash && !strings.HasSuffix(path, "/") {
 			mux.Handle(path+"/", h) // as when deployed: each function is served at every path
 		}
 	}
@@ -416,7 +435,7 @@ func (l *live) serving() []string {
 	return all
 }
 
-// faults plants eleven, each of another kind, and wants verify to name every one.
+// faults plants some, each of another kind, and wants verify to name every one.
 func (l *live) faults() {
 	f := l.fake
 	setEnv := func(function, name, value string) {
@@ -447,6 +466,21 @@ func (l *live) faults() {
 				p["bindings"].([]any)[0].(map[string]any)["members"] = append(at(p, "bindings", 0, "members").([]any), "allUsers")
 			})
 		}, `casewatch-dispatch.*allUsers`},
+		{"a public console", func() {
+			f.Edit("services/casewatch-console:iamPolicy", func(p map[string]any) {
+				p["bindings"].([]any)[0].(map[string]any)["members"] = append(at(p, "bindings", 0, "members").([]any), "allUsers")
+			})
+		}, `service/casewatch-console.*allUsers`},
+		{"a console that IAP does not guard", func() {
+			f.Edit("services/casewatch-console", func(s map[string]any) {
+				delete(s["metadata"].(map[string]any)["annotations"].(map[string]any), "run.googleapis.com/iap-enabled")
+			})
+		}, `casewatch-console.*IAP is off`},
+		{"a stranger whom IAP lets pass", func() {
+			f.Edit("cloud_run-us-central1/casewatch-console:iamPolicy", func(p map[string]any) {
+				p["bindings"].([]any)[0].(map[string]any)["members"] = append(at(p, "bindings", 0, "members").([]any), "domain:example.com")
+			})
+		}, `iap/casewatch-console.*domain:example.com`},
 		{"a private function that asks nobody who calls", func() {
 			f.Edit("services/casewatch-complete", func(s map[string]any) {
 				s["metadata"].(map[string]any)["annotations"].(map[string]any)["run.googleapis.com/invoker-iam-disabled"] = "true"
@@ -501,7 +535,7 @@ func (l *live) destroyed() {
 		l.t.Errorf("unasked, it calls\n%s", changed)
 	}
 	out += l.run("destroy.sh", "--yes")
-	for _, gone := range []string{"services/casewatch-start", "queues/casewatch-check", "subscriptions/casewatch-complete", "jobs/casewatch-sweep"} {
+	for _, gone := range []string{"services/casewatch-start", "services/casewatch-console", "serviceAccounts/casewatch-console@demo-p.iam.gserviceaccount.com", "queues/casewatch-check", "subscriptions/casewatch-complete", "jobs/casewatch-sweep"} {
 		if l.fake.Has(gone) {
 			l.t.Errorf("%s is still there:\n%s", gone, out)
 		}

@@ -36,7 +36,8 @@ var layers = []layer{
 	{in: ".", ours: []string{"functions/...", "shared/app"}, noStd: true, others: []string{"github.com/GoogleCloudPlatform/functions-framework-go/functions"},
 		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
-	{in: "functions/...", ours: []string{"functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity"},
+	{in: "functions"}, // the OpenAPI description, embedded
+	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
 	{in: "shared/cases"},
@@ -185,6 +186,10 @@ func TestPlantedImportsAreFound(t *testing.T) {
 		{pkg{ImportPath: in("functions/start"), Imports: []string{in("shared/store/sqlite")}}, "functions/start imports " + in("shared/store/sqlite")},
 		{pkg{ImportPath: in("functions/start"), Imports: []string{"cloud.google.com/go/firestore"}}, "functions/start imports cloud.google.com/go/firestore"},
 		{pkg{ImportPath: in("functions/start"), Deps: []string{"google.golang.org/grpc"}}, "functions/start reaches google.golang.org/grpc"},
+		{pkg{ImportPath: in("functions/console"), Imports: []string{"html/template", in("functions"), in("functions/internal/access"), in("shared/watch")}}, ""},
+		{pkg{ImportPath: in("functions/console"), Imports: []string{in("shared/store")}}, "functions/console imports " + in("shared/store")},
+		{pkg{ImportPath: in("functions"), Imports: []string{"embed"}}, ""},
+		{pkg{ImportPath: in("functions"), Imports: []string{in("functions/status")}}, "functions imports " + in("functions/status")},
 		{pkg{ImportPath: in("shared/watch"), Imports: []string{in("shared/cases"), "context"}}, ""},
 		{pkg{ImportPath: in("shared/watch"), Imports: []string{in("shared/config")}}, "shared/watch imports " + in("shared/config")},
 		{pkg{ImportPath: in("shared/watch"), Deps: []string{"net/http"}}, "shared/watch reaches net/http"},

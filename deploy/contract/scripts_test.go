@@ -3,12 +3,16 @@ package contract
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +136,98 @@ func TestDryRunCallsNothing(t *testing.T) {
 				t.Errorf("it exits with %d and calls %q\n%s", status, called(), out)
 			}
 			golden(t, "dry-run-"+example+".txt", strings.ReplaceAll(out, file, "ENV"))
+		})
+	}
+}
+
+func TestWithoutUsersThereIsNoConsole(t *testing.T) {
+	needsTools(t, "jq")
+	env, _ := unreachable(t)
+	out, status := script(t, env, "deploy.sh", environment(t, "production", "CONSOLE_USERS=", "CONSOLE_IAP="), "--dry-run")
+	const why = "no casewatch-console: CONSOLE_USERS is not set"
+	if status != 0 || strings.Count(out, why) != 1 || strings.Contains(strings.Replace(out, why, "", 1), "casewatch-console") {
+		t.Errorf("it exits with %d and says\n%s", status, out)
+	}
+}
+
+// answering is an environment in which gcloud lists what it is given, and says which other commands it was called with.
+func answering(t *testing.T, lists map[string]string) (env []string, called func() string) {
+	t.Helper()
+	env, _ = unreachable(t)
+	dir := t.TempDir()
+	stub := "#!/bin/sh\ncase \"$*\" in\n"
+	for _, command := range slices.Sorted(maps.Keys(lists)) {
+		file := filepath.Join(dir, strings.ReplaceAll(command, " ", "-"))
+		if err := os.WriteFile(file, []byte(lists[command]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		stub += "\"" + command + " \"*) exec cat " + file + " ;;\n"
+	}
+	stub += "esac\necho \"gcloud $*\" >>" + filepath.Join(dir, "called") + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "gcloud"), []byte(stub), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return append(env, "PATH="+dir+":"+strings.TrimPrefix(env[len(env)-1], "PATH=")), func() string {
+		data, err := os.ReadFile(filepath.Join(dir, "called"))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+}
+
+// A function that came with the release that is taken back has nothing to go back to, and does not keep the others from it.
+func TestRollbackOfWhatCameLater(t *testing.T) {
+	needsTools(t, "jq")
+	type revision struct {
+		name, before string
+		release      int
+	}
+	of := func(revisions ...revision) string {
+		var all []any
+		for _, r := range revisions {
+			all = append(all, map[string]any{
+				"metadata": map[string]any{"name": r.name, "labels": map[string]string{"casewatch-release": fmt.Sprint(r.release), "casewatch-before": r.before}},
+				"status":   map[string]any{"conditions": []any{map[string]string{"type": "Ready", "status": "True"}}},
+			})
+		}
+		data, _ := json.Marshal(all)
+		return string(data)
+	}
+	var services []any
+	for service, serving := range map[string]string{"casewatch-start": "start-2", "casewatch-console": "console-1"} {
+		services = append(services, map[string]any{
+			"metadata": map[string]any{"name": service, "labels": map[string]string{"casewatch": "casewatch"}},
+			"status":   map[string]any{"traffic": []any{map[string]any{"revisionName": serving, "percent": 100}}},
+		})
+	}
+	live, _ := json.Marshal(services)
+	for name, test := range map[string]struct {
+		revisions string
+		args      []string
+		moved     string // what is called, "" for nothing
+		says      string
+	}{
+		"the release before":  {of(revision{"start-1", "", 1}, revision{"start-2", "start-1", 2}, revision{"console-1", "", 2}), nil, "start-1=100", "casewatch-console serves console-1: it was not there before"},
+		"a release of old":    {of(revision{"start-1", "", 1}, revision{"start-2", "start-1", 2}, revision{"console-1", "", 2}), []string{"--to", "1"}, "start-1=100", "casewatch-console serves console-1: it was not there before"},
+		"what is gone":        {of(revision{"start-2", "start-1", 2}, revision{"console-1", "", 2}), nil, "", "start-1 of casewatch-start is not there any more"},
+		"a broken chain":      {of(revision{"start-2", "start-1", 2}, revision{"console-1", "", 2}), []string{"--to", "1"}, "", "casewatch-start has nothing to go back to for 1"},
+		"a revision unknown":  {of(revision{"start-2", "", 2}), []string{"--to", "1"}, "", "casewatch-console has nothing to go back to for 1"},
+		"the first of all":    {of(revision{"start-2", "", 1}, revision{"console-1", "", 1}), nil, "", "has nothing to go back to"},
+		"a source that never": {of(revision{"start-1", "", 1}, revision{"start-2", "start-1", 2}, revision{"console-1", "", 2}), []string{"--to", "0123456789abcdef"}, "", "has nothing to go back to for 0123456789abcdef"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env, called := answering(t, map[string]string{"run services list": string(live), "run revisions list": test.revisions})
+			out, status := script(t, env, "rollback.sh", append([]string{environment(t, "production")}, test.args...)...)
+			moves := ""
+			for line := range strings.Lines(called()) {
+				if strings.Contains(line, "update-traffic") {
+					moves += line
+				}
+			}
+			if status == 0 || !strings.Contains(out, test.says) || (test.moved == "") != (moves == "") || !strings.Contains(moves, test.moved) || strings.Count(moves, "\n") > 1 {
+				t.Errorf("it exits with %d, calls\n%sand says\n%s", status, moves, out)
+			}
 		})
 	}
 }

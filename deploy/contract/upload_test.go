@@ -71,6 +71,32 @@ func TestUploadLeavesOutWhatIsNotRun(t *testing.T) {
 	}
 }
 
+// TestEveryEmbeddedFileIsUploaded: a build without one file of an embedded folder would not fail.
+func TestEveryEmbeddedFileIsUploaded(t *testing.T) {
+	top := root(t)
+	files := upload(t, top, t.TempDir())
+	embedded := 0
+	for line := range strings.Lines(run(t, top, "go", "list", "-f", "{{$dir := .Dir}}{{range .EmbedFiles}}{{$dir}}/{{.}}\n{{end}}", "./functions/...", "./shared/...")) {
+		path := strings.TrimSpace(line)
+		if path == "" {
+			continue
+		}
+		name, err := filepath.Rel(top, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := filepath.ToSlash(name); !strings.HasPrefix(at, "shared/store/sqlite/") {
+			embedded++
+			if !slices.Contains(files, at) {
+				t.Errorf("%s is embedded and not uploaded", at)
+			}
+		}
+	}
+	if embedded < 5 {
+		t.Errorf("only %d embedded files are looked at: the test has lost its object", embedded)
+	}
+}
+
 // rootPackage reads the Go files of a folder as the buildpack does: all of them, whatever their build tags, as one package that is
 // not main. The package's imports decide which main the buildpack writes.
 // (https://github.com/GoogleCloudPlatform/buildpacks/blob/main/cmd/go/functions_framework/converter/get_package/main.go)

@@ -193,12 +193,8 @@ ensure_policies() {
       done < <(missing_grants)
       continue
     fi
-    # The account that Pub/Sub itself works as is made when it is first asked for.
     case "$kind/$name" in
-    "topic/$(get '.subscriptions[] | select(.dead_letter_topic != "").dead_letter_topic')")
-      ! grep -q "not granted to serviceAccount:service-.*@gcp-sa-pubsub" <(awk -F '\t' -v n="$kind/$name" '$3 == n' "$WORK/diff.tsv") ||
-        run gcloud beta services identity create --service=pubsub.googleapis.com --project="$PROJECT"
-      ;;
+    "topic/$(get '.subscriptions[] | select(.dead_letter_topic != "").dead_letter_topic')") ensure_agent pubsub "$kind/$name" ;;
     esac
     settings policy "$kind" "$name" >"$WORK/policy-$kind-$name.json" || exit 1
     case $kind in
@@ -207,10 +203,17 @@ ensure_policies() {
     subscription) run gcloud pubsub subscriptions set-iam-policy "$name" "$WORK/policy-$kind-$name.json" --project="$PROJECT" ;;
     queue) run gcloud tasks queues set-iam-policy "$name" "$WORK/policy-$kind-$name.json" --location="$REGION" --project="$PROJECT" ;;
     service) run gcloud run services set-iam-policy "$name" "$WORK/policy-$kind-$name.json" --region="$REGION" --project="$PROJECT" ;;
+    iap) run gcloud beta iap web set-iam-policy "$WORK/policy-$kind-$name.json" --resource-type=cloud-run --service="$name" --region="$REGION" --project="$PROJECT" ;;
     account) run gcloud iam service-accounts set-iam-policy "$name" "$WORK/policy-$kind-$name.json" --project="$PROJECT" ;;
     esac
     jq -r '.bindings[] | "     \(.role): \(.members | join(", "))"' "$WORK/policy-$kind-$name.json"
   done < <(get '.policies[] | "\(.kind) \(.name)"')
+}
+
+# ensure_agent SERVICE POLICY: makes the account that a Google service itself works as, if the policy does not have it yet. It is made when it is first asked for.
+ensure_agent() {
+  ! awk -F '\t' -v name="$2" -v is="^not granted to serviceAccount:service-.*@gcp-sa-$1[.]" '$2 == "policy" && $3 == name && $5 ~ is { found = 1 } END { exit !found }' "$WORK/diff.tsv" ||
+    run gcloud beta services identity create --service="$1.googleapis.com" --project="$PROJECT"
 }
 
 # missing_grants: of the project: role, member and condition as gcloud takes it.

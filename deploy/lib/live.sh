@@ -95,6 +95,7 @@ read_policies() {
     subscription) exists subscriptions "$name" && list policy-subscription-"$name" pubsub gcloud pubsub subscriptions get-iam-policy "$name" ;;
     queue) exists queues "$name" && list policy-queue-"$name" cloudtasks gcloud tasks queues get-iam-policy "$name" --location="$REGION" ;;
     service) exists services "$name" && list policy-service-"$name" run gcloud run services get-iam-policy "$name" --region="$REGION" ;;
+    iap) exists services "$name" && list policy-iap-"$name" iap gcloud beta iap web get-iam-policy --resource-type=cloud-run --service="$name" --region="$REGION" ;;
     account) exists accounts "$name" && list policy-account-"$name" iam gcloud iam service-accounts get-iam-policy "$name" ;;
     esac
   done < <(get '.policies[] | "\(.kind) \(.name)"')

@@ -69,11 +69,11 @@ next_release() {
 
 # deploy_services: makes the revisions that differ. A service that serves already gets its new one without traffic, as the candidate.
 deploy_services() {
-  local function name account cpu memory concurrency timeout least most ingress spec before secrets flags labels
+  local function name account cpu memory concurrency timeout least most ingress iap spec before secrets flags labels command behind why doors=()
   say 'Functions'
   settings render "$WORK"
   next_release
-  while IFS=$'\t' read -r function name account memory cpu concurrency timeout least most ingress spec; do
+  while IFS=$'\t' read -r function name account memory cpu concurrency timeout least most ingress iap spec; do
     needs service "$name" || continue
     before=$(serving "$name")
     [ -z "$DRY_RUN" ] || spec='{SPEC}'
@@ -84,15 +84,31 @@ deploy_services() {
       [ "$(get ".services[] | select(.name == \"$name\").public")" = false ]; then
       flags+=(--invoker-iam-check)
     fi
+    command=(gcloud run deploy)
+    behind=$(live_service "$name" '.metadata.annotations["run.googleapis.com/iap-enabled"]' | tr T t)
+    if [ "$iap" != "${behind:-false}" ]; then
+      [ "$iap" = false ] || ensure_agent iap "service/$name"
+      if [ "$iap" = true ]; then flags+=(--iap); else flags+=(--no-iap); fi
+      command=(gcloud beta run deploy) # where every version of gcloud that knows the flag has it
+      doors+=("$name")
+    fi
     secrets=$(get ".services[] | select(.name == \"$name\").secrets | to_entries | map(\"\(.key)=\(.value.name):\(.value.version)\") | join(\",\")")
     if [ -n "$secrets" ]; then flags+=("--set-secrets=$secrets"); else flags+=(--clear-secrets); fi
-    run gcloud run deploy "$name" --image="$IMAGE" --region="$REGION" --service-account="$account" "${flags[@]}" \
+    run "${command[@]}" "$name" --image="$IMAGE" --region="$REGION" --service-account="$account" "${flags[@]}" \
       --env-vars-file="$WORK/env/$function.json" \
       --memory="$memory" --cpu="$cpu" --concurrency="$concurrency" --timeout="$timeout" --min-instances="$least" --max-instances="$most" --ingress="$ingress" \
       --cpu-throttling --cpu-boost --execution-environment=gen2 --labels="$labels" --project="$PROJECT"
     [ -z "$DRY_RUN" ] || jq -r 'to_entries[] | "     \(.key)=\(.value)"' "$WORK/env/$function.json"
-  done < <(get '.services[] | [.function, .name, .account, .memory, .cpu, .concurrency, .timeout, .min_instances, .max_instances, .ingress, .spec] | @tsv')
-  [ -n "$DRY_RUN" ] || read_services
+  done < <(get '.services[] | [.function, .name, .account, .memory, .cpu, .concurrency, .timeout, .min_instances, .max_instances, .ingress, .iap, .spec] | @tsv')
+  while IFS=$'\t' read -r name why; do
+    note "no $name: $why"
+  done < <(get '.omitted[] | [.name, .why] | @tsv')
+  [ -z "$DRY_RUN" ] || return 0
+  for name in "${doors[@]}"; do # gcloud has written their policies
+    list policy-service-"$name" run gcloud run services get-iam-policy "$name" --region="$REGION"
+  done
+  read_services
+  [ "${#doors[@]}" = 0 ] || compare
 }
 
 # answers URL METHOD: whether a function answers there at all: with what is ours, and not that it cannot work.

@@ -9,8 +9,7 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// callers are the service accounts that call the private functions, by function. A function that is not here is public. The order of
-// config.Functions within each half is kept.
+// callers are the service accounts that call the private functions, by function. A function that is not here is public, but for the console.
 var callers = map[string]string{"dispatch": "tasks", "check": "tasks", "complete": "push", "sweep": "scheduler"}
 
 // apis are what is used of Google Cloud, besides that of the store.
@@ -40,7 +39,8 @@ func build(f envFile, live *state, folder string, bad *faults) *Plan {
 	for _, a := range apis {
 		p.APIs = append(p.APIs, a+".googleapis.com")
 	}
-	for _, function := range config.Functions() {
+	p.consoleUsers(f, bad)
+	for _, function := range p.functions() {
 		p.Accounts = append(p.Accounts, Named{p.Prefix + "-" + function, p.account(function), "Casewatch " + function})
 	}
 	for _, caller := range []string{"tasks", "push", "scheduler"} {
@@ -102,13 +102,13 @@ func (p *Plan) derived(f envFile, name string) string {
 
 // services plans every function, and checks the environment of each as the function itself will. It returns the settings of all, typed, or nil.
 func (p *Plan) services(f envFile, bad *faults) *config.Config {
-	names := config.Functions()
+	names := p.functions()
 	slices.SortStableFunc(names, func(a, b string) int { return strings.Compare(publicity(a), publicity(b)) })
 	all := map[string]string{}
 	for _, function := range names {
 		s := Service{
-			Function: function, Name: p.Prefix + "-" + function, URL: p.url(function), Public: callers[function] == "",
-			Account: p.account(function), Image: p.Image, Env: map[string]string{}, Secrets: map[string]SecretRef{},
+			Function: function, Name: p.Prefix + "-" + function, URL: p.url(function), Public: publicity(function) == "public",
+			Account: p.account(function), IAP: function == console && p.iap(), Image: p.Image, Env: map[string]string{}, Secrets: map[string]SecretRef{},
 			Memory: f.resource("MEMORY", function), CPU: f.resource("CPU", function), Ingress: f.resource("INGRESS", function),
 			Concurrency: number(f.resource("CONCURRENCY", function)), Timeout: number(f.resource("TIMEOUT", function)),
 			Min: number(f.resource("MIN_INSTANCES", function)), Max: number(f.resource("MAX_INSTANCES", function)),
@@ -146,12 +146,15 @@ func (p *Plan) services(f envFile, bad *faults) *config.Config {
 	for _, secret := range p.Secrets {
 		refs[secret.Setting] = SecretRef{}
 	}
+	if !p.deployed(console) { // so that what it would need is not asked for
+		refs["CONSOLE_USERS"], refs["CONSOLE_AUDIENCES"] = SecretRef{}, SecretRef{}
+	}
 	return check(f, config.Local, all, refs, bad)
 }
 
-// publicity sorts the private functions first.
+// publicity sorts the private functions first, in the order of config.Functions. The console is the last of them: it schedules what they do.
 func publicity(function string) string {
-	if callers[function] == "" {
+	if callers[function] == "" && function != console {
 		return "public"
 	}
 	return "private"
@@ -166,6 +169,8 @@ func (p *Plan) setting(f envFile, s *Service, name string) string {
 		return p.account(callers[s.Function])
 	case "INVOKER_AUDIENCES":
 		return s.URL
+	case "CONSOLE_AUDIENCES":
+		return strings.Join(p.consoleAudiences(s), ",")
 	}
 	if slices.ContainsFunc(p.Secrets, func(secret Secret) bool { return secret.Setting == name }) {
 		return ""
@@ -173,9 +178,10 @@ func (p *Plan) setting(f envFile, s *Service, name string) string {
 	return p.derived(f, name)
 }
 
-// standIns are secrets that config accepts, in place of those that only Secret Manager knows.
+// standIns are values that config accepts, in place of the secrets that only Secret Manager knows, and of what a function would need that is left out.
 var standIns = map[string]string{
 	"TOKEN_SECRET": strings.Repeat("x", 32), "API_KEYS": "x", "PIPELINE_API_KEY": "x", "STORE": "postgres://u@database.example.com/d",
+	"CONSOLE_USERS": "operator@example.com", "CONSOLE_AUDIENCES": "x",
 }
 
 // check loads the settings of a function as the function will, on Google Cloud. The faults of settings that f names are shown with its lines.

@@ -10,12 +10,15 @@ import (
 
 const testImage = "us-central1-docker.pkg.dev/demo-project/casewatch/casewatch@sha256:1"
 
+// tested is an env file with everything that can be deployed on Firestore.
+func tested() map[string]string { return withConsole("CONSOLE_IAP", "true") }
+
 // settled is a project that is as its env file says.
 func settled(t *testing.T) map[string]any {
 	t.Helper()
 	// The first round tells the number, the versions and the channel, by which the plan is made.
-	live := liveOf(planFor(t, good(), &state{image: testImage}))
-	return liveOf(planFor(t, good(), stateOf(t, live, testImage)))
+	live := liveOf(planFor(t, tested(), &state{image: testImage}))
+	return liveOf(planFor(t, tested(), stateOf(t, live, testImage)))
 }
 
 // resource returns the resource of a list whose name ends so.
@@ -105,6 +108,20 @@ func TestDiff(t *testing.T) {
 				in(resource(t, live, "services", name), "metadata", "annotations")["run.googleapis.com/invoker-iam-disabled"] = "true"
 			}
 		}, []string{"update service casewatch-check check of who calls off on"}},
+		"a public console": {func(_ *testing.T, live map[string]any) {
+			p := live["policy-service-casewatch-console"].(object)
+			p["bindings"] = append(p["bindings"].([]any), object{"role": "roles/run.invoker", "members": []any{"allUsers"}})
+		}, []string{"update policy service/casewatch-console roles/run.invoker granted to allUsers not granted"}},
+		"a console without IAP": {func(t *testing.T, live map[string]any) {
+			delete(in(resource(t, live, "services", "casewatch-console"), "metadata", "annotations"), "run.googleapis.com/iap-enabled")
+		}, []string{"update service casewatch-console IAP off on"}},
+		"a public function behind IAP": {func(t *testing.T, live map[string]any) {
+			in(resource(t, live, "services", "casewatch-start"), "metadata", "annotations")["run.googleapis.com/iap-enabled"] = "true"
+		}, []string{"update service casewatch-start IAP on off"}},
+		"a stranger whom IAP lets pass": {func(_ *testing.T, live map[string]any) {
+			in(live["policy-iap-casewatch-console"].(object), "bindings")["members"] = []any{"user:operator@example.com", "domain:example.com"}
+		}, []string{"update policy iap/casewatch-console roles/iap.httpsResourceAccessor granted to domain:example.com not granted",
+			"update policy iap/casewatch-console roles/iap.httpsResourceAccessor not granted to serviceAccount:robot@other.iam.gserviceaccount.com granted"}},
 		"a caller more": {func(_ *testing.T, live map[string]any) {
 			in(live["policy-service-casewatch-sweep"].(object), "bindings")["members"] = []any{"serviceAccount:casewatch-scheduler@demo-project.iam.gserviceaccount.com", "user:x@example.com"}
 		}, []string{"update policy service/casewatch-sweep roles/run.invoker granted to user:x@example.com not granted"}},
@@ -118,7 +135,7 @@ func TestDiff(t *testing.T) {
 		"a grant on every database": {func(_ *testing.T, live map[string]any) {
 			p := live["policy-project-demo-project"].(object)
 			var all []any
-			for _, function := range []string{"status", "cancel", "dispatch", "check", "complete", "sweep"} {
+			for _, function := range []string{"status", "cancel", "dispatch", "check", "complete", "sweep", "console"} {
 				role := "roles/datastore.user"
 				if function == "status" {
 					role = "roles/datastore.viewer"
@@ -175,7 +192,7 @@ func TestDiff(t *testing.T) {
 		live := settled(t)
 		test.plant(t, live)
 		s := stateOf(t, live, testImage)
-		p := planFor(t, good(), s)
+		p := planFor(t, tested(), s)
 		var got []string
 		for _, d := range diff(p, s) {
 			if d.Field != "spec" { // which changes with whatever it is made of
@@ -192,13 +209,27 @@ func TestDiff(t *testing.T) {
 func TestAnyImageIsRightIfAllHaveIt(t *testing.T) {
 	live := settled(t)
 	s := stateOf(t, live, "")
-	if got := diff(planFor(t, good(), s), s); len(got) > 0 {
+	if got := diff(planFor(t, tested(), s), s); len(got) > 0 {
 		t.Errorf("%v", got)
 	}
 	in(resource(t, live, "services", "casewatch-cancel"), "spec", "template", "spec", "containers")["image"] = "other"
 	s = stateOf(t, live, "")
-	if got := diff(planFor(t, good(), s), s); len(got) != 1 || got[0].Field != "image" || got[0].Name != "casewatch-cancel" {
+	if got := diff(planFor(t, tested(), s), s); len(got) != 1 || got[0].Field != "image" || got[0].Name != "casewatch-cancel" {
 		t.Errorf("%v", got)
+	}
+}
+
+// A console that is there although the env file has nobody who may use it is found, and left for a person to delete.
+func TestOmittedConsoleIsFound(t *testing.T) {
+	s := stateOf(t, settled(t), testImage)
+	var got []string
+	for _, d := range diff(planFor(t, good(), s), s) {
+		if d.Name == "casewatch-console" {
+			got = append(got, strings.ReplaceAll(d.line(), "\t", " "))
+		}
+	}
+	if diff := cmp.Diff([]string{"look service casewatch-console deployed there not there: CONSOLE_USERS is not set"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -39,12 +39,18 @@ func diffServices(p *Plan, live *state, of func(kind, name string) differ) {
 			// With it off, anyone may call, whatever the policy says (https://cloud.google.com/run/docs/securing/managing-access).
 			d.update("check of who calls", onOff(!strings.EqualFold(is.Metadata.Annotations["run.googleapis.com/invoker-iam-disabled"], "true")), onOff(true))
 		}
+		d.update("IAP", onOff(strings.EqualFold(is.Metadata.Annotations["run.googleapis.com/iap-enabled"], "true")), onOff(want.IAP))
 		if p.Image != "" {
 			d.update("spec", is.Metadata.Labels["casewatch-spec"], want.Spec)
 		}
 		// A revision that never got ready has to be made again.
 		d.update("newest revision that is ready", is.Status.LatestReadyRevisionName, is.Status.LatestCreatedRevisionName)
 		is.traffic(d)
+	}
+	for _, o := range p.Omitted {
+		if find(live, "services", o.Name, func(s *liveService) string { return s.Metadata.Name }) != nil {
+			of("service", o.Name).look("deployed", "there", "not there: "+o.Why)
+		}
 	}
 }
 

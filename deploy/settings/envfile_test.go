@@ -31,10 +31,14 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		"Cloud SQL for nobody": {text(with("CLOUD_SQL_TIER", "db-f1-micro")), []string{"CLOUD_SQL_TIER is without effect"}},
 		"dispatch cut":         {text(with("TIMEOUT_DISPATCH", "300")), []string{"PIPELINE_TIMEOUT is 29m30s; expected less than CLOUD_RUN_TIMEOUT_SECONDS"}},
 		"dispatches too many":  {text(with("DISPATCH_CONCURRENCY", "801")), []string{"DISPATCH_CONCURRENCY is 801; the instances of dispatch hold 800"}},
-		"stream cut":           {text(with("TIMEOUT_STATUS", "290")), []string{"TIMEOUT of status is 4m50s; expected more than STREAM_HOLD"}},
+		"stream cut":           {text(with("TIMEOUT_STATUS", "290")), []string{"STREAM_HOLD is 4m50s; expected less than CLOUD_RUN_TIMEOUT_SECONDS"}},
 		"check cut":            {text(with("TIMEOUT_CHECK", "59")), []string{"TIMEOUT of check is 59s; expected at least 1m0s"}},
 		"min above max":        {text(with("MIN_INSTANCES_START", "11")), []string{"MIN_INSTANCES of start is 11"}},
 		"little CPU":           {text(with("CPU_CANCEL", "0.5")), []string{"CONCURRENCY of cancel is 80"}},
+		"operators":            {text(with("CONSOLE_USERS", "operator@example.com,everyone")), []string{`CONSOLE_USERS has an entry, "everyone", that is no e-mail address`}},
+		"IAP":                  {text(with("CONSOLE_USERS", "operator@example.com", "CONSOLE_IAP", "yes")), []string{"CONSOLE_IAP is \"yes\"; expected true or false"}},
+		"IAP for nobody":       {text(with("CONSOLE_IAP", "true")), []string{"CONSOLE_IAP is without effect"}},
+		"operators' audiences": {text(with("CONSOLE_USERS", "operator@example.com", "CONSOLE_AUDIENCES", "x")), []string{"CONSOLE_AUDIENCES follows"}},
 		"same topics":          {text(with("ENDED_TOPIC", "one-topic", "DEAD_LETTER_TOPIC", "one-topic")), []string{"DEAD_LETTER_TOPIC is \"one-topic\", as ENDED_TOPIC is"}},
 	} {
 		got := faultsOf(t, test.content)

@@ -47,6 +47,7 @@ var placeKeys = []key{
 	{"CLOUD_SQL_AVAILABILITY", false, matches(`^(zonal|regional)$`, "zonal or regional")},
 	{"SWEEP_SCHEDULE", true, matches(`^(\S+ ){4}\S+$`, "a cron line of five fields, such as */2 * * * *")},
 	{"PIPELINE_PUBLISHERS", false, matches(`^`+emailAddress+`(,`+emailAddress+`)*$`, "comma-separated e-mails of the service accounts that publish the pipeline's events")},
+	{"CONSOLE_IAP", false, matches(`^(true|false)$`, "true or false")},
 	{"ALERT_EMAIL", false, matches(`^`+emailAddress+`$`, "an e-mail address")},
 	{"NOTIFICATION_CHANNELS", false, matches(`^projects/[^/, ]+/notificationChannels/[0-9]+(,projects/[^/, ]+/notificationChannels/[0-9]+)*$`, "comma-separated projects/P/notificationChannels/N")},
 	{"RUNBOOKS_URL", true, webAddress},
@@ -61,7 +62,7 @@ var secretSettings = []string{"TOKEN_SECRET", "API_KEYS", "PIPELINE_API_KEY", "S
 func fixed(name string) bool {
 	switch name {
 	case "GOOGLE_CLOUD_PROJECT", "TASKS_LOCATION", "CHECK_QUEUE", "DISPATCH_QUEUE", "CHECK_URL", "DISPATCH_URL", "SWEEP_URL",
-		"TASKS_SERVICE_ACCOUNT", "INVOKER_SERVICE_ACCOUNTS", "INVOKER_AUDIENCES", "INVOKER_ISSUER", "CLOUD_RUN_TIMEOUT_SECONDS":
+		"TASKS_SERVICE_ACCOUNT", "INVOKER_SERVICE_ACCOUNTS", "INVOKER_AUDIENCES", "INVOKER_ISSUER", "CONSOLE_AUDIENCES", "CLOUD_RUN_TIMEOUT_SECONDS":
 		return true
 	}
 	return strings.HasSuffix(name, "_EMULATOR_HOST")

@@ -27,10 +27,6 @@ func (p *Plan) limits(f envFile, c *config.Config, bad *faults) {
 		}
 		timeout := time.Duration(s.Timeout) * time.Second
 		switch s.Function {
-		case "status":
-			if c.Stream.Hold >= timeout {
-				bad.add(at("TIMEOUT"), "TIMEOUT of status is %v; expected more than STREAM_HOLD, which is %v", timeout, c.Stream.Hold)
-			}
 		case "check":
 			if least := c.Rules.CheckTimeout + checkOverhead; timeout < least {
 				bad.add(at("TIMEOUT"), "TIMEOUT of check is %v; expected at least %v: CHECK_TIMEOUT and %v for the rest", timeout, least, checkOverhead)

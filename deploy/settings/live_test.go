@@ -86,8 +86,12 @@ func liveServiceOf(s Service) object {
 		env = append(env, object{"name": name, "valueFrom": object{"secretKeyRef": object{"name": ref.Name, "key": ref.Version}}})
 	}
 	revision := s.Name + "-00001-abc"
+	annotations := object{"run.googleapis.com/ingress": s.Ingress}
+	if s.IAP {
+		annotations["run.googleapis.com/iap-enabled"] = "true"
+	}
 	return object{
-		"metadata": object{"name": s.Name, "labels": object{"casewatch-spec": s.Spec}, "annotations": object{"run.googleapis.com/ingress": s.Ingress}},
+		"metadata": object{"name": s.Name, "labels": object{"casewatch-spec": s.Spec}, "annotations": annotations},
 		"spec": object{"template": object{
 			"metadata": object{"annotations": object{"autoscaling.knative.dev/minScale": strconv.Itoa(s.Min), "autoscaling.knative.dev/maxScale": strconv.Itoa(s.Max)}},
 			"spec": object{"containerConcurrency": s.Concurrency, "timeoutSeconds": s.Timeout, "serviceAccountName": s.Account,

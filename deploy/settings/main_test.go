@@ -34,6 +34,11 @@ func with(pairs ...string) map[string]string {
 	return values
 }
 
+// withConsole is good with two who may use the console.
+func withConsole(pairs ...string) map[string]string {
+	return with(append([]string{"CONSOLE_USERS", "Operator@example.com,robot@other.iam.gserviceaccount.com"}, pairs...)...)
+}
+
 func without(names ...string) map[string]string {
 	values := good()
 	for _, name := range names {

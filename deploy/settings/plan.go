@@ -30,6 +30,7 @@ type Plan struct {
 	Subscriptions []Subscription `json:"subscriptions"`
 	Queues        []Queue        `json:"queues"`
 	Services      []Service      `json:"services"` // private ones first: the order in which they are promoted
+	Omitted       []Omitted      `json:"omitted"`  // functions that the env file leaves out
 	Policies      []Policy       `json:"policies"`
 	Job           Job            `json:"job"`
 
@@ -40,6 +41,9 @@ type Plan struct {
 	Alerts     []File   `json:"alerts"`
 	Dashboards []File   `json:"dashboards"`
 	Canary     Canary   `json:"canary"`
+
+	operators []string // who may use the console; none: it is left out
+	behindIAP bool
 }
 
 // Named is something with an id and a title for people.
@@ -89,6 +93,7 @@ type Service struct {
 	Name        string               `json:"name"`
 	URL         string               `json:"url"`
 	Public      bool                 `json:"public"`
+	IAP         bool                 `json:"iap"` // whether people come to it through Identity-Aware Proxy
 	Account     string               `json:"account"`
 	Image       string               `json:"image"`
 	Env         map[string]string    `json:"env"`
@@ -101,6 +106,14 @@ type Service struct {
 	Max         int                  `json:"max_instances"`
 	Ingress     string               `json:"ingress"`
 	Spec        string               `json:"spec"` // hash of all the above, kept as a label
+}
+
+// Omitted is a function that is not to be deployed: what verify looks for and destroy deletes if it is there all the same.
+type Omitted struct {
+	Function string `json:"function"`
+	Name     string `json:"name"`
+	Account  string `json:"account"`
+	Why      string `json:"why"`
 }
 
 // SecretRef is one version of a secret. Versions are pinned, so that a revision is the same for ever.

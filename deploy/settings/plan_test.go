@@ -13,7 +13,7 @@ import (
 )
 
 func TestEverySettingGoesToExactlyTheFunctionsThatUseIt(t *testing.T) {
-	values := with("PIPELINE_API_KEY", "secret", "STORE", "secret")
+	values := withConsole("PIPELINE_API_KEY", "secret", "STORE", "secret")
 	for _, s := range config.Settings() {
 		if s.Example != "" && !fixed(s.Name) && !slices.Contains(secretSettings, s.Name) {
 			values[s.Name] = s.Example
@@ -48,7 +48,7 @@ func TestPrivateFunctionsHaveOneCaller(t *testing.T) {
 	p := planFor(t, good(), nil)
 	for _, s := range p.Services {
 		caller, private := callers[s.Function]
-		if private != used("INVOKER_SERVICE_ACCOUNTS", s.Function) || private == s.Public {
+		if private != used("INVOKER_SERVICE_ACCOUNTS", s.Function) || private == s.Public && s.Function != console {
 			t.Errorf("%s: caller %q, public %t", s.Function, caller, s.Public)
 		}
 		if !private {
@@ -63,12 +63,58 @@ func TestPrivateFunctionsHaveOneCaller(t *testing.T) {
 			t.Errorf("there is no function %s", function)
 		}
 	}
+	p = planFor(t, withConsole(), nil)
 	order := []string{}
 	for _, s := range p.Services {
 		order = append(order, s.Function)
 	}
-	if i := slices.IndexFunc(p.Services, func(s Service) bool { return s.Public }); slices.ContainsFunc(p.Services[i:], func(s Service) bool { return !s.Public }) {
-		t.Errorf("a private function is promoted after a public one: %v", order)
+	if want := []string{"dispatch", "check", "complete", "sweep", "console", "start", "status", "cancel"}; !slices.Equal(order, want) {
+		t.Errorf("the functions are promoted in the order %v, want %v: the console schedules what the private ones do, and the public ones come last", order, want)
+	}
+}
+
+func TestConsole(t *testing.T) {
+	operators := []string{"user:operator@example.com", "serviceAccount:robot@other.iam.gserviceaccount.com"}
+	holders := func(p *Plan, kind, role string) []string {
+		for _, policy := range p.Policies {
+			if policy.Kind != kind || policy.Name != "casewatch-console" {
+				continue
+			}
+			for _, b := range policy.Bindings {
+				if b.Role == role && b.exact {
+					return b.Members
+				}
+			}
+		}
+		return nil
+	}
+	p := planFor(t, withConsole("CONSOLE_IAP", "false"), nil)
+	s := p.service("console")
+	if s == nil || s.Public || s.IAP || len(p.Omitted) != 0 || slices.Contains(p.APIs, "iap.googleapis.com") {
+		t.Fatalf("%+v, %+v", s, p.Omitted)
+	}
+	if got := s.Env["CONSOLE_AUDIENCES"]; got != s.URL+",32555940559.apps.googleusercontent.com" {
+		t.Errorf("tokens have to be for %s", got)
+	}
+	if diff := cmp.Diff(operators, holders(p, "service", "roles/run.invoker")); diff != "" || holders(p, "iap", "roles/iap.httpsResourceAccessor") != nil {
+		t.Errorf("who may call (-want +got):\n%s", diff)
+	}
+
+	p = planFor(t, withConsole("CONSOLE_IAP", "true"), stateOf(t, map[string]any{"project": object{"projectNumber": "42"}}, ""))
+	s = p.service("console")
+	if !s.IAP || !slices.Contains(p.APIs, "iap.googleapis.com") || s.Env["CONSOLE_AUDIENCES"] != "/projects/42/locations/us-central1/services/casewatch-console" {
+		t.Errorf("behind IAP: %+v", s)
+	}
+	if diff := cmp.Diff([]string{"serviceAccount:service-42@gcp-sa-iap.iam.gserviceaccount.com"}, holders(p, "service", "roles/run.invoker")); diff != "" {
+		t.Errorf("who may call, behind IAP (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(operators, holders(p, "iap", "roles/iap.httpsResourceAccessor")); diff != "" {
+		t.Errorf("whom IAP lets pass (-want +got):\n%s", diff)
+	}
+
+	p = planFor(t, good(), nil)
+	if want := []Omitted{{"console", "casewatch-console", p.account("console"), "CONSOLE_USERS is not set"}}; !slices.Equal(p.Omitted, want) || p.service("console") != nil || rightsOf(p, "serviceAccount:"+p.account("console")) != nil {
+		t.Errorf("without users there is a console: %+v, %v", p.Omitted, rightsOf(p, "serviceAccount:"+p.account("console")))
 	}
 }
 
@@ -110,7 +156,7 @@ func rightsOf(p *Plan, member string) []string {
 }
 
 func TestRights(t *testing.T) {
-	p := planFor(t, with("PIPELINE_API_KEY", "secret", "PIPELINE_PUBLISHERS", "pipeline@other.iam.gserviceaccount.com"), nil)
+	p := planFor(t, withConsole("PIPELINE_API_KEY", "secret", "PIPELINE_PUBLISHERS", "pipeline@other.iam.gserviceaccount.com"), nil)
 	settling := []string{
 		"cloudtasks.enqueuer on queue/casewatch-check", "cloudtasks.enqueuer on queue/casewatch-dispatch",
 		"cloudtasks.taskDeleter on queue/casewatch-check", "cloudtasks.taskDeleter on queue/casewatch-dispatch",
@@ -126,6 +172,7 @@ func TestRights(t *testing.T) {
 		p.account("status"):   slices.Concat([]string{"datastore.viewer on project/demo-project"}, callable),
 		p.account("dispatch"): slices.Concat(settling, []string{key}),
 		p.account("check"):    slices.Concat(settling, []string{key}),
+		p.account("console"):  slices.Concat(settling, []string{"cloudtasks.viewer on queue/casewatch-check", "cloudtasks.viewer on queue/casewatch-dispatch"}),
 		p.account("complete"): slices.Concat(settling, []string{"pubsub.publisher on topic/casewatch-dead-letter"}),
 		p.account("sweep"):    slices.Concat(settling, []string{"cloudtasks.viewer on queue/casewatch-check", "cloudtasks.viewer on queue/casewatch-dispatch"}),
 		p.account("tasks"):    {"run.invoker on service/casewatch-check", "run.invoker on service/casewatch-dispatch"},

@@ -3,11 +3,10 @@ package main
 import (
 	"fmt"
 	"slices"
-
-	"github.com/casewatch/casewatch/shared/config"
 )
 
-// Policy is who may do what to one resource: a project, account, secret, topic, subscription, queue or service.
+// Policy is who may do what to one resource: a project, account, secret, topic, subscription, queue or service; of the kind iap, who may pass
+// Identity-Aware Proxy to a service.
 type Policy struct {
 	Kind     string    `json:"kind"`
 	Name     string    `json:"name"` // as gcloud takes it
@@ -44,7 +43,7 @@ func (p *Plan) rights(f envFile) {
 		}
 		every[key].Bindings = bind(every[key].Bindings, role, member)
 	}
-	for _, function := range config.Functions() {
+	for _, function := range p.functions() {
 		member := "serviceAccount:" + p.account(function)
 		// The store can only be granted by the project; for Firestore with a condition on the database
 		// (https://cloud.google.com/firestore/docs/security/iam).
@@ -70,11 +69,11 @@ func (p *Plan) rights(f envFile) {
 		if used("CHECK_QUEUE", function) {
 			tasks = append(tasks, member)
 			for _, q := range p.Queues {
-				// The enqueuer may only create, and only the viewer may ask for a task, which sweep does
+				// The enqueuer may only create, and only the viewer may ask for a task, which sweep and the console's page of health do
 				// (https://cloud.google.com/iam/docs/roles-permissions/cloudtasks).
 				give("queue", q.Name, "roles/cloudtasks.enqueuer", member)
 				give("queue", q.Name, "roles/cloudtasks.taskDeleter", member)
-				if function == "sweep" {
+				if function == "sweep" || function == console {
 					give("queue", q.Name, "roles/cloudtasks.viewer", member)
 				}
 			}
@@ -87,14 +86,17 @@ func (p *Plan) rights(f envFile) {
 		give("topic", p.derived(f, "PIPELINE_EVENTS_TOPIC"), "roles/pubsub.publisher", "serviceAccount:"+publisher)
 	}
 	// Pub/Sub itself moves dead letters (https://cloud.google.com/pubsub/docs/handling-failures#grant_forwarding_permissions).
-	give("topic", p.derived(f, "DEAD_LETTER_TOPIC"), "roles/pubsub.publisher", p.pubsubAgent())
-	give("subscription", p.Prefix+"-complete", "roles/pubsub.subscriber", p.pubsubAgent())
+	give("topic", p.derived(f, "DEAD_LETTER_TOPIC"), "roles/pubsub.publisher", p.agent("pubsub"))
+	give("subscription", p.Prefix+"-complete", "roles/pubsub.subscriber", p.agent("pubsub"))
 	for _, s := range p.Services {
-		member := "allUsers"
-		if !s.Public {
-			member = "serviceAccount:" + p.account(callers[s.Function])
+		for _, member := range p.invokers(s) {
+			give("service", s.Name, "roles/run.invoker", member)
 		}
-		give("service", s.Name, "roles/run.invoker", member)
+		if s.IAP {
+			for _, user := range p.operators {
+				give("iap", s.Name, "roles/iap.httpsResourceAccessor", member(user))
+			}
+		}
 	}
 	for i := range store {
 		if p.Firestore != nil {
@@ -118,12 +120,32 @@ func bind(bindings []Binding, role, member string) []Binding {
 			return bindings
 		}
 	}
-	return append(bindings, Binding{Role: role, Members: []string{member}, exact: role == "roles/run.invoker"})
+	return append(bindings, Binding{Role: role, Members: []string{member}, exact: slices.Contains(doors, role)})
 }
 
-// pubsubAgent is the account that Pub/Sub itself works as.
-func (p *Plan) pubsubAgent() string {
-	return fmt.Sprintf("serviceAccount:service-%s@gcp-sa-pubsub.iam.gserviceaccount.com", p.Number)
+// doors are the roles by which a service is reached: nobody but those planned may have one.
+var doors = []string{"roles/run.invoker", "roles/iap.httpsResourceAccessor"}
+
+// invokers are who may call a service.
+func (p *Plan) invokers(s Service) []string {
+	switch {
+	case s.Public:
+		return []string{"allUsers"}
+	case s.IAP: // whoever it lets pass comes as the proxy (https://cloud.google.com/run/docs/securing/identity-aware-proxy-cloud-run)
+		return []string{p.agent("iap")}
+	case s.Function == console:
+		members := []string{}
+		for _, user := range p.operators {
+			members = append(members, member(user))
+		}
+		return members
+	}
+	return []string{"serviceAccount:" + p.account(callers[s.Function])}
+}
+
+// agent is the account that a Google service itself works as.
+func (p *Plan) agent(service string) string {
+	return fmt.Sprintf("serviceAccount:service-%s@gcp-sa-%s.iam.gserviceaccount.com", p.Number, service)
 }
 
 // livePolicy is a policy as gcloud shows and takes it. What else a binding holds is kept.

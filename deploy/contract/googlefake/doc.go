@@ -10,8 +10,8 @@
 //   - A project begins with the APIs that every new one has. Calls of any other are refused, 403 SERVICE_DISABLED, until it is enabled; a
 //     service that does not exist cannot be enabled.
 //   - What is missing is 404 NOT_FOUND, what is there already is 409 ALREADY_EXISTS. IAM policies have ETags that must be the latest, name service
-//     accounts that exist, and keep those that are deleted as deleted:serviceAccount:. A service's agent exists once its API is enabled, that of Pub/Sub
-//     once its identity was asked for.
+//     accounts that exist, and keep those that are deleted as deleted:serviceAccount:. A service's agent exists once its API is enabled, those of Pub/Sub
+//     and of Identity-Aware Proxy once their identity was asked for.
 //   - A revision of Cloud Run is not ready if its image is not in the registry or its account may not read a secret; the service then stays on the last
 //     that was. Only a template that differs makes a revision. Traffic must add up, tags have URLs, and what is served cannot be deleted.
 //   - The name of a deleted queue cannot be used again. Single-field indexes, TTL policies and composite indexes of Firestore need their database. An alert

@@ -141,6 +141,31 @@ func TestGcloudRun(t *testing.T) {
 	}
 }
 
+func TestGcloudIAP(t *testing.T) {
+	t.Parallel()
+	c := &cli{T: t, fake: project(t), path: Gcloud(t), dir: t.TempDir()}
+	const in, behind = " --region=us-central1", " --resource-type=cloud-run --service=console --region=us-central1"
+	const enabled = `--format=value(metadata.annotations."run.googleapis.com/iap-enabled")`
+	c.fails("NOT_FOUND", "beta iap web get-iam-policy"+behind)
+	c.run("beta services identity create --service=iap.googleapis.com")
+	c.run("beta run deploy console --image=" + registry + ":one --service-account=starter@demo-p.iam.gserviceaccount.com --no-allow-unauthenticated --iap" + in)
+	c.prints("true", "run services describe console "+enabled+in)
+	c.prints("serviceAccount:service-123456789012@gcp-sa-iap.iam.gserviceaccount.com", "run services get-iam-policy console --format=value(bindings[0].members[0])"+in)
+	c.file("policy.json", `{"bindings":[{"role":"roles/iap.httpsResourceAccessor","members":["user:operator@example.com"]}]}`)
+	c.run("beta iap web set-iam-policy policy.json" + behind + " --format=none")
+	if got := c.run("beta iap web get-iam-policy --format=json" + behind); !strings.HasPrefix(got, "{") || !strings.Contains(got, `"user:operator@example.com"`) {
+		t.Errorf("the policy is read as %s", got)
+	}
+	c.run("run deploy console --image=" + registry + ":one --update-env-vars=LOG=debug" + in)
+	c.prints("true", "run services describe console "+enabled+in)
+	c.run("beta run deploy console --image=" + registry + ":one --no-iap" + in)
+	c.prints("", "run services describe console "+enabled+in)
+	c.prints("", "run services get-iam-policy console --format=value(bindings[0].members[0])"+in)
+	if unknown := c.fake.Unknown(); len(unknown) > 0 {
+		t.Errorf("the fake has no answer for %v", unknown)
+	}
+}
+
 func TestGcloudMessaging(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t, Options{AllServices: true})

@@ -18,8 +18,14 @@ func isPolicyVerb(verb string) bool {
 // policyCall answers them.
 func (f *Fake) policyCall(r *request) (any, error) {
 	key := r.key()
-	if r.api == "iam" {
+	switch r.api {
+	case "iam":
 		key = "iam/" + f.accountName(r.name)
+	case "iap":
+		var err error
+		if key, err = f.iapKey(r.name); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := f.state.get(key); err != nil {
 		return nil, err

@@ -133,7 +133,7 @@ func (f *Fake) agent(service string) string {
 }
 
 // lazy are the services whose agent is made on its first use only, not when they are enabled: until then it cannot be given anything.
-var lazy = []string{"pubsub", "secretmanager", "sqladmin"}
+var lazy = []string{"iap", "pubsub", "secretmanager", "sqladmin"}
 
 // enable enables a service, with its agent. Those that run code bring the default account of Compute Engine.
 func (f *Fake) enable(service string) obj {

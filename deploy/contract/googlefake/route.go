@@ -54,6 +54,7 @@ func init() {
 		"cloudbuild":           cloudBuildAPI(),
 		"storage":              storageAPI(),
 		"run":                  runAPI(),
+		"iap":                  {service: "iap.googleapis.com", policies: true},
 		"cloudtasks":           tasksAPI(),
 		"pubsub":               pubsubAPI(),
 		"cloudscheduler":       schedulerAPI(),

@@ -107,6 +107,7 @@ func deleteService(r *request) (any, error) {
 			delete(r.state, k)
 		}
 	}
+	_ = r.state.remove(r.proxyKey(r.region(), r.vars["s"])) // nobody may have asked for it
 	return obj{"kind": "Status", "apiVersion": "v1", "status": "Success"}, nil
 }
 
