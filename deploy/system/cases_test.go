@@ -112,6 +112,7 @@ var stories = []story{
 func (s *system) tell(t *testing.T, st story) {
 	s.pipe.Script(st.name, st.posts...)
 	r := s.begin(`{"case_id":"`+st.name+`"`+st.form+`}`, st.query)
+	w := s.watch(r)
 	if st.then != nil {
 		st.then(s, r)
 	}
@@ -125,25 +126,29 @@ func (s *system) tell(t *testing.T, st story) {
 	if got, want := len(s.pipe.Posts(st.name)), max(1, st.posted); got != want {
 		t.Errorf("%s was sent %d times, want %d", st.name, got, want)
 	}
+	w.sawTheEnd(t, v)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = append(s.over, end{r, v})
 }
 
-// again takes a case through a rerun and a supersede: run 1 fails, 2 is superseded by 3.
+// again takes a case through a rerun and a supersede: run 1 fails, 2 is superseded by 3. Who watches run 2 goes on with 3.
 func (s *system) again(t *testing.T) {
 	s.pipe.Script("again", pipelinetest.Failed(500, "jammed"))
 	first := s.begin(`{"case_id":"again"}`, "")
-	s.until(first, "it fails", ended)
+	s.watch(first).sawTheEnd(t, s.until(first, "it fails", ended))
 	s.pipe.Script("again", pipelinetest.Async(4))
 	second := s.begin(`{"case_id":"again"}`, "")
 	s.until(second, "it runs", running)
+	w := s.watch(second)
+	w.until(t, "it sees run 2", func() bool { return len(w.of(2)) > 0 })
 	s.pipe.Script("again", pipelinetest.Work(3, 0, 50*time.Millisecond))
 	third := s.begin(`{"case_id":"again"}`, "?supersede=true")
 	v := s.until(third, "it ends", ended)
 	if third.Run != 3 || v.State != cases.Succeeded {
 		t.Errorf("run %d is %s", third.Run, v.State)
 	}
+	w.sawTheEnd(t, v)
 	if v := s.until(second, "it is superseded", ended); v.State != cases.Cancelled || v.End.Reason != cases.ReasonSuperseded {
 		t.Errorf("run 2 is %s, %+v", v.State, v.End)
 	}
@@ -164,9 +169,14 @@ func (s *system) everyKind(t *testing.T) {
 		telling.Go(func() { s.tell(t, st) })
 	}
 	telling.Go(func() { s.again(t) })
+	telling.Go(func() { s.operate(t) })
 	telling.Go(func() {
-		for _, function := range []string{"check", "complete", "status", "start", "cancel", "sweep"} {
+		for _, function := range []string{"check", "complete", "start", "cancel", "sweep", "console"} {
 			s.lose(function)
+		}
+		s.viewersCome(6)
+		for range instances { // and so every stream that is open
+			s.lose("status")
 		}
 	})
 	invalid := []string{`{`, `{"case_id":"nobody","status":"done"}`}
@@ -174,7 +184,7 @@ func (s *system) everyKind(t *testing.T) {
 		s.topics.publish(t, "pipeline-events", []byte(bad))
 	}
 	telling.Wait()
-	t.Logf("%d cases ended in %v", len(stories)+1, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d cases ended in %v; %s", len(stories)+3, time.Since(began).Round(time.Millisecond), s.watched(t))
 
 	for _, e := range s.over { // now that no instance dies any more
 		s.bothInstances(e.run, e.view)
@@ -199,6 +209,7 @@ func (s *system) everyKind(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &report); err != nil || report["open"]+report["overdue"]+report["leaked"]+report["republished"] != 0 {
 		t.Errorf("the sweep reports %s (%v)", text, err)
 	}
+	s.healthy(t)
 	for name, r := range s.routers {
 		if n := r.asked(); n < instances && name != "cancel" { // which is called once
 			t.Errorf("%d instances of %s were asked, not %d", n, name, instances)
@@ -231,7 +242,7 @@ func (s *system) polledAfterEnd(t *testing.T) {
 
 // toldOfEveryEnd wants an event for each run, and all events of a run to be one.
 func (s *system) toldOfEveryEnd(t *testing.T) {
-	want := map[string]bool{"again:1:ended": true, "again:2:ended": true, "again:3:ended": true}
+	want := map[string]bool{"again:1:ended": true, "again:2:ended": true, "again:3:ended": true, "operated:1:ended": true, "rerun:1:ended": true, "rerun:2:ended": true}
 	for _, st := range stories {
 		want[st.name+":1:ended"] = true
 	}

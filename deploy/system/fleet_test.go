@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -150,6 +152,11 @@ func (r *router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			p.SetURL(to.url)
 			p.Out.Host = p.In.Host
 		},
+		ModifyResponse: func(res *http.Response) error {
+			res.Header.Set("X-Instance", to.url.Host)
+			return nil
+		},
+		ErrorLog:     log.New(io.Discard, "", 0), // instances are made to die in the middle of answers
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}).ServeHTTP(w, req)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 )
 
-// strangers wants every private function to refuse whoever is not its caller, before it reads what is sent.
+// strangers wants every private function, and the console, to refuse whoever may not call it, before it reads what is sent.
 func (s *system) strangers(t *testing.T) {
-	for name, account := range map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount, "sweep": schedulerAccount} {
+	for name, account := range map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount, "sweep": schedulerAccount, "console": operator} {
 		to := s.routers[name].url
 		forged := identitytest.New(s.issuer.URL) // of the same name, with other keys
 		for _, test := range []struct {

@@ -32,11 +32,15 @@ const (
 	schedulerAccount = "scheduler@system.iam.gserviceaccount.com"
 )
 
-const apiKey = "system-key"
+const (
+	apiKey   = "system-key"
+	operator = "operator@example.com" // of the console
+)
 
 // times are such that a test can watch; the grace and the back-offs stay longer than a look.
 var times = map[string]string{
 	"CHECK_MIN_INTERVAL": "200ms", "CHECK_MAX_INTERVAL": "500ms", "CHECK_TIMEOUT": "2s", "COMPLETION_GRACE": "1s", "START_GRACE": "2s", "UNREACHABLE_AFTER": "4s",
+	"STREAM_HOLD": "3s", // so that every viewer comes back, to the other instance
 }
 
 // system is the whole: the functions, and all that they talk to.
@@ -50,6 +54,7 @@ type system struct {
 	mu      sync.Mutex
 	reports []string // of the sweeps
 	over    []end
+	viewers []*viewer
 }
 
 // end is a run that ended, as its watcher saw it.
@@ -114,6 +119,7 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string) *sy
 			s.own[name] = map[string]string{"INVOKER_SERVICE_ACCOUNTS": callers[name], "INVOKER_AUDIENCES": s.routers[name].url}
 		}
 	}
+	s.own["console"] = map[string]string{"CONSOLE_USERS": operator, "CONSOLE_AUDIENCES": s.routers["console"].url}
 	s.start()
 	s.sweepOften()
 	return s

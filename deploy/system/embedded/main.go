@@ -13,6 +13,7 @@ import (
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
 	"github.com/casewatch/casewatch/functions/complete"
+	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/dispatch"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/functions/status"
@@ -25,7 +26,7 @@ import (
 
 var builds = map[string]app.Build{
 	"start": start.New, "status": status.New, "cancel": cancel.New, "dispatch": dispatch.New,
-	"check": check.New, "complete": complete.New, "sweep": sweep.New,
+	"check": check.New, "complete": complete.New, "sweep": sweep.New, "console": console.New,
 }
 
 func main() {
