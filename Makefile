@@ -23,7 +23,9 @@ test: ## all tests; what is skipped says why and how to get it
 skipped:
 	@platform="$$(gcloud info --format='value(installation.sdk_root)' 2>/dev/null)/platform"; \
 	lacks() { echo "skipped: $$1 ($$2)"; }; \
-	command -v node >/dev/null || lacks "the syntax of the page's scripts" "apt-get install nodejs"; \
+	command -v node >/dev/null || lacks "the browser module and the pages' scripts" "apt-get install nodejs npm"; \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || lacks "the pages in a browser" "apt-get install chromium"; \
+	[ -d deploy/browser/node_modules/playwright-core ] || lacks "the pages in a browser, the types of the browser module" "npm ci --prefix deploy/browser"; \
 	command -v gcloud >/dev/null || lacks "the deploy scripts with the real gcloud" "https://cloud.google.com/sdk/docs/install"; \
 	for tool in jq curl openssl; do command -v $$tool >/dev/null || lacks "the deploy scripts, which need $$tool" "apt-get install $$tool"; done; \
 	ls "$$platform"/cloud-firestore-emulator/*.jar >/dev/null 2>&1 || lacks "the store and the system on Firestore's emulator" "gcloud components install cloud-firestore-emulator"; \
