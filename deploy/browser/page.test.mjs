@@ -64,6 +64,41 @@ test("a form becomes documents", async (t) => {
   assert.equal(other.requests.length, settled);
 });
 
+test("a reload while a form is on its way", async (t) => {
+  const page = await open(t, await launch(t), base);
+  const started = [];
+  let answered = false;
+  await page.route("**/start", async (route) => {
+    const response = await route.fetch();
+    started.push((await response.json()).case_id);
+    if (answered) await route.fulfill({ response });
+    // else the answer never comes
+  });
+  await page.getByRole("button", { name: "Submit the case" }).click();
+  await until("it is started", () => started.length === 1);
+  assert.equal(await page.getByRole("article").count(), 0);
+  answered = true;
+  await page.reload();
+  const article = page.getByRole("article");
+  await until("it is on the page", async () => (await article.count()) === 1);
+  assert.deepEqual(started, [started[0], started[0]], "another case was started");
+  await article.getByRole("button", { name: "Cancel" }).click();
+  await ends(article, "cancelled", 10);
+  await page.reload();
+  await ends(article, "cancelled", 10);
+  assert.equal(started.length, 2, "it was sent again");
+});
+
+test("away to another page, and back", async (t) => {
+  const page = await open(t, await launch(t), base);
+  const article = await submit(page, { keep: 2, mode: "async" });
+  const was = await until("it moves", () => percent(article));
+  await page.goto(`${base}/console`);
+  await page.goBack();
+  await until("it moves on", async () => await state(article) === "succeeded" || await percent(article) > was);
+  await ends(article, "succeeded");
+});
+
 test("ten seconds without a network", async (t) => {
   const way = await wire(t);
   const page = await open(t, await launch(t), way.url);

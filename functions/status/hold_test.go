@@ -32,9 +32,14 @@ type still struct {
 	result  []byte
 	changed chan struct{}
 	waiting int
+	hangs   bool // reads do not return
 }
 
-func (s *still) Current(context.Context, string) (store.Head, cases.Case, error) {
+func (s *still) Current(ctx context.Context, _ string) (store.Head, cases.Case, error) {
+	if s.hangs {
+		<-ctx.Done()
+		return store.Head{}, cases.Case{}, ctx.Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return store.Head{CaseID: "c", Run: 1}, s.c, nil
@@ -174,16 +179,32 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A store that does not answer is as one that is down: the viewer is told to come back before its request is cut.
+func TestStoreHangs(t *testing.T) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: 290 * time.Second}}, 0, func(t *testing.T, s *still, network *pipes) {
+		s.hangs = true
+		conn := network.dial()
+		begin := time.Now()
+		body, err := io.ReadAll(ask(t, conn))
+		if took := time.Since(begin); err != nil || took != watch.RoundTime || !strings.HasSuffix(string(body), "retry: 5000\n\n") {
+			t.Errorf("%q, %v after %v", body, err, took)
+		}
+		_ = conn.Close()
+	})
+}
+
 // Viewers of one case are kept alive by one wait, without timers of their own.
 func TestKeptAliveTogether(t *testing.T) {
 	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *pipes) {
+		const viewers = 10
 		var reading sync.WaitGroup
-		for range 10 {
+		for range viewers {
 			conn := network.dial()
 			reading.Go(func() {
 				defer conn.Close()
 				body, err := io.ReadAll(ask(t, conn))
-				if got := strings.Count(string(body), ":\n\n"); err != nil || got < 3 || got > 4 {
+				// Every 15 s, and for each who waited for all and left: at the end they leave one by one, at the same moment.
+				if got := strings.Count(string(body), ":\n\n"); err != nil || got < 3 || got > 4+viewers-1 {
 					t.Errorf("%v %q", err, body)
 				}
 			})

@@ -23,6 +23,10 @@ const (
 	// alive is a comment, which keeps what is between from closing a quiet connection.
 	alive = ":\n\n"
 
+	// firstWord is how long a viewer waits for the store before it is told to come back later. Without an answer it would be cut off with
+	// its request, and a browser never comes back from that.
+	firstWord = watch.RoundTime
+
 	// spread is by which part of it the time of a stream is shortened at most, at random: viewers who came together do not come back together.
 	spread = 0.1
 	// writeTimeout is how long a viewer may take to read writeSize bytes. One who does not read is cut off.
@@ -75,7 +79,9 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 
 // first writes how the run is, if the viewer does not know. It returns how far the viewer is then, or zero if there is nothing to follow.
 func (f *function) first(s *stream, r *http.Request, at address.Address) (watch.Seen, error) {
-	now, err := f.w.Read(r.Context(), at.CaseID, at.Run)
+	reading, cancel := context.WithTimeout(r.Context(), firstWord)
+	defer cancel()
+	now, err := f.w.Read(reading, at.CaseID, at.Run)
 	if err != nil {
 		return watch.Seen{}, err
 	}
@@ -85,15 +91,16 @@ func (f *function) first(s *stream, r *http.Request, at address.Address) (watch.
 		s.rw.WriteHeader(http.StatusNoContent)
 		return watch.Seen{}, nil
 	}
-	if err := s.begin(); err != nil || r.Method == http.MethodHead {
+	if err := s.begin(); err != nil {
 		return watch.Seen{}, err
 	}
-	if known {
+	head := r.Method == http.MethodHead
+	if known || head {
 		err = s.write() // at once all the same, so that the viewer knows that it is connected
 	} else {
 		err = s.show(&now)
 	}
-	if err != nil || !now.Open() {
+	if err != nil || head || !now.Open() {
 		return watch.Seen{}, err
 	}
 	return now.Seen(), nil

@@ -48,8 +48,11 @@ func (w *Watcher) Follow(ctx context.Context, caseID string, run int, known Seen
 	return nil, ctx.Err()
 }
 
-// news reads the run; nil if it is not news to who is that far.
+// news reads the run; nil if it is not news to who is that far. A store that has not answered after RoundTime is down: the others of a round
+// must not hang with its leader.
 func (w *Watcher) news(ctx context.Context, at followed, known Seen) (*Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, RoundTime)
+	defer cancel()
 	s, err := w.Read(ctx, at.caseID, at.run)
 	if err != nil || !s.newsTo(known) {
 		return nil, err
@@ -57,8 +60,11 @@ func (w *Watcher) news(ctx context.Context, at followed, known Seen) (*Snapshot,
 	return &s, nil
 }
 
-// newsTo reports whether the snapshot has to be shown to who is that far.
-func (s *Snapshot) newsTo(known Seen) bool { return known.Before(s.Seen()) || !s.Open() }
+// newsTo reports whether the snapshot has to be shown to who is that far: it is later, or the last that there is. An earlier one never is, not
+// even an end: a round may have read it just before the next run began, which whoever came meanwhile has seen.
+func (s *Snapshot) newsTo(known Seen) bool {
+	return known.Before(s.Seen()) || !s.Open() && !s.Seen().Before(known)
+}
 
 // lead waits for news and reads it, for all who are in the round. It ends the round in any case, also when it panics: if the leader's
 // context ends first there is no news, and another leads the next round.

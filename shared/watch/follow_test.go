@@ -24,8 +24,9 @@ type watched struct {
 	early   bool          // Wait returns at once, whatever there is
 	panics  bool          // the next Wait
 	down    error
-	waiting int // calls of Wait under way
-	most    int // at once
+	held    chan struct{} // if not nil, reads return once it is closed, with what there was before
+	waiting int           // calls of Wait under way
+	most    int           // at once
 	waits   int
 	reads   int
 }
@@ -34,14 +35,26 @@ func newWatched() *watched {
 	return &watched{changed: make(chan struct{}), runs: []cases.Case{{CaseID: "c", Run: 1, Version: 1, State: cases.Pending}}}
 }
 
-func (s *watched) Current(context.Context, string) (store.Head, cases.Case, error) {
+func (s *watched) Current(ctx context.Context, _ string) (store.Head, cases.Case, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
 	if len(s.runs) == 0 {
 		return store.Head{}, cases.Case{}, store.ErrNotFound
 	}
-	return store.Head{CaseID: "c", Run: len(s.runs)}, s.runs[len(s.runs)-1], s.down
+	head, c := store.Head{CaseID: "c", Run: len(s.runs)}, s.runs[len(s.runs)-1]
+	if s.held != nil {
+		s.mu.Unlock()
+		select {
+		case <-s.held:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return store.Head{}, cases.Case{}, ctx.Err()
+		}
+	}
+	return head, c, s.down
 }
 
 func (s *watched) Get(_ context.Context, _ string, run int) (cases.Case, error) {
@@ -291,6 +304,47 @@ func TestOtherVersions(t *testing.T) {
 		s.next()
 		if a := <-ahead; !a.news || a.s.Seen().Version != 4 {
 			t.Errorf("who is ahead: %+v", a)
+		}
+	})
+}
+
+// A round that read the end of a run just before the next began has no news for who has seen that one.
+func TestEndOfAnEarlierRun(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		s.held = make(chan struct{})
+		leader := follow(t.Context(), w, 0, first)
+		synctest.Wait()
+		s.change(s.end)
+		synctest.Wait()
+		s.change(func() { s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1, State: cases.Pending}) })
+		late := follow(t.Context(), w, 0, watch.Seen{Run: 2, Version: 1})
+		synctest.Wait()
+		close(s.held)
+		if a := <-leader; !a.news || a.s.Seen() != (watch.Seen{Run: 1, Version: 2}) {
+			t.Errorf("%+v", a)
+		}
+		synctest.Wait()
+		s.next()
+		if a := <-late; a.err != nil || !a.news || a.s.Seen() != (watch.Seen{Run: 2, Version: 2}) {
+			t.Errorf("who knows run 2 was shown %+v", a)
+		}
+	})
+}
+
+// A store that does not answer at all is down, for the whole round and for who is behind it, rather than that they hang with it.
+func TestReadHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		s.next()
+		s.held = make(chan struct{})
+		second := watch.Seen{Run: 1, Version: 2}
+		viewers := []<-chan answer{follow(t.Context(), w, 0, second), follow(t.Context(), w, 0, second)}
+		synctest.Wait()
+		viewers = append(viewers, follow(t.Context(), w, 0, first))
+		s.next()
+		for _, v := range viewers {
+			if a := <-v; a.err == nil || fault.KindOf(a.err) != fault.Unavailable || a.at != watch.RoundTime {
+				t.Errorf("%+v", a)
+			}
 		}
 	})
 }

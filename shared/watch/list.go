@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"maps"
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
@@ -32,8 +31,10 @@ func (w *Watcher) CountByState(ctx context.Context) (map[cases.State]int, error)
 	if err != nil {
 		return nil, w.storeFault(err)
 	}
-	all := map[cases.State]int{cases.Pending: 0, cases.Running: 0, cases.Succeeded: 0, cases.Failed: 0, cases.TimedOut: 0, cases.Cancelled: 0}
-	maps.Copy(all, counts)
+	all := map[cases.State]int{}
+	for _, state := range cases.States() {
+		all[state] = counts[state]
+	}
 	return all, nil
 }
 

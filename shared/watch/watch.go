@@ -7,6 +7,7 @@
 //
 // The way of one case: [Watcher.Start] → [Watcher.Dispatch] → [Watcher.Check] … → an end by Dispatch, Check,
 // [Watcher.Complete] or [Watcher.Cancel]; [Watcher.Sweep] repairs what was lost; [Watcher.Read] and [Watcher.Follow] show it.
+// Operators look by [Watcher.List], [Watcher.Detail] and [Watcher.Inspect], and begin a run anew by [Watcher.Rerun].
 package watch
 
 import (
@@ -50,8 +51,8 @@ type Config struct {
 	CheckTimeout time.Duration // the longest that a look takes
 }
 
-// Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read and Follow are called,
-// Pipeline where neither Dispatch nor Check is.
+// Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read, Follow, List,
+// Detail and CountByState are called, Pipeline where neither Dispatch nor Check is.
 type Deps struct {
 	Store    store.Store
 	Queue    queue.Queue

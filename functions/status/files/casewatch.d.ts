@@ -168,13 +168,15 @@ export function start(url: string | URL, form: object | string, options?: StartO
  *
  * It listens to the service's stream. Where that does not get through (nothing in five seconds, or refused twice), where there is no
  * `EventSource`, or where three streams of the page are open already, it asks for JSON as often as the service says. It never holds two
- * connections, and none while the page is hidden; it looks as soon as the page is shown again. What may pass (no answer, 5xx, 408, 425,
+ * connections, and none while the page is hidden; it looks as soon as the page is shown again, unless the
+ * service just asked it to wait. What may pass (no answer, 5xx, 408, 425,
  * 429) is tried for ever, with a back-off that has jitter, from half a second to half a minute or the `Retry-After`.
  *
  * It stops for good at the end, at any other 4xx, and with the signal: nothing of it is left then.
  *
  * @param statusUrl `status_url` of a start.
- * @returns a promise that rejects with a CasewatchError at such a 4xx, and with the signal's reason.
+ * @returns a promise that rejects with a CasewatchError at such a 4xx, and with the signal's reason. Handle it even if you use the callbacks
+ *   only: nothing else tells of a 4xx, and browsers report, Node stops at, a rejection that nobody handles. One by your own signal need not be.
  */
 export function follow(statusUrl: string | URL, options?: FollowOptions): Following;
 

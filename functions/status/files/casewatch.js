@@ -35,7 +35,8 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
   const page = globalThis.document;
   let last; // the newest state that was reported
   let source, request, timer; // one connection at most, and what happens next
-  let over = false, troubled = false, failures = 0, refused = 0, etag = "", pollUntil = 0;
+  let over = false, troubled = false, failures = 0, refused = 0, etag = "", polledSince = -Infinity;
+  let asked = { at: -Infinity, wait: 0 }; // when the service last said how long to wait
   let settle, tell;
   let news = new Promise((resolve) => { tell = resolve; }); // resolves when there is more to iterate
   const end = new Promise((resolve, reject) => { settle = { resolve, reject }; });
@@ -56,6 +57,7 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
     page?.removeEventListener?.("visibilitychange", shown);
     globalThis.removeEventListener?.("online", online);
     globalThis.removeEventListener?.("offline", offline);
+    if (signal?.aborted) end.catch(() => {}); // whoever aborted knows
     call(callback, value);
     how(value);
     tell();
@@ -74,7 +76,9 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
   function go() {
     letGo();
     if (page?.hidden) return; // until it is shown
-    if (EventSource && !headers && Date.now() >= pollUntil && streams < STREAMS) stream();
+    const rest = left(asked.at, asked.wait); // though the page was shown, or the network is back
+    if (rest > 0) timer = setTimeout(go, rest);
+    else if (EventSource && !headers && !left(polledSince, STREAM_AGAIN) && streams < STREAMS) stream();
     else look();
   }
 
@@ -87,6 +91,7 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
     if (permanent(error.status)) return finish(settle.reject, error);
     troubled = true;
     refused = 0; // it is not the streams alone
+    if (error.retryAfter) asked = { at: Date.now(), wait: error.retryAfter };
     plan(Math.max(error.retryAfter ?? 0, backoff(failures++)));
     call(onTrouble, error);
   }
@@ -97,7 +102,7 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
     if (last?.run === state.run) {
       for (const name of ["completed", "total", "percent"]) state[name] = Math.max(state[name], last[name]);
     }
-    last = Object.freeze(state);
+    last = Object.freeze(whole(state));
     if (state.ended) return finish(settle.resolve, state, onEnd);
     const told = tell;
     news = new Promise((resolve) => { tell = resolve; });
@@ -173,7 +178,7 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
       etag = answer.etag ?? etag;
       if (refused > 1) { // JSON comes through where streams do not
         refused = 0;
-        pollUntil = Date.now() + STREAM_AGAIN;
+        polledSince = Date.now();
       }
       well();
       if (state && request === mine) report(state);
@@ -224,16 +229,16 @@ function fromEvent(type, { data, lastEventId }, last) {
   if (!Number.isInteger(state.run)) throw new TypeError("The event names no run.");
   if (type === "progress") return Object.assign(state, { completed: d.current, eta_seconds: d.eta_seconds ?? null, stalled: Boolean(d.stalled) });
   if (type === "error") return Object.assign(state, { reason: d.code });
-  return whole(Object.assign(state, { state: "succeeded", reason: "completed", documents: d.documents ?? null, output_url: d.outputUrl ?? null, result: d.result ?? null }));
+  return Object.assign(state, { state: "succeeded", reason: "completed", documents: d.documents ?? null, output_url: d.outputUrl ?? null, result: d.result ?? null });
 }
 
 function fromJSON({ case_id, run, version, state, progress: p, eta_seconds, stalled, end, documents, output_url, result }) {
   if (!Number.isInteger(run) || !p) throw new CasewatchError({ title: "The answer is not a case." });
   const ended = ENDS.has(state);
-  return whole({
+  return {
     case_id, run, version, state, completed: p.completed, total: p.total, percent: p.percent, eta_seconds: eta_seconds ?? null,
     stalled: stalled && !ended, ended, reason: end?.reason ?? null, message: ended ? end?.message ?? "" : p.current || doing(state, p), documents: documents ?? null, output_url: output_url ?? null, result: result ?? null,
-  });
+  };
 }
 
 // doing says where an open run stands, as the stream does.
@@ -300,6 +305,8 @@ function pause(ms, signal) {
 
 const permanent = (status) => status >= 400 && status < 500 && ![408, 425, 429].includes(status);
 const backoff = (failures) => Math.min(1_000 * 2 ** failures, 30_000) * (0.5 + Math.random() / 2);
+// left is what is left of a time that began then: nothing if the clock was set back since.
+const left = (since, ms) => (Date.now() < since ? 0 : Math.max(since + ms - Date.now(), 0));
 const spread = (ms) => ms * (1 + Math.random() / 10);
 const absolute = (url) => new URL(url, globalThis.document?.baseURI);
 

@@ -77,6 +77,21 @@ test("a proxy that holds the stream back: JSON after five seconds, the stream ag
   await w.over();
 });
 
+test("a clock that is set back does not keep it from streams", async (t) => {
+  const w = world(t, { answers: Array(400).fill(json(200, view(1, 1), { "Retry-After": "10" })) });
+  const h = watch();
+  await w.pass(5_100);
+  assert.deepEqual([w.streams.length, w.requests.length], [1, 1]);
+  const now = Date.now;
+  t.mock.method(Date, "now", () => now() - 3_600_000);
+  for (let ms = 0; w.streams.length < 2 && ms < 300_000; ms += 100) await w.pass(100);
+  assert.equal(w.streams.length, 2, "it asks for JSON until the clock is where it was");
+  w.stream.complete(1, 2);
+  await flush();
+  assert.equal(h.result.state, "succeeded");
+  await w.over();
+});
+
 test("a network that is away is not taken for a proxy", async (t) => {
   const w = world(t, { answers: [() => { throw new TypeError("fetch failed"); }] });
   const h = watch();

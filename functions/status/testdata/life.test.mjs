@@ -77,6 +77,21 @@ test("it looks at once when the network is back", async (t) => {
   await w.over();
 });
 
+test("what the service asks to wait is waited, though the page is shown and the network is back", async (t) => {
+  const w = world(t, { stream: false, answers: [problem(503, { "Retry-After": "30" }), json(200, doneView(1, 2))] });
+  const h = watch();
+  await w.pass(1_000);
+  await w.show(false);
+  await w.pass(10_000);
+  await w.show(true);
+  w.window.dispatchEvent(new Event("online"));
+  await w.pass(18_900);
+  assert.equal(w.requests.length, 1);
+  await w.pass(200);
+  assert.equal(h.result.version, 2);
+  await w.over();
+});
+
 test("a network that goes is noticed at once, and tried all the same", async (t) => {
   const w = world(t);
   const h = watch();
@@ -145,6 +160,18 @@ test("an abort ends it in every phase", async (t) => {
       await w.over(stop.signal);
     });
   }
+  await t.test("which need not be handled", async (t) => { // else this test fails by itself
+    for (const when of ["before", "after"]) {
+      const w = world(t);
+      const stop = new AbortController();
+      if (when === "before") stop.abort();
+      follow(STATUS, { signal: stop.signal });
+      stop.abort();
+      await flush();
+      await w.over(stop.signal);
+      t.mock.timers.reset();
+    }
+  });
   await t.test("by a callback", async (t) => {
     const w = world(t);
     const stop = new AbortController();

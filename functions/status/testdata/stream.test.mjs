@@ -99,6 +99,16 @@ test("older and repeated ids are not reported, and progress does not fall", asyn
   await w.over();
 });
 
+test("a success is whole, though fewer documents were made than there seemed to be", async (t) => {
+  const w = world(t);
+  const h = watch();
+  w.stream.progress(1, 1, 4, { total: 30 });
+  w.stream.complete(1, 2);
+  await flush();
+  assert.deepEqual([h.result.completed, h.result.total, h.result.percent], [30, 30, 100]);
+  await w.over();
+});
+
 test("a case superseded goes on with its new run, from its beginning", async (t) => {
   const w = world(t);
   const h = watch();

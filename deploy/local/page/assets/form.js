@@ -110,18 +110,19 @@ form.addEventListener("change", describe);
 
 // --- submitting ---
 
-let attempt = { body: "", key: "" }; // the last one that was not answered: its repeat must not start a second case
+const keys = new Map(); // of what was not answered, by its body: a repeat must not start a second case
+const SENDING = "casewatch.sending"; // what the tab keeps while a form is on its way: after a reload it goes on, under the same key
 
 // submit starts a case and returns what the page keeps of it.
 async function submit(object) {
   const body = JSON.stringify(object);
-  if (attempt.body !== body) attempt = { body, key: crypto.randomUUID() };
+  if (!keys.has(body)) keys.set(body, crypto.randomUUID());
   try {
-    const { case_id, run, status_url } = await start("/start", body, { idempotencyKey: attempt.key });
-    attempt = { body: "", key: "" };
+    const { case_id, run, status_url } = await start("/start", body, { idempotencyKey: keys.get(body) });
+    keys.delete(body);
     return { case_id, run, token: new URL(status_url).searchParams.get("token") };
   } catch (error) {
-    if (error.status >= 400 && error.status < 500) attempt = { body: "", key: "" };
+    if (error.status >= 400 && error.status < 500) keys.delete(body);
     throw error;
   }
 }
@@ -131,25 +132,54 @@ async function again(entry) {
   news(`${entry.title} was submitted again.`);
 }
 
-form.addEventListener("submit", async (event) => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
+  send(content(), chosenFault());
+});
+
+// send submits a form and shows its case, or what is wrong with it.
+async function send(object, note) {
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
   $("problem").hidden = true;
   const slow = setTimeout(() => { $("sending").textContent = "The service does not answer yet. Trying again."; }, 2_000);
   try {
-    const object = content();
-    const entry = { ...await submit(object), title: object.Form.Name, note: chosenFault(), form: object };
+    const sent = submit(object);
+    keep({ object, note, key: keys.get(JSON.stringify(object)) });
+    const entry = { ...await sent, title: object.Form.Name, note, form: object };
     add(entry, again).focus();
     news(`${entry.title} was submitted.`);
   } catch (error) {
     complain(error);
   } finally {
+    keep(null);
     clearTimeout(slow);
     $("sending").textContent = "";
     button.disabled = false;
   }
-});
+}
+
+function keep(sending) {
+  try {
+    if (sending) sessionStorage.setItem(SENDING, JSON.stringify(sending));
+    else sessionStorage.removeItem(SENDING);
+  } catch {
+    // full or forbidden: after a reload the case is only in the console
+  }
+}
+
+// goOn sends what was on its way when the page was reloaded.
+function goOn() {
+  let sending = null;
+  try {
+    sending = JSON.parse(sessionStorage.getItem(SENDING));
+  } catch {
+    // nothing that was kept
+  }
+  if (!sending?.object?.Form) return;
+  keys.set(JSON.stringify(sending.object), sending.key);
+  send(sending.object, sending.note);
+}
 
 const chosenFault = () => (form.elements.fault.value ? form.elements.fault.selectedOptions[0].textContent : "");
 
@@ -167,3 +197,4 @@ function complain({ status, title: heading, message, detail, errors = [] }) {
 for (const [kind, people] of Object.entries(PARTIES)) people.forEach((person) => addRow(kind, person));
 describe();
 restore(again);
+goOn();
