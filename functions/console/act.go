@@ -8,6 +8,7 @@ import (
 
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
@@ -19,6 +20,14 @@ const maxBody = 4 << 10
 var done = map[string]string{
 	"cancel": "The run is cancelled. The pipeline is not told: it has no way to be.",
 	"rerun":  "This run was begun with the form of the one before.",
+}
+
+// doneTo returns the words for what was done to a run; "" for what was not, whatever the address says.
+func doneTo(d detail, action string) string {
+	if action == "cancel" && d.Case.State != cases.Cancelled || action == "rerun" && d.Case.Run == 1 {
+		return ""
+	}
+	return done[action]
 }
 
 // act does what the form says with the run that the address names: which one is to be said, so that an old page cannot mean a newer one.
@@ -40,10 +49,12 @@ func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Addres
 			status = http.StatusAccepted
 		}
 	}
+	if err == nil || fault.KindOf(err) == fault.Unavailable { // which may have been recorded all the same
+		f.w.Log.InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil)
+	}
 	if err != nil {
 		return err
 	}
-	f.w.Log.InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user)
 	if !wantsJSON(r) {
 		redirect(rw, http.StatusSeeOther, at.CaseID, url.Values{"run": {strconv.Itoa(run)}, "done": {action}})
 		return nil

@@ -6,9 +6,7 @@
 package console
 
 import (
-	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/casewatch/casewatch/functions/internal/access"
@@ -90,20 +88,12 @@ func (f function) route(rw http.ResponseWriter, r *http.Request, user string) er
 // wantsJSON reports whether the caller prefers JSON to a page (RFC 9110, section 12.5.1). Who does not say gets a page.
 func wantsJSON(r *http.Request) bool {
 	var asJSON, asPage float64
-	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		mediaType, parameters, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
-		}
-		quality := 1.0
-		if q, err := strconv.ParseFloat(parameters["q"], 64); err == nil {
-			quality = q
-		}
-		switch mediaType {
+	for mediaRange, weight := range answer.Accepted(r) {
+		switch mediaRange {
 		case "application/json", fault.ContentType:
-			asJSON = max(asJSON, quality)
+			asJSON = max(asJSON, weight)
 		case "text/html":
-			asPage = max(asPage, quality)
+			asPage = max(asPage, weight)
 		}
 	}
 	return asJSON > 0 && asJSON >= asPage

@@ -7,18 +7,24 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// health is what a sweep would find now, and whether that is nothing.
+// health is what a sweep would find now, and whether that is nothing: nil if nothing was found, but not everything was looked at.
 type health struct {
-	Healthy bool `json:"healthy"`
+	Healthy *bool `json:"healthy"`
 	watch.Health
 }
+
+// Found reports whether there is something to repair.
+func (h health) Found() bool { return h.Overdue > 0 || h.Leaked > 0 || h.Unpublished > 0 }
 
 func (f function) health(rw http.ResponseWriter, r *http.Request, user string) error {
 	found, err := f.w.Inspect(r.Context())
 	if err != nil {
 		return err
 	}
-	h := health{Healthy: found.Overdue == 0 && found.Leaked == 0 && found.Unpublished == 0 && !found.Partial, Health: found}
+	h := health{Health: found}
+	if nothing := !h.Found(); !nothing || !found.Partial {
+		h.Healthy = &nothing
+	}
 	if wantsJSON(r) {
 		answer.JSON(rw, http.StatusOK, h)
 		return nil

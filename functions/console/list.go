@@ -18,9 +18,6 @@ import (
 // pageSize is how many runs one page shows.
 const pageSize = 50
 
-// states are all that a run can be in, in the order in which they are shown.
-var states = []cases.State{cases.Pending, cases.Running, cases.Succeeded, cases.Failed, cases.TimedOut, cases.Cancelled}
-
 // ages are the choices of the page; any other number is understood too.
 var ages = []string{"newer-1h", "newer-1d", "newer-7d", "older-10m", "older-1h", "older-1d"}
 
@@ -122,7 +119,7 @@ func parseList(query url.Values, now time.Time) (filter watch.Filter, after watc
 	var faults []fault.Fault
 	bad := func(name, detail string) { faults = append(faults, fault.Fault{Pointer: name, Detail: detail}) }
 	filter.State = cases.State(query.Get("state"))
-	if filter.State != "" && !slices.Contains(states, filter.State) {
+	if filter.State != "" && !slices.Contains(cases.States(), filter.State) {
 		bad("state", "must be a state of a run, such as running, or empty")
 	}
 	if age := query.Get("age"); age != "" {

@@ -2,9 +2,7 @@ package console
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"html/template"
 	"io/fs"
 	"net/http"
@@ -57,18 +55,12 @@ type (
 // pages are the templates and files, read once.
 type pages struct {
 	templates map[string]*template.Template
-	served    map[string]served
-}
-
-// served is a file as it is served.
-type served struct {
-	contentType, etag string
-	content           []byte
+	served    map[string]answer.File
 }
 
 // newPages reads what is embedded: when the function is first used, since every function starts with this package.
 func newPages() pages {
-	p := pages{map[string]*template.Template{}, map[string]served{}}
+	p := pages{map[string]*template.Template{}, map[string]answer.File{}}
 	for _, name := range []string{"list", "run", "health", "error"} {
 		p.templates[name] = template.Must(template.New("layout.html").Funcs(words).ParseFS(files, "files/layout.html", "files/parts.html", "files/"+name+".html"))
 	}
@@ -77,8 +69,7 @@ func newPages() pages {
 		if err != nil {
 			panic(err) // it is embedded
 		}
-		sum := sha256.Sum256(content)
-		p.served[name] = served{contentType + "; charset=utf-8", `"` + hex.EncodeToString(sum[:8]) + `"`, content}
+		p.served[name] = answer.NewFile(contentType+"; charset=utf-8", content)
 	}
 	return p
 }
@@ -102,11 +93,8 @@ func (p pages) file(rw http.ResponseWriter, r *http.Request, name string) error 
 	if !ok {
 		return fault.New(fault.NotFound, "there is no such file")
 	}
-	h := rw.Header()
-	h.Set("Content-Type", f.contentType)
-	h.Set("Cache-Control", "private, no-cache") // it tells of no case
-	h.Set("ETag", f.etag)
-	http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(f.content))
+	rw.Header().Set("Cache-Control", "private, no-cache") // it tells of no case
+	f.ServeHTTP(rw, r)
 	return nil
 }
 

@@ -109,6 +109,6 @@ func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Addres
 		refresh = 0 // nothing is to come but a late word
 	}
 	return f.pages.show(rw, http.StatusOK, "run", page{
-		Title: d.Case.CaseID, Base: "./", User: user, Now: f.w.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: done[r.URL.Query().Get("done")]},
+		Title: d.Case.CaseID, Base: "./", User: user, Now: f.w.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneTo(d, r.URL.Query().Get("done"))},
 	})
 }

@@ -149,6 +149,12 @@ func TestCancel(t *testing.T) {
 	if page := b.Do("GET", u+"/c?done=cancel&run=1", "").Body; !strings.Contains(page, `role="status">The run is cancelled.`) || !strings.Contains(page, "It was cancelled.") {
 		t.Errorf("%s", page)
 	}
+	b.Begin("open")
+	for _, done := range []string{"cancel", "rerun"} {
+		if page := b.Do("GET", u+"/open?run=1&done="+done, "").Body; strings.Contains(page, `role="status">The run`) || strings.Contains(page, `role="status">This run`) {
+			t.Errorf("it tells what was not done: %s", page)
+		}
+	}
 	if a := post("?run=1", asJSON); a.Status != 200 || a.JSON(t)["case"].(map[string]any)["state"] != "cancelled" {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
@@ -215,6 +221,9 @@ func TestRerun(t *testing.T) {
 	if a := post(3, asPage); a.Status != 503 || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, "recorded but not yet queued") {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
+	if !strings.Contains(b.Log.String(), `"action":"rerun","case_id":"c","run":3,"user":"this machine","sure":false`) {
+		t.Error("who had it recorded is not told")
+	}
 	b.Queue.SetDown(false)
 	if a := post(3, asJSON); a.Status != 200 || a.JSON(t)["current_run"] != 4.0 {
 		t.Errorf("a repeat: %d %s", a.Status, a.Body)
@@ -235,6 +244,25 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
+	check()
+	waiting := b.Begin("waiting")
+	waiting.Version++
+	waiting.WakeAt = time.Now().Add(-10 * time.Minute)
+	waiting.Dispatch.At, waiting.Checks.NextAt = waiting.WakeAt, time.Now().Add(time.Minute)
+	if err := b.Store.Update(t.Context(), store.Write{Case: waiting}); err != nil {
+		t.Fatal(err)
+	}
+	b.Queue.SetDown(true) // it cannot be told whether its dispatch is lost, or waits its turn
+	want["healthy"], want["open"], want["partial"] = nil, 2.0, true
+	check()
+	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Nothing was found") || strings.Contains(page, "All is well") || strings.Contains(page, "Something is to be repaired") {
+		t.Errorf("%s", page)
+	}
+	b.Queue.SetDown(false)
+	if _, err := b.Watcher.Cancel(t.Context(), "waiting", 1); err != nil {
+		t.Fatal(err)
+	}
+	want["healthy"], want["open"], want["partial"] = true, 1.0, false
 	check()
 	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "All is well") || strings.Count(page, "as it should be") != 3 || strings.Contains(page, "should be 0") {
 		t.Errorf("%s", page)

@@ -16,7 +16,7 @@ import (
 // words are what the templates say things with.
 var words = template.FuncMap{
 	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord,
-	"age": ageWord, "ages": func() []string { return ages }, "states": func() []cases.State { return states },
+	"age": ageWord, "ages": func() []string { return ages }, "states": cases.States,
 	"duration": func(d time.Duration) string { return durationWord(d) },
 	"seconds":  func(s float64) string { return durationWord(time.Duration(s * float64(time.Second))) },
 	"since":    func(now, t time.Time) string { return durationWord(max(0, now.Sub(t))) },
@@ -42,76 +42,77 @@ var words = template.FuncMap{
 }
 
 func stateWord(s cases.State) string {
-	return map[cases.State]string{
+	return orPlain(map[cases.State]string{
 		cases.Pending: "Pending", cases.Running: "Running", cases.Succeeded: "Succeeded", cases.Failed: "Failed", cases.TimedOut: "Timed out", cases.Cancelled: "Cancelled",
-	}[s]
+	}, s)
 }
 
 // orPlain returns the words for a value, or the value itself: a newer revision may have written it.
-func orPlain(known map[string]string, value string) string {
+func orPlain[T ~string](known map[T]string, value T) string {
 	if text, ok := known[value]; ok {
 		return text
 	}
-	return strings.ReplaceAll(value, "_", " ")
+	return strings.ReplaceAll(string(value), "_", " ")
 }
 
 func sourceWord(s cases.Source) string {
-	return orPlain(map[string]string{
-		"": "Casewatch", "event": "an event of the pipeline", "dispatch": "the request to the pipeline", "check": "a check", "cancel": "a cancel",
-		"deadline": "the deadline", "sweep": "the sweep",
-	}, string(s))
+	return orPlain(map[cases.Source]string{
+		"": "Casewatch", cases.SourceEvent: "an event of the pipeline", cases.SourceDispatch: "the request to the pipeline", cases.SourceCheck: "a check", cases.SourceCancel: "a cancel",
+		cases.SourceDeadline: "the deadline", cases.SourceSweep: "the sweep",
+	}, s)
 }
 
 func reasonWord(r cases.Reason) string {
-	return orPlain(map[string]string{
-		"completed":            "The pipeline finished it.",
-		"no_documents":         "The pipeline finished it, and every document failed.",
-		"pipeline_failed":      "The pipeline said that it failed.",
-		"pipeline_refused":     "The pipeline did not take the form.",
-		"pipeline_unreachable": "The pipeline could not be reached for too long.",
-		"pipeline_lost":        "The pipeline no longer knew the case.",
-		"start_unknown":        "The request may or may not have reached the pipeline, which showed no sign of it.",
-		"deadline":             "The deadline passed first.",
-		"cancelled":            "It was cancelled.",
-		"superseded":           "A newer run took its place.",
-	}, string(r))
+	return orPlain(map[cases.Reason]string{
+		cases.ReasonCompleted:           "The pipeline finished it.",
+		cases.ReasonNoDocuments:         "The pipeline finished it, and every document failed.",
+		cases.ReasonPipelineFailed:      "The pipeline said that it failed.",
+		cases.ReasonPipelineRefused:     "The pipeline did not take the form.",
+		cases.ReasonPipelineUnreachable: "The pipeline could not be reached for too long.",
+		cases.ReasonPipelineLost:        "The pipeline no longer knew the case.",
+		cases.ReasonStartUnknown:        "The request may or may not have reached the pipeline, which showed no sign of it.",
+		cases.ReasonDeadline:            "The deadline passed first.",
+		cases.ReasonCancelled:           "It was cancelled.",
+		cases.ReasonSuperseded:          "A newer run took its place.",
+	}, r)
 }
 
 func whatWord(w cases.What) string {
-	return orPlain(map[string]string{
-		"began":           "Recorded",
-		"sent":            "Sent to the pipeline",
-		"not_started":     "Nothing was started; queued again",
-		"uncertain":       "Nobody knows whether the request arrived",
-		"answered":        "The pipeline took it",
-		"running":         "The pipeline works on it",
-		"stalled":         "Progress stalled",
-		"moved":           "Progress moves again",
-		"unreachable":     "The pipeline could not be asked",
-		"reachable":       "The pipeline could be asked again",
-		"unknown":         "The pipeline does not know the case",
-		"known":           "The pipeline knows the case again",
-		"complete":        "Every document is done; the result is awaited",
-		"incomplete":      "Not every document is done after all",
-		"announced":       "Success was announced; the result is awaited",
-		"rearmed":         "A lost wake-up was scheduled anew",
-		"ended":           "Ended",
-		"filled":          "The result came after the end, and agrees with it",
-		"late":            "Lost the race: a word that came after the end",
-		"asked_after_end": "A check asked the pipeline after the end",
-		"told":            "The end was published",
-		"form_dropped":    "The form was deleted",
-	}, string(w))
+	return orPlain(map[cases.What]string{
+		cases.NoteBegan:       "Recorded",
+		cases.NoteSent:        "Sent to the pipeline",
+		cases.NoteNotStarted:  "Nothing was started; queued again",
+		cases.NoteUncertain:   "Nobody knows whether the request arrived",
+		cases.NoteRepeated:    "The pipeline does not know it; queued again, under the same key",
+		cases.NoteAnswered:    "The pipeline took it",
+		cases.NoteRunning:     "The pipeline works on it",
+		cases.NoteStalled:     "Progress stalled",
+		cases.NoteMoved:       "Progress moves again",
+		cases.NoteUnreachable: "The pipeline could not be asked",
+		cases.NoteReachable:   "The pipeline could be asked again",
+		cases.NoteUnknown:     "The pipeline does not know the case",
+		cases.NoteKnown:       "The pipeline knows the case again",
+		cases.NoteComplete:    "Every document is done; the result is awaited",
+		cases.NoteIncomplete:  "Not every document is done after all",
+		cases.NoteAnnounced:   "Success was announced; the result is awaited",
+		cases.NoteRearmed:     "A lost wake-up was scheduled anew",
+		cases.NoteEnded:       "Ended",
+		cases.NoteFilled:      "The result came after the end, and agrees with it",
+		cases.NoteLate:        "Lost the race: a word that came after the end",
+		cases.NoteLeaked:      "A check asked the pipeline after the end",
+		cases.NotePublished:   "The end was published",
+		cases.NoteFormDropped: "The form was deleted",
+	}, w)
 }
 
 func phaseWord(p cases.Phase) string {
-	return orPlain(map[string]string{
-		"":          "nothing to send: the run was adopted",
-		"queued":    "waiting in the queue",
-		"open":      "the request is open",
-		"uncertain": "nobody knows whether the request arrived; checks find out",
-		"answered":  "the pipeline answered",
-	}, string(p))
+	return orPlain(map[cases.Phase]string{
+		"":                   "nothing to send: the run was adopted",
+		cases.PhaseQueued:    "waiting in the queue",
+		cases.PhaseOpen:      "the request is open",
+		cases.PhaseUncertain: "nobody knows whether the request arrived; checks find out",
+		cases.PhaseAnswered:  "the pipeline answered",
+	}, p)
 }
 
 // ageWord says what an age of the filter means.

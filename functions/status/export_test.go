@@ -1,9 +1,15 @@
 package status
 
-import "github.com/casewatch/casewatch/shared/watch"
+import (
+	"net/http"
+
+	"github.com/casewatch/casewatch/shared/watch"
+)
 
 // WantsStream tells what the lines of an Accept header ask for.
-func WantsStream(accept []string) bool { return wantsStream(accept) }
+func WantsStream(accept []string) bool {
+	return wantsStream(&http.Request{Header: http.Header{"Accept": accept}})
+}
 
 // LastEvent reads a Last-Event-ID, EventID writes one.
 func LastEvent(id string) watch.Seen { return lastEvent(id) }

@@ -50,7 +50,7 @@ func New(cfg *config.Config, w *watch.Watcher) http.Handler {
 }
 
 func (f *function) serve(rw http.ResponseWriter, r *http.Request) error {
-	if wantsStream(r.Header.Values("Accept")) {
+	if wantsStream(r) {
 		return f.stream(rw, r)
 	}
 	return f.json(rw, r)

@@ -19,6 +19,9 @@ const (
 	Cancelled State = "cancelled" // ended: somebody said so
 )
 
+// States returns all states, in the order in which people are shown them.
+func States() []State { return []State{Pending, Running, Succeeded, Failed, TimedOut, Cancelled} }
+
 // Ended reports whether s is final.
 func (s State) Ended() bool {
 	return s == Succeeded || s == Failed || s == TimedOut || s == Cancelled

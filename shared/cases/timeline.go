@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// maxNotes bounds a timeline: its first keptFirst lines and its last ones are kept.
+	// maxNotes bounds a timeline: its first keptFirst lines, its end and its last ones are kept.
 	maxNotes  = 50
 	keptFirst = 10
 	// maxDetail bounds the words of a line, in characters.
@@ -23,6 +23,7 @@ const (
 	NoteSent        What = "sent"            // its request is about to be sent to the pipeline
 	NoteNotStarted  What = "not_started"     // nothing was started; it is queued again
 	NoteUncertain   What = "uncertain"       // nobody knows whether the request arrived
+	NoteRepeated    What = "repeated"        // nor does the pipeline know the case: it is queued again, under the same key
 	NoteAnswered    What = "answered"        // the pipeline took it
 	NoteRunning     What = "running"         // the pipeline works on it
 	NoteStalled     What = "stalled"         // progress has not moved for long
@@ -39,7 +40,7 @@ const (
 	NoteFilled      What = "filled"          // the result came after the end, and agrees with it
 	NoteLate        What = "late"            // a word that came too late to be the end
 	NoteLeaked      What = "asked_after_end" // a check that began after the end asked the pipeline all the same
-	NoteTold        What = "told"            // the end is published, and no check pends
+	NotePublished   What = "published"       // the end is published, and no check pends
 	NoteFormDropped What = "form_dropped"    // the form has outlived its retention
 )
 
@@ -66,20 +67,24 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 
 	note(before.Version == 0, NoteBegan, beganDetail(*n))
 	note(entered(PhaseOpen), NoteSent, fmt.Sprintf("attempt %d", is.Seq))
-	note(before.Version > 0 && entered(PhaseQueued), NoteNotStarted, message)
-	note(entered(PhaseUncertain), NoteUncertain, message)
+	queued, uncertain := before.Version > 0 && entered(PhaseQueued) && !n.State.Ended(), entered(PhaseUncertain)
+	_, looked := in.(CheckOutcome) // its message is about the look
+	note(queued && !looked, NoteNotStarted, message)
+	note(queued && looked, NoteRepeated, "")
+	note(uncertain && !looked, NoteUncertain, message)
+	note(uncertain && looked, NoteUncertain, "no answer to the request in time")
 	note(entered(PhaseAnswered), NoteAnswered, "")
 	note(before.State == Pending && n.State == Running, NoteRunning, "")
 	if !n.State.Ended() {
-		was, is := before.Checks, n.Checks
+		was, is := before.Checks, n.Checks // queued anew they begin anew, which tells nothing of the pipeline
 		note(n.Stalled && !before.Stalled, NoteStalled, "")
 		note(!n.Stalled && before.Stalled, NoteMoved, "")
 		note(is.Unbroken > 0 && was.Unbroken == 0, NoteUnreachable, message)
-		note(is.Unbroken == 0 && was.Unbroken > 0, NoteReachable, "")
+		note(is.Unbroken == 0 && was.Unbroken > 0 && !queued, NoteReachable, "")
 		note(!is.UnknownSince.IsZero() && was.UnknownSince.IsZero(), NoteUnknown, "")
-		note(is.UnknownSince.IsZero() && !was.UnknownSince.IsZero(), NoteKnown, "")
+		note(is.UnknownSince.IsZero() && !was.UnknownSince.IsZero() && !queued, NoteKnown, "")
 		note(!n.CompleteSince.IsZero() && before.CompleteSince.IsZero(), NoteComplete, "")
-		note(n.CompleteSince.IsZero() && !before.CompleteSince.IsZero(), NoteIncomplete, "")
+		note(n.CompleteSince.IsZero() && !before.CompleteSince.IsZero() && !queued, NoteIncomplete, "")
 		note(!n.SucceededSince.IsZero() && before.SucceededSince.IsZero(), NoteAnnounced, "")
 		note(tick.CheckGone || tick.DispatchGone, NoteRearmed, "")
 	}
@@ -89,14 +94,18 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 	note(v.Kind == Filled, NoteFilled, "")
 	note(v.Kind == LateWord, NoteLate, lateDetail(in))
 	note(n.AskedAfterEnd > before.AskedAfterEnd, NoteLeaked, "")
-	note(n.Settled && !before.Settled, NoteTold, "")
+	note(n.Settled && !before.Settled, NotePublished, "")
 	note(tick.FormDropped && v.DropForm, NoteFormDropped, "")
 	if len(notes) == 0 {
 		return
 	}
 	n.Timeline = append(slices.Clone(before.Timeline), notes...)
-	if over := len(n.Timeline) - maxNotes; over > 0 {
-		n.Timeline = slices.Delete(n.Timeline, keptFirst, keptFirst+over)
+	for len(n.Timeline) > maxNotes {
+		oldest := keptFirst
+		if n.Timeline[oldest].What == NoteEnded {
+			oldest++
+		}
+		n.Timeline = slices.Delete(n.Timeline, oldest, oldest+1)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestTimeline(t *testing.T) {
 sent by dispatch (attempt 1)
 running by check
 ended by event (succeeded, completed)
-told
+published
 late by dispatch (it says failed)`},
 		{"a result comes after the end", accepted(rules).read(time.Second, 4, 4).do(time.Second, Event{ID: "e1", Status: "succeeded"}).do(time.Second, Event{ID: "e2", Status: "succeeded", Result: succeeded.Result}),
 			`began
@@ -89,6 +89,24 @@ unreachable by check (connection refused)
 reachable by check
 unknown by check
 ended by check (failed, start_unknown: it is not known whether the request reached the pipeline, and the pipeline does not know this case)`},
+		{"an uncertain request is repeated, and never arrives", begin(idempotent, nil).open().outcome(DispatchUncertain).do(time.Second, unknown).do(rules.StartGrace, unknown).
+			do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUnreachable, Message: "refused"}).
+			do(time.Second, DispatchBegun{Seq: 3, Nonce: "n3"}).do(rules.UnreachableAfter, DispatchOutcome{Nonce: "n3", Kind: DispatchUnreachable, Message: "refused"}),
+			`began
+sent by dispatch (attempt 1)
+uncertain by dispatch (said so)
+unknown by check
+repeated by check
+sent by dispatch (attempt 2)
+not_started by dispatch (refused)
+sent by dispatch (attempt 3)
+ended by dispatch (failed, pipeline_unreachable: refused)`},
+		{"a request is open for too long", begin(rules, nil).open().do(rules.PipelineTimeout, unable),
+			`began
+sent by dispatch (attempt 1)
+uncertain by check (no answer to the request in time)
+stalled by check
+unreachable by check (connection refused)`},
 		{"it stalls, moves, loses its wake-up and is cancelled", accepted(rules).read(time.Second, 1, 4).read(rules.StallAfter, 1, 4).read(time.Second, 2, 4).
 			do(time.Minute, Tick{CheckGone: true}).do(time.Second, Cancel{}).do(time.Hour, Tick{FormDropped: true}),
 			`began
@@ -133,6 +151,12 @@ func TestTimelineIsBounded(t *testing.T) {
 	}
 	if got := []rune(notes[4].Detail); len(got) != 201 || got[200] != '…' {
 		t.Errorf("%d characters: %s", len(got), fmt.Sprint(notes[4]))
+	}
+	for n := range 60 {
+		l.do(time.Second, Event{ID: fmt.Sprint("late", n), Status: "failed"})
+	}
+	if notes = l.c.Timeline; len(notes) != 50 || notes[10].What != NoteEnded || notes[11].What != NoteLate {
+		t.Errorf("%d lines, without its end: %v", len(notes), notes)
 	}
 	if size := len(dump(l.c)); size > 16<<10 {
 		t.Errorf("the record has %d bytes", size)

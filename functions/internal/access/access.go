@@ -1,5 +1,5 @@
 // Package access says who may call: the public functions by API key, ID token or a token in the address, the private ones by the ID token of
-// an account that is named in the settings.
+// an account that is named in the settings, the console by that of a person or by the word of Identity-Aware Proxy.
 package access
 
 import (

@@ -31,7 +31,10 @@ func Console(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r 
 
 func console(cfg *config.Config, log *slog.Logger, now func() time.Time, iap identity.Config) func(r *http.Request) (string, error) {
 	users := cfg.Access.ConsoleUsers
-	accepts := func(email string) bool { return slices.Contains(users, strings.ToLower(email)) }
+	accepts := func(email string) bool {
+		lower := strings.ToLower(email)
+		return len(lower) == len(email) && slices.Contains(users, lower) // a Kelvin sign would become a k
+	}
 	iap.Audiences, iap.Now = cfg.Access.ConsoleAudiences, now
 	c := consoleUsers{
 		open: len(users) == 0 && !cfg.OnGoogleCloud, accepts: accepts,
@@ -80,7 +83,7 @@ func (c consoleUsers) identify(r *http.Request) (string, error) {
 // withinMachine reports whether a request comes from this machine and means it: with the name of another one it may be the work of a
 // page that had its name resolved to this one, and with a proxy's header it comes from elsewhere.
 func withinMachine(r *http.Request) bool {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via"} {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
 		if len(r.Header.Values(name)) > 0 {
 			return false
 		}

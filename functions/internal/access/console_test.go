@@ -36,7 +36,7 @@ func newConsoleBench(t *testing.T) *consoleBench {
 func (b *consoleBench) users(onCloud bool, audiences ...string) (func(*http.Request) (string, error), *strings.Builder) {
 	log := &strings.Builder{}
 	return access.ConsoleOf(&config.Config{OnGoogleCloud: onCloud, Access: config.Access{
-		ConsoleUsers: []string{operator, "another@example.com"}, ConsoleAudiences: audiences, InvokerTokens: config.Tokens{Issuer: b.google.URL},
+		ConsoleUsers: []string{operator, "kim@example.com"}, ConsoleAudiences: audiences, InvokerTokens: config.Tokens{Issuer: b.google.URL},
 	}}, slog.New(slog.NewTextHandler(log, nil)), time.Now, identity.Config{Issuer: identity.IAP, KeysURL: b.keys}), log
 }
 
@@ -66,6 +66,7 @@ func TestConsole(t *testing.T) {
 		{"the client id's token", bearer(operator, claim("aud", "1.apps.googleusercontent.com")), 0},
 		{"nothing", nil, fault.Unauthorized},
 		{"another account", bearer("somebody@example.com"), fault.Forbidden},
+		{"another account, whose first letter, a Kelvin sign, is lower a k", bearer("\u212aim@example.com"), fault.Forbidden},
 		{"an address that nobody verified", bearer(operator, claim("email_verified", false)), fault.Forbidden},
 		{"another audience", bearer(operator, claim("aud", "https://other.example")), fault.Unauthorized},
 		{"another issuer", bearer(operator, claim("iss", "https://issuer.example")), fault.Unauthorized},
@@ -158,6 +159,7 @@ func TestConsoleOnThisMachine(t *testing.T) {
 		{"another machine", "10.1.2.3:4711", "127.0.0.1:8080", nil, false, false},
 		{"who knows", "@", "localhost", nil, false, false},
 		{"another machine, by a proxy here", "127.0.0.1:4711", "127.0.0.1:8080", http.Header{"X-Forwarded-For": {"10.1.2.3"}}, false, false},
+		{"another machine, by another proxy here", "127.0.0.1:4711", "127.0.0.1:8080", http.Header{"X-Real-Ip": {"10.1.2.3"}}, false, false},
 		{"on Google Cloud", "127.0.0.1:4711", "127.0.0.1:8080", nil, true, false},
 	} {
 		log := &strings.Builder{}

@@ -15,15 +15,12 @@ func (s *Store) CountOpen(ctx context.Context) (int, error) {
 	return n, wrap(ctx, err, "counting open runs")
 }
 
-// states are those that CountByState asks for.
-var states = []cases.State{cases.Pending, cases.Running, cases.Succeeded, cases.Failed, cases.TimedOut, cases.Cancelled}
-
 // CountByState implements [store.Store]. A call for each state, one after the other, each billed as one document read for 1000 counted; all
 // count as of the moment of the first.
 func (s *Store) CountByState(ctx context.Context) (map[cases.State]int, error) {
-	counts := make(map[cases.State]int, len(states))
+	counts := map[cases.State]int{}
 	var at *timestamppb.Timestamp
-	for _, state := range states {
+	for _, state := range cases.States() {
 		n, read, err := s.count(ctx, where("state", pb.StructuredQuery_FieldFilter_EQUAL, text(string(state))), at)
 		if err != nil {
 			return nil, wrap(ctx, err, "counting %s runs", state)

@@ -11,25 +11,26 @@ import (
 	"github.com/casewatch/casewatch/shared/store/internal/row"
 )
 
+// Where callers say which run, it may be any number, and the column is no wider than it has to be: they are compared as bigint.
 const (
-	getQuery     = `SELECT record FROM runs WHERE case_id = $1 AND run = $2`
+	getQuery     = `SELECT record FROM runs WHERE case_id = $1 AND run = $2::bigint`
 	currentQuery = `SELECT h.run, h.version, h.keys, r.record
 		FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run WHERE h.case_id = $1`
-	valueQuery   = `SELECT data FROM run_values WHERE case_id = $1 AND run = $2 AND name = $3`
+	valueQuery   = `SELECT data FROM run_values WHERE case_id = $1 AND run = $2::bigint AND name = $3`
 	overdueQuery = `SELECT record FROM runs
-		WHERE wake_at < $1 AND (wake_at, case_id, run) > ($2, $3, $4)
+		WHERE wake_at < $1 AND (wake_at, case_id, run) > ($2, $3, $4::bigint)
 		ORDER BY wake_at, case_id, run LIMIT $5`
 	listQuery = `SELECT record FROM runs
-		WHERE created_at >= $1 AND (created_at, case_id, run) < ($2, $3, $4)
+		WHERE created_at >= $1 AND (created_at, case_id, run) < ($2, $3, $4::bigint)
 		ORDER BY created_at DESC, case_id DESC, run DESC LIMIT $5`
 	listStateQuery = `SELECT record FROM runs
-		WHERE state = $6 AND created_at >= $1 AND (created_at, case_id, run) < ($2, $3, $4)
+		WHERE state = $6 AND created_at >= $1 AND (created_at, case_id, run) < ($2, $3, $4::bigint)
 		ORDER BY created_at DESC, case_id DESC, run DESC LIMIT $5`
 	countStatesQuery = `SELECT state, count(*) FROM runs WHERE state IS NOT NULL GROUP BY state`
 
 	countOpenQuery = `SELECT count(*) FROM runs WHERE open`
 	versionsQuery  = `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
-		WHERE r.case_id = $1 AND r.run = $2`
+		WHERE r.case_id = $1 AND r.run = $2::bigint`
 )
 
 // one reads a single row.

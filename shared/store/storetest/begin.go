@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 
@@ -48,6 +49,11 @@ func testNothingThere(t *testing.T, e *env) {
 	}
 	e.wantValue(t, c.CaseID, 1, store.Result, nil)
 	e.wantValue(t, c.CaseID, 2, store.Result, nil)
+	// An address, or an event of the pipeline, may say any number.
+	_, err := e.Store.Get(e.ctx, c.CaseID, math.MaxInt)
+	wantErr(t, "no such run by far: Get", err, store.ErrNotFound)
+	e.wantValue(t, c.CaseID, math.MaxInt, store.Form, nil)
+	wantErr(t, "no such run by far: Wait", e.Store.Wait(e.ctx, c.CaseID, math.MaxInt, 0), store.ErrNotFound)
 	e.wantValue(t, e.id("nowhere"), 1, store.Result, nil)
 }
 

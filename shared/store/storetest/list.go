@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +102,7 @@ func testListOrder(t *testing.T, e *env) {
 		{"from a time back to a later one", store.Filter{Since: at.Add(time.Hour), Before: at}, store.Place{}, nil},
 		{"after a record", store.Filter{}, store.Place{CreatedAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[9:]},
 		{"after a record that is not there", store.Filter{}, store.Place{CreatedAt: at.Add(time.Second), CaseID: e.id("B"), Run: 2}, all[8:]},
+		{"after a record that is not there by far", store.Filter{}, store.Place{CreatedAt: at.Add(time.Second), CaseID: e.id("B"), Run: math.MaxInt}, all[8:]},
 		{"after a time", store.Filter{}, store.Place{CreatedAt: at.Add(time.Second)}, all[12:]},
 		{"after a record, since", store.Filter{Since: at}, store.Place{CreatedAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[9:13]},
 		{"after a record, before a later time", store.Filter{Before: end}, store.Place{CreatedAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[9:]},
@@ -146,7 +148,7 @@ func testListRuns(t *testing.T, e *env) {
 	}
 }
 
-var states = []cases.State{cases.Pending, cases.Running, cases.Succeeded, cases.Failed, cases.TimedOut, cases.Cancelled}
+var states = cases.States()
 
 // testListFilters lists three records of each state with every combination of filters.
 func testListFilters(t *testing.T, e *env) {
