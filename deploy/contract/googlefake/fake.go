@@ -122,12 +122,6 @@ func (f *Fake) URL() string { return "http://" + f.listen.Addr().String() }
 // Project is the id of the project that the fake stands for.
 func (f *Fake) Project() string { return f.opts.Project }
 
-// Number is the project's number.
-func (f *Fake) Number() string { return f.opts.Number }
-
-// Region is the region of calls that name none.
-func (f *Fake) Region() string { return f.opts.Region }
-
 // fatalf ends the test, or the program outside of tests: what is asked of the fake cannot be done.
 func (f *Fake) fatalf(format string, args ...any) {
 	if f.tb == nil {

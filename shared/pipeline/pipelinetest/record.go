@@ -78,11 +78,6 @@ func (s *Server) WaitPosts(ctx context.Context, caseID string, n int) error {
 	return s.Wait(ctx, func() bool { return len(s.Posts(caseID)) >= n })
 }
 
-// WaitPolls waits until n looks at the case have come. The error is the context's.
-func (s *Server) WaitPolls(ctx context.Context, caseID string, n int) error {
-	return s.Wait(ctx, func() bool { return len(s.Polls(caseID)) >= n })
-}
-
 // WaitWork waits until the case was taken up by a POST n times: then [Server.Finish] finds it. The error is the context's.
 func (s *Server) WaitWork(ctx context.Context, caseID string, n int) error {
 	return s.Wait(ctx, func() bool {
