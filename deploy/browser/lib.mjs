@@ -28,7 +28,8 @@ export async function open(t, browser, url, options = {}) {
   const page = await context.newPage();
   page.requests = [];
   page.complaints = [];
-  page.on("request", (r) => page.requests.push(`${r.method()} ${r.url()}`));
+  // The icon is the browser's own wish, whenever it has time.
+  page.on("request", (r) => { if (!r.url().endsWith("/icon.svg")) page.requests.push(`${r.method()} ${r.url()}`); });
   page.on("pageerror", (e) => page.complaints.push(String(e)));
   page.on("console", (m) => { if (m.type() === "error") page.complaints.push(m.text()); });
   await page.goto(url);
