@@ -2,8 +2,9 @@ package cases
 
 import "time"
 
-// clockSkew is how far the clocks of two instances may be apart: a check that began less than that after the end may have begun before it.
-const clockSkew = 5 * time.Second
+// unsavedEnd is for how long after EndedAt a check may begin that cannot know the end: it is decided before it is saved, saving takes up to
+// 76 s when every try of Firestore's client fails but the last, and the clocks of two instances may be seconds apart.
+const unsavedEnd = 90 * time.Second
 
 // Asks reports whether a check of c at now is to ask the pipeline. It is not while nothing was sent, at the deadline, and
 // at the end of a completion grace, when only the time matters.
@@ -28,7 +29,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 		if final && n.isNews(in.Reading) {
 			v = r.word(n, w, now)
 		}
-		if in.Kind != CheckSkipped && in.Began.After(n.EndedAt.Add(clockSkew)) {
+		if in.Kind != CheckSkipped && in.Began.After(n.EndedAt.Add(unsavedEnd)) {
 			n.AskedAfterEnd++
 			if !v.Changed() {
 				v = Verdict{Kind: Applied}

@@ -69,11 +69,14 @@ func (w *Watcher) heal(ctx context.Context, c cases.Case) error {
 	waiting, cancel := context.WithTimeout(ctx, healAfter-w.now().Sub(c.EndedAt))
 	defer cancel()
 	for !c.Settled && waiting.Err() == nil {
-		err := w.Store.Wait(waiting, c.CaseID, c.Run, c.Version)
-		if err == nil {
-			c, err = w.Store.Get(ctx, c.CaseID, c.Run)
+		if err := w.Store.Wait(waiting, c.CaseID, c.Run, c.Version); err != nil {
+			if ctx.Err() != nil || waiting.Err() == nil {
+				return w.storeFault(err)
+			}
+			break // it was time enough
 		}
-		if err != nil && (ctx.Err() != nil || waiting.Err() == nil) {
+		var err error
+		if c, err = w.Store.Get(ctx, c.CaseID, c.Run); err != nil {
 			return w.storeFault(err)
 		}
 	}

@@ -193,7 +193,7 @@ func TestLeaks(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	// A check asked although it read an ended record.
-	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, Began: w.clock()}, w.clock(), 0)
+	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, Began: w.clock().Add(time.Minute)}, w.clock(), 0)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: asked}); err != nil || !v.Changed() {
 		t.Fatal(err)
 	}
@@ -260,6 +260,44 @@ func TestHealOnDelivery(t *testing.T) {
 	w.topic.down = false
 	if err := w.Dispatch(t.Context(), body, 0); err != nil || len(w.topic.ended) != 1 || !w.get(1).Settled {
 		t.Error("a delivery does not heal:", err)
+	}
+}
+
+// A store that fails while a delivery waits for an end to be told, and only answers so when that time is over, leaves nothing to tell: the delivery is repeated.
+func TestHealWithoutARecord(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	c := w.get(1)
+	ended, _ := w.rules.Apply(c, cases.Cancel{}, w.clock(), 0)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: ended}); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(1900 * time.Millisecond) // it waits for 100 ms
+	reads := 0
+	w.store.before = func(method string) error {
+		if method != "Get" {
+			return nil
+		}
+		if reads++; reads == 1 {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond) // longer than it waits
+		return errDown
+	}
+	w.store.after = func(method string) error {
+		if method != "Get" {
+			return nil
+		}
+		later := ended // what it then sees is a change, and not the telling
+		later.Version++
+		return w.store.Store.Update(t.Context(), store.Write{Case: later})
+	}
+	if err := w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: c.Checks.Seq}); kindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	if len(w.topic.ended) != 0 {
+		t.Errorf("told: %+v", w.topic.ended)
 	}
 }
 
