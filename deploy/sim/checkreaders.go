@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// told looks at a published end.
+func (c *checker) told(e *Entry, d Told) {
+	key := runKey{e.Case, e.Run}
+	s := c.runs[key]
+	if s == nil || !s.ended {
+		c.broken(Published, key, e.At, "before it ended")
+		return
+	}
+	var v struct {
+		CaseID   string `json:"case_id"`
+		Run      int
+		State    cases.State
+		End      *cases.End
+		EndedAt  time.Time `json:"ended_at"`
+		Progress cases.Progress
+	}
+	if err := json.Unmarshal(d.Data, &v); err != nil || v.End == nil {
+		c.broken(Published, key, e.At, "no end: %v", err)
+		return
+	}
+	content := fmt.Sprintf("%s %s/%d %s %s %s %v %v", d.ID, v.CaseID, v.Run, v.State, v.End.Reason, v.End.Source, v.EndedAt.UnixNano(), v.Progress)
+	end := s.end.Case
+	want := fmt.Sprintf("%s:%d:ended %s/%d %s %s %s %v %v", key.id, key.run, key.id, key.run, end.State, end.End.Reason, end.End.Source, end.EndedAt.UnixNano(), end.Progress)
+	if content != want {
+		c.broken(Published, key, e.At, "as %s, and it is %s", content, want)
+	}
+	s.told = append(s.told, content)
+	s.toldAt = e.At
+}
+
+// asked looks at what a caller was answered.
+func (c *checker) asked(e *Entry, d Asked) {
+	if d.Run == 0 {
+		return
+	}
+	key := runKey{e.Case, d.Run}
+	s := c.runs[key]
+	if s == nil {
+		c.broken(StartKept, key, e.At, "%s was answered with a run that is not recorded", d.Action.Do)
+		return
+	}
+	if d.Action.Do == "cancel" {
+		if d.State != cases.Cancelled || !s.ended || s.end.Case.State != cases.Cancelled {
+			c.broken(Final, key, e.At, "a cancel was answered as done, and the run is %s", s.last.Case.State)
+		}
+		return
+	}
+	if !d.DeadlineAt.Equal(s.first.Case.DeadlineAt) || !d.Created.Equal(s.first.Case.CreatedAt) {
+		c.broken(StartKept, key, e.At, "it was answered with other times than are recorded")
+	}
+	if d.Begun && d.Form != "" && d.Form != s.first.Form {
+		c.broken(StartKept, key, e.At, "it was begun with another form")
+	}
+	if d.Action.Do != "start" || d.Action.Key == "" {
+		return
+	}
+	k := e.Case + " " + d.Action.Key
+	if run, ok := c.keys[k]; ok && run != d.Run && !c.runs[runKey{e.Case, run}].purged {
+		// A key that was never used to begin a run, but answered with one that was open, is still free.
+		if c.runs[runKey{e.Case, run}].first.Form == d.Form {
+			c.broken(OneKey, key, e.At, "%s was run %d before", d.Action.Key, run)
+		}
+	}
+	if s.first.Form == d.Form {
+		c.keys[k] = d.Run
+	}
+}
+
+// shown looks at what a reader was shown.
+func (c *checker) shown(e *Entry, d Shown) {
+	v := d.View
+	key := runKey{v.CaseID, v.Run}
+	s := c.runs[key]
+	if s == nil {
+		c.broken(ReadersSee, key, e.At, "%s was shown a run that is not recorded", d.Reader)
+		return
+	}
+	n, ok := s.versions[v.Version]
+	switch {
+	case !ok:
+		c.broken(ReadersSee, key, e.At, "%s was shown version %d, which is not recorded", d.Reader, v.Version)
+		return
+	case v.State != n.Case.State, v.Progress != n.Case.Progress, (v.End == nil) != (n.Case.End == nil), v.End != nil && *v.End != *n.Case.End, string(v.Result) != n.Result && n.Case.HasResult:
+		c.broken(ReadersSee, key, e.At, "%s was shown version %d as %s %v, and it is %s %v", d.Reader, v.Version, v.State, v.Progress, n.Case.State, n.Case.Progress)
+	}
+	for _, other := range c.order {
+		if other.key.id != v.CaseID || other.begun >= e.Began {
+			continue
+		}
+		if other.key.run > v.Run {
+			c.broken(ReadersSee, key, e.At, "%s was shown run %d, and run %d had begun at %s", d.Reader, v.Run, other.key.run, clock(other.begun))
+		}
+	}
+	if next, ok := s.at[v.Version+1]; ok && next < e.Began {
+		c.broken(ReadersSee, key, e.At, "%s was shown version %d, which was outdated since %s", d.Reader, v.Version, clock(next))
+	}
+}
+
+// clock is a time as stories tell it.
+func clock(d time.Duration) string {
+	return fmt.Sprintf("%d:%02d:%06.3f", int(d.Hours()), int(d.Minutes())%60, (d % time.Minute).Seconds())
+}

@@ -1,0 +1,280 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+const (
+	callSend = "pipeline: send"
+	callLook = "pipeline: look"
+	callTell = "topic: ended"
+)
+
+// fakePipeline is the document pipeline, and the client before it. It does not know runs.
+type fakePipeline struct {
+	w     *world
+	plans map[string][]Work
+	taken map[string]int // how many requests of a case it took
+	asked map[string]int // how many it did not, of the next
+	jobs  map[string]*job
+	keys  map[runKey]*job // by Idempotency-Key
+	words int
+	// toCome counts events that are still to be published or taken.
+	toCome int
+}
+
+// job is what it works on.
+type job struct {
+	key     runKey
+	work    Work
+	started time.Duration
+	adopted bool
+	dead    bool // its process died, or nobody works on it
+	lost    bool // nothing is known of it
+}
+
+func newPipeline(w *world) *fakePipeline {
+	p := &fakePipeline{w: w, plans: map[string][]Work{}, taken: map[string]int{}, asked: map[string]int{}, jobs: map[string]*job{}, keys: map[runKey]*job{}}
+	for _, c := range w.plan.Cases {
+		p.plans[c.ID] = c.Work
+	}
+	return p
+}
+
+func (j *job) end() time.Duration { return j.started + j.work.Duration() }
+
+// Dispatch implements watch.Pipeline.
+func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.DispatchOutcome {
+	w := p.w
+	key := runKey{j.CaseID, j.Run}
+	inv := invocationOf(ctx)
+	ctx, cancel := context.WithTimeout(ctx, w.plan.Rules.PipelineTimeout)
+	defer cancel()
+	var out cases.DispatchOutcome
+	var takes time.Duration
+	c := &call{inv: inv, what: callSend, about: key}
+	c.effect = func() (any, error) {
+		out, takes = p.take(key)
+		sent := out.Kind != cases.DispatchUnreachable
+		return Sent{Started: sent && out.Kind != cases.DispatchBusy, Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
+	}
+	c.wait = func(c *call, _ error) {
+		if takes >= 0 {
+			w.reply(c, nil, takes+inv.rnd.latency(0))
+		}
+	}
+	if err := c.do(ctx, w); err != nil {
+		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "no answer to the request"}
+	}
+	return out
+}
+
+// take takes a request, and says how and after how long it is answered; never if that is below 0.
+func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
+	w := p.w
+	soon := 20 * time.Millisecond
+	switch {
+	case w.broken(Refuses):
+		return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: "connection refused"}, soon
+	case w.broken(Busy):
+		return cases.DispatchOutcome{Kind: cases.DispatchBusy, Message: "429"}, soon
+	case w.broken(Errs):
+		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "500"}, soon
+	case w.broken(Hangs):
+		return cases.DispatchOutcome{Kind: cases.DispatchUncertain}, -1
+	}
+	if j := p.keys[key]; j != nil && w.plan.Rules.Idempotent {
+		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}, soon
+	}
+	works := p.plans[key.id]
+	work := works[min(p.taken[key.id], len(works)-1)]
+	if n := p.asked[key.id]; n < len(work.Before) {
+		p.asked[key.id]++
+		switch work.Before[n] {
+		case NotStartedAway:
+			return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: "connection refused"}, soon
+		case NotStartedLater:
+			return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: 7 * time.Second, Message: "503"}, soon
+		}
+		return cases.DispatchOutcome{Kind: cases.DispatchBusy, Message: "429"}, soon
+	}
+	p.taken[key.id]++
+	p.asked[key.id] = 0
+	j := &job{key: key, work: work, started: w.now()}
+	switch work.Answer {
+	case AnswerRefused:
+		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: "422"}, soon
+	case AnswerFailed:
+		_, r := p.word(key, "failed", true, "answer")
+		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Message: "no", Result: r}, soon
+	}
+	if work.Works || work.Answer == AnswerResult || work.Answer == AnswerAccepted || work.Answer == AnswerGarbled {
+		p.begin(j)
+	}
+	switch work.Answer {
+	case AnswerAccepted:
+		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}, soon
+	case AnswerResult:
+		return p.answer(j)
+	case AnswerGarbled:
+		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "200, and no JSON"}, work.Duration()
+	case AnswerHang:
+		return cases.DispatchOutcome{Kind: cases.DispatchUncertain}, -1
+	}
+	return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: work.Answer}, work.Cut
+}
+
+// answer is the result, when the work is done; the connection breaks if the process dies before.
+func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
+	took := j.work.Duration()
+	for _, x := range p.w.plan.Windows {
+		if x.Kind == PipelineStops && x.From > j.started && x.From < j.end() {
+			return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "connection reset"}, x.From - j.started
+		}
+	}
+	switch j.work.Outcome {
+	case OutcomeNowhere:
+		return cases.DispatchOutcome{Kind: cases.DispatchUncertain}, -1
+	case OutcomeFailure:
+		_, r := p.word(j.key, "failed", true, "answer")
+		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Message: "no", Result: r}, took
+	}
+	_, r := p.word(j.key, j.work.Outcome, true, "answer")
+	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: r}, took
+}
+
+// begin begins to work, and plans what it will publish.
+func (p *fakePipeline) begin(j *job) {
+	w := p.w
+	p.jobs[j.key.id], p.keys[j.key] = j, j
+	if f := j.work.Forgets; f > 0 {
+		w.after(f, func() { j.lost = true })
+	}
+	for n, word := range j.work.Events {
+		for copied := range word.Copies + 1 {
+			at := max(j.end()+word.After+time.Duration(copied)*3*time.Second, j.started)
+			p.toCome++
+			w.at(at, func() {
+				p.toCome--
+				if !j.dead {
+					p.publish(j, n, word)
+				}
+			})
+		}
+	}
+}
+
+// adopted is work that began before Casewatch knew of it.
+func (p *fakePipeline) adopted(id string) {
+	works := p.plans[id]
+	if p.jobs[id] == nil {
+		p.begin(&job{key: runKey{id, 1}, work: works[0], started: p.w.now(), adopted: true})
+	}
+}
+
+// stop is the death of its process.
+func (p *fakePipeline) stop() {
+	for _, j := range p.jobs {
+		j.dead, j.lost = true, true
+	}
+}
+
+// Look implements watch.Pipeline.
+func (p *fakePipeline) Look(ctx context.Context, id, _ string) cases.CheckOutcome {
+	w := p.w
+	inv := invocationOf(ctx)
+	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)
+	defer cancel()
+	var out cases.CheckOutcome
+	c := &call{inv: inv, what: callLook, about: inv.about}
+	c.effect = func() (any, error) {
+		out = p.look(id)
+		return Looked{Outcome: out}, nil
+	}
+	c.wait = func(c *call, _ error) {
+		if !w.broken(Hangs) {
+			w.reply(c, nil, inv.rnd.latency(w.plan.Slow))
+		}
+	}
+	if err := c.do(ctx, w); err != nil {
+		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "no answer"}
+	}
+	return out
+}
+
+func (p *fakePipeline) look(id string) cases.CheckOutcome {
+	w := p.w
+	if w.broken(Refuses, Errs, Busy) {
+		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "refused"}
+	}
+	j := p.jobs[id]
+	if j == nil || j.lost {
+		return cases.CheckOutcome{Kind: cases.CheckUnknown}
+	}
+	r := j.reading(w.now())
+	if r.Total == 0 {
+		return cases.CheckOutcome{Kind: cases.CheckUnknown}
+	}
+	out := cases.CheckOutcome{Kind: cases.CheckReading, Reading: r}
+	if j.work.Says {
+		out.Reading.Status = "running"
+		if done := w.now() >= j.end() && j.work.Outcome != OutcomeNowhere; done {
+			out.Reading.Status = "succeeded"
+			if j.work.Outcome == OutcomeFailure {
+				out.Reading.Status, out.Message = "failed", "no"
+			}
+		}
+	}
+	return out
+}
+
+// reading is its progress at a time.
+func (j *job) reading(now time.Duration) cases.Reading {
+	n := j.work.Total
+	if j.work.Each > 0 {
+		n = min(n, int((now-j.started)/j.work.Each))
+	}
+	if j.work.Stop > 0 {
+		n = min(n, j.work.Stop)
+	}
+	if j.work.Outcome == OutcomeNowhere {
+		n = min(n, max(0, j.work.Total-1))
+	}
+	if b := j.work.Back; b > 0 && now >= j.started+b && now < j.started+b+time.Minute {
+		n = max(0, n-2)
+	}
+	return cases.Reading{Completed: n, Total: j.work.Total, Percent: -1, Current: fmt.Sprint("document ", n)}
+}
+
+// word makes a word of the pipeline with a result of its own.
+func (p *fakePipeline) word(key runKey, outcome string, result bool, by string) (id int, r *cases.Result) {
+	p.words++
+	if !result {
+		return p.words, nil
+	}
+	raw, err := json.Marshal(resultData(key, outcome, p.words, by))
+	if err != nil {
+		panic(err)
+	}
+	if r, err = cases.ParseResult(raw); err != nil {
+		panic(err)
+	}
+	return p.words, r
+}
+
+func resultData(key runKey, outcome string, word int, by string) map[string]any {
+	data := map[string]any{"success": outcome != "failed" && outcome != OutcomeFailure, "case_id": key.id, "of_run": key.run, "word": word, "by": by}
+	switch outcome {
+	case OutcomeNothing:
+		data["webhook_summary"] = map[string]any{"total_sets": 5, "succeeded": 0, "failed": 5}
+	case OutcomeSuccess:
+		data["webhook_summary"] = map[string]any{"total_sets": 5, "succeeded": 4, "failed": 1}
+	}
+	return data
+}

@@ -1,0 +1,164 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// Plan is everything that happens in a run but what the code under test does. It is data: it can be kept as JSON, and cut down.
+type Plan struct {
+	Note string `json:",omitempty"` // for people: what it showed
+
+	// Seed decides what the plan leaves open: how long calls take, and with Rate above 0 which of them fail.
+	Seed  uint64
+	Rules cases.Rules
+	// Deadline is of a run whose caller names none; CheckTimeout is the longest that a look takes.
+	Deadline, CheckTimeout time.Duration
+	// Skews says how far the clock of each instance is ahead. There is one instance for each.
+	Skews []time.Duration
+	// SweepEvery is between two sweeps. Tombstone is how long the name of a task that is gone stays taken.
+	SweepEvery, Tombstone time.Duration
+	// Encoded says that records are kept as JSON, as stores do, and not as values.
+	Encoded bool `json:",omitempty"`
+	// Until is when the last thing breaks and the last caller comes.
+	Until time.Duration
+
+	// Rate is the share of calls that fail somehow, Slow that of calls that take long. With Rate 0, Faults are all that fail.
+	Rate, Slow float64 `json:",omitempty"`
+	Faults     []Fault `json:",omitempty"`
+	// Again is the share of deliveries that are made twice, Lost that of events that never come.
+	Again, Lost float64  `json:",omitempty"`
+	Windows     []Window `json:",omitempty"`
+	Cases       []CasePlan
+}
+
+// FaultKind is how a call fails.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	FailBefore     FaultKind = "error before"    // it has no effect, and says that it failed
+	FailAfter      FaultKind = "error after"     // it has its effect, and says that it failed
+	FailLater      FaultKind = "error, then"     // it says that it failed, and has its effect seconds later
+	ConflictBefore FaultKind = "conflict before" // the store says that the record has changed; it has no effect
+	ConflictAfter  FaultKind = "conflict after"  // it took effect, was tried again behind the scenes, and met itself
+	CrashBefore    FaultKind = "crash before"    // its instance dies before it takes effect
+	CrashAfter     FaultKind = "crash after"     // its instance dies after it took effect
+	CrashLater     FaultKind = "crash, then"     // its instance dies, and it takes effect seconds later
+	SlowBefore     FaultKind = "slow before"     // it takes effect late
+	SlowAfter      FaultKind = "slow after"      // its answer comes late
+	// The last two break nothing by themselves: they put other work exactly there.
+	RepeatHere FaultKind = "delivered again" // the task whose delivery this is, is delivered once more at this call
+	CancelHere FaultKind = "cancel"          // somebody cancels the case at this call
+)
+
+// Fault makes one call fail: the Nth of an invocation, which is named for what it does, so that it is the same one in a plan that was cut down.
+type Fault struct {
+	Invocation string
+	Call       int
+	Kind       FaultKind
+	For        time.Duration `json:",omitempty"` // how much later or slower
+}
+
+// The kinds of windows.
+const (
+	StoreDown     = "store down"
+	QueueDown     = "queue down"
+	TopicDown     = "topic down"
+	TasksPaused   = "tasks paused"
+	ChecksPaused  = "checks paused"
+	TasksPurged   = "tasks purged"   // at From
+	SweepsLost    = "sweeps lost"    //
+	EventsHeld    = "events held"    // those of the pipeline are delivered after it
+	Crash         = "crash"          // of Instance, at From
+	Refuses       = "refuses"        // nothing listens where the pipeline should
+	Errs          = "errs"           // it answers 500
+	Hangs         = "hangs"          // it does not answer
+	Busy          = "busy"           // it answers 429
+	PipelineStops = "pipeline stops" // its process dies at From, with all work and progress
+)
+
+// Window is something that is broken for a while.
+type Window struct {
+	Kind     string
+	From, To time.Duration
+	Instance int `json:",omitempty"`
+}
+
+// CasePlan is one case: what is asked of Casewatch about it, and how the pipeline works on it.
+type CasePlan struct {
+	ID      string
+	Actions []Action
+	Work    []Work // of the first request that the pipeline takes, the second, …; the last is for all after
+	Readers []Reader
+}
+
+// Action is something that a caller does.
+type Action struct {
+	At        time.Duration
+	Do        string // start, cancel or rerun
+	Key       string `json:",omitempty"`
+	Supersede bool   `json:",omitempty"`
+	Adopt     bool   `json:",omitempty"`
+	Deadline  time.Duration
+	Run       int // to cancel or rerun; 0 is the one that is current then
+	Tries     int // how often it is repeated until it is answered
+	Again     int `json:",omitempty"` // how often it is repeated all the same
+}
+
+// Reader reads a case again and again.
+type Reader struct {
+	From, To, Every time.Duration
+	Follow          bool `json:",omitempty"` // waits for news instead
+}
+
+// How the pipeline answers a request that it takes.
+const (
+	AnswerResult    = "result"     // with the result, when it is done
+	AnswerAccepted  = "accepted"   // 202
+	AnswerRefused   = "refused"    // 422; it does not work on it
+	AnswerFailed    = "failed"     // its own word, at once
+	AnswerBroken    = "broken"     // 500; Works says whether it works on it
+	AnswerCut       = "cut"        // the connection breaks; Works says whether it works on it
+	AnswerHang      = "hang"       // never
+	AnswerGarbled   = "garbled"    // 200, and no JSON, when it is done
+	OutcomeSuccess  = "succeeded"  // every document but one
+	OutcomeFailure  = "failed"     //
+	OutcomeNothing  = "nothing"    // every document failed
+	OutcomeNowhere  = "nowhere"    // it never ends
+	NotStartedBusy  = "busy"       // 429
+	NotStartedLater = "busy later" // 503 with Retry-After
+	NotStartedAway  = "away"       // nothing listens
+)
+
+// Work is how the pipeline works on one request.
+type Work struct {
+	Before []string `json:",omitempty"` // how it answers before it takes the request: busy, busy later, away
+	Answer string
+	Works  bool          // it works on it, whatever it answers
+	Cut    time.Duration `json:",omitempty"` // how long until an answer that does not wait for the work
+	Total  int
+	Each   time.Duration // per document
+	// Stop is where its count stops for ever; 0: nowhere. Back is when it goes back by two. Forgets is when it loses its count, but not the work.
+	Stop          int `json:",omitempty"`
+	Back, Forgets time.Duration
+	Says          bool `json:",omitempty"` // its progress says the status, too
+	Outcome       string
+	Events        []Word
+}
+
+// Word is an event of the pipeline.
+type Word struct {
+	Status   string        // running, succeeded or failed
+	After    time.Duration // after the end of the work; may be negative
+	NoRun    bool          `json:",omitempty"`
+	Result   bool          `json:",omitempty"`
+	Progress bool          `json:",omitempty"`
+	Copies   int           `json:",omitempty"` // further ones, published anew
+	Delay    time.Duration // of its delivery
+	Lost     bool          `json:",omitempty"`
+}
+
+// Duration is how long the work takes.
+func (w Work) Duration() time.Duration { return time.Duration(w.Total) * w.Each }

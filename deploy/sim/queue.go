@@ -1,0 +1,215 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+const (
+	// How Cloud Tasks repeats, as the queues are set up, and how long it waits for an answer.
+	leastBackoff     = time.Second
+	longestBackoff   = time.Minute
+	dispatchDeadline = 30 * time.Minute
+	checkSlack       = 50 * time.Second
+	// How long an instance may work on a request.
+	dispatchLimit = time.Hour
+	requestLimit  = 5 * time.Minute
+	sweepLimit    = 10 * time.Minute
+)
+
+// fakeQueue is Cloud Tasks, both queues.
+type fakeQueue struct {
+	w     *world
+	tasks map[string]*pending
+	taken map[string]time.Duration // until when a name is
+}
+
+// pending is a task that is not done.
+type pending struct {
+	task     queue.Task
+	name     string
+	due      time.Duration
+	retries  int
+	running  int // deliveries under way
+	attempts int // deliveries begun
+	gone     bool
+}
+
+func newQueue(w *world) *fakeQueue {
+	return &fakeQueue{w: w, tasks: map[string]*pending{}, taken: map[string]time.Duration{}}
+}
+
+func (q *fakeQueue) down() bool { return q.w.broken(QueueDown) }
+
+func (q *fakeQueue) Create(ctx context.Context, t queue.Task) (bool, error) {
+	return ask(ctx, q.w, "queue: create "+string(t.Kind), runKey{t.CaseID, t.Run}, q.down, func() (bool, any, error) {
+		name := t.Name()
+		until, taken := q.taken[name]
+		if q.tasks[name] != nil || taken && q.w.now() < until {
+			return false, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name}, nil
+		}
+		p := &pending{task: t, name: name, due: max(t.At.Sub(q.w.began), q.w.now())}
+		q.tasks[name] = p
+		q.schedule(p, p.due)
+		return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Created: true}, nil
+	})
+}
+
+func (q *fakeQueue) Delete(ctx context.Context, t queue.Task) error {
+	_, err := ask(ctx, q.w, "queue: delete "+string(t.Kind), runKey{t.CaseID, t.Run}, q.down, func() (bool, any, error) {
+		name := t.Name()
+		if p := q.tasks[name]; p != nil {
+			q.remove(p)
+		}
+		return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Deleted: true}, nil
+	})
+	return err
+}
+
+func (q *fakeQueue) Exists(ctx context.Context, t queue.Task) (bool, error) {
+	return ask(ctx, q.w, "queue: exists "+string(t.Kind), runKey{t.CaseID, t.Run}, q.down, func() (bool, any, error) {
+		_, ok := q.tasks[t.Name()]
+		return ok, nil, nil
+	})
+}
+
+func (q *fakeQueue) remove(p *pending) {
+	p.gone = true
+	delete(q.tasks, p.name)
+	q.taken[p.name] = q.w.now() + q.w.plan.Tombstone
+}
+
+// schedule lets a task be delivered at a time, or when its queue is no longer paused.
+func (q *fakeQueue) schedule(p *pending, at time.Duration) {
+	rnd := chooser{stream(q.w.plan.Seed, fmt.Sprint("delivery ", p.name, p.attempts, p.retries))}
+	late := rnd.between(2*time.Millisecond, 300*time.Millisecond)
+	if at < q.w.plan.Until && rnd.chance(q.w.plan.Slow/2) {
+		late = rnd.between(time.Second, 3*time.Minute)
+	}
+	var deliver func()
+	deliver = func() {
+		if p.gone {
+			return
+		}
+		if until := q.paused(p.task.Kind); until > 0 {
+			q.w.at(until+rnd.evenly(0, 3*time.Second), deliver)
+			return
+		}
+		q.deliver(p, rnd)
+	}
+	q.w.at(at+late, deliver)
+}
+
+// paused says until when the queue of that kind is; 0 if it is not.
+func (q *fakeQueue) paused(k queue.Kind) (until time.Duration) {
+	now := q.w.now()
+	for _, x := range q.w.plan.Windows {
+		if (x.Kind == TasksPaused || x.Kind == ChecksPaused && k == queue.Check) && now >= x.From && now < x.To {
+			until = max(until, x.To)
+		}
+	}
+	return until
+}
+
+// deliver makes a delivery, perhaps twice.
+func (q *fakeQueue) deliver(p *pending, rnd chooser) {
+	q.attempt(p, rnd, true)
+	if q.w.now() < q.w.plan.Until && rnd.chance(q.w.plan.Again) {
+		q.w.after(rnd.between(time.Millisecond, 5*time.Minute), func() { q.attempt(p, rnd, false) })
+	}
+}
+
+// attempt makes one delivery. One that counts decides what becomes of the task.
+func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
+	w, t := q.w, p.task
+	p.attempts++
+	retries := p.retries
+	if counts {
+		p.running++
+	}
+	over := false
+	finished := func(err error) {
+		if over || !counts {
+			return
+		}
+		over = true
+		p.running--
+		if p.gone {
+			return
+		}
+		if err == nil {
+			q.remove(p)
+			return
+		}
+		p.retries++
+		wait := min(leastBackoff<<min(p.retries-1, 6), longestBackoff)
+		q.schedule(p, w.now()+wait)
+	}
+	limit, deadline := requestLimit, min(w.plan.CheckTimeout+checkSlack, dispatchDeadline)
+	if t.Kind == queue.Dispatch {
+		limit, deadline = dispatchLimit, dispatchDeadline
+	}
+	name := fmt.Sprintf("%s %s/%d #%d delivery %d", t.Kind, t.CaseID, t.Run, t.Seq, p.attempts)
+	body, err := queue.DecodeBody(t.EncodeBody())
+	if err != nil {
+		panic(err)
+	}
+	inv := w.spawn(name, runKey{t.CaseID, t.Run}, w.anyInstance(rnd), limit, func(ctx context.Context, to *watch.Watcher) error {
+		if t.Kind == queue.Dispatch {
+			return known(to.Dispatch(ctx, body, retries))
+		}
+		return known(to.Check(ctx, body))
+	}, finished)
+	inv.retry = func() { q.attempt(p, rnd, false) }
+	cut := rnd.chance(0.5)
+	w.after(deadline, func() {
+		if over || inv.ended {
+			return
+		}
+		finished(errTimeout)
+		if cut { // the instance notices that nobody waits, or does not
+			inv.stop()
+			w.woken = true
+		}
+	})
+}
+
+// known answers, as the functions do, a delivery that is about no run as one that is done with.
+func known(err error) error {
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	return err
+}
+
+// purge empties the queues.
+func (q *fakeQueue) purge() {
+	for _, p := range q.sorted() {
+		q.remove(p)
+	}
+}
+
+func (q *fakeQueue) sorted() []*pending {
+	var all []*pending
+	for _, p := range q.tasks {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *pending) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// left tells what is pending.
+func (q *fakeQueue) left() []Task {
+	var all []Task
+	for _, p := range q.sorted() {
+		all = append(all, Task{Kind: p.task.Kind, Case: p.task.CaseID, Run: p.task.Run, Seq: p.task.Seq, Running: p.running > 0})
+	}
+	return all
+}

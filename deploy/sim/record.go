@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// Record is what was seen of a run of a plan: from outside, at the fakes.
+type Record struct {
+	Plan    Plan
+	Entries []Entry
+	Faults  []Fault // those that were drawn
+	Left    []Task  // what is pending at the end
+	Open    int     // invocations that have not ended at the end
+	QuietAt time.Duration
+	Over    bool
+}
+
+// Entry is one thing that happened.
+type Entry struct {
+	At         time.Duration // since the beginning, on no instance's clock
+	Invocation string        // who did it; "" for the world
+	Began      time.Duration // when that invocation began
+	Instance   int
+	Call       int
+	What       string
+	Case       string
+	Run        int
+	Fault      string
+	Err        error
+	Detail     string
+	Data       any // what it was, for the checker
+}
+
+func (r *Record) add(e Entry) { r.Entries = append(r.Entries, e) }
+
+// Commits are the records that one call wrote.
+type Commits []Commit
+
+// Commit is a record as it was written, with the results beside it.
+type Commit struct {
+	Case         cases.Case
+	Begun        bool
+	Form         string // of one begun
+	Result, Late string
+}
+
+// Got is a record that was read.
+type Got struct{ Version int64 }
+
+// Purged is a run that was deleted.
+type Purged struct{}
+
+// TaskChange is what was asked of the queue.
+type TaskChange struct {
+	Kind             queue.Kind
+	Seq              int64
+	Name             string
+	Created, Deleted bool
+}
+
+// Task is a pending task.
+type Task struct {
+	Kind    queue.Kind
+	Case    string
+	Run     int
+	Seq     int64
+	Running bool
+}
+
+// Sent is a request to the pipeline to work on a run.
+type Sent struct {
+	Started    bool // it may have begun to work on it
+	Idempotent bool
+	Form       string
+	Outcome    cases.DispatchKind
+}
+
+// Looked is a request for progress.
+type Looked struct{ Outcome cases.CheckOutcome }
+
+// Said is an event that the pipeline published.
+type Said struct {
+	Case    string
+	Run     int
+	Named   bool
+	Status  string
+	Result  bool
+	Nothing bool // every document failed
+	Lost    bool
+	Word    int
+	ID      string
+}
+
+// Taken is an event that Casewatch said it is done with.
+type Taken struct{ Word int }
+
+// Told is a published end.
+type Told struct {
+	ID, Time string
+	Data     []byte
+}
+
+// DeadLetter is an event that was forwarded as not valid.
+type DeadLetter struct{ Data, Why string }
+
+// Asked is what a caller was answered.
+type Asked struct {
+	Action              Action
+	Run                 int
+	Begun               bool
+	State               cases.State
+	Form                string
+	Created, DeadlineAt time.Time
+	Version             int64
+}
+
+// Broken is an answer that no caller should get.
+type Broken struct{ Why string }
+
+// Shown is what a reader was shown.
+type Shown struct {
+	Reader string
+	View   cases.View
+}
+
+// Swept is a sweep that was answered.
+type Swept struct {
+	Report watch.Report
+	Began  time.Duration
+	Done   bool
+}
+
+// Sample is what is pending while nothing breaks.
+type Sample struct{ Tasks []Task }

@@ -1,0 +1,282 @@
+package sim
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+type runKey struct {
+	id  string
+	run int
+}
+
+// The calls that write to the store.
+var storeWrites = map[string]bool{"store: begin": true, "store: update": true, "store: purge": true}
+
+// fakeStore keeps records as package store promises.
+type fakeStore struct {
+	w       *world
+	heads   map[string]store.Head
+	runs    map[runKey]*kept
+	waiting map[*call]waiting
+}
+
+// kept is one run.
+type kept struct {
+	rec    cases.Case
+	values map[store.Value][]byte
+}
+
+type waiting struct {
+	key     runKey
+	version int64
+}
+
+func newStore(w *world) *fakeStore {
+	return &fakeStore{w: w, heads: map[string]store.Head{}, runs: map[runKey]*kept{}, waiting: map[*call]waiting{}}
+}
+
+func (s *fakeStore) down() bool { return s.w.broken(StoreDown) }
+
+// through returns a record as it comes back from a store.
+func (s *fakeStore) through(c cases.Case) cases.Case {
+	if !s.w.plan.Encoded {
+		return c
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	var back cases.Case
+	if err := json.Unmarshal(data, &back); err != nil {
+		panic(err)
+	}
+	return back
+}
+
+func (s *fakeStore) Get(ctx context.Context, id string, run int) (cases.Case, error) {
+	return ask(ctx, s.w, "store: get", runKey{id, run}, s.down, func() (cases.Case, any, error) {
+		k, ok := s.runs[runKey{id, run}]
+		if !ok {
+			return cases.Case{}, nil, store.ErrNotFound
+		}
+		return s.through(k.rec), Got{k.rec.Version}, nil
+	})
+}
+
+func (s *fakeStore) Current(ctx context.Context, id string) (store.Head, cases.Case, error) {
+	type both struct {
+		head store.Head
+		c    cases.Case
+	}
+	b, err := ask(ctx, s.w, "store: current", runKey{id: id}, s.down, func() (both, any, error) {
+		h, ok := s.heads[id]
+		if !ok {
+			return both{}, nil, store.ErrNotFound
+		}
+		h.Keys = maps.Clone(h.Keys)
+		k := s.runs[runKey{id, h.Run}]
+		return both{h, s.through(k.rec)}, Got{k.rec.Version}, nil
+	})
+	return b.head, b.c, err
+}
+
+func (s *fakeStore) Begin(ctx context.Context, b store.Begin) error {
+	_, err := ask(ctx, s.w, "store: begin", runKey{b.Case.CaseID, b.Case.Run}, s.down, func() (bool, any, error) {
+		id := b.Case.CaseID
+		h, ok := s.heads[id]
+		key := runKey{id, b.Case.Run}
+		if ok != (b.Head.Version > 1) || ok && h.Version != b.Head.Version-1 || s.runs[key] != nil {
+			return false, nil, store.ErrConflict
+		}
+		if b.End != nil {
+			old := s.runs[runKey{b.End.Case.CaseID, b.End.Case.Run}]
+			if old == nil || old.rec.Version != b.End.Case.Version-1 {
+				return false, nil, store.ErrConflict
+			}
+		}
+		var first []Commit
+		if b.End != nil {
+			first = append(first, s.save(*b.End))
+		}
+		h = b.Head
+		h.Keys = maps.Clone(h.Keys)
+		s.heads[id] = h
+		s.runs[key] = &kept{rec: s.through(b.Case), values: map[store.Value][]byte{store.Form: bytes.Clone(b.Form)}}
+		s.changed(key)
+		return true, Commits(append(first, Commit{Case: b.Case, Begun: true, Form: string(b.Form)})), nil
+	})
+	return err
+}
+
+// save writes a record that is at the right version.
+func (s *fakeStore) save(w store.Write) Commit {
+	key := runKey{w.Case.CaseID, w.Case.Run}
+	k := s.runs[key]
+	k.rec = s.through(w.Case)
+	for v, data := range w.Put {
+		k.values[v] = bytes.Clone(data)
+	}
+	for _, v := range w.Drop {
+		delete(k.values, v)
+	}
+	s.changed(key)
+	return Commit{Case: w.Case, Result: string(k.values[store.Result]), Late: string(k.values[store.LateResult])}
+}
+
+func (s *fakeStore) Update(ctx context.Context, wr store.Write) error {
+	key := runKey{wr.Case.CaseID, wr.Case.Run}
+	_, err := ask(ctx, s.w, "store: update", key, s.down, func() (bool, any, error) {
+		k := s.runs[key]
+		switch {
+		case k == nil:
+			return false, nil, store.ErrNotFound
+		case k.rec.Version != wr.Case.Version-1:
+			return false, nil, store.ErrConflict
+		}
+		return true, Commits{s.save(wr)}, nil
+	})
+	return err
+}
+
+func (s *fakeStore) Value(ctx context.Context, id string, run int, v store.Value) ([]byte, error) {
+	return ask(ctx, s.w, "store: value", runKey{id, run}, s.down, func() ([]byte, any, error) {
+		k := s.runs[runKey{id, run}]
+		if k == nil || k.values[v] == nil {
+			return nil, nil, store.ErrNotFound
+		}
+		return bytes.Clone(k.values[v]), nil, nil
+	})
+}
+
+func (s *fakeStore) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
+	return ask(ctx, s.w, "store: overdue", runKey{}, s.down, func() ([]cases.Case, any, error) {
+		var found []cases.Case
+		for _, k := range s.runs {
+			at := store.Cursor{WakeAt: k.rec.WakeAt, CaseID: k.rec.CaseID, Run: k.rec.Run}
+			if k.rec.WakeAt.Before(before) && compareCursors(at, after) > 0 {
+				found = append(found, k.rec)
+			}
+		}
+		slices.SortFunc(found, func(a, b cases.Case) int {
+			return compareCursors(store.Cursor{WakeAt: a.WakeAt, CaseID: a.CaseID, Run: a.Run}, store.Cursor{WakeAt: b.WakeAt, CaseID: b.CaseID, Run: b.Run})
+		})
+		found = found[:min(len(found), limit)]
+		for i := range found {
+			found[i] = s.through(found[i])
+		}
+		return found, nil, nil
+	})
+}
+
+func compareCursors(a, b store.Cursor) int {
+	return cmp.Or(a.WakeAt.Compare(b.WakeAt), strings.Compare(a.CaseID, b.CaseID), cmp.Compare(a.Run, b.Run))
+}
+
+func (s *fakeStore) CountOpen(ctx context.Context) (int, error) {
+	return ask(ctx, s.w, "store: count open", runKey{}, s.down, func() (int, any, error) { return s.open(), nil, nil })
+}
+
+func (s *fakeStore) open() (n int) {
+	for _, k := range s.runs {
+		if !k.rec.State.Ended() {
+			n++
+		}
+	}
+	return n
+}
+
+// CountByState and List are the console's, which the simulation does not have.
+func (s *fakeStore) CountByState(context.Context) (map[cases.State]int, error) { return nil, errDown }
+
+// List is not called.
+func (s *fakeStore) List(context.Context, store.Filter, store.Place, int) ([]cases.Case, error) {
+	return nil, errDown
+}
+
+func (s *fakeStore) Wait(ctx context.Context, id string, run int, version int64) error {
+	key := runKey{id, run}
+	c := &call{inv: invocationOf(ctx), what: "store: wait", about: key, down: s.down}
+	c.effect = func() (any, error) {
+		if s.runs[key] == nil {
+			return nil, store.ErrNotFound
+		}
+		return nil, nil
+	}
+	c.wait = func(c *call, err error) {
+		if err != nil || s.isNews(key, version) {
+			s.w.reply(c, err, c.inv.rnd.latency(0))
+			return
+		}
+		s.waiting[c] = waiting{key, version}
+	}
+	return c.do(ctx, s.w)
+}
+
+func (s *fakeStore) isNews(key runKey, version int64) bool {
+	k := s.runs[key]
+	return k == nil || k.rec.Version > version || s.heads[key.id].Run > key.run
+}
+
+// changed tells those who wait for a change of a case.
+func (s *fakeStore) changed(key runKey) {
+	if len(s.waiting) == 0 {
+		return
+	}
+	var told []*call
+	for c, x := range s.waiting {
+		if c.gone || c.inv.dead.Load() {
+			delete(s.waiting, c)
+		} else if x.key.id == key.id && s.isNews(x.key, x.version) {
+			told = append(told, c)
+		}
+	}
+	slices.SortFunc(told, func(a, b *call) int { return cmp.Compare(a.inv.id, b.inv.id) })
+	for _, c := range told {
+		delete(s.waiting, c)
+		s.w.reply(c, nil, c.inv.rnd.latency(0))
+	}
+}
+
+func (s *fakeStore) Purge(ctx context.Context, id string, run int, version int64) error {
+	key := runKey{id, run}
+	_, err := ask(ctx, s.w, "store: purge", key, s.down, func() (bool, any, error) {
+		k := s.runs[key]
+		if k == nil {
+			return true, nil, nil
+		}
+		h := s.heads[id]
+		others := 0
+		for other := range s.runs {
+			if other.id == id && other != key {
+				others++
+			}
+		}
+		if k.rec.Version != version || h.Run == run && others > 0 {
+			return false, nil, store.ErrConflict
+		}
+		delete(s.runs, key)
+		if others == 0 {
+			delete(s.heads, id)
+		} else {
+			h.Keys = maps.Clone(h.Keys)
+			maps.DeleteFunc(h.Keys, func(_ string, of int) bool { return of == run })
+			h.Version++
+			s.heads[id] = h
+		}
+		s.changed(key)
+		return true, Purged{}, nil
+	})
+	return err
+}
+
+func (s *fakeStore) Close() error { return nil }
