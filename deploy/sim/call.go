@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/store"
@@ -94,6 +96,9 @@ func (w *world) submit(c *call) {
 		return
 	}
 	there, back := inv.rnd.latency(w.plan.Slow), inv.rnd.latency(w.plan.Slow/2)
+	if w.plan.Flat {
+		there, back = 5*time.Millisecond, 5*time.Millisecond
+	}
 	fault, faulty := w.faultOf(c)
 	if w.now() > w.plan.Until {
 		there, back = min(there, 100*time.Millisecond), min(back, 100*time.Millisecond)
@@ -106,7 +111,32 @@ func (w *world) submit(c *call) {
 			back += fault.For
 		}
 	}
+	if limit := c.limit(); limit > 0 && there+back > limit {
+		if faulty { // it would not be seen
+			w.rec.Faults = slices.DeleteFunc(w.rec.Faults, func(f Fault) bool { return f == fault && f.Kind != SlowBefore && f.Kind != SlowAfter })
+		}
+		w.after(min(there, limit+c.inv.rnd.evenly(0, 10*time.Second)), func() {
+			if !inv.dead.Load() {
+				w.affect(c, "the answer comes too late")
+			}
+		})
+		w.reply(c, errDown, limit)
+		return
+	}
 	w.after(there, func() { w.reach(c, fault, faulty, back) })
+}
+
+// limit is how long the client of a service waits for it; 0: as long as the invocation.
+func (c *call) limit() time.Duration {
+	switch {
+	case c.what == "store: wait":
+		return 0
+	case strings.HasPrefix(c.what, "store: "):
+		return 45 * time.Second
+	case strings.HasPrefix(c.what, "queue: "), strings.HasPrefix(c.what, "topic: "):
+		return 20 * time.Second
+	}
+	return 0
 }
 
 // latency is how long a message takes.
@@ -126,6 +156,10 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 		}
 		if c.down != nil && c.down() {
 			w.failed(c, "is down", errDown, back)
+			return
+		}
+		if storeWrites[c.what] && w.broken(Conflicts) && inv.rnd.chance(0.9) {
+			w.failed(c, "conflict", store.ErrConflict, back)
 			return
 		}
 		w.take(c, back)
@@ -159,6 +193,12 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 		if inv.retry != nil {
 			inv.retry()
 		}
+		w.take(c, back)
+	case SupersedeHere:
+		w.request(Action{Do: "start", Supersede: true, Tries: 1}, inv.about.id, "start at "+inv.name, 0)
+		w.take(c, back)
+	case PurgeHere:
+		w.queue.purge()
 		w.take(c, back)
 	case CancelHere:
 		w.request(Action{Do: "cancel", Tries: 1}, inv.about.id, "cancel at "+inv.name, 0)

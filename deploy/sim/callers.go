@@ -173,12 +173,13 @@ func (w *world) sweep() {
 	rnd := chooser{stream(w.plan.Seed, fmt.Sprint("sweep ", n))}
 	var rep watch.Report
 	began := w.now()
-	w.spawn(fmt.Sprint("sweep ", n), runKey{}, w.anyInstance(rnd), sweepLimit, func(ctx context.Context, to *watch.Watcher) error {
+	var inv *invocation
+	inv = w.spawn(fmt.Sprint("sweep ", n), runKey{}, w.anyInstance(rnd), sweepLimit, func(ctx context.Context, to *watch.Watcher) error {
 		var err error
 		rep, err = to.Sweep(ctx)
 		return err
 	}, func(err error) {
-		w.rec.add(Entry{At: w.now(), What: "swept", Err: err, Data: Swept{Report: rep, Began: began, Done: err == nil}})
+		w.rec.add(Entry{At: w.now(), What: "swept", Err: err, Data: Swept{Name: inv.name, Report: rep, Began: began, Done: err == nil}})
 	})
 }
 

@@ -99,7 +99,8 @@ func (p *fakeTopic) down() bool { return p.w.broken(TopicDown) }
 func (p *fakeTopic) PublishEnded(ctx context.Context, v cases.View, traceParent string) error {
 	e, err := events.EncodeEnded("sim", v, traceParent)
 	if err != nil {
-		panic(err) // told before it ended
+		_, _ = ask(ctx, p.w, callTell, runKey{v.CaseID, v.Run}, p.down, func() (bool, any, error) { return true, Broken{err.Error()}, nil })
+		return err
 	}
 	_, err = ask(ctx, p.w, callTell, runKey{v.CaseID, v.Run}, p.down, func() (bool, any, error) {
 		return true, Told{ID: e.Attributes["ce-id"], Time: e.Attributes["ce-time"], Data: e.Data}, nil

@@ -84,7 +84,7 @@ func (c chooser) shorten(p *Plan) {
 }
 
 func (c chooser) windows(p *Plan) {
-	kinds := []string{StoreDown, QueueDown, TopicDown, TasksPaused, ChecksPaused, TasksPurged, TasksPurged, SweepsLost, EventsHeld, Crash, Crash, Refuses, Errs, Hangs, Busy, PipelineStops}
+	kinds := []string{StoreDown, QueueDown, TopicDown, TasksPaused, ChecksPaused, TasksPurged, TasksPurged, SweepsLost, EventsHeld, Conflicts, Crash, Crash, Refuses, Errs, Hangs, Busy, PipelineStops}
 	for range c.IntN(6) {
 		w := Window{Kind: kinds[c.IntN(len(kinds))], From: c.evenly(0, p.Until)}
 		longest := 3 * time.Minute

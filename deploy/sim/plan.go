@@ -21,6 +21,8 @@ type Plan struct {
 	SweepEvery, Tombstone time.Duration
 	// Encoded says that records are kept as JSON, as stores do, and not as values.
 	Encoded bool `json:",omitempty"`
+	// Flat says that all calls take the same time.
+	Flat bool `json:",omitempty"`
 	// Until is when the last thing breaks and the last caller comes.
 	Until time.Duration
 
@@ -48,9 +50,11 @@ const (
 	CrashLater     FaultKind = "crash, then"     // its instance dies, and it takes effect seconds later
 	SlowBefore     FaultKind = "slow before"     // it takes effect late
 	SlowAfter      FaultKind = "slow after"      // its answer comes late
-	// The last two break nothing by themselves: they put other work exactly there.
-	RepeatHere FaultKind = "delivered again" // the task whose delivery this is, is delivered once more at this call
-	CancelHere FaultKind = "cancel"          // somebody cancels the case at this call
+	// The last four break nothing in the call: they put something else exactly there.
+	RepeatHere    FaultKind = "delivered again" // the task whose delivery this is, is delivered once more at this call
+	CancelHere    FaultKind = "cancel"          // somebody cancels the case at this call
+	SupersedeHere FaultKind = "supersede"       // somebody begins it anew
+	PurgeHere     FaultKind = "purge"           // the queues are purged
 )
 
 // Fault makes one call fail: the Nth of an invocation, which is named for what it does, so that it is the same one in a plan that was cut down.
@@ -71,6 +75,7 @@ const (
 	TasksPurged   = "tasks purged"   // at From
 	SweepsLost    = "sweeps lost"    //
 	EventsHeld    = "events held"    // those of the pipeline are delivered after it
+	Conflicts     = "conflicts"      // most writes to the store meet another
 	Crash         = "crash"          // of Instance, at From
 	Refuses       = "refuses"        // nothing listens where the pipeline should
 	Errs          = "errs"           // it answers 500

@@ -76,7 +76,7 @@ func (q *fakeQueue) Delete(ctx context.Context, t queue.Task) error {
 func (q *fakeQueue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	return ask(ctx, q.w, "queue: exists "+string(t.Kind), runKey{t.CaseID, t.Run}, q.down, func() (bool, any, error) {
 		_, ok := q.tasks[t.Name()]
-		return ok, nil, nil
+		return ok, Existence{t.Kind, t.Seq, ok}, nil
 	})
 }
 
@@ -168,6 +168,13 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 		return known(to.Check(ctx, body))
 	}, finished)
 	inv.retry = func() { q.attempt(p, rnd, false) }
+	if w.now() < w.plan.Until && rnd.chance(w.plan.Again/2) { // the connection breaks, and the instance works on
+		w.after(rnd.between(10*time.Millisecond, 10*time.Minute), func() {
+			if !inv.ended {
+				finished(errDown)
+			}
+		})
+	}
 	cut := rnd.chance(0.5)
 	w.after(deadline, func() {
 		if over || inv.ended {

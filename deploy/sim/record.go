@@ -62,6 +62,13 @@ type TaskChange struct {
 	Created, Deleted bool
 }
 
+// Existence is what the queue said when it was asked for a task.
+type Existence struct {
+	Kind   queue.Kind
+	Seq    int64
+	Exists bool
+}
+
 // Task is a pending task.
 type Task struct {
 	Kind    queue.Kind
@@ -129,6 +136,7 @@ type Shown struct {
 
 // Swept is a sweep that was answered.
 type Swept struct {
+	Name   string // of the invocation
 	Report watch.Report
 	Began  time.Duration
 	Done   bool

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"flag"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ var (
 	seeds   = flag.Int("seeds", 150, "how many seeds TestSimulation plays")
 	first   = flag.Uint64("first", 1, "the first of them")
 	seconds = flag.Int("seconds", 0, "play for so many seconds instead")
+	shrink  = flag.Int("shrink", 400, "how often a failing plan is played to cut it down")
 	story   = flag.Bool("story", false, "tell the story of every run")
 )
 
@@ -41,9 +43,7 @@ func TestSimulation(t *testing.T) {
 			t.Log(rec.Story(""))
 		}
 		if v := Check(rec); len(v) > 0 {
-			for _, one := range v[:min(len(v), 3)] {
-				t.Errorf("seed %d: %v", seed, one)
-			}
+			report(t, seed, plan, v)
 		}
 	}
 	took := time.Since(began)
@@ -59,4 +59,22 @@ func TestOneSeedIsOneRun(t *testing.T) {
 			t.Errorf("seed %d: a second run was another", seed)
 		}
 	}
+}
+
+// report tells of a plan that broke promises: which, and for the first, the story of the smallest plan that breaks it.
+func report(t *testing.T, seed uint64, plan Plan, broken []Violation) {
+	t.Helper()
+	for _, one := range broken[:min(len(broken), 3)] {
+		t.Errorf("seed %d: %v", seed, one)
+	}
+	if *shrink == 0 {
+		return
+	}
+	small := Shrink(t, plan, broken[0].Promise, *shrink)
+	rec := small.Run(t)
+	data, err := json.MarshalIndent(small, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the smallest plan that does so:\n%s\n%s\n%v", data, rec.Story(""), Check(rec))
 }
