@@ -20,7 +20,7 @@ func (p *fakePipeline) publish(j *job, n int, word Word) {
 		data["run"] = j.key.run
 	}
 	p.words++
-	said := Said{Case: j.key.id, Run: j.key.run, Named: named, Status: word.Status, Word: p.words, ID: fmt.Sprintf("m%d", p.words)}
+	said := Said{At: w.now(), Case: j.key.id, Run: j.key.run, Named: named, Status: word.Status, Word: p.words, ID: fmt.Sprintf("m%d", p.words)}
 	if word.Result && word.Status != "running" {
 		outcome := j.work.Outcome
 		if word.Status == "failed" {

@@ -91,6 +91,7 @@ type Looked struct{ Outcome cases.CheckOutcome }
 
 // Said is an event that the pipeline published.
 type Said struct {
+	At      time.Duration
 	Case    string
 	Run     int
 	Named   bool
