@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
@@ -40,6 +41,9 @@ func (w *world) setUp() {
 	}
 	w.at(w.plan.SweepEvery/3, w.sweep)
 	w.at(w.plan.Until, w.watchQuiet)
+	if w.plan.calm() {
+		w.at(0, w.sample)
+	}
 }
 
 // request does what an action says, and again until it is answered.
@@ -187,7 +191,7 @@ func (w *world) sweep() {
 func (w *world) watchQuiet() {
 	now := w.now()
 	if now > w.plan.Until+10*time.Minute {
-		w.rec.add(Entry{At: now, What: "sample", Data: Sample{w.queue.left()}})
+		w.rec.add(Entry{At: now, What: "sample", Data: Sample{w.queue.left(), true}})
 	}
 	busy := w.store.open() > 0 || len(w.queue.tasks) > 0 || w.pipe.toCome > 0
 	for _, k := range w.store.runs {
@@ -203,6 +207,20 @@ func (w *world) watchQuiet() {
 		return
 	}
 	w.after(20*time.Second, w.watchQuiet)
+}
+
+// sample notes what is pending now.
+func (w *world) sample() {
+	w.rec.add(Entry{At: w.now(), What: "sample", Data: Sample{w.queue.left(), false}})
+	if w.now() < w.plan.Until {
+		w.after(7*time.Second, w.sample)
+	}
+}
+
+// calm reports whether no call fails or is slow by chance, and no instance dies.
+func (p Plan) calm() bool {
+	dies := slices.ContainsFunc(p.Windows, func(x Window) bool { return x.Kind == Crash })
+	return p.Rate == 0 && p.Slow == 0 && p.Again == 0 && len(p.Faults) == 0 && !dies
 }
 
 // longest is how long after the last trouble the last run may last.

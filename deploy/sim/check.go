@@ -32,6 +32,9 @@ const (
 	StartKept    Promise = "a start that was answered is not lost"
 	OneKey       Promise = "one key is one run"
 	ReadersSee   Promise = "readers see what is recorded, and nothing older than was recorded before they asked"
+	Watched      Promise = "an open run is waited for: by its next check, and by its dispatch until that is sent"
+	OpenRequest  Promise = "while the pipeline is about to answer, no check ends the run"
+	SentFirst    Promise = "nothing is asked, or believed, of a run that was not sent"
 	NoLeak       Promise = "the sweep counts no broken promise"
 	Classified   Promise = "no error is left unclassified"
 )
@@ -81,12 +84,18 @@ type seen struct {
 	endedAt  time.Duration
 	end      Commit // as it ended
 	purged   bool
-	started  int // requests that may have started the pipeline
+	tried    bool // a dispatch has begun; perhaps it was sent
+	started  int  // requests that may have started the pipeline
 	told     []string
 	toldAt   time.Duration
 	sweeps   int // that were done and began long enough after its deadline
 	overdue  bool
-	words    []Said // taken after the end, with its run named
+	sent     int           // requests
+	open     time.Duration // when the request was sent that is neither answered nor lost; 0 if there is none
+	opener   string        // the invocation that sent it
+	finals   int           // how often the pipeline said, or may have said, how it ended
+	alone    int           // samples in a row in which nothing waits for it
+	words    []Said        // taken after the end, with its run named
 }
 
 // Check says which promises the record breaks.
@@ -105,6 +114,12 @@ func (c *checker) broken(p Promise, key runKey, at time.Duration, format string,
 
 func (c *checker) entry(e *Entry) {
 	key := runKey{e.Case, e.Run}
+	if s := c.runs[key]; s != nil && e.What == "begins" && strings.HasPrefix(e.Invocation, "dispatch") {
+		s.tried = true
+	}
+	if s := c.runs[key]; s != nil && (e.What == "ends" && s.opener == e.Invocation || e.What == "begins" && strings.HasPrefix(e.Invocation, "dispatch")) {
+		s.open = 0 // it is answered, lost, or by another delivery perhaps given up
+	}
 	if e.What == "ends" && e.Err != nil && !errors.Is(e.Err, errDied) && !errors.Is(e.Err, errTimeout) && fault.KindOf(e.Err) == fault.Internal {
 		c.broken(Classified, key, e.At, "%s: %v", e.Invocation, e.Err)
 	}
@@ -122,7 +137,19 @@ func (c *checker) entry(e *Entry) {
 		}
 	case Sent:
 		c.sent(e, d)
+	case Answered:
+		if s := c.runs[key]; s != nil && s.opener == e.Invocation {
+			s.open = 0
+		}
 	case Looked:
+		if s := c.runs[key]; s != nil {
+			if !s.tried && !s.first.Case.Adopted {
+				c.broken(SentFirst, key, e.At, "%s asks", e.Invocation)
+			}
+			if st := d.Outcome.Reading.Status; st == "succeeded" || st == "failed" {
+				s.finals++
+			}
+		}
 		if s := c.runs[key]; s != nil && s.ended && e.Began > s.endedAt {
 			c.broken(NoneAfterEnd, key, e.At, "%s began at %s, the run ended at %s", e.Invocation, clock(e.Began), clock(s.endedAt))
 		}
@@ -130,6 +157,9 @@ func (c *checker) entry(e *Entry) {
 		c.told(e, d)
 	case Said:
 		c.said[d.Word] = d
+		if s := c.runs[key]; s != nil && d.Status != "running" {
+			s.finals++
+		}
 	case Taken:
 		if s := c.runs[key]; s != nil && s.ended && c.said[d.Word].Named {
 			s.words = append(s.words, c.said[d.Word])
@@ -164,6 +194,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 	s.versions[n.Case.Version], s.at[n.Case.Version] = n, e.At
 	if n.Case.State.Ended() && !s.ended {
 		s.ended, s.endedAt, s.end = true, e.At, n
+		c.ending(e, s, n.Case)
 	}
 	s.last = n
 	if n.Begun {
@@ -172,6 +203,18 @@ func (c *checker) commit(e *Entry, n Commit) {
 				c.broken(OneOpen, key, e.At, "run %d is open", other.key.run)
 			}
 		}
+	}
+}
+
+// ending looks at how a run ended.
+func (c *checker) ending(e *Entry, s *seen, n cases.Case) {
+	byCheck := n.End.Source == cases.SourceCheck
+	if byCheck && s.open > 0 && e.At < s.open+c.rec.Plan.Rules.PipelineTimeout-skewGrace {
+		c.broken(OpenRequest, s.key, e.At, "%s, by a check; its request is open since %s", n.End.Reason, clock(s.open))
+	}
+	told := n.End.Reason == cases.ReasonCompleted || n.End.Reason == cases.ReasonPipelineFailed || n.End.Reason == cases.ReasonNoDocuments || n.End.Reason == cases.ReasonPipelineRefused
+	if told && !s.tried && !n.Adopted {
+		c.broken(SentFirst, s.key, e.At, "it ended as %s by %s", n.End.Reason, n.End.Source)
 	}
 }
 
@@ -265,8 +308,11 @@ func (c *checker) sent(e *Entry, d Sent) {
 		c.broken(StartedOnce, key, e.At, "it was sent before it was recorded")
 		return
 	}
+	s.sent++
+	s.open, s.opener = e.At, e.Invocation
 	if d.Started {
 		s.started++
+		s.finals++
 	}
 	if s.started > 1 && !d.Idempotent {
 		c.broken(StartedOnce, key, e.At, "%s is request number %d", e.Invocation, s.started)
@@ -304,6 +350,23 @@ func (c *checker) deadline(s *seen) time.Duration {
 }
 
 func (c *checker) sample(e *Entry, d Sample) {
+	checks, dispatches := map[runKey]bool{}, map[runKey]bool{}
+	for _, t := range d.Tasks {
+		if t.Kind == "check" {
+			checks[runKey{t.Case, t.Run}] = true
+		} else {
+			dispatches[runKey{t.Case, t.Run}] = true
+		}
+	}
+	for _, s := range c.order {
+		if s.ended || checks[s.key] && (dispatches[s.key] || s.sent > 0 || s.first.Case.Adopted) {
+			s.alone = 0
+			continue
+		}
+		if s.alone++; s.alone == 4 && d.Quiet { // longer than it takes to schedule one
+			c.broken(Watched, s.key, e.At, "check %v, dispatch %v", checks[s.key], dispatches[s.key])
+		}
+	}
 	pending := map[runKey]int{}
 	for _, t := range d.Tasks {
 		key := runKey{t.Case, t.Run}
@@ -313,15 +376,20 @@ func (c *checker) sample(e *Entry, d Sample) {
 		if t.Kind == "check" && !t.Running && pending[key] == 2 {
 			c.broken(OneChain, key, e.At, "two checks are pending")
 		}
-		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > s.endedAt+leftOverBefore) {
+		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > s.endedAt+c.leftOver()) {
 			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
 		}
 	}
 }
 
-func (c *checker) faultless() bool {
-	p := c.rec.Plan
-	return p.Rate == 0 && p.Slow == 0 && p.Again == 0 && len(p.Windows) == 0 && len(p.Faults) == 0
+func (c *checker) faultless() bool { return c.rec.Plan.calm() && len(c.rec.Plan.Windows) == 0 }
+
+// leftOver is for how long something may pend after the end, by which nothing waits for it any more.
+func (c *checker) leftOver() time.Duration {
+	if c.faultless() {
+		return 3 * time.Second
+	}
+	return leftOverBefore
 }
 
 func (c *checker) atTheEnd() {
@@ -341,9 +409,12 @@ func (c *checker) atTheEnd() {
 			if len(s.told) > 1 && len(c.rec.Plan.Skews) == 1 { // by clocks that differ, an end may seem old
 				c.broken(Published, s.key, at, "%d times, and nothing was wrong", len(s.told))
 			}
-			if by := c.deadline(s) + c.rec.Plan.CheckTimeout + sweepGrace + skewGrace + c.rec.Plan.SweepEvery; s.endedAt > by {
+			if by := c.deadline(s) + c.rec.Plan.CheckTimeout + 2*skewGrace; s.endedAt > by {
 				c.broken(Ends, s.key, s.endedAt, "by %s it had to, and nothing was wrong", clock(by))
 			}
+		}
+		if l := s.last.Case.Late; l != nil && l.Count > s.finals && s.key.run == 1 && len(c.order) == 1 {
+			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.finals)
 		}
 		c.wordsKept(s, at)
 	}

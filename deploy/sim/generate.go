@@ -48,7 +48,7 @@ func Generate(seed uint64) Plan {
 	}
 	p.Until = p.Deadline + c.between(time.Minute, 2*p.Deadline)
 	if c.chance(0.85) {
-		p.Rate = one(c, 0.002, 0.01, 0.01, 0.05, 0.15)
+		p.Rate = one(c, 0, 0.002, 0.01, 0.01, 0.05, 0.15)
 		p.Slow = one(c, 0, 0.01, 0.05)
 		p.Again = one(c, 0, 0.02, 0.2)
 		p.Lost = one(c, 0, 0.3, 1)
@@ -159,6 +159,7 @@ func (c chooser) work(p *Plan) Work {
 	if c.chance(0.2) {
 		w.Stop = max(1, w.Total-1-c.IntN(3))
 	}
+	w.Grows = c.chance(0.15)
 	if c.chance(0.1) {
 		w.Back = c.evenly(0, took)
 	}

@@ -66,7 +66,9 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.Dispatch
 	}
 	c.wait = func(c *call, _ error) {
 		if takes >= 0 {
-			w.reply(c, nil, takes+inv.rnd.latency(0))
+			takes += inv.rnd.latency(0)
+			w.after(takes, func() { w.note(inv, "answered by the pipeline", nil, Answered{out.Kind}) })
+			w.reply(c, nil, takes)
 		}
 	}
 	if err := c.do(ctx, w); err != nil {
@@ -249,7 +251,11 @@ func (j *job) reading(now time.Duration) cases.Reading {
 	if b := j.work.Back; b > 0 && now >= j.started+b && now < j.started+b+time.Minute {
 		n = max(0, n-2)
 	}
-	return cases.Reading{Completed: n, Total: j.work.Total, Percent: -1, Current: fmt.Sprint("document ", n)}
+	total := j.work.Total
+	if j.work.Grows && n <= total/2 {
+		total = max(1, total/2)
+	}
+	return cases.Reading{Completed: n, Total: total, Percent: -1, Current: fmt.Sprint("document ", n)}
 }
 
 // word makes a word of the pipeline with a result of its own.

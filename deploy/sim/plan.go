@@ -148,6 +148,7 @@ type Work struct {
 	// Stop is where its count stops for ever; 0: nowhere. Back is when it goes back by two. Forgets is when it loses its count, but not the work.
 	Stop          int `json:",omitempty"`
 	Back, Forgets time.Duration
+	Grows         bool `json:",omitempty"` // half of its documents are found on the way
 	Says          bool `json:",omitempty"` // its progress says the status, too
 	Outcome       string
 	Events        []Word

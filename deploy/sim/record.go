@@ -86,6 +86,9 @@ type Sent struct {
 	Outcome    cases.DispatchKind
 }
 
+// Answered is the answer to it.
+type Answered struct{ Outcome cases.DispatchKind }
+
 // Looked is a request for progress.
 type Looked struct{ Outcome cases.CheckOutcome }
 
@@ -144,4 +147,7 @@ type Swept struct {
 }
 
 // Sample is what is pending while nothing breaks.
-type Sample struct{ Tasks []Task }
+type Sample struct {
+	Tasks []Task
+	Quiet bool // nothing was broken for long
+}

@@ -3,6 +3,11 @@ package sim
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +21,8 @@ var (
 	first   = flag.Uint64("first", 1, "the first of them")
 	seconds = flag.Int("seconds", 0, "play for so many seconds instead")
 	shrink  = flag.Int("shrink", 400, "how often a failing plan is played to cut it down")
+	exhaust = flag.Duration("exhaust", 0, "how long TestExhaustive searches; 0: every single fault")
+	keep    = flag.String("keep", "", "a folder for the plans that it was cut down to")
 	story   = flag.Bool("story", false, "tell the story of every run")
 )
 
@@ -76,5 +83,35 @@ func report(t *testing.T, seed uint64, plan Plan, broken []Violation) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *keep != "" {
+		if err := os.WriteFile(filepath.Join(*keep, fmt.Sprintf("seed-%d.json", seed)), append(data, '\n'), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Logf("the smallest plan that does so:\n%s\n%s\n%v", data, rec.Story(""), Check(rec))
+}
+
+// TestExhaustive plays each small plan with every fault at every call, and with -exhaust=5m with every two, and more.
+func TestExhaustive(t *testing.T) {
+	plans := Small()
+	for _, name := range slices.Sorted(maps.Keys(plans)) {
+		most, until := 1, time.Now().Add(time.Minute)
+		if *exhaust > 0 {
+			most, until = 9, time.Now().Add(*exhaust/time.Duration(len(plans)))
+		}
+		began := time.Now()
+		x := Exhaust(t, plans[name], most, until)
+		t.Logf("%s: with none, one, two, … faults %d runs, all of them: %v; %v", name, x.Runs, x.Complete, time.Since(began).Round(time.Millisecond))
+		for i, p := range x.Broken {
+			if i < 5 {
+				t.Errorf("%v: %+v", x.Found[i], p.Faults)
+			}
+			if i == 0 && *shrink > 0 {
+				t.Log(p.Run(t).Story(""))
+			}
+		}
+		if len(x.Broken) > 5 {
+			t.Errorf("and %d more", len(x.Broken)-5)
+		}
+	}
 }
