@@ -195,13 +195,13 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 		}
 		w.take(c, back)
 	case SupersedeHere:
-		w.request(Action{Do: "start", Supersede: true, Tries: 1}, inv.about.id, "start at "+inv.name, 0)
+		w.request(Action{Do: "start", Supersede: true, Tries: 1}, c.about.id, "start at "+inv.name, 0)
 		w.take(c, back)
 	case PurgeHere:
 		w.queue.purge()
 		w.take(c, back)
 	case CancelHere:
-		w.request(Action{Do: "cancel", Tries: 1}, inv.about.id, "cancel at "+inv.name, 0)
+		w.request(Action{Do: "cancel", Tries: 1}, c.about.id, "cancel at "+inv.name, 0)
 		w.take(c, back)
 	default:
 		w.take(c, back)

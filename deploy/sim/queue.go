@@ -159,7 +159,9 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 	name := fmt.Sprintf("%s %s/%d #%d delivery %d", t.Kind, t.CaseID, t.Run, t.Seq, p.attempts)
 	body, err := queue.DecodeBody(t.EncodeBody())
 	if err != nil {
-		panic(err)
+		w.rec.add(Entry{At: w.now(), What: "a task", Data: Broken{err.Error()}})
+		finished(nil)
+		return
 	}
 	inv := w.spawn(name, runKey{t.CaseID, t.Run}, w.anyInstance(rnd), limit, func(ctx context.Context, to *watch.Watcher) error {
 		if t.Kind == queue.Dispatch {
