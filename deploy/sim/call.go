@@ -253,7 +253,13 @@ func (w *world) faultOf(c *call) (Fault, bool) {
 		w.faulted++
 		return f, true
 	}
-	r := c.inv.rnd
+	if w.plan.Rate == 0 {
+		return Fault{}, false
+	}
+	if c.inv.faults.Rand == nil { // its own, so that a plan without it goes on as with it
+		c.inv.faults = chooser{stream(w.plan.Seed, "faults of "+c.inv.name)}
+	}
+	r := c.inv.faults
 	if !r.chance(w.plan.Rate) || w.now() > w.plan.Until {
 		return Fault{}, false
 	}

@@ -20,6 +20,7 @@ var (
 	seeds   = flag.Int("seeds", 150, "how many seeds TestSimulation plays")
 	first   = flag.Uint64("first", 1, "the first of them")
 	seconds = flag.Int("seconds", 0, "play for so many seconds instead")
+	stop    = flag.Bool("stop", false, "stop at the first promise that is broken")
 	shrink  = flag.Int("shrink", 400, "how often a failing plan is played to cut it down")
 	exhaust = flag.Duration("exhaust", 0, "how long TestExhaustive searches; 0: every single fault")
 	keep    = flag.String("keep", "", "a folder for the plans that it was cut down to")
@@ -51,6 +52,9 @@ func TestSimulation(t *testing.T) {
 		}
 		if v := Check(rec); len(v) > 0 {
 			report(t, seed, plan, v)
+			if *stop {
+				return
+			}
 		}
 	}
 	took := time.Since(began)
@@ -102,6 +106,9 @@ func TestExhaustive(t *testing.T) {
 		began := time.Now()
 		x := Exhaust(t, plans[name], most, until)
 		t.Logf("%s: with none, one, two, … faults %d runs, all of them: %v; %v", name, x.Runs, x.Complete, time.Since(began).Round(time.Millisecond))
+		if *stop && len(x.Broken) > 0 {
+			t.Fatalf("%v: %+v", x.Found[0], x.Broken[0].Faults)
+		}
 		for i, p := range x.Broken {
 			if i < 5 {
 				t.Errorf("%v: %+v", x.Found[i], p.Faults)

@@ -88,19 +88,20 @@ type instance struct {
 
 // invocation is one request to an instance.
 type invocation struct {
-	id    int
-	name  string // says what it does, the same in every run of a plan
-	inst  *instance
-	began time.Duration
-	rnd   chooser
-	calls int
-	dead  atomic.Bool
-	ended bool // its caller has an answer, or none
-	call  *call
-	stop  context.CancelFunc
-	end   func(err error) // tells its caller
-	retry func()          // delivers its task once more; nil if it is none
-	about runKey          // the run, or the case
+	id     int
+	name   string // says what it does, the same in every run of a plan
+	inst   *instance
+	began  time.Duration
+	rnd    chooser
+	faults chooser
+	calls  int
+	dead   atomic.Bool
+	ended  bool // its caller has an answer, or none
+	call   *call
+	stop   context.CancelFunc
+	end    func(err error) // tells its caller
+	retry  func()          // delivers its task once more; nil if it is none
+	about  runKey          // the run, or the case
 }
 
 // request is an invocation's context. It has a deadline that the scheduler keeps, so that no timer of it races with others.
