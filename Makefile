@@ -6,7 +6,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test skipped system lint fmt bench coldstart fuzz cover vuln tidy
+.PHONY: help run test skipped system sim mutate lint fmt bench coldstart fuzz cover vuln tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,13 @@ skipped:
 
 system: ## every function as processes, on each store, with Google's emulators and PostgreSQL between them
 	$(GO) test -count=1 -v ./deploy/system
+
+sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_LIMIT=60; FIRST is the first seed, EXHAUST=5m every choice of faults
+	$(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/sim \
+		-args -seeds=$(or $(SEEDS),20000) -seconds=$(or $(SECONDS_LIMIT),0) -first=$(or $(FIRST),1) -exhaust=$(or $(EXHAUST),0)
+
+mutate: ## each guard of the rules and the reconciler switched off: the simulation has to find it; SEEDS=1500 for each, GUARD is a part of its name
+	$(GO) run ./deploy/sim/mutate -seeds=$(or $(SEEDS),1500) -only='$(GUARD)'
 
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi

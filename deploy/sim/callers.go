@@ -223,6 +223,14 @@ func (p Plan) calm() bool {
 	return p.Rate == 0 && p.Slow == 0 && p.Again == 0 && len(p.Faults) == 0 && !dies
 }
 
+// punctual reports whether nothing is so slow that the sweep could take it for lost.
+func (p Plan) punctual() bool {
+	slow := slices.ContainsFunc(p.Faults, func(f Fault) bool {
+		return f.Kind == SlowBefore || f.Kind == SlowAfter || f.Kind == FailLater || f.Kind == CrashLater
+	})
+	return p.Rate == 0 && p.Slow == 0 && !slow
+}
+
 // longest is how long after the last trouble the last run may last.
 func (w *world) longest() time.Duration {
 	longest := w.plan.Deadline

@@ -157,7 +157,7 @@ func (c *checker) entry(e *Entry) {
 		c.told(e, d)
 	case Said:
 		c.said[d.Word] = d
-		if s := c.runs[key]; s != nil && d.Status != "running" {
+		if s := c.runs[key]; s != nil && d.Status != "running" && !d.Lost {
 			s.finals++
 		}
 	case Taken:
@@ -170,6 +170,10 @@ func (c *checker) entry(e *Entry) {
 		c.broken(Classified, key, e.At, "%s: %s", e.What, d.Why)
 	case Shown:
 		c.shown(e, d)
+	case TaskChange:
+		if d.Waiting > 1 && c.rec.Plan.punctual() {
+			c.broken(OneChain, key, e.At, "%d %ss wait", d.Waiting, d.Kind)
+		}
 	case Existence:
 		if s := c.runs[key]; s != nil && s.ended && d.Exists && d.Kind == "check" && strings.HasPrefix(e.Invocation, "sweep") {
 			c.left[e.Invocation]++
@@ -192,6 +196,9 @@ func (c *checker) commit(e *Entry, n Commit) {
 		c.step(e, s, n)
 	}
 	s.versions[n.Case.Version], s.at[n.Case.Version] = n, e.At
+	if n.Case.State.Ended() && !n.Case.Checks.NextAt.IsZero() {
+		c.broken(NothingLeft, key, e.At, "it has ended, and a next check at %s", n.Case.Checks.NextAt)
+	}
 	if n.Case.State.Ended() && !s.ended {
 		s.ended, s.endedAt, s.end = true, e.At, n
 		c.ending(e, s, n.Case)
@@ -312,7 +319,9 @@ func (c *checker) sent(e *Entry, d Sent) {
 	s.open, s.opener = e.At, e.Invocation
 	if d.Started {
 		s.started++
-		s.finals++
+		if d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed {
+			s.finals++
+		}
 	}
 	if s.started > 1 && !d.Idempotent {
 		c.broken(StartedOnce, key, e.At, "%s is request number %d", e.Invocation, s.started)
@@ -392,6 +401,15 @@ func (c *checker) leftOver() time.Duration {
 	return leftOverBefore
 }
 
+func (c *checker) runsOf(id string) (n int) {
+	for _, s := range c.order {
+		if s.key.id == id {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *checker) atTheEnd() {
 	at := time.Duration(0)
 	if n := len(c.rec.Entries); n > 0 {
@@ -413,7 +431,7 @@ func (c *checker) atTheEnd() {
 				c.broken(Ends, s.key, s.endedAt, "by %s it had to, and nothing was wrong", clock(by))
 			}
 		}
-		if l := s.last.Case.Late; l != nil && l.Count > s.finals && s.key.run == 1 && len(c.order) == 1 {
+		if l := s.last.Case.Late; l != nil && l.Count > s.finals && c.runsOf(s.key.id) == 1 {
 			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.finals)
 		}
 		c.wordsKept(s, at)

@@ -58,7 +58,7 @@ func (q *fakeQueue) Create(ctx context.Context, t queue.Task) (bool, error) {
 		p := &pending{task: t, name: name, due: max(t.At.Sub(q.w.began), q.w.now())}
 		q.tasks[name] = p
 		q.schedule(p, p.due)
-		return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Created: true}, nil
+		return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Created: true, Waiting: q.waiting(t)}, nil
 	})
 }
 
@@ -78,6 +78,16 @@ func (q *fakeQueue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 		_, ok := q.tasks[t.Name()]
 		return ok, Existence{t.Kind, t.Seq, ok}, nil
 	})
+}
+
+// waiting counts the tasks of a kind for a run that nobody was given yet.
+func (q *fakeQueue) waiting(t queue.Task) (n int) {
+	for _, p := range q.tasks {
+		if o := p.task; o.Kind == t.Kind && o.CaseID == t.CaseID && o.Run == t.Run && p.attempts == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (q *fakeQueue) remove(p *pending) {
