@@ -170,7 +170,13 @@ func (r *reader) next() {
 // sweep is what Cloud Scheduler does.
 func (w *world) sweep() {
 	n := int(w.now() / w.plan.SweepEvery)
-	w.at(w.now()+w.plan.SweepEvery, w.sweep)
+	if !w.later {
+		w.after(w.plan.SweepEvery, func() {
+			if !w.later {
+				w.sweep()
+			}
+		})
+	}
 	if w.broken(SweepsLost) {
 		return
 	}
@@ -203,7 +209,16 @@ func (w *world) watchQuiet() {
 	case w.rec.QuietAt == 0:
 		w.rec.QuietAt = now
 	case now > w.rec.QuietAt+3*w.plan.SweepEvery:
-		w.rec.Over = true
+		if !w.plan.Later {
+			w.rec.Over = true
+			return
+		}
+		w.later = true
+		w.after(w.plan.Rules.Retention+time.Hour, func() {
+			w.sweep()
+			w.after(w.plan.SweepEvery, w.sweep)
+			w.after(2*w.plan.SweepEvery, func() { w.rec.Over = true })
+		})
 		return
 	}
 	w.after(20*time.Second, w.watchQuiet)

@@ -35,6 +35,7 @@ const (
 	Watched      Promise = "an open run is waited for: by its next check, and by its dispatch until that is sent"
 	OpenRequest  Promise = "while the pipeline is about to answer, no check ends the run"
 	SentFirst    Promise = "nothing is asked, or believed, of a run that was not sent"
+	Forgotten    Promise = "forms and runs are deleted when their time is over"
 	NoLeak       Promise = "the sweep counts no broken promise"
 	Classified   Promise = "no error is left unclassified"
 )
@@ -435,6 +436,14 @@ func (c *checker) atTheEnd() {
 			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.finals)
 		}
 		c.wordsKept(s, at)
+	}
+	for _, key := range c.rec.Forms {
+		if s := c.runs[key]; s != nil && s.ended && s.last.Case.State == cases.Succeeded {
+			c.broken(Forgotten, key, at, "it succeeded, and its form is kept")
+		}
+	}
+	if c.rec.Plan.Later && c.rec.Runs > 0 {
+		c.broken(Forgotten, runKey{}, at, "%d runs are kept", c.rec.Runs)
 	}
 	for _, t := range c.rec.Left {
 		c.broken(NothingLeft, runKey{t.Case, t.Run}, at, "%s #%d", t.Kind, t.Seq)

@@ -42,6 +42,7 @@ func Generate(seed uint64) Plan {
 	}
 	p.Rules.Idempotent = c.chance(0.25)
 	p.Encoded = c.chance(0.1)
+	p.Later = c.chance(0.1)
 	p.Tombstone = one(c, 24*time.Hour, 24*time.Hour, time.Hour, time.Minute, 0)
 	for range 1 + c.IntN(4) {
 		p.Skews = append(p.Skews, c.evenly(-2400*time.Millisecond, 2400*time.Millisecond))

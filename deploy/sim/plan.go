@@ -23,6 +23,8 @@ type Plan struct {
 	Encoded bool `json:",omitempty"`
 	// Flat says that all calls take the same time.
 	Flat bool `json:",omitempty"`
+	// Later says that at the end the time jumps beyond the retention, and two sweeps follow.
+	Later bool `json:",omitempty"`
 	// Until is when the last thing breaks and the last caller comes.
 	Until time.Duration
 

@@ -14,7 +14,8 @@ type Record struct {
 	Entries []Entry
 	Faults  []Fault // those that were drawn
 	Left    []Task  // what is pending at the end
-	Open    int     // invocations that have not ended at the end
+	Runs    int     // how many runs are kept at the end, and of which the form is
+	Forms   []runKey
 	QuietAt time.Duration
 	Over    bool
 }

@@ -195,6 +195,17 @@ func (s *fakeStore) open() (n int) {
 	return n
 }
 
+// left tells how many runs are kept, and of which the form is.
+func (s *fakeStore) left() (runs int, forms []runKey) {
+	for key, k := range s.runs {
+		if k.values[store.Form] != nil {
+			forms = append(forms, key)
+		}
+	}
+	slices.SortFunc(forms, func(a, b runKey) int { return cmp.Or(strings.Compare(a.id, b.id), cmp.Compare(a.run, b.run)) })
+	return max(len(s.runs), len(s.heads)), forms
+}
+
 // CountByState and List are the console's, which the simulation does not have.
 func (s *fakeStore) CountByState(context.Context) (map[cases.State]int, error) { return nil, errDown }
 

@@ -25,6 +25,7 @@ type world struct {
 
 	events  eventHeap
 	nextSeq int
+	later   bool // the time has jumped
 	woken   bool // a goroutine may run: wait for it before anything else
 
 	mu       sync.Mutex
@@ -134,7 +135,7 @@ func (p Plan) Run(t *testing.T) *Record {
 		w.loop()
 		rec = w.rec
 		rec.Left = w.queue.left()
-		rec.Open = len(w.alive)
+		rec.Runs, rec.Forms = w.store.left()
 		w.tearDown()
 		if t.Failed() {
 			return
