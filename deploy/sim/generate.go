@@ -2,6 +2,9 @@ package sim
 
 import (
 	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -17,7 +20,7 @@ func (c chooser) between(least, most time.Duration) time.Duration {
 	if most <= least {
 		return least
 	}
-	f := float64(least+time.Millisecond) * pow(float64(most)/float64(least+time.Millisecond), c.Float64())
+	f := float64(least+time.Millisecond) * math.Pow(float64(most)/float64(least+time.Millisecond), c.Float64())
 	return min(max(time.Duration(f), least), most) + time.Duration(c.IntN(1000))
 }
 
@@ -27,6 +30,13 @@ func (c chooser) evenly(least, most time.Duration) time.Duration {
 		return least
 	}
 	return least + time.Duration(c.Int64N(int64(most-least)))
+}
+
+// stream returns the random numbers of one thing in a run: the same whatever else happens there.
+func stream(seed uint64, name string) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name)
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }
 
 func (c chooser) chance(p float64) bool { return c.Float64() < p }

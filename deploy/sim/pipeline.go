@@ -2,8 +2,6 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -29,16 +27,6 @@ type fakePipeline struct {
 	toCome int
 }
 
-// job is what it works on.
-type job struct {
-	key     runKey
-	work    Work
-	started time.Duration
-	adopted bool
-	dead    bool // its process died, or nobody works on it
-	lost    bool // nothing is known of it
-}
-
 func newPipeline(w *world) *fakePipeline {
 	p := &fakePipeline{w: w, plans: map[string][]Work{}, taken: map[string]int{}, asked: map[string]int{}, jobs: map[string]*job{}, keys: map[runKey]*job{}}
 	for _, c := range w.plan.Cases {
@@ -46,8 +34,6 @@ func newPipeline(w *world) *fakePipeline {
 	}
 	return p
 }
-
-func (j *job) end() time.Duration { return j.started + j.work.Duration() }
 
 // Dispatch implements watch.Pipeline.
 func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.DispatchOutcome {
@@ -151,42 +137,6 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: r}, took
 }
 
-// begin begins to work, and plans what it will publish.
-func (p *fakePipeline) begin(j *job) {
-	w := p.w
-	p.jobs[j.key.id], p.keys[j.key] = j, j
-	if f := j.work.Forgets; f > 0 {
-		w.after(f, func() { j.lost = true })
-	}
-	for n, word := range j.work.Events {
-		for copied := range word.Copies + 1 {
-			at := max(j.end()+word.After+time.Duration(copied)*3*time.Second, j.started)
-			p.toCome++
-			w.at(at, func() {
-				p.toCome--
-				if !j.dead {
-					p.publish(j, n, word)
-				}
-			})
-		}
-	}
-}
-
-// adopted is work that began before Casewatch knew of it.
-func (p *fakePipeline) adopted(id string) {
-	works := p.plans[id]
-	if p.jobs[id] == nil {
-		p.begin(&job{key: runKey{id, 1}, work: works[0], started: p.w.now(), adopted: true})
-	}
-}
-
-// stop is the death of its process.
-func (p *fakePipeline) stop() {
-	for _, j := range p.jobs {
-		j.dead, j.lost = true, true
-	}
-}
-
 // Look implements watch.Pipeline.
 func (p *fakePipeline) Look(ctx context.Context, id, _ string) cases.CheckOutcome {
 	w := p.w
@@ -234,53 +184,4 @@ func (p *fakePipeline) look(id string) cases.CheckOutcome {
 		}
 	}
 	return out
-}
-
-// reading is its progress at a time.
-func (j *job) reading(now time.Duration) cases.Reading {
-	n := j.work.Total
-	if j.work.Each > 0 {
-		n = min(n, int((now-j.started)/j.work.Each))
-	}
-	if j.work.Stop > 0 {
-		n = min(n, j.work.Stop)
-	}
-	if j.work.Outcome == OutcomeNowhere {
-		n = min(n, max(0, j.work.Total-1))
-	}
-	if b := j.work.Back; b > 0 && now >= j.started+b && now < j.started+b+time.Minute {
-		n = max(0, n-2)
-	}
-	total := j.work.Total
-	if j.work.Grows && n <= total/2 {
-		total = max(1, total/2)
-	}
-	return cases.Reading{Completed: n, Total: total, Percent: -1, Current: fmt.Sprint("document ", n)}
-}
-
-// word makes a word of the pipeline with a result of its own.
-func (p *fakePipeline) word(key runKey, outcome string, result bool, by string) (id int, r *cases.Result) {
-	p.words++
-	if !result {
-		return p.words, nil
-	}
-	raw, err := json.Marshal(resultData(key, outcome, p.words, by))
-	if err != nil {
-		panic(err)
-	}
-	if r, err = cases.ParseResult(raw); err != nil {
-		panic(err)
-	}
-	return p.words, r
-}
-
-func resultData(key runKey, outcome string, word int, by string) map[string]any {
-	data := map[string]any{"success": outcome != "failed" && outcome != OutcomeFailure, "case_id": key.id, "of_run": key.run, "word": word, "by": by}
-	switch outcome {
-	case OutcomeNothing:
-		data["webhook_summary"] = map[string]any{"total_sets": 5, "succeeded": 0, "failed": 5}
-	case OutcomeSuccess:
-		data["webhook_summary"] = map[string]any{"total_sets": 5, "succeeded": 4, "failed": 1}
-	}
-	return data
 }

@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+func (c *checker) sample(e *Entry, d Sample) {
+	checks, dispatches := map[runKey]bool{}, map[runKey]bool{}
+	for _, t := range d.Tasks {
+		if t.Kind == "check" {
+			checks[runKey{t.Case, t.Run}] = true
+		} else {
+			dispatches[runKey{t.Case, t.Run}] = true
+		}
+	}
+	for _, s := range c.order {
+		if s.ended || checks[s.key] && (dispatches[s.key] || s.sent > 0 || s.first.Case.Adopted) {
+			s.alone = 0
+			continue
+		}
+		if s.alone++; s.alone == 4 && d.Quiet { // longer than it takes to schedule one
+			c.broken(Watched, s.key, e.At, "check %v, dispatch %v", checks[s.key], dispatches[s.key])
+		}
+	}
+	pending := map[runKey]int{}
+	for _, t := range d.Tasks {
+		key := runKey{t.Case, t.Run}
+		if t.Kind == "check" && !t.Running {
+			pending[key]++
+		}
+		if t.Kind == "check" && !t.Running && pending[key] == 2 {
+			c.broken(OneChain, key, e.At, "two checks are pending")
+		}
+		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > s.endedAt+c.leftOver()) {
+			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
+		}
+	}
+}
+
+func (c *checker) faultless() bool { return c.rec.Plan.calm() && len(c.rec.Plan.Windows) == 0 }
+
+// leftOver is for how long something may pend after the end, by which nothing waits for it any more.
+func (c *checker) leftOver() time.Duration {
+	if c.faultless() {
+		return 3 * time.Second
+	}
+	return leftOverBefore
+}
+
+func (c *checker) runsOf(id string) (n int) {
+	for _, s := range c.order {
+		if s.key.id == id {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *checker) atTheEnd() {
+	at := time.Duration(0)
+	if n := len(c.rec.Entries); n > 0 {
+		at = c.rec.Entries[n-1].At
+	}
+	for _, s := range c.order {
+		if !s.ended {
+			c.broken(Ends, s.key, at, "it is %s", s.last.Case.State)
+			continue
+		}
+		if len(s.told) == 0 {
+			c.broken(Published, s.key, at, "it was not")
+		}
+		if c.faultless() {
+			if len(s.told) > 1 && len(c.rec.Plan.Skews) == 1 { // by clocks that differ, an end may seem old
+				c.broken(Published, s.key, at, "%d times, and nothing was wrong", len(s.told))
+			}
+			if by := c.deadline(s) + c.rec.Plan.CheckTimeout + 2*skewGrace; s.endedAt > by {
+				c.broken(Ends, s.key, s.endedAt, "by %s it had to, and nothing was wrong", clock(by))
+			}
+		}
+		if l := s.last.Case.Late; l != nil && l.Count > s.finals && c.runsOf(s.key.id) == 1 {
+			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.finals)
+		}
+		c.wordsKept(s, at)
+	}
+	for _, key := range c.rec.Forms {
+		if s := c.runs[key]; s != nil && s.ended && s.last.Case.State == cases.Succeeded {
+			c.broken(Forgotten, key, at, "it succeeded, and its form is kept")
+		}
+	}
+	if c.rec.Plan.Later && c.rec.Runs > 0 {
+		c.broken(Forgotten, runKey{}, at, "%d runs are kept", c.rec.Runs)
+	}
+	for _, t := range c.rec.Left {
+		c.broken(NothingLeft, runKey{t.Case, t.Run}, at, "%s #%d", t.Kind, t.Seq)
+	}
+	slices.SortStableFunc(c.found, func(a, b Violation) int { return int(a.At - b.At) })
+}
+
+// wordsKept looks for what was said after the end, and is nowhere.
+func (c *checker) wordsKept(s *seen, at time.Duration) {
+	for _, w := range s.words {
+		if w.Status == "running" || s.purged {
+			continue
+		}
+		good := w.Status == "succeeded" && !w.Nothing
+		other := good != (s.end.Case.State == cases.Succeeded) || !good && s.end.Case.State != cases.Failed
+		switch {
+		case other && (s.last.Case.Late == nil || s.last.Case.Late.Count == 0) && !c.heardBefore(s, w):
+			c.broken(LateKept, s.key, at, "word %d said %s, and is not kept", w.Word, w.Status)
+		case !other && w.Result && s.last.Result == "" && !c.heardBefore(s, w):
+			c.broken(Fills, s.key, at, "word %d brought a result, and it has none", w.Word)
+		}
+	}
+}
+
+// heardBefore reports whether a word was taken in before the end, by a delivery whose answer came after.
+func (c *checker) heardBefore(s *seen, w Said) bool {
+	for _, id := range s.end.Case.Words {
+		if id == "event:"+w.ID {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,132 @@
+package sim
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+func (c *checker) commit(e *Entry, n Commit) {
+	key := runKey{n.Case.CaseID, n.Case.Run}
+	s := c.runs[key]
+	if s == nil {
+		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}}
+		c.runs[key] = s
+		c.order = append(c.order, s)
+	} else {
+		c.step(e, s, n)
+	}
+	s.versions[n.Case.Version], s.at[n.Case.Version] = n, e.At
+	if n.Case.State.Ended() && !n.Case.Checks.NextAt.IsZero() {
+		c.broken(NothingLeft, key, e.At, "it has ended, and a next check at %s", n.Case.Checks.NextAt)
+	}
+	if n.Case.State.Ended() && !s.ended {
+		s.ended, s.endedAt, s.end = true, e.At, n
+		c.ending(e, s, n.Case)
+	}
+	s.last = n
+	if n.Begun {
+		for _, other := range c.order {
+			if other.key.id == key.id && other != s && !other.ended {
+				c.broken(OneOpen, key, e.At, "run %d is open", other.key.run)
+			}
+		}
+	}
+}
+
+// ending looks at how a run ended.
+func (c *checker) ending(e *Entry, s *seen, n cases.Case) {
+	byCheck := n.End.Source == cases.SourceCheck
+	if byCheck && s.open > 0 && e.At < s.open+c.rec.Plan.Rules.PipelineTimeout-skewGrace {
+		c.broken(OpenRequest, s.key, e.At, "%s, by a check; its request is open since %s", n.End.Reason, clock(s.open))
+	}
+	told := n.End.Reason == cases.ReasonCompleted || n.End.Reason == cases.ReasonPipelineFailed || n.End.Reason == cases.ReasonNoDocuments || n.End.Reason == cases.ReasonPipelineRefused
+	if told && !s.tried && !n.Adopted {
+		c.broken(SentFirst, s.key, e.At, "it ended as %s by %s", n.End.Reason, n.End.Source)
+	}
+}
+
+// step compares a record with the one before.
+func (c *checker) step(e *Entry, s *seen, n Commit) {
+	o := s.last
+	p, q := o.Case.Progress, n.Case.Progress
+	if q.Completed < p.Completed || q.Percent < p.Percent {
+		c.broken(Forwards, s.key, e.At, "%d (%.1f %%) after %d (%.1f %%)", q.Completed, q.Percent, p.Completed, p.Percent)
+	}
+	if !n.Case.DeadlineAt.Equal(s.first.Case.DeadlineAt) {
+		c.broken(Ends, s.key, e.At, "its deadline moved")
+	}
+	if !s.ended {
+		if n.Case.State.Ended() && n.Result != "" && !agrees(n.Result, n.Case.State) {
+			c.broken(Fills, s.key, e.At, "it is %s with the result %s", n.Case.State, n.Result)
+		}
+		c.ownResult(e, n, "")
+		return
+	}
+	was, is := s.end.Case, n.Case
+	switch {
+	case is.State != was.State, is.End == nil, is.End.Reason != was.End.Reason, is.End.Source != was.End.Source, !is.EndedAt.Equal(was.EndedAt):
+		c.broken(Final, s.key, e.At, "it was %s (%s), and is %s", was.State, was.End.Reason, is.State)
+		return
+	case is.Progress != was.Progress:
+		c.broken(Final, s.key, e.At, "its progress changed from %v to %v", was.Progress, is.Progress)
+	}
+	if n.Result != o.Result && (o.Result != "" || !agrees(n.Result, is.State)) {
+		c.broken(Fills, s.key, e.At, "the result %q of a run that %s became %q", o.Result, is.State, n.Result)
+	}
+	if n.Result == o.Result && (is.OutputURL != o.Case.OutputURL || (o.Case.Documents != nil) != (is.Documents != nil)) {
+		c.broken(Final, s.key, e.At, "its documents changed without a result")
+	}
+	c.ownResult(e, n, o.Result)
+	if l := o.Case.Late; l != nil && (is.Late == nil || is.Late.State != l.State || is.Late.Message != l.Message || is.Late.Count < l.Count) {
+		c.broken(LateKept, s.key, e.At, "%+v became %+v", l, is.Late)
+	}
+	if o.Late != "" && n.Late != o.Late {
+		c.broken(LateKept, s.key, e.At, "its result changed")
+	}
+}
+
+// ownResult looks whose result a run was given.
+func (c *checker) ownResult(e *Entry, n Commit, before string) {
+	if n.Result == "" || n.Result == before || n.Case.Adopted {
+		return
+	}
+	var result struct {
+		OfRun int `json:"of_run"`
+		Word  int
+	}
+	if err := json.Unmarshal([]byte(n.Result), &result); err != nil || result.OfRun == n.Case.Run {
+		return
+	}
+	key := runKey{n.Case.CaseID, n.Case.Run}
+	if w, ok := c.said[result.Word]; ok && !w.Named && c.mayBeOf(key, w) {
+		return // who publishes it twice, and names no run, cannot be told from who works on the next
+	}
+	c.broken(OwnResult, key, e.At, "%s", n.Result)
+}
+
+// mayBeOf reports whether a word that names no run counts for a run: it came after its beginning, and no run before has a word to come.
+func (c *checker) mayBeOf(key runKey, w Said) bool {
+	if s := c.runs[key]; s == nil || w.At+skewGrace < s.begun {
+		return false
+	}
+	for _, s := range c.order {
+		if s.key.id != key.id || s.key.run >= key.run || s.started == 0 {
+			continue
+		}
+		end := s.end.Case.End
+		own := s.ended && (end.Reason == cases.ReasonCompleted || end.Reason == cases.ReasonPipelineFailed || end.Reason == cases.ReasonNoDocuments || end.Reason == cases.ReasonPipelineRefused)
+		if guessed := own && end.Source == cases.SourceCheck && end.Message == "completed without a result"; !own || guessed {
+			return false
+		}
+	}
+	return true
+}
+
+// agrees reports whether a result says that a run ended so.
+func agrees(result string, s cases.State) bool {
+	good := strings.Contains(result, `"success":true`) && !strings.Contains(result, `"succeeded":0`)
+	return good == (s == cases.Succeeded) && (good || s == cases.Failed)
+}
