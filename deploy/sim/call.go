@@ -115,7 +115,7 @@ func (w *world) submit(c *call) {
 		}
 		w.after(min(there, limit+c.inv.rnd.evenly(0, 10*time.Second)), func() {
 			if !inv.dead.Load() {
-				w.affect(c, "the answer comes too late")
+				_ = w.affect(c, "the answer comes too late")
 			}
 		})
 		w.reply(c, errDown, limit)

@@ -83,6 +83,7 @@ type seen struct {
 	endedAt  time.Duration
 	end      Commit // as it ended
 	purged   bool
+	crossed  bool // a check that had saved before the end scheduled the next after it: that is delivered, and dropped
 	tried    bool // a dispatch has begun; perhaps it was sent
 	started  int  // requests that may have started the pipeline
 	told     []string
@@ -170,6 +171,9 @@ func (c *checker) entry(e *Entry) {
 	case Shown:
 		c.shown(e, d)
 	case TaskChange:
+		if s := c.runs[key]; s != nil && s.ended && d.Created && e.Began <= s.endedAt {
+			s.crossed = true
+		}
 		if d.Waiting > 1 && c.rec.Plan.punctual() {
 			c.broken(OneChain, key, e.At, "%d %ss wait", d.Waiting, d.Kind)
 		}

@@ -34,7 +34,7 @@ func (c *checker) sample(e *Entry, d Sample) {
 		if t.Kind == "check" && !t.Running && pending[key] == 2 {
 			c.broken(OneChain, key, e.At, "two checks are pending")
 		}
-		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > s.endedAt+c.leftOver()) {
+		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > s.endedAt+c.leftOver(s)) {
 			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
 		}
 	}
@@ -43,8 +43,8 @@ func (c *checker) sample(e *Entry, d Sample) {
 func (c *checker) faultless() bool { return c.rec.Plan.calm() && len(c.rec.Plan.Windows) == 0 }
 
 // leftOver is for how long something may pend after the end, by which nothing waits for it any more.
-func (c *checker) leftOver() time.Duration {
-	if c.faultless() {
+func (c *checker) leftOver(s *seen) time.Duration {
+	if c.faultless() && !s.crossed {
 		return 3 * time.Second
 	}
 	return leftOverBefore

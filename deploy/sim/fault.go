@@ -30,10 +30,10 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 	case ConflictBefore:
 		w.failed(c, string(fault.Kind), store.ErrConflict, back)
 	case ConflictAfter:
-		w.affect(c, string(fault.Kind))
+		_ = w.affect(c, string(fault.Kind))
 		w.reply(c, store.ErrConflict, back)
 	case FailAfter:
-		w.affect(c, string(fault.Kind))
+		_ = w.affect(c, string(fault.Kind))
 		w.reply(c, errDown, back)
 	case FailLater:
 		w.failed(c, string(fault.Kind), errDown, back)
@@ -42,7 +42,7 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 		w.noteCall(c, string(fault.Kind), nil, nil)
 		w.kill(inv.inst)
 	case CrashAfter:
-		w.affect(c, string(fault.Kind))
+		_ = w.affect(c, string(fault.Kind))
 		w.kill(inv.inst)
 	case CrashLater:
 		w.noteCall(c, string(fault.Kind), nil, nil)

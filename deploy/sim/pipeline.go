@@ -48,7 +48,7 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.Dispatch
 	c.effect = func() (any, error) {
 		out, takes = p.take(key)
 		sent := out.Kind != cases.DispatchUnreachable
-		return Sent{Started: sent && out.Kind != cases.DispatchBusy, Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
+		return Sent{Started: sent && (out.Kind != cases.DispatchBusy || p.keys[key] != nil), Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
 	}
 	c.wait = func(c *call, _ error) {
 		if takes >= 0 {
@@ -99,7 +99,7 @@ func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
 	case AnswerRefused:
 		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: "422"}, soon
 	case AnswerFailed:
-		_, r := p.word(key, "failed", true, "answer")
+		r := p.word(key, "failed")
 		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Message: "no", Result: r}, soon
 	}
 	if work.Works || work.Answer == AnswerResult || work.Answer == AnswerAccepted || work.Answer == AnswerGarbled {
@@ -112,6 +112,8 @@ func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
 		return p.answer(j)
 	case AnswerGarbled:
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "200, and no JSON"}, work.Duration()
+	case AnswerLie:
+		return cases.DispatchOutcome{Kind: cases.DispatchBusy, Message: "429"}, work.Cut
 	case AnswerHang:
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain}, -1
 	}
@@ -130,10 +132,10 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 	case OutcomeNowhere:
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain}, -1
 	case OutcomeFailure:
-		_, r := p.word(j.key, "failed", true, "answer")
+		r := p.word(j.key, "failed")
 		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Message: "no", Result: r}, took
 	}
-	_, r := p.word(j.key, j.work.Outcome, true, "answer")
+	r := p.word(j.key, j.work.Outcome)
 	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: r}, took
 }
 

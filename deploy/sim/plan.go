@@ -122,21 +122,22 @@ type Reader struct {
 
 // How the pipeline answers a request that it takes.
 const (
-	AnswerResult    = "result"     // with the result, when it is done
-	AnswerAccepted  = "accepted"   // 202
-	AnswerRefused   = "refused"    // 422; it does not work on it
-	AnswerFailed    = "failed"     // its own word, at once
-	AnswerBroken    = "broken"     // 500; Works says whether it works on it
-	AnswerCut       = "cut"        // the connection breaks; Works says whether it works on it
-	AnswerHang      = "hang"       // never
-	AnswerGarbled   = "garbled"    // 200, and no JSON, when it is done
-	OutcomeSuccess  = "succeeded"  // every document but one
-	OutcomeFailure  = "failed"     //
-	OutcomeNothing  = "nothing"    // every document failed
-	OutcomeNowhere  = "nowhere"    // it never ends
-	NotStartedBusy  = "busy"       // 429
-	NotStartedLater = "busy later" // 503 with Retry-After
-	NotStartedAway  = "away"       // nothing listens
+	AnswerResult    = "result"        // with the result, when it is done
+	AnswerAccepted  = "accepted"      // 202
+	AnswerRefused   = "refused"       // 422; it does not work on it
+	AnswerFailed    = "failed"        // its own word, at once
+	AnswerBroken    = "broken"        // 500; Works says whether it works on it
+	AnswerCut       = "cut"           // the connection breaks; Works says whether it works on it
+	AnswerHang      = "hang"          // never
+	AnswerGarbled   = "garbled"       // 200, and no JSON, when it is done
+	AnswerLie       = "busy, it says" // 429 after Cut, and yet it works on it
+	OutcomeSuccess  = "succeeded"     // every document but one
+	OutcomeFailure  = "failed"        //
+	OutcomeNothing  = "nothing"       // every document failed
+	OutcomeNowhere  = "nowhere"       // it never ends
+	NotStartedBusy  = "busy"          // 429
+	NotStartedLater = "busy later"    // 503 with Retry-After
+	NotStartedAway  = "away"          // nothing listens
 )
 
 // Work is how the pipeline works on one request.
