@@ -174,7 +174,7 @@ func (c *checker) entry(e *Entry) {
 		if s := c.runs[key]; s != nil && s.ended && d.Created && e.Began <= s.endedAt {
 			s.crossed = true
 		}
-		if d.Waiting > 1 && c.rec.Plan.punctual() {
+		if d.Waiting > 1 && c.rec.Plan.punctual() && c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
 			c.broken(OneChain, key, e.At, "%d %ss wait", d.Waiting, d.Kind)
 		}
 	case Existence:

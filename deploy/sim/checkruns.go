@@ -19,6 +19,9 @@ func (c *checker) commit(e *Entry, n Commit) {
 		c.step(e, s, n)
 	}
 	s.versions[n.Case.Version], s.at[n.Case.Version] = n, e.At
+	if !n.Case.State.Ended() && n.Case.Checks.NextAt.After(n.Case.DeadlineAt) {
+		c.broken(Ends, key, e.At, "its next check is after its deadline")
+	}
 	if n.Case.State.Ended() && !n.Case.Checks.NextAt.IsZero() {
 		c.broken(NothingLeft, key, e.At, "it has ended, and a next check at %s", n.Case.Checks.NextAt)
 	}
