@@ -171,6 +171,9 @@ func (c *checker) entry(e *Entry) {
 	case Shown:
 		c.shown(e, d)
 	case TaskChange:
+		if d.Gone && strings.HasPrefix(e.Invocation, "sweep") {
+			c.broken(Watched, key, e.At, "the sweep schedules %s #%d, which was there before", d.Kind, d.Seq)
+		}
 		if s := c.runs[key]; s != nil && s.ended && d.Created && e.Began <= s.endedAt {
 			s.crossed = true
 		}

@@ -53,7 +53,7 @@ func (q *fakeQueue) Create(ctx context.Context, t queue.Task) (bool, error) {
 		name := t.Name()
 		until, taken := q.taken[name]
 		if q.tasks[name] != nil || taken && q.w.now() < until {
-			return false, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name}, nil
+			return false, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Gone: q.tasks[name] == nil}, nil
 		}
 		p := &pending{task: t, name: name, due: max(t.At.Sub(q.w.began), q.w.now())}
 		q.tasks[name] = p

@@ -61,7 +61,8 @@ type TaskChange struct {
 	Seq              int64
 	Name             string
 	Created, Deleted bool
-	Waiting          int // with Created, how many there are then of this kind, for this run, that nobody was given yet
+	Gone             bool // not created, since one of that name was there before
+	Waiting          int  // with Created, how many there are then of this kind, for this run, that nobody was given yet
 }
 
 // Existence is what the queue said when it was asked for a task.
