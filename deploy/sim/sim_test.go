@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	seeds   = flag.Int("seeds", 100, "how many seeds TestSimulation plays")
+	seeds   = flag.Int("seeds", 50, "how many seeds TestSimulation plays")
 	first   = flag.Uint64("first", 1, "the first of them")
 	seconds = flag.Int("seconds", 0, "play for so many seconds instead")
 	stop    = flag.Bool("stop", false, "stop at the first promise that is broken")
