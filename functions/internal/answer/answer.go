@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
@@ -23,7 +24,7 @@ import (
 type Func func(w http.ResponseWriter, r *http.Request) error
 
 // Handler serves fn for the given methods. The request's context is given its trace, or a new one. An error that fn returns, and a panic,
-// is answered as problem+json; what is not the caller's fault is logged.
+// is answered as problem+json; what is not the caller's fault is logged. A body has 30 s to come.
 func Handler(log *slog.Logger, fn Func, methods ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		traceParent := gcplog.TraceParentOf(r.Header.Get("Traceparent"), r.Header.Get("X-Cloud-Trace-Context"))
@@ -31,6 +32,7 @@ func Handler(log *slog.Logger, fn Func, methods ...string) http.Handler {
 			traceParent = gcplog.NewTraceParent(rand.Reader)
 		}
 		r = r.WithContext(gcplog.WithTrace(r.Context(), traceParent))
+		r.Body = limit(w, r)
 		h := w.Header()
 		h.Set("Cache-Control", "private, no-cache")
 		h.Set("Referrer-Policy", "no-referrer") // addresses carry tokens
@@ -89,6 +91,9 @@ func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 	if seconds := e.RetryAfterSeconds(); seconds > 0 {
 		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
+	if left(r) {
+		h.Set("Connection", "close") // or the answer would wait for the rest of the body
+	}
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="casewatch"`)
 	}
@@ -111,6 +116,8 @@ func write(w http.ResponseWriter, status int, contentType string, v any) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	within := bodyTime * time.Duration(1+body.Len()/leastRead)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(within)) // who does not read is cut off
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // the client may be gone
 }

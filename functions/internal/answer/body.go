@@ -5,17 +5,66 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
 )
 
-// Body reads a whole body of at most limit bytes. Errors: TooLarge, Invalid if it ends early.
+const (
+	// bodyTime is how long a body may take to come: the largest form at 30 KiB a second.
+	bodyTime = 30 * time.Second
+	// leastRead is how many bytes of an answer a caller has to read in bodyTime.
+	leastRead = 64 << 10
+)
+
+// limit bounds how long a request may keep its handler waiting for its caller. The functions framework's server has no limits of time
+// (https://github.com/GoogleCloudPlatform/functions-framework-go/blob/main/funcframework/framework.go), so whoever announces a body and sends none
+// would hold a place in the instance until the platform cuts the request. That goes for refused callers too: net/http waits for
+// what is left of a body before it answers.
+//
+// It returns the body with its limit, which ends with it.
+func limit(w http.ResponseWriter, r *http.Request) io.ReadCloser {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r.Body // the server watches the connection meanwhile, and would take a deadline for its end
+	}
+	deadlines := http.NewResponseController(w)
+	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTime)) // not every writer has deadlines: those of tests have none
+	return &body{ReadCloser: r.Body, deadlines: deadlines}
+}
+
+// body is a body that has to come in time.
+type body struct {
+	io.ReadCloser
+	deadlines *http.ResponseController
+	ended     bool
+}
+
+// Read implements [io.Reader]. The limit is lifted at the end of the body.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) && !b.ended {
+		b.ended = true
+		_ = b.deadlines.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// left reports whether a part of the body was not read.
+func left(r *http.Request) bool {
+	b, ok := r.Body.(*body)
+	return ok && !b.ended
+}
+
+// Body reads a whole body of at most limit bytes. Errors: TooLarge, Invalid if it ends early or does not come in time.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, fault.New(fault.TooLarge, "the body is larger than %d bytes", limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fault.Wrap(fault.Invalid, err, "the body did not come within "+bodyTime.String())
 	case err != nil:
 		return nil, fault.Wrap(fault.Invalid, err, "the body could not be read to its end")
 	}
