@@ -1,9 +1,11 @@
 package console_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -349,5 +351,41 @@ func TestWords(t *testing.T) {
 	}
 	if e := console.Shown(json.RawMessage(`not JSON`)); e.Text != "not JSON" || e.Cut || console.Shown(nil) != nil {
 		t.Errorf("%+v", e)
+	}
+}
+
+// FuzzShown: what is shown is the beginning of the JSON as json.Indent writes it, whatever it is, and no more than a page takes.
+func FuzzShown(f *testing.F) {
+	for _, text := range []string{`{"a":[1,{"b":"\\\"]"},[],{} ],"é":null}`, ` [ [ ] , { } ] `, `"x"`, "1", "{", strings.Repeat("[", 9000) + strings.Repeat("]", 9000)} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		e := console.Shown(raw)
+		if len(raw) == 0 {
+			return
+		}
+		want := string(raw)
+		var b bytes.Buffer
+		if json.Indent(&b, bytes.TrimSpace(raw), "", "  ") == nil {
+			want = b.String()
+		}
+		if len(e.Text) > 16<<10 || e.Bytes != len(raw) || e.Cut != (len(want) > 16<<10) || !strings.HasPrefix(want, e.Text) || !e.Cut && e.Text != want {
+			t.Errorf("%q is shown as %q, cut %v", raw, e.Text, e.Cut)
+		}
+	})
+}
+
+// Half a megabyte of deeply nested JSON is gigabytes when it is indented.
+func TestShownDoesNotExplode(t *testing.T) {
+	const depth = 9000
+	bomb := json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("0,", 240<<10) + "0" + strings.Repeat("]", depth))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if e := console.Shown(bomb); !e.Cut || e.Bytes != len(bomb) {
+		t.Errorf("%d bytes, cut %v", e.Bytes, e.Cut)
+	}
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 4<<20 {
+		t.Errorf("it takes %d bytes", allocated)
 	}
 }

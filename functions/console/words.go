@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -179,9 +178,8 @@ func shown(raw json.RawMessage) *excerpt {
 		return nil
 	}
 	e := &excerpt{Text: string(raw), Bytes: len(raw)}
-	var indented bytes.Buffer
-	if json.Indent(&indented, raw, "", "  ") == nil {
-		e.Text = indented.String()
+	if json.Valid(raw) {
+		e.Text = indented(raw, maxShown+1)
 	}
 	if e.Cut = len(e.Text) > maxShown; e.Cut {
 		end := maxShown
@@ -191,4 +189,44 @@ func shown(raw json.RawMessage) *excerpt {
 		e.Text = e.Text[:end]
 	}
 	return e
+}
+
+// indented returns valid JSON as json.Indent writes it, cut soon after limit bytes: all of it could be thousands of times as long as
+// what is nested deeply.
+func indented(raw []byte, limit int) string {
+	var b strings.Builder
+	var last byte // that was written, white space aside
+	depth, text, escaped := 0, false, false
+	line := func() { b.WriteString("\n" + strings.Repeat("  ", depth)) }
+	for _, c := range raw {
+		switch {
+		case b.Len() > limit:
+			return b.String()
+		case text:
+			text = escaped || c != '"'
+			escaped = !escaped && c == '\\'
+			b.WriteByte(c)
+			last = c
+			continue
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			continue
+		case c == '}' || c == ']':
+			if depth--; last != '{' && last != '[' {
+				line()
+			}
+		case last == '{' || last == '[' || last == ',':
+			line()
+		}
+		b.WriteByte(c)
+		switch c {
+		case '{', '[':
+			depth++
+		case ':':
+			b.WriteByte(' ')
+		case '"':
+			text = true
+		}
+		last = c
+	}
+	return b.String()
 }
