@@ -63,11 +63,14 @@ func ParseResult(raw []byte) (*Result, error) {
 	return r, nil
 }
 
+// maxCount is the largest number of documents that is believed.
+const maxCount = 1 << 31
+
 // documents completes the counts: any one of the three follows from the other two.
 func documents(total, succeeded, failed *int) *Documents {
 	known := 0
 	value := func(p *int) int {
-		if p == nil || *p < 0 {
+		if p == nil || *p < 0 || *p > maxCount {
 			return 0
 		}
 		known++

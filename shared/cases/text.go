@@ -12,6 +12,9 @@ import (
 // maxFaults bounds the faults of a list that are told one by one.
 const maxFaults = 5
 
+// maxNested bounds how deep a message is looked for: deeper ones are nobody's, and each level copies what it says.
+const maxNested = 16
+
 // ErrorText returns what the body of an answer says went wrong; "" if it does not say. It knows {"error"}, FastAPI's {"detail"} as a
 // string, an object or a list, and plain text. A page of HTML is nobody's message.
 func ErrorText(body []byte) string {
@@ -24,14 +27,17 @@ func ErrorText(body []byte) string {
 		return string(body[:min(len(body), 64<<10)])
 	}
 	if object, ok := value.(map[string]any); ok {
-		return namedText(object)
+		return namedText(object, maxNested)
 	}
-	return text(value)
+	return text(value, maxNested)
 }
 
 // text tells a value of an error. It leaves out what FastAPI's validation puts beside its messages: "input" and "ctx" repeat the
 // form (https://docs.pydantic.dev/latest/errors/errors/).
-func text(value any) string {
+func text(value any, depth int) string {
+	if depth == 0 {
+		return ""
+	}
 	switch v := value.(type) {
 	case string:
 		return v
@@ -42,7 +48,7 @@ func text(value any) string {
 	case []any:
 		var parts []string
 		for _, item := range v[:min(len(v), maxFaults)] {
-			if s := text(item); s != "" {
+			if s := text(item, depth-1); s != "" {
 				parts = append(parts, s)
 			}
 		}
@@ -51,7 +57,7 @@ func text(value any) string {
 		}
 		return strings.Join(parts, "; ")
 	case map[string]any:
-		if s := namedText(v); s != "" {
+		if s := namedText(v, depth); s != "" {
 			return s
 		}
 		var parts []string
@@ -59,7 +65,7 @@ func text(value any) string {
 			switch member.(type) {
 			case string, float64, bool:
 				if name != "input" && name != "ctx" && name != "url" && name != "success" {
-					parts = append(parts, name+": "+text(member))
+					parts = append(parts, name+": "+text(member, 1))
 				}
 			}
 		}
@@ -70,16 +76,16 @@ func text(value any) string {
 }
 
 // namedText returns the message among an object's members, with its place in front if it is a fault that validation found.
-func namedText(object map[string]any) string {
+func namedText(object map[string]any, depth int) string {
 	for _, name := range []string{"error", "message", "msg", "detail", "title", "reason"} {
-		s := text(object[name])
+		s := text(object[name], depth-1)
 		if s == "" {
 			continue
 		}
 		if loc, ok := object["loc"].([]any); ok && len(loc) > 0 {
 			var place []string
-			for _, step := range loc {
-				place = append(place, text(step))
+			for _, step := range loc[:min(len(loc), maxNested)] {
+				place = append(place, text(step, 1))
 			}
 			s = strings.Join(place, ".") + ": " + s
 		}

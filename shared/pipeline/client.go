@@ -150,6 +150,8 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, errors.New("pipeline: the URL does not begin with http:// or https://")
 	case u.Hostname() == "":
 		return nil, errors.New("pipeline: the URL names no host")
+	case strings.Contains(u.Host, "%"): // put together again it would be another address, or none
+		return nil, errors.New("pipeline: the URL's host has a zone or an escape")
 	case u.User != nil:
 		return nil, errors.New("pipeline: the URL holds a user or password, which is not sent: use the API key")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":

@@ -1,0 +1,98 @@
+package cases_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+// FuzzParseResult: of whatever the pipeline says, only counts of documents are read, and what is kept of it reads the same again.
+func FuzzParseResult(f *testing.F) {
+	f.Add([]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s"},"output_url":"http://o"}`))
+	f.Add([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r, err := ParseResult(raw)
+		if err != nil {
+			return
+		}
+		if d := r.Documents; d != nil && (d.Total < 0 || d.Succeeded < 0 || d.Failed < 0) {
+			t.Errorf("%q has %+v", raw, *d)
+		}
+		if !utf8.Valid(r.Raw) || !json.Valid(r.Raw) || len(r.Raw) != r.Size || r.Success == nil && r.Message != "" {
+			t.Errorf("%q is %+v", raw, r)
+		}
+		if again, err := ParseResult(r.Raw); err != nil || !bytes.Equal(again.Raw, r.Raw) || again.OutputURL != r.OutputURL || again.Message != r.Message {
+			t.Errorf("%q is %+v, and then %+v, %v", raw, r, again, err)
+		}
+	})
+}
+
+// FuzzErrorText: a text is found or not, the same each time, and never what validation repeats of the form.
+func FuzzErrorText(f *testing.F) {
+	f.Add([]byte(`{"detail":[{"loc":["body","a",0],"msg":"is missing","input":{"a":1}}]}`))
+	f.Add([]byte(`{"error":{"message":["a",["b",{"msg":1e308}]]}}`))
+	f.Add([]byte("<html>"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		text := ErrorText(body)
+		if again := ErrorText(body); again != text {
+			t.Errorf("%q says %q, then %q", body, text, again)
+		}
+		if json.Valid(body) {
+			if inside := ErrorText([]byte(`{"detail":{"input":` + string(body) + `,"ctx":` + string(body) + `}}`)); inside != "" {
+				t.Errorf("%q is repeated: %q", body, inside)
+			}
+		}
+	})
+}
+
+// FuzzRecord: a record that can be read is written so that it reads the same, with what is not known of it, and is written the same again.
+func FuzzRecord(f *testing.F) {
+	for _, c := range []Case{{}, {CaseID: "a", Run: 1, Version: 2, State: Running, Progress: Progress{Completed: 1, Total: 2, Current: "\u2028\x00"}, End: &End{Reason: ReasonDeadline}}} {
+		record, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(record)
+	}
+	f.Add([]byte(`{"case_id":"a","later":{"x":[1e400]},"CASE_ID":"b"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var c, again Case
+		if json.Unmarshal(data, &c) != nil {
+			return
+		}
+		first, err := json.Marshal(c)
+		if err != nil {
+			t.Fatalf("%q cannot be written: %v", data, err)
+		}
+		if err := json.Unmarshal(first, &again); err != nil || again.CaseID != c.CaseID || again.Run != c.Run || again.Version != c.Version || again.State != c.State {
+			t.Fatalf("%q is %+v, then %+v, %v", data, c, again, err)
+		}
+		if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
+			t.Errorf("%q is written as %s, then %s, %v", data, first, second, err)
+		}
+	})
+}
+
+// A message that is nested without end is nobody's: reading it takes no longer than its length.
+func TestNestedWithoutEnd(t *testing.T) {
+	const depth = 4000
+	for _, body := range []string{
+		strings.Repeat(`{"loc":["a"],"msg":`, depth) + `"` + strings.Repeat("x", 100<<10) + `"` + strings.Repeat("}", depth),
+		`{"error":` + strings.Repeat("[", depth) + `"deep"` + strings.Repeat("]", depth) + "}",
+		`{"error":` + strings.Repeat("[", 20_000),
+	} {
+		if text := ErrorText([]byte(body)); strings.Contains(text, "deep") || strings.Contains(text, "xxx") {
+			t.Errorf("%.80s says %.80s", body, text)
+		}
+	}
+	if text := ErrorText([]byte(`{"detail":{"error":{"message":[["it broke"]]}}}`)); text != "it broke" {
+		t.Errorf("%q", text)
+	}
+	if r, err := ParseResult([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`)); err != nil || r.Documents != nil {
+		t.Errorf("%+v, %v: nobody makes that many documents", r, err)
+	}
+}
