@@ -6,7 +6,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test skipped system sim mutate lint fmt bench coldstart fuzz cover vuln tidy
+.PHONY: help run test skipped system sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -82,9 +82,26 @@ vuln: ## known vulnerabilities in what is linked (asks vuln.go.dev)
 	cd deploy/tools && $(GO) build -trimpath -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 	bin/govulncheck ./...
 
+licenses: bin/licenses ## the list of modules and their licences, deploy/licenses.csv; a test holds it to go.mod
+	bin/licenses ./deploy/system/program >bin/licenses.csv
+	mv bin/licenses.csv deploy/licenses.csv
+
+sbom: bin/cyclonedx-gomod ## bin/casewatch.cdx.json: what is linked into what is deployed, with hashes and licences, in CycloneDX
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -o bin/program ./deploy/system/program
+	bin/cyclonedx-gomod bin -json -std -licenses -version "$$(git describe --always --dirty 2>/dev/null || echo unknown)" -output bin/casewatch.cdx.json bin/program
+	@rm -f bin/program
+
 tidy: ## go.mod of the module and of the tools
 	$(GO) mod tidy
 	cd deploy/tools && $(GO) mod tidy
+	cd deploy/tools/sbom && $(GO) mod tidy
+
+bin/licenses: $(wildcard deploy/tools/sbom/*)
+	cd deploy/tools/sbom && $(GO) build -trimpath -o ../../../bin/licenses .
+
+bin/cyclonedx-gomod: deploy/tools/sbom/go.mod deploy/tools/sbom/go.sum
+	cd deploy/tools/sbom && $(GO) build -trimpath -o ../../../bin/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	@touch $@
 
 # The linters are pinned in a module of their own, so that nothing of them comes near what is deployed.
 $(LINT): deploy/tools/go.mod deploy/tools/go.sum
