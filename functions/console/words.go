@@ -156,7 +156,7 @@ func link(text *string) string {
 		return ""
 	}
 	u, err := url.Parse(*text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(u.Host, "\"<>") { // which the parser lets pass
 		return ""
 	}
 	return u.String()
