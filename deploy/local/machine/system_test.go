@@ -81,6 +81,9 @@ func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *syste
 	settings := maps.Clone(quick)
 	settings["PIPELINE_API_URL"] = s.pipe.URL
 	maps.Copy(settings, env)
+	if settings["PIPELINE_API_URL"] == "" {
+		delete(settings, "PIPELINE_API_URL") // the machine's own
+	}
 	s.m, err = machine.Open(t.Context(), machine.Options{
 		BaseURL: s.base, DataDir: t.TempDir(), Log: log, DocumentTime: 20 * time.Millisecond,
 		Lookup: func(name string) (string, bool) { v, ok := settings[name]; return v, ok },
