@@ -226,14 +226,14 @@ function fromEvent(type, { data, lastEventId }, last) {
     total: d.total ?? before?.total ?? 0, percent: d.percent ?? before?.percent ?? 0, eta_seconds: null, stalled: false,
     ended: type !== "progress", reason: null, message: d.message ?? "", documents: null, output_url: null, result: null,
   };
-  if (!Number.isInteger(state.run)) throw new TypeError("The event names no run.");
+  if (!Number.isInteger(state.run) || !Number.isInteger(state.version)) throw new TypeError("The event names no run, or no version of it.");
   if (type === "progress") return Object.assign(state, { completed: d.current, eta_seconds: d.eta_seconds ?? null, stalled: Boolean(d.stalled) });
   if (type === "error") return Object.assign(state, { reason: d.code });
   return Object.assign(state, { state: "succeeded", reason: "completed", documents: d.documents ?? null, output_url: d.outputUrl ?? null, result: d.result ?? null });
 }
 
 function fromJSON({ case_id, run, version, state, progress: p, eta_seconds, stalled, end, documents, output_url, result }) {
-  if (!Number.isInteger(run) || !p) throw new CasewatchError({ title: "The answer is not a case." });
+  if (!Number.isInteger(run) || !Number.isInteger(version) || !p) throw new CasewatchError({ title: "The answer is not a case." });
   const ended = ENDS.has(state);
   return {
     case_id, run, version, state, completed: p.completed, total: p.total, percent: p.percent, eta_seconds: eta_seconds ?? null,
