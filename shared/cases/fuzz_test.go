@@ -77,6 +77,20 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
+// What cannot be read as JSON may hold the form, as may what holds a number that no float holds: neither is told as it is.
+func TestUnreadableIsNotTold(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"detail":[{"loc":["body"],"msg":"is bad","input":{"name":"Jane","n":1e999}}]}`: "body: is bad",
+		`{"detail":[{"msg":"is bad","input":{"name":"Jane"`:                              "",
+		`[{"name":"Jane"`: "",
+		`{"error":1e999}`: "1e999",
+	} {
+		if got := ErrorText([]byte(body)); got != want {
+			t.Errorf("%s says %q, not %q", body, got, want)
+		}
+	}
+}
+
 // A message that is nested without end is nobody's: reading it takes no longer than its length.
 func TestNestedWithoutEnd(t *testing.T) {
 	const depth = 4000

@@ -16,15 +16,20 @@ const maxFaults = 5
 const maxNested = 16
 
 // ErrorText returns what the body of an answer says went wrong; "" if it does not say. It knows {"error"}, FastAPI's {"detail"} as a
-// string, an object or a list, and plain text. A page of HTML is nobody's message.
+// string, an object or a list, and plain text. A page of HTML is nobody's message, nor is JSON that cannot be read: it may hold the form.
 func ErrorText(body []byte) string {
 	body = bytes.TrimSpace(body)
-	var value any
-	if json.Unmarshal(body, &value) != nil {
-		if bytes.HasPrefix(body, []byte("<")) {
+	if !json.Valid(body) {
+		if len(body) == 0 || bytes.IndexByte([]byte("<{["), body[0]) >= 0 {
 			return ""
 		}
 		return string(body[:min(len(body), 64<<10)])
+	}
+	var value any
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber() // a number that is too large for others must not make the whole a text
+	if decoder.Decode(&value) != nil {
+		return ""
 	}
 	if object, ok := value.(map[string]any); ok {
 		return namedText(object, maxNested)
@@ -41,8 +46,8 @@ func text(value any, depth int) string {
 	switch v := value.(type) {
 	case string:
 		return v
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
+	case json.Number:
+		return v.String()
 	case bool:
 		return strconv.FormatBool(v)
 	case []any:
@@ -63,7 +68,7 @@ func text(value any, depth int) string {
 		var parts []string
 		for name, member := range v {
 			switch member.(type) {
-			case string, float64, bool:
+			case string, json.Number, bool:
 				if name != "input" && name != "ctx" && name != "url" && name != "success" {
 					parts = append(parts, name+": "+text(member, 1))
 				}
