@@ -67,7 +67,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	@$(GO) test -list '^Fuzz' -json ./... | \
 	sed -n 's/.*"Package":"\([^"]*\)".*"Output":"\(Fuzz[A-Za-z0-9_]*\)\\n".*/\1 \2/p' | while read -r package target; do \
 		echo "$$package $$target"; \
-		$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$package" || exit 1; \
+		$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1s "$$package" || exit 1; \
 	done
 
 cover: ## the rules and the reconciler are covered to 95 % at least, each by its own tests
