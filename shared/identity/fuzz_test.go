@@ -30,7 +30,7 @@ func (p *publisherOf) RoundTrip(r *http.Request) (*http.Response, error) {
 			p.t.Errorf("it asks %s for keys", r.URL)
 		}
 	}
-	return &http.Response{StatusCode: 200, Status: "200 OK", Header: http.Header{"Cache-Control": {p.cacheControl}}, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Header: http.Header{"Cache-Control": {p.cacheControl}}, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
 }
 
 // FuzzKeys: whatever is published in an issuer's name, a token that its keys did not sign is not accepted, and nothing is asked over a

@@ -285,7 +285,7 @@ func TestHTMLInjection(t *testing.T) {
 	}
 	pages := []string{*v.OutputURL, s.base + "/console/", s.base + "/console/evil", s.base + "/", s.base + "/console/" + url.PathEscape(evil), s.base + "/console/?id=" + url.QueryEscape(evil) + "&state=" + url.QueryEscape(evil)}
 	for i := 0; i < len(pages); i++ {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", pages[i], nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, pages[i], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
