@@ -73,10 +73,11 @@ func newProgram(t *testing.T, env ...string) *program {
 	p.env = append(p.env, "PATH="+os.Getenv("PATH"), "HOME="+os.Getenv("HOME"), "PORT="+port, "DATA_DIR="+t.TempDir())
 	p.env = append(p.env, env...)
 	t.Cleanup(func() {
-		p.http.CloseIdleConnections()
 		if p.cmd != nil {
+			p.wantNoLeak()
 			p.stop(syscall.SIGKILL)
 		}
+		p.http.CloseIdleConnections()
 	})
 	return p
 }
@@ -139,6 +140,7 @@ func (p *program) do(method, url, body string) (int, []byte) {
 		p.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
 	res, err := p.http.Do(req)
 	if err != nil {
 		p.t.Fatal(err)
@@ -149,6 +151,14 @@ func (p *program) do(method, url, body string) (int, []byte) {
 		p.t.Fatal(err)
 	}
 	return res.StatusCode, data
+}
+
+// wantNoLeak wants the console to find no run that leaked.
+func (p *program) wantNoLeak() {
+	p.t.Helper()
+	if code, body := p.do("GET", p.base+"/console/-/health", ""); code != http.StatusOK || !bytes.Contains(body, []byte(`"leaked":0`)) {
+		p.t.Errorf("the console says %d %s", code, body)
+	}
 }
 
 func (p *program) start(form string) (statusURL string) {

@@ -102,6 +102,9 @@ func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *syste
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
+		if report := s.sweep(); !strings.Contains(report, `"leaked":0`) {
+			t.Errorf("at the end the sweep reports %s", report)
+		}
 		s.pipe.Close() // what the pipelines hold ends first, then what is served, then what that needs
 		s.m.Pipeline.Close()
 		s.http.CloseIdleConnections()
