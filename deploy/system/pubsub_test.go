@@ -29,6 +29,13 @@ type topics struct {
 // startPubSub starts the emulator for the length of the test, or skips it where there is none.
 func startPubSub(t *testing.T) string {
 	t.Helper()
+	addr, _ := pubsubProcess(t)
+	return addr
+}
+
+// pubsubProcess is startPubSub, and returns the process too.
+func pubsubProcess(t *testing.T) (addr string, p *process) {
+	t.Helper()
 	jar := pubsubJar()
 	java, err := exec.LookPath("java")
 	if jar == "" || err != nil {
@@ -39,12 +46,12 @@ func startPubSub(t *testing.T) string {
 		p := startProcess(t, java, nil, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port))
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		if p.answers("http://" + addr) {
-			return addr
+			return addr, p
 		}
 		t.Logf("the Pub/Sub emulator did not start: %s", p.out)
 	}
 	t.Fatal("the Pub/Sub emulator does not start")
-	return ""
+	return "", nil
 }
 
 // pubsubJar finds the emulator in the gcloud SDK; "" if it is not there.

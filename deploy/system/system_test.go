@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,10 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
-	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/casewatch/casewatch/deploy/local/taskserver"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
@@ -49,12 +44,15 @@ type system struct {
 	pipe   *pipelinetest.Server
 	topics *topics
 	issuer *identitytest.Issuer
-	tasks  *taskserver.Server
+	tasks  *taskQueue
+	// patience is how long a client sends again before it gives up.
+	patience time.Duration
 
-	mu      sync.Mutex
-	reports []string // of the sweeps
-	over    []end
-	viewers []*viewer
+	mu       sync.Mutex
+	reports  []string    // of the sweeps
+	reported []time.Time // when they came
+	over     []end
+	viewers  []*viewer
 }
 
 // end is a run that ended, as its watcher saw it.
@@ -64,40 +62,26 @@ type end struct {
 }
 
 // newSystem boots everything over a store, in a project of its own: tests share emulators.
-func newSystem(t *testing.T, binary, pubsub string, store map[string]string) *system {
+//
+// Before it boots, each of adjust may change what the functions are told.
+func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adjust ...func(*system)) *system {
 	t.Helper()
 	project := firestoretest.Project()
-	s := &system{fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
+	s := &system{patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
 	s.topics = newTopics(t, pubsub, project, "pipeline-events", "ended", "dead-letter")
 	s.topics.subscribe(t, "ended-test", "ended", "")
 	s.topics.subscribe(t, "dead-letter-test", "dead-letter", "")
 	s.topics.subscribe(t, "complete", "pipeline-events", s.pusher(t))
 	s.pipe.OnEnd = func(event []byte) { s.topics.publish(t, "pipeline-events", event) }
 
-	var queues []*cloudtaskspb.Queue
+	var queues []string
 	for _, id := range []string{"check-0", "check-1", "dispatch"} {
-		queues = append(queues, &cloudtaskspb.Queue{
-			Name:        "projects/" + project + "/locations/us-central1/queues/" + id,
-			RateLimits:  &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000},
-			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(10 * time.Second), MaxDoublings: 4},
-		})
+		queues = append(queues, "projects/"+project+"/locations/us-central1/queues/"+id)
 	}
-	var err error
-	if s.tasks, err = taskserver.Open(taskserver.Options{
-		Dir: t.TempDir(), Queues: queues, Logger: slog.New(slog.DiscardHandler),
-		Signer: func(_ context.Context, account, audience string) (string, error) {
-			return s.issuer.Sign(account, audience), nil
-		},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	s.tasks = startQueue(t, s.issuer, queues...)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
 		s.pipe.Close() // what it holds ends first
-		if err := s.tasks.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		s.tasks.kill()
 	})
 
 	for _, env := range []map[string]string{times, store, {
@@ -106,7 +90,7 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string) *sy
 		"PIPELINE_EVENTS_TOPIC": "pipeline-events", "ENDED_TOPIC": "ended", "DEAD_LETTER_TOPIC": "dead-letter",
 		"TASKS_SERVICE_ACCOUNT": tasksAccount, "INVOKER_ISSUER": s.issuer.URL,
 		"API_KEYS": apiKey, "TOKEN_SECRET": strings.Repeat("s", 32),
-		"CLOUD_TASKS_EMULATOR_HOST": s.tasks.Addr(), "PUBSUB_EMULATOR_HOST": pubsub,
+		"CLOUD_TASKS_EMULATOR_HOST": s.tasks.addr, "PUBSUB_EMULATOR_HOST": pubsub,
 	}} {
 		for name, value := range env {
 			s.env[name] = value
@@ -120,6 +104,9 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string) *sy
 		}
 	}
 	s.own["console"] = map[string]string{"CONSOLE_USERS": operator, "CONSOLE_AUDIENCES": s.routers["console"].url}
+	for _, change := range adjust {
+		change(s)
+	}
 	s.start()
 	s.sweepOften()
 	return s
@@ -151,7 +138,7 @@ func (s *system) sweepOften() {
 			code, body, err := send(ctx, http.MethodPost, sweep, "", "Authorization", "Bearer "+s.issuer.Sign(schedulerAccount, sweep))
 			if err == nil && code == http.StatusOK {
 				s.mu.Lock()
-				s.reports = append(s.reports, string(body))
+				s.reports, s.reported = append(s.reports, string(body)), append(s.reported, time.Now())
 				s.mu.Unlock()
 			}
 		}
@@ -207,7 +194,7 @@ type run struct {
 func (s *system) persist(method, to, body string, header ...string) (code int, answer []byte) {
 	s.t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(s.patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if code, answer, err = send(s.t.Context(), method, to, body, header...); err == nil && code < 500 {
 			return code, answer
 		}
