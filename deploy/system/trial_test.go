@@ -1,0 +1,233 @@
+package system_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+)
+
+// plot is how a case of one kind goes, as far as the pipeline and its client have a say.
+type plot struct {
+	name   string
+	weight int
+	busy   int // POSTs that are answered so that nothing was started
+	// posts is how the pipeline answers: documents, and the time for each.
+	posts func(n int, each time.Duration) []pipelinetest.Reaction
+	query string
+	// then is what the pipeline or the client does with a run that was taken up. It returns when the run has to end, the zero time if what the pipeline answered is the end.
+	then  func(c *chaos, tr *trial, r run) time.Time
+	state cases.State // how a run that was taken up ends
+}
+
+func async(n int, _ time.Duration) []pipelinetest.Reaction {
+	return []pipelinetest.Reaction{pipelinetest.Async(n)}
+}
+
+var plots = []plot{
+	{name: "answers", weight: 5, posts: func(n int, each time.Duration) []pipelinetest.Reaction {
+		return []pipelinetest.Reaction{pipelinetest.Work(n, 0, each)}
+	}, state: cases.Succeeded},
+	{name: "publishes", weight: 5, posts: async, then: func(c *chaos, tr *trial, r run) time.Time {
+		tr.progress(c, 0)
+		c.pipe.FinishRun(r.ID, r.Run, nil)
+		return time.Now()
+	}, state: cases.Succeeded},
+	{name: "says-nothing", weight: 3, posts: async, then: func(c *chaos, tr *trial, _ run) time.Time {
+		tr.progress(c, 0)
+		return time.Now()
+	}, state: cases.Succeeded},
+	{name: "busy-first", weight: 2, busy: 2, posts: func(n int, each time.Duration) []pipelinetest.Reaction {
+		return []pipelinetest.Reaction{pipelinetest.Busy(503, "1"), pipelinetest.Busy(429, ""), pipelinetest.Work(n, 0, each)}
+	}, state: cases.Succeeded},
+	{name: "takes-and-resets", weight: 2, posts: func(n int, _ time.Duration) []pipelinetest.Reaction {
+		return []pipelinetest.Reaction{pipelinetest.Reset(true, n)}
+	}, then: func(c *chaos, tr *trial, r run) time.Time {
+		tr.progress(c, 0)
+		c.pipe.FinishRun(r.ID, r.Run, nil)
+		return time.Now()
+	}, state: cases.Succeeded},
+	{name: "publishes-failure", weight: 2, posts: async, then: func(c *chaos, tr *trial, r run) time.Time {
+		tr.progress(c, 1)
+		c.pipe.Fail(r.ID, "out of ink")
+		return time.Now()
+	}, state: cases.Failed},
+	{name: "status-failed", weight: 2, posts: async, then: func(c *chaos, tr *trial, r run) time.Time {
+		tr.progress(c, 1)
+		c.pipe.SetStatus(r.ID, "failed", "out of paper", nil)
+		return time.Now()
+	}, state: cases.Failed},
+	{name: "refuses", weight: 1, posts: func(int, time.Duration) []pipelinetest.Reaction {
+		return []pipelinetest.Reaction{pipelinetest.RefuseDetail(422, "no such form")}
+	}, state: cases.Failed},
+	{name: "resets", weight: 1, posts: func(int, time.Duration) []pipelinetest.Reaction {
+		return []pipelinetest.Reaction{pipelinetest.Reset(false, 0)}
+	}, state: cases.Failed},
+	{name: "hangs", weight: 1, query: "?deadline=15s", posts: func(n int, _ time.Duration) []pipelinetest.Reaction {
+		return []pipelinetest.Reaction{pipelinetest.Hang(true, n)}
+	}, then: func(_ *chaos, tr *trial, r run) time.Time { return tr.sight(r.Run).view.DeadlineAt }, state: cases.TimedOut},
+	{name: "cancelled", weight: 2, posts: async, then: func(c *chaos, tr *trial, r run) time.Time {
+		time.Sleep(tr.each)
+		if code, body := c.persist(http.MethodPost, r.CancelURL, ""); code != http.StatusOK {
+			tr.wrong("cancel: %d %s", code, body)
+		}
+		return time.Now()
+	}, state: cases.Cancelled},
+	{name: "superseded", weight: 2, posts: async, then: func(c *chaos, tr *trial, r run) time.Time {
+		if r.Run > 1 {
+			tr.progress(c, 0)
+			c.pipe.FinishRun(r.ID, r.Run, nil)
+			return time.Now()
+		}
+		time.Sleep(tr.each)
+		tr.begin(c, "?supersede=true")
+		return time.Now()
+	}, state: cases.Succeeded},
+}
+
+// trial is one case of the chaos.
+type trial struct {
+	plot
+	id   string
+	at   time.Duration // when it is started
+	n    int           // documents
+	each time.Duration
+
+	mu      sync.Mutex
+	runs    []run
+	seen    map[int]sighting  // the last, by run
+	due     map[int]time.Time // when a run had to end
+	problem string
+	working sync.WaitGroup
+	until   time.Time
+}
+
+// sighting is what a reader was told, and when.
+type sighting struct {
+	view cases.View
+	at   time.Time
+}
+
+// draw makes the n-th case.
+func (c *chaos) draw(dice *rand.Rand, n int) *trial {
+	sum := 0
+	for _, p := range plots {
+		sum += p.weight
+	}
+	pick, which := dice.IntN(sum), 0
+	for pick >= plots[which].weight {
+		pick -= plots[which].weight
+		which++
+	}
+	p := plots[which]
+	each := 300 + dice.IntN(1500)
+	if c.short {
+		each /= 5
+	}
+	tr := &trial{
+		plot: p, id: fmt.Sprintf("%s-%d", p.name, n), at: time.Duration(dice.Int64N(int64(c.lasts * 9 / 10))), n: 1 + dice.IntN(6), each: time.Duration(each) * time.Millisecond,
+		seen: map[int]sighting{}, due: map[int]time.Time{},
+	}
+	c.pipe.Script(tr.id, p.posts(tr.n, tr.each)...)
+	return tr
+}
+
+func (tr *trial) wrong(format string, args ...any) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.problem == "" {
+		tr.problem = fmt.Sprintf(format, args...)
+	}
+}
+
+// live takes the case through, and returns when every run of it was seen to have ended, or the time is over.
+func (tr *trial) live(c *chaos, until time.Time) {
+	tr.until = until
+	time.Sleep(time.Until(c.began.Add(tr.at)))
+	tr.begin(c, tr.query)
+	tr.working.Wait()
+}
+
+// begin starts a run, and follows and drives it.
+func (tr *trial) begin(c *chaos, query string) {
+	r := c.begin(`{"case_id":"`+tr.id+`"}`, query)
+	tr.mu.Lock()
+	known := slices.ContainsFunc(tr.runs, func(before run) bool { return before.Run == r.Run })
+	tr.runs = append(tr.runs, r)
+	tr.mu.Unlock()
+	if known {
+		tr.wrong("run %d was begun again", r.Run)
+		return
+	}
+	tr.working.Go(func() { tr.follow(c, r) })
+	tr.working.Go(func() { tr.drive(c, r) })
+}
+
+// taken reports whether the pipeline was sent the run otherwise than in vain.
+func (tr *trial) taken(c *chaos, n int) bool { return len(c.pipe.PostsOfRun(tr.id, n)) > tr.busy }
+
+// drive waits until the pipeline has the run, and lets happen what then happens.
+func (tr *trial) drive(c *chaos, r run) {
+	for !tr.taken(c, r.Run) || tr.sight(r.Run).at.IsZero() {
+		if tr.sight(r.Run).view.EndedAt != nil && !tr.taken(c, r.Run) || time.Now().After(tr.until) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if tr.then == nil {
+		return
+	}
+	due := tr.then(c, tr, r)
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.due[r.Run] = due
+}
+
+// progress is the work of an asynchronous run, of which so many documents are left undone.
+func (tr *trial) progress(c *chaos, left int) {
+	for done := 1; done <= tr.n; done++ {
+		time.Sleep(tr.each)
+		c.pipe.SetProgress(tr.id, done, tr.n+left, fmt.Sprintf("%d.docx", done))
+	}
+}
+
+func (tr *trial) sight(n int) sighting {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.seen[n]
+}
+
+// follow reads the run as a client does, by long polls, until it has ended. What it is told may only go forward.
+func (tr *trial) follow(c *chaos, r run) {
+	ctx, cancel := context.WithDeadline(context.Background(), tr.until)
+	defer cancel()
+	var last cases.View
+	for ctx.Err() == nil {
+		code, body, err := send(ctx, http.MethodGet, r.StatusURL+fmt.Sprintf("&run=%d&wait=10s", r.Run), "", "If-None-Match", fmt.Sprintf(`W/"%d.%d"`, last.Run, last.Version))
+		var v cases.View
+		if err != nil || code != http.StatusOK || json.Unmarshal(body, &v) != nil {
+			if err == nil && code != http.StatusNotModified && code < 500 {
+				tr.wrong("run %d: status answers %d %s", r.Run, code, body)
+			}
+			time.Sleep(500 * time.Millisecond)
+			continue
+		}
+		if v.Version < last.Version || v.Progress.Completed < last.Progress.Completed || v.Progress.Percent < last.Progress.Percent {
+			tr.wrong("run %d goes back from version %d, %+v to %d, %+v", r.Run, last.Version, last.Progress, v.Version, v.Progress)
+		}
+		last = v
+		tr.mu.Lock()
+		tr.seen[r.Run] = sighting{v, time.Now()}
+		tr.mu.Unlock()
+		if v.EndedAt != nil {
+			return
+		}
+	}
+}
