@@ -102,7 +102,12 @@ type router struct {
 	mu     sync.Mutex
 	behind []*instance
 	served map[*instance]bool
+	slots  chan struct{} // one for each request that may be under way; nil for any number
+	carry  *http.Transport
 }
+
+// limit lets so many requests be under way; the others wait, as they do where an instance is full and there may be no more of them.
+func (r *router) limit(n int) { r.slots = make(chan struct{}, n) }
 
 type instance struct {
 	*process
@@ -113,9 +118,12 @@ type instance struct {
 func newFleet(t *testing.T, binary string) *fleet {
 	f := &fleet{t: t, binary: binary, env: map[string]string{}, own: map[string]map[string]string{}, routers: map[string]*router{}}
 	for _, name := range config.Functions() {
-		r := &router{served: map[*instance]bool{}}
+		r := &router{served: map[*instance]bool{}, carry: &http.Transport{MaxIdleConnsPerHost: 256}}
 		server := httptest.NewServer(r)
-		t.Cleanup(server.Close)
+		t.Cleanup(func() {
+			server.Close()
+			r.carry.CloseIdleConnections()
+		})
 		r.url = server.URL
 		f.routers[name] = r
 	}
@@ -142,12 +150,21 @@ func (r *router) asked() int {
 }
 
 func (r *router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if r.slots != nil {
+		select {
+		case r.slots <- struct{}{}:
+			defer func() { <-r.slots }()
+		case <-req.Context().Done():
+			return
+		}
+	}
 	to := r.pick()
 	if to == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	(&httputil.ReverseProxy{
+		Transport: r.carry,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(to.url)
 			p.Out.Host = p.In.Host
