@@ -2,11 +2,13 @@
 
 GO       ?= go
 FUZZTIME ?= 30s
+CHAOS    ?= 2m
+LOAD     ?= 10000
 LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test skipped system sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
+.PHONY: help run test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +38,12 @@ skipped:
 
 system: ## every function as processes, on each store, with Google's emulators and PostgreSQL between them
 	$(GO) test -count=1 -v ./deploy/system
+
+chaos: ## the same for CHAOS (2m) a store under killed instances, stopped servers, slow networks, full disks (SEED, CASES)
+	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout=30m -run='^TestChaos$$' ./deploy/system
+
+load: ## LOAD (10000) cases started at once, over SQLite
+	LOAD=$(LOAD) $(GO) test -count=1 -v -timeout=15m -run='^TestLoad$$' ./deploy/system
 
 sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_LIMIT=60; FIRST is the first seed, EXHAUST=5m every choice of faults
 	$(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/sim \
