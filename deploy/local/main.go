@@ -21,6 +21,7 @@ import (
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
 	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
+	"github.com/casewatch/casewatch/deploy/drill/target"
 	"github.com/casewatch/casewatch/deploy/local/machine"
 )
 
@@ -58,13 +59,16 @@ func run(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- funcframework.StartHostPort("127.0.0.1", port) }()
-	go announce(ctx, base, m)
+	go announce(ctx, base, dir, m)
 	select {
 	case err = <-served:
 	case <-ctx.Done():
 	}
 	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	if removeErr := target.Remove(dir); removeErr != nil {
+		err = errors.Join(err, removeErr)
+	}
 	if closeErr := m.Close(closing); closeErr != nil && !errors.Is(closeErr, context.DeadlineExceeded) {
 		err = errors.Join(err, closeErr)
 	}
@@ -99,8 +103,8 @@ func place() (port, dir string, err error) {
 	return port, dir, errors.Join(faults...)
 }
 
-// announce says that the machine is ready, once everything answers.
-func announce(ctx context.Context, base string, m *machine.Machine) {
+// announce says that the machine is ready, once everything answers, and where: to people here, to programs in DATA_DIR.
+func announce(ctx context.Context, base, dir string, m *machine.Machine) {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for path := range m.Handlers {
 		for !answers(ctx, client, base+path) {
@@ -112,6 +116,9 @@ func announce(ctx context.Context, base string, m *machine.Machine) {
 		}
 	}
 	client.CloseIdleConnections()
+	if err := m.Target().Write(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "casewatch: a drill will not find this machine:", err)
+	}
 	fmt.Printf("ready  form %s/  console %s/console  start %s/start  status %s/status/{case_id}  publish events: POST %s/publish, or topic %s at PUBSUB_EMULATOR_HOST=%s  CLOUD_TASKS_EMULATOR_HOST=%s\n",
 		base, base, base, base, base, m.Config.Topics.PipelineEvents, m.PubSub.Addr(), m.Tasks.Addr())
 }

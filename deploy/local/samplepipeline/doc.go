@@ -4,11 +4,13 @@
 //
 //	POST /api/normalize            the form as JSON; answers when the documents are there, or 202
 //	GET  /api/progress/{case_id}   {"case_id","completed","total","current_doc","progress_percent"}, 404 for a case it does not know
+//	GET  /api/record/{case_id}     what was asked about a case: {"case_id","requests":[{"at","run","idempotency_key","did"}],"looks":[time, …]}
 //	GET  /documents/{case_id}/{run}/            the finished run's index, which is its output_url
 //	GET  /documents/{case_id}/{run}/{file}      one document
 //
 // It is what such services are: it knows no runs (progress is the newest job's of a case), keeps progress in memory only, goes on
-// with a job whose caller has hung up, and forgets all jobs when it ends. Documents are files, and stay.
+// with a job whose caller has hung up, and forgets all jobs when it ends. Documents are files, and stay. The record is what no real one has:
+// it shows whoever doubts it that a case is started once, and asked about no more after its end.
 //
 // # The form
 //

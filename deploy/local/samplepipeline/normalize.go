@@ -14,6 +14,7 @@ var errNoTopic = errors.New("no topic to publish to")
 
 // normalize takes a form, and answers as its sample says.
 func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
+	arrived := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		reply(w, http.StatusRequestEntityTooLarge, detail("the form is larger than 1 MiB"))
@@ -32,28 +33,41 @@ func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key := r.Header.Get("Idempotency-Key")
-	j := p.join(key)
-	if j == nil {
-		switch f.sample.Fault {
-		case "refuse":
-			reply(w, http.StatusUnprocessableEntity, fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "LastName"))
-			return
-		case "busy":
-			if p.refusals(key + "\x00" + string(f.CaseID)) {
-				w.Header().Set("Retry-After", "2")
-				reply(w, http.StatusServiceUnavailable, detail("too many cases at this time"))
-				return
-			}
-		case "error500":
-			reply(w, http.StatusInternalServerError, detail("Internal Server Error"))
-			return
-		}
-		if j = p.begin(f, key, r.Header.Get("Traceparent")); j == nil {
-			cut(w)
-			return
-		}
+	j, did := p.take(w, r, f, key)
+	p.requested(f, key, did, arrived) // before the answer, which may be long in coming
+	if j != nil {
+		p.answer(w, r, j)
 	}
-	p.answer(w, r, j)
+}
+
+// take returns the job of a request, and whether it was started or joined. Otherwise there is none, and the request is answered.
+func (p *Pipeline) take(w http.ResponseWriter, r *http.Request, f *form, key string) (_ *job, did string) {
+	if j := p.join(key); j != nil {
+		return j, "joined"
+	}
+	switch f.sample.Fault {
+	case "refuse":
+		reply(w, http.StatusUnprocessableEntity, fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "LastName"))
+		return nil, "refused"
+	case "busy":
+		if p.refusals(key + "\x00" + string(f.CaseID)) {
+			w.Header().Set("Retry-After", "2")
+			reply(w, http.StatusServiceUnavailable, detail("too many cases at this time"))
+			return nil, "busy"
+		}
+	case "error500":
+		reply(w, http.StatusInternalServerError, detail("Internal Server Error"))
+		return nil, "refused"
+	}
+	j, joined := p.begin(f, key, r.Header.Get("Traceparent"))
+	switch {
+	case j == nil:
+		cut(w)
+		return nil, "refused"
+	case joined:
+		return j, "joined"
+	}
+	return j, "started"
 }
 
 // answer answers a request for a job: at once, or when the job is done.
@@ -99,6 +113,7 @@ func (p *Pipeline) answer(w http.ResponseWriter, r *http.Request, j *job) {
 
 // progress tells how far the newest job of a case is.
 func (p *Pipeline) progress(w http.ResponseWriter, r *http.Request) {
+	p.looked(r.PathValue("case_id"), time.Now())
 	p.mu.Lock()
 	j := p.byCase[r.PathValue("case_id")]
 	p.mu.Unlock()

@@ -54,15 +54,18 @@ type Pipeline struct {
 	byKey  map[string]*job // by Idempotency-Key
 	byCase map[string]*job // the newest of a case
 	busy   map[string]int  // 503s answered, by key
-	ended  []*job          // oldest first
-	root   *os.Root
+	// records are what was asked, by case; recorded are their cases, oldest first.
+	records  map[string]*record
+	recorded []string
+	ended    []*job // oldest first
+	root     *os.Root
 }
 
 // New makes a pipeline. It works until [Pipeline.Close].
 func New(o Options) *Pipeline {
 	o.DocumentTime = cmp.Or(o.DocumentTime, time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	p := &Pipeline{opts: o, byKey: map[string]*job{}, byCase: map[string]*job{}, busy: map[string]int{}}
+	p := &Pipeline{opts: o, byKey: map[string]*job{}, byCase: map[string]*job{}, busy: map[string]int{}, records: map[string]*record{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -95,6 +98,7 @@ func (p *Pipeline) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/normalize", p.normalize)
 	mux.HandleFunc("GET /api/progress/{case_id}", p.progress)
+	mux.HandleFunc("GET /api/record/{case_id}", p.record)
 	mux.HandleFunc("GET /documents/{case_id}/{run}/{file...}", p.document)
 	// A web page of another origin must not be able to start jobs here.
 	return http.NewCrossOriginProtection().Handler(mux)
@@ -133,16 +137,16 @@ func (p *Pipeline) join(key string) *job {
 	return j
 }
 
-// begin starts the job of a form, or returns the one that its key has meanwhile got. nil: the pipeline is closed.
-func (p *Pipeline) begin(f *form, key, traceParent string) *job {
+// begin starts the job of a form, or returns the one that its key has meanwhile got, and whether it did. nil: the pipeline is closed.
+func (p *Pipeline) begin(f *form, key, traceParent string) (_ *job, joined bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil
+		return nil, false
 	}
 	if j := p.byKey[key]; key != "" && j != nil {
 		p.stats.Joined++
-		return j
+		return j, true
 	}
 	j := newJob(f, key, traceParent, time.Now())
 	p.stats.Started++
@@ -152,7 +156,7 @@ func (p *Pipeline) begin(f *form, key, traceParent string) *job {
 	}
 	p.byCase[string(f.CaseID)] = j
 	p.wg.Go(func() { p.run(j) })
-	return j
+	return j, false
 }
 
 // end marks a job as ended and forgets the oldest when there are too many.
