@@ -8,7 +8,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ help: ## what there is
 run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of the README)
 	$(GO) build -o bin/local ./deploy/local
 	@exec bin/local # nothing stands between a signal and it
+
+drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
+	@if [ -n "$(ENV)" ]; then deploy/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/drill && bin/drill $(DRILL); fi
 
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on -timeout=20m ./...

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// notAsked marks a fault that the caller left out.
+const notAsked = "not asked for"
+
+// report is what a drill saw.
+type report struct {
+	Target  string    `json:"target"`
+	Seconds float64   `json:"seconds"`
+	Faults  []outcome `json:"faults"`
+	Leaked  *int      `json:"leaked"` // the most that the console's health told of during the drill; null: not looked at
+	Broken  int       `json:"broken"` // promises, by fault
+	Failed  int       `json:"failed"` // faults that could not be made to happen, though they should
+	Notes   []string  `json:"notes"`  // what was not judged, and what else is to be known
+}
+
+// outcome is what came of a fault.
+type outcome struct {
+	Fault    string              `json:"fault"`
+	Does     string              `json:"does"`
+	Skipped  string              `json:"skipped,omitempty"` // why
+	Error    string              `json:"error,omitempty"`   // why it could not be made to happen
+	Cases    []string            `json:"cases"`
+	Ended    []string            `json:"ended"` // how the last run of each did
+	Promises map[promise]verdict `json:"promises"`
+	Breaches []breach            `json:"breaches"`
+}
+
+// verdict is "kept", "broken", or "-" where it was not judged.
+type verdict string
+
+const (
+	kept      verdict = "kept"
+	broken    verdict = "BROKEN"
+	notJudged verdict = "-"
+)
+
+// report gathers what was seen.
+func (d *drill) report(rep *report) {
+	for i := range rep.Faults {
+		o := &rep.Faults[i]
+		o.Cases, o.Ended, o.Breaches, o.Promises = []string{}, []string{}, []breach{}, map[promise]verdict{}
+		cases := d.casesOf(o.Fault)
+		for _, c := range cases {
+			v, _ := c.now()
+			o.Cases, o.Ended = append(o.Cases, c.caseID), append(o.Ended, v.words())
+			c.mu.Lock()
+			o.Breaches = append(o.Breaches, c.breaches...)
+			c.mu.Unlock()
+		}
+		for _, p := range promises {
+			o.Promises[p.promise] = kept
+			if len(cases) == 0 || o.Skipped != "" || p.promise == once && d.t.SamplePipeline == "" && o.Fault != "repeated-start" {
+				o.Promises[p.promise] = notJudged
+			}
+		}
+		for _, b := range o.Breaches {
+			o.Promises[b.Promise] = broken
+		}
+		for _, v := range o.Promises {
+			if v == broken {
+				rep.Broken++
+			}
+		}
+		if o.Error != "" {
+			rep.Failed++
+		}
+	}
+	if d.noHouse == nil {
+		leaked := d.worst.Leaked
+		if rep.Leaked = &leaked; leaked > 0 {
+			rep.Broken++
+		}
+	}
+	rep.Notes = append(d.notes, unjudged)
+}
+
+// print writes the report for people.
+func (r *report) print(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	head := []string{"fault"}
+	for _, p := range promises {
+		head = append(head, string(p.promise))
+	}
+	fmt.Fprintln(table, strings.Join(append(head, "ended"), "\t"))
+	for _, o := range r.Faults {
+		line := []string{o.Fault}
+		if o.Skipped != "" {
+			fmt.Fprintf(table, "%s\tskipped: %s\n", o.Fault, o.Skipped)
+			continue
+		}
+		for _, p := range promises {
+			line = append(line, string(o.Promises[p.promise]))
+		}
+		fmt.Fprintln(table, strings.Join(append(line, strings.Join(o.Ended, "; ")), "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, o := range r.Faults {
+		for _, seen := range o.Breaches {
+			fmt.Fprintf(&b, "BROKEN  %s, %s: %s run %d: %s\n", o.Fault, seen.Promise, seen.CaseID, seen.Run, seen.Seen)
+		}
+		if o.Error != "" {
+			fmt.Fprintf(&b, "FAILED  %s: %s\n", o.Fault, strings.ReplaceAll(o.Error, "\n", "; "))
+		}
+	}
+	if r.Leaked != nil && *r.Leaked > 0 {
+		fmt.Fprintf(&b, "BROKEN  the console's health told of %d leaked\n", *r.Leaked)
+	}
+	b.WriteByte('\n')
+	for _, p := range promises {
+		fmt.Fprintf(&b, "%-10s %s\n", p.promise, p.words)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
+	leaked := "not known"
+	if r.Leaked != nil {
+		leaked = fmt.Sprint(*r.Leaked)
+	}
+	fmt.Fprintf(&b, "%s: %d cases, %.0f s, leaked %s: %s\n", r.Target, r.cases(), r.Seconds, leaked, r.words())
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func (r *report) cases() int {
+	n := 0
+	for _, o := range r.Faults {
+		n += len(o.Cases)
+	}
+	return n
+}
+
+func (r *report) words() string {
+	switch {
+	case r.Broken > 0:
+		return fmt.Sprintf("%d promises BROKEN", r.Broken)
+	case r.Failed > 0:
+		return fmt.Sprintf("nothing seen broken, but %d faults could not be made to happen", r.Failed)
+	}
+	return "every promise kept"
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/casewatch/casewatch/deploy/drill/target"
+)
+
+// settle is how long the cases are watched after the last of them has ended: what polls on is seen by then.
+const settle = 4 * time.Second
+
+// Run drills a target, and returns what was seen. It returns when every case has ended, or should have; then it cleans up, as it does when ctx ends. The error says
+// why it could not be done; broken promises are no error, but in the report.
+func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *report, err error) {
+	for _, name := range o.only {
+		if !slices.ContainsFunc(faults, func(f fault) bool { return f.name == name }) {
+			return nil, fmt.Errorf("there is no fault %s; there are %s", name, strings.Join(names(), ", "))
+		}
+	}
+	d := &drill{t: t, door: newDoor(t), out: out, opts: o, stamp: newStamp(), afterPurge: make(chan struct{})}
+	defer d.door.http.CloseIdleConnections()
+	if d.google, err = openGoogle(context.WithoutCancel(ctx), t); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.google.close()) }()
+	began := time.Now()
+	d.say("drilling %s: about %s, at most %s", t.Name, d.about().Round(time.Second), d.atMost().Round(time.Second))
+	before, why := d.lookAtHealth(ctx)
+	if why != nil {
+		d.noHouse = why
+		d.note("the console's health was not looked at: %v", why)
+		t.Console = "" // nor are its cases
+	}
+	if before.Leaked > 0 {
+		d.note("the console told of %d leaked before the drill began", before.Leaked)
+	}
+	reading, stop := context.WithTimeout(ctx, d.atMost())
+	defer stop()
+	d.reading = reading
+	d.readers.Go(func() { d.patrol(reading) })
+
+	rep := d.all(reading)
+	if pause(ctx, max(settle, 3*t.CheckMinInterval.Duration())) {
+		d.judge(ctx)
+	}
+	stop()
+	d.readers.Wait()
+	cleaning, done := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer done()
+	if err := d.cleanUp(cleaning); err != nil {
+		d.note("not everything could be cleaned up: %v", err)
+	}
+	if ctx.Err() != nil {
+		return nil, errors.New("it was stopped; what was open is cancelled")
+	}
+	d.report(rep)
+	rep.Seconds = time.Since(began).Round(100 * time.Millisecond).Seconds()
+	return rep, nil
+}
+
+func names() []string {
+	var all []string
+	for _, f := range faults {
+		all = append(all, f.name)
+	}
+	return all
+}
+
+// all makes every fault happen, and returns when all cases have ended or should have.
+func (d *drill) all(ctx context.Context) *report {
+	ctx, cancel := context.WithTimeout(ctx, d.faulty())
+	defer cancel()
+	rep := &report{Target: d.t.Name, Faults: make([]outcome, len(faults))}
+	var running sync.WaitGroup
+	for i, f := range faults {
+		o := &rep.Faults[i]
+		o.Fault, o.Does = f.name, f.does
+		if len(d.opts.only) > 0 && !slices.Contains(d.opts.only, f.name) {
+			o.Skipped = notAsked
+			continue
+		}
+		if f.needs != nil {
+			if o.Skipped = f.needs(d.t, d.opts); o.Skipped != "" {
+				continue
+			}
+		}
+		d.say("  %s: %s", f.name, f.does)
+		over := make(chan struct{})
+		running.Go(func() {
+			defer close(over)
+			if err := f.run(d, ctx, f.name); err != nil {
+				o.Error = err.Error()
+			}
+			d.ended(f.name, o.Error)
+		})
+		if f.name == "purge" {
+			select {
+			case <-d.afterPurge:
+			case <-over:
+			}
+		}
+	}
+	running.Wait()
+	rep.Faults = slices.DeleteFunc(rep.Faults, func(o outcome) bool { return o.Skipped == notAsked })
+	return rep
+}
+
+// ended says how a fault's cases ended.
+func (d *drill) ended(fault, problem string) {
+	if problem != "" {
+		d.say("  %s: %s", fault, problem)
+		return
+	}
+	var how []string
+	for _, c := range d.casesOf(fault) {
+		v, _ := c.now()
+		how = append(how, v.words())
+	}
+	d.say("  %s: %s", fault, strings.Join(how, "; "))
+}
+
+func (d *drill) casesOf(fault string) []*canary {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(d.cases), func(c *canary) bool { return c.fault != fault })
+}
+
+func (d *drill) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if text := fmt.Sprintf(format, args...); !slices.Contains(d.notes, text) {
+		d.notes = append(d.notes, text)
+	}
+}
+
+func (d *drill) lookAtHealth(ctx context.Context) (health, error) {
+	var h health
+	err := d.door.console(ctx, "/-/health", &h)
+	return h, err
+}
+
+// patrol looks around until ctx ends: at the health, and on one machine at the queue, which there can be seen whole.
+func (d *drill) patrol(ctx context.Context) {
+	for {
+		if d.t.Console != "" {
+			if h, err := d.lookAtHealth(ctx); err == nil {
+				d.mu.Lock()
+				d.worst.Leaked = max(d.worst.Leaked, h.Leaked)
+				d.mu.Unlock()
+			}
+		}
+		if d.t.Local() {
+			if counts, err := d.google.pending(ctx); err == nil {
+				d.crowded(counts)
+			}
+		}
+		if !pause(ctx, time.Second) {
+			return
+		}
+	}
+}
+
+// crowded accuses the runs for which more than one check pends.
+func (d *drill) crowded(counts map[string]int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.cases {
+		_, newest := c.open()
+		for run := 1; run <= newest; run++ {
+			if n := counts[runName(c.caseID, run)]; n > 1 {
+				c.accuse(oneChain, run, "%d checks were pending at once", n)
+			}
+		}
+	}
+}
