@@ -140,9 +140,11 @@ func TestPlantedBugs(t *testing.T) {
 			if got := rep.Faults[0].Promises[test.want]; got != broken {
 				t.Errorf("%q is %s: %+v", test.want, got, rep)
 			}
-			if err := rep.print(logged{t}); err != nil {
+			var table strings.Builder
+			if err := rep.print(&table); err != nil {
 				t.Error(err)
 			}
+			t.Log("\n" + table.String())
 			for _, b := range rep.Faults[0].Breaches {
 				if b.Promise != test.want && !alsoBroken(test.want, b.Promise) {
 					t.Errorf("%q is said to be broken too: %s", b.Promise, b.Seen)
