@@ -37,7 +37,7 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 		w.reply(c, errDown, back)
 	case FailLater:
 		w.failed(c, string(fault.Kind), errDown, back)
-		w.after(fault.For, func() { w.affect(c, "the effect of a call that failed before") })
+		w.after(fault.For, func() { _ = w.affect(c, "the effect of a call that failed before") })
 	case CrashBefore:
 		w.noteCall(c, string(fault.Kind), nil, nil)
 		w.kill(inv.inst)
@@ -47,7 +47,7 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 	case CrashLater:
 		w.noteCall(c, string(fault.Kind), nil, nil)
 		w.kill(inv.inst)
-		w.after(fault.For, func() { w.affect(c, "the effect of a call that died before") })
+		w.after(fault.For, func() { _ = w.affect(c, "the effect of a call that died before") })
 	case RepeatHere:
 		if inv.retry != nil {
 			inv.retry()
