@@ -92,7 +92,7 @@ func TestUnreachableCountsOnlyUnbroken(t *testing.T) {
 	}
 	l = accepted(rules)
 	l.look(unable, 9*time.Minute)
-	l.read(0, 1, 4)
+	l.read(l.c.Checks.NextAt.Sub(l.now), 1, 4)
 	l.look(unable, 9*time.Minute)
 	if l.c.State.Ended() {
 		t.Fatal("a look that succeeded did not reset the failure")
@@ -399,6 +399,22 @@ func TestWhenToLookNext(t *testing.T) {
 			if wait := l.c.Checks.NextAt.Sub(l.now); wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval {
 				t.Fatalf("waits %v", wait)
 			}
+		}
+	}
+	// An instance whose clock is behind does not take every check for one that is due at once.
+	for name, found := range map[string]CheckOutcome{
+		"work":             {Kind: CheckReading, Reading: Reading{Completed: 3, Total: 50}},
+		"all but the word": {Kind: CheckReading, Reading: Reading{Completed: 50, Total: 50}},
+		"nothing to see":   {Kind: CheckUnable},
+	} {
+		l, behind, checks := accepted(rules), 20*time.Second, 0
+		for end := l.now.Add(2 * time.Minute); l.now.Before(end) && !l.c.State.Ended(); checks++ {
+			l.now = later(l.c.Checks.NextAt, l.now.Add(100*time.Millisecond)) // the queue's clock is right
+			found.Seq = l.c.Checks.Seq
+			l.c, l.v = rules.Apply(l.c, found, l.now.Add(-behind), 0.5)
+		}
+		if most := int((behind + 2*time.Minute) / rules.CheckMinInterval); checks > most {
+			t.Errorf("%s: %d checks in two minutes", name, checks)
 		}
 	}
 	// Never past the deadline.

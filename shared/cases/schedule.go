@@ -7,13 +7,19 @@ import "time"
 // With progress to judge by, it is after about half of the time that seems to remain: such looks get denser towards the
 // end, and their number grows with the logarithm of the run's length. Without, the wait grows with the time already
 // waited. While the pipeline cannot be asked, it backs off, with jitter. Graces are looked at when they end.
+//
+// A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due, or each look
+// would be due at once as long as that clock is.
 func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	ch, d := n.Checks, n.Dispatch
+	from := later(now, ch.NextAt)
 	var wait time.Duration
 	limit := n.DeadlineAt
 	switch rest, known := n.Remaining(now); {
 	case !n.CompleteSince.IsZero():
-		return earlier(n.CompleteSince.Add(r.CompletionGrace), limit)
+		if over := n.CompleteSince.Add(r.CompletionGrace); over.After(from) {
+			return earlier(over, limit)
+		}
 	case d.Phase == PhaseQueued && d.Attempts == 0:
 		wait = now.Sub(n.CreatedAt)
 	case ch.Unbroken > 0:
@@ -34,8 +40,8 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	if !n.SucceededSince.IsZero() {
 		limit = earlier(limit, n.SucceededSince.Add(r.CompletionGrace))
 	}
-	at := now.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval))
-	if limit.After(now) {
+	at := from.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval))
+	if limit.After(from) {
 		at = earlier(at, limit)
 	}
 	return earlier(at, n.DeadlineAt)
