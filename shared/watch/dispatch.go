@@ -12,8 +12,12 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// saveTimeout bounds one try to save the pipeline's answer.
-const saveTimeout = 10 * time.Second
+const (
+	// saveTimeout bounds one try to save the pipeline's answer.
+	saveTimeout = 10 * time.Second
+	// markPatience is for how long the open mark is tried to be saved. A store that fails over is back within it.
+	markPatience = 30 * time.Second
+)
 
 // Dispatch handles the delivery of a dispatch task: it saves the open mark, hands the run to the pipeline with one request,
 // and saves the answer. retryCount is the delivery's X-CloudTasks-TaskRetryCount.
@@ -56,11 +60,14 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 	return w.saveAnswer(ctx, c, outcome)
 }
 
-// saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here.
+// saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
+// until it is known to be saved, the request ends or markPatience is over.
 func (w *Watcher) saveMark(ctx context.Context, c cases.Case, mark cases.DispatchBegun) (change, error) {
+	trying, cancel := context.WithTimeout(ctx, markPatience)
+	defer cancel()
 	for try := 0; ; try++ {
-		ch, err := w.apply(ctx, c.CaseID, c.Run, mark)
-		if err == nil || try >= 3 || w.sleep(ctx, 50*time.Millisecond<<try) != nil {
+		ch, err := w.apply(trying, c.CaseID, c.Run, mark)
+		if err == nil || w.sleep(trying, 50*time.Millisecond<<min(try, 5)) != nil {
 			return ch, err
 		}
 	}

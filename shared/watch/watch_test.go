@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -325,24 +326,38 @@ func TestAnswerIsSavedWhenTheStoreComesBack(t *testing.T) {
 }
 
 func TestMarkIsSavedWhenTheStoreComesBack(t *testing.T) {
+	const outage = 20 * time.Second
 	for _, after := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.begin()
+			back := time.Now().Add(outage)
+			f := func(called string) error {
+				if called == "Update" && time.Now().Before(back) {
+					return errDown
+				}
+				return nil
+			}
+			if w.store.before = f; after {
+				w.store.before, w.store.after = nil, f
+			}
+			if _, err := w.deliver(0); err != nil || len(w.pipe.jobs) != 1 || w.get(1).State != cases.Running {
+				t.Errorf("after %v: %v, sent %d times, %s", after, err, len(w.pipe.jobs), w.get(1).State)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.begin()
-		if f := failing("Update", 1, 2); after {
-			w.store.after = f
-		} else {
-			w.store.before = f
+		w.store.before = failing("Update", 1, 1000)
+		begun := time.Now()
+		if _, err := w.deliver(0); kindOf(err) != fault.Unavailable || len(w.pipe.jobs) != 0 {
+			t.Error("sent without its mark:", err)
 		}
-		if _, err := w.deliver(0); err != nil || len(w.pipe.jobs) != 1 || w.get(1).State != cases.Running {
-			t.Errorf("after %v: %v, sent %d times, %s", after, err, len(w.pipe.jobs), w.get(1).State)
+		if took := time.Since(begun); took > time.Minute {
+			t.Error("gives up only after", took)
 		}
-	}
-	w := newWorld(t)
-	w.begin()
-	w.store.before = failing("Update", 1, 100)
-	if _, err := w.deliver(0); kindOf(err) != fault.Unavailable || len(w.pipe.jobs) != 0 {
-		t.Error("sent without its mark:", err)
-	}
+	})
 }
 
 func TestDispatchBehind(t *testing.T) {
