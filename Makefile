@@ -48,8 +48,9 @@ chaos: ## the same for CHAOS (2m) a store under killed instances, stopped server
 load: ## LOAD (10000) cases started at once, over SQLite
 	LOAD=$(LOAD) $(GO) test -count=1 -v -timeout=15m -run='^TestLoad$$' ./deploy/system
 
+# In a simulated world one goroutine runs at a time: more processors only pass it around.
 sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_LIMIT=60; FIRST is the first seed, EXHAUST=5m every choice of faults
-	$(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/sim \
+	GOMAXPROCS=1 GOGC=800 GODEBUG=asyncpreemptoff=1 $(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/sim \
 		-args -seeds=$(or $(SEEDS),20000) -seconds=$(or $(SECONDS_LIMIT),0) -first=$(or $(FIRST),1) -exhaust=$(or $(EXHAUST),0)
 
 mutate: ## each guard of the rules and the reconciler switched off: the simulation has to find it; SEEDS=1500 for each, GUARD is a part of its name
