@@ -67,7 +67,8 @@ type checker struct {
 	order []*seen
 	keys  map[string]int // of a case and key, the run it was answered with
 	said  map[int]Said
-	left  map[string]int // of a sweep, the pending checks of ended runs that it was told of
+	left  map[string]int  // of a sweep, the pending checks of ended runs that it was told of
+	gone  map[string]bool // invocations that are over
 	found []Violation
 }
 
@@ -100,7 +101,7 @@ type seen struct {
 
 // Check says which promises the record breaks.
 func Check(rec *Record) []Violation {
-	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, left: map[string]int{}}
+	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, left: map[string]int{}, gone: map[string]bool{}}
 	for i := range rec.Entries {
 		c.entry(&rec.Entries[i])
 	}
@@ -116,6 +117,9 @@ func (c *checker) entry(e *Entry) {
 	key := runKey{e.Case, e.Run}
 	if s := c.runs[key]; s != nil && e.What == "begins" && strings.HasPrefix(e.Invocation, "dispatch") {
 		s.tried = true
+	}
+	if e.What == "ends" {
+		c.gone[e.Invocation] = true
 	}
 	if s := c.runs[key]; s != nil && (e.What == "ends" && s.opener == e.Invocation || e.What == "begins" && strings.HasPrefix(e.Invocation, "dispatch")) {
 		s.open = 0 // it is answered, lost, or by another delivery perhaps given up
@@ -199,7 +203,9 @@ func (c *checker) sent(e *Entry, d Sent) {
 		return
 	}
 	s.sent++
-	s.open, s.opener = e.At, e.Invocation
+	if !c.gone[e.Invocation] { // else it was on its way for longer than somebody waited for its answer
+		s.open, s.opener = e.At, e.Invocation
+	}
 	if d.Started {
 		s.started++
 		if d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed {

@@ -228,7 +228,7 @@ func (q *fakeQueue) sorted() []*pending {
 func (q *fakeQueue) left() []Task {
 	var all []Task
 	for _, p := range q.sorted() {
-		all = append(all, Task{Kind: p.task.Kind, Case: p.task.CaseID, Run: p.task.Run, Seq: p.task.Seq, Running: p.running > 0})
+		all = append(all, Task{Kind: p.task.Kind, Case: p.task.CaseID, Run: p.task.Run, Seq: p.task.Seq, Running: p.running > 0, Tried: p.attempts > 0})
 	}
 	return all
 }

@@ -79,6 +79,7 @@ type Task struct {
 	Run     int
 	Seq     int64
 	Running bool
+	Tried   bool // it was delivered, and is to be again
 }
 
 // Sent is a request to the pipeline to work on a run.
