@@ -28,11 +28,16 @@ type Result struct {
 	Message string
 }
 
+// maxURL is the longest address of documents that is taken for one, in bytes. Servers understand 8000 (RFC 9110, section 4.1); the address is part
+// of the record and of the ended event, which have limits of their own.
+const maxURL = 8 << 10
+
 // ErrNotAResult is returned by [ParseResult] for what is not a JSON object.
 var ErrNotAResult = errors.New("not a JSON object")
 
 // ParseResult reads a result: the body of the pipeline's answer, or the result of an event. The bytes are kept as they
-// are (made valid UTF-8), unless they are more than MaxResult. Fields that are not of the expected type are taken as absent. The error is ErrNotAResult.
+// are (made valid UTF-8), unless they are more than MaxResult. Fields that are not of the expected type, and addresses of more than 8 KiB, are taken as
+// absent. The error is ErrNotAResult.
 func ParseResult(raw []byte) (*Result, error) {
 	raw = bytes.ToValidUTF8(bytes.TrimSpace(raw), []byte("\uFFFD"))
 	var fields map[string]json.RawMessage
@@ -52,10 +57,12 @@ func ParseResult(raw []byte) (*Result, error) {
 	if json.Unmarshal(fields["webhook_summary"], &summary) == nil {
 		r.Documents = documents(summary.Total, summary.Succeeded, summary.Failed)
 	}
-	r.OutputURL = summary.OutputURL
 	var url string
-	if json.Unmarshal(fields["output_url"], &url) == nil && url != "" {
-		r.OutputURL = url
+	_ = json.Unmarshal(fields["output_url"], &url) // "" if it is no text
+	for _, said := range []string{url, summary.OutputURL} {
+		if r.OutputURL == "" && len(said) <= maxURL {
+			r.OutputURL = said
+		}
 	}
 	if r.Success = ownWord(fields); r.Success != nil {
 		r.Message = ErrorText(raw)

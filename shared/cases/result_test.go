@@ -3,6 +3,8 @@ package cases_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,5 +62,22 @@ func TestParseResult(t *testing.T) {
 		if got := ErrorText([]byte(in)); got != want {
 			t.Errorf("ErrorText(%s) = %q, not %q", in, got, want)
 		}
+	}
+}
+
+// An address that no server would take does not make the record, and what is told of it, too large to be saved.
+func TestParseResultWithoutEnd(t *testing.T) {
+	longest := "https://o.example/" + strings.Repeat("u", 8<<10-len("https://o.example/"))
+	for _, form := range []string{`{"success":true,"output_url":%q}`, `{"success":true,"webhook_summary":{"output_url":%q}}`} {
+		for url, want := range map[string]string{longest: longest, longest + "u": "", longest + strings.Repeat("u", 1<<20): ""} {
+			got, err := ParseResult(fmt.Appendf(nil, form, url))
+			if err != nil || got.OutputURL != want {
+				t.Errorf("%.40s of %d bytes: %d bytes are kept, %v", form, len(url), len(got.OutputURL), err)
+			}
+		}
+	}
+	got, err := ParseResult(fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`, longest+"u"))
+	if err != nil || got.OutputURL != "https://s.example" {
+		t.Errorf("%.40q, %v", got.OutputURL, err)
 	}
 }
