@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -21,7 +22,7 @@ const maxText = 16 << 10
 const maxName = 512
 
 // encoder appends the fields of JSON objects. Whatever it is given, what it appends is valid JSON in one line, without
-// NUL characters.
+// NUL characters and without any that controls what shows it.
 type encoder struct {
 	buf   []byte
 	depth int // how many objects are open inside the line's own
@@ -140,9 +141,25 @@ func (e *encoder) any(v any) {
 		e.string(string(raw))
 	default:
 		// Only a text inside a JSON value can hold a NUL, and only escaped.
-		e.buf = append(e.buf, bytes.ReplaceAll(raw, []byte(`\u0000`), []byte(`\ufffd`))...)
+		raw = bytes.ReplaceAll(raw, []byte(`\u0000`), []byte(`\ufffd`))
+		for i := bytes.IndexFunc(raw, unseen); i >= 0; i = bytes.IndexFunc(raw, unseen) {
+			r, size := utf8.DecodeRune(raw[i:])
+			e.buf = append(e.buf, raw[:i]...)
+			e.escape(r)
+			raw = raw[i+size:]
+		}
+		e.buf = append(e.buf, raw...)
 	}
 }
+
+// unseen reports whether a character does something to what shows it: it controls a terminal, ends a line for some readers, or turns
+// the direction of the text around it. JSON lets most of them stand in a text.
+func unseen(r rune) bool {
+	return unicode.IsControl(r) || r > unicode.MaxLatin1 && unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+}
+
+// escape appends a character of [unseen], none of which needs more than four digits.
+func (e *encoder) escape(r rune) { e.buf = fmt.Appendf(e.buf, `\u%04x`, r) }
 
 func encode(v any) (raw []byte, text string) {
 	defer func() {
@@ -163,10 +180,8 @@ func encode(v any) (raw []byte, text string) {
 	return raw, ""
 }
 
-const hexDigits = "0123456789abcdef"
-
-// string appends a JSON string: cut after maxText bytes as written, with control characters escaped, and with U+FFFD for NUL
-// and for what is not UTF-8.
+// string appends a JSON string: cut after maxText bytes as written, with what is [unseen] escaped, and with U+FFFD for NUL and for what is not
+// UTF-8.
 func (e *encoder) string(s string) { e.text(s, maxText) }
 
 func (e *encoder) text(s string, limit int) {
@@ -192,11 +207,8 @@ func (e *encoder) text(s string, limit int) {
 			e.buf = append(e.buf, '\\', 'n')
 		case c == 0 || r == utf8.RuneError:
 			e.buf = utf8.AppendRune(e.buf, utf8.RuneError)
-		case c < ' ' || c == 0x7f:
-			e.buf = append(e.buf, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		case r == '\u2028' || r == '\u2029': // line ends to some readers
-			e.buf = append(e.buf, `\u202`...)
-			e.buf = append(e.buf, hexDigits[r&0xf])
+		case unseen(r):
+			e.escape(r)
 		default:
 			e.buf = utf8.AppendRune(e.buf, r)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/slogtest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -148,6 +149,7 @@ func TestNothingBreaksALine(t *testing.T) {
 
 var hostile = []string{
 	"", "\n{\"severity\":\"EMERGENCY\"}\n", "a\x00b", "\xff\xfe", "é\xc3", "\u2028\u2029", `"},"severity":"x"`, `\u0000`, "\x7f\x1b[31m", "\\", "\x00insertId",
+	"a\u0085b\u009b31m", "\u202egpj.exe\u2066\u200f", `\u009b`, `\u202e`,
 	strings.Repeat("x", 20<<10), strings.Repeat("é", 10<<10), strings.Repeat("\xff", 20<<10),
 }
 
@@ -169,6 +171,11 @@ func checkLine(t *testing.T, key, text string) {
 	}
 	if s := out.String(); strings.Contains(s, "\x00") || strings.Contains(strings.ReplaceAll(s, `\\`, ""), `\u0000`) {
 		t.Errorf("NUL in %q", s)
+	}
+	if i := strings.IndexFunc(strings.TrimSuffix(out.String(), "\n"), func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	}); i >= 0 {
+		t.Errorf("%.20q in a line", out.String()[i:])
 	}
 	if len(text) <= 1<<10 {
 		want := strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
