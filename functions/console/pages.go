@@ -81,9 +81,7 @@ func (p pages) show(rw http.ResponseWriter, status int, name string, data page) 
 	if err := p.templates[name].Execute(&body, data); err != nil {
 		return fault.Wrap(fault.Internal, err, "the page could not be made")
 	}
-	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
-	rw.WriteHeader(status)
-	_, _ = rw.Write(body.Bytes()) // the client may be gone
+	answer.Page(rw, status, body.Bytes())
 	return nil
 }
 

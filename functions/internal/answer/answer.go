@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
@@ -114,10 +113,18 @@ func write(w http.ResponseWriter, status int, contentType string, v any) {
 		body.Reset()
 		body.WriteString(`{"type":"about:blank","title":"Internal Server Error","status":500}` + "\n")
 	}
+	send(w, status, contentType, body.Bytes())
+}
+
+// Page answers with a page of HTML.
+func Page(w http.ResponseWriter, status int, page []byte) {
+	send(w, status, "text/html; charset=utf-8", page)
+}
+
+func send(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
-	within := bodyTime * time.Duration(1+body.Len()/leastRead)
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(within)) // who does not read is cut off
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	within(w, len(body))
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // the client may be gone
+	_, _ = w.Write(body) // the client may be gone
 }

@@ -33,6 +33,11 @@ func limit(w http.ResponseWriter, r *http.Request) io.ReadCloser {
 	return &body{ReadCloser: r.Body, deadlines: deadlines}
 }
 
+// within bounds how long an answer of that many bytes may take to be read: who does not read is cut off.
+func within(w http.ResponseWriter, size int) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime * time.Duration(1+size/leastRead)))
+}
+
 // body is a body that has to come in time.
 type body struct {
 	io.ReadCloser

@@ -25,5 +25,6 @@ func (f File) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.contentType)
 	h.Set("ETag", f.etag)
+	within(w, len(f.data))
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.data))
 }

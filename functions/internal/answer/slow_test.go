@@ -177,12 +177,20 @@ func TestLimitEndsWithTheBody(t *testing.T) {
 	})
 }
 
-// A caller who does not read its answer is cut off; one who reads slowly gets all of it.
+// A caller who does not read its answer is cut off; one who reads slowly gets all of it. So it is for JSON, pages and files.
 func TestSlowReader(t *testing.T) {
-	big := func(w http.ResponseWriter, _ *http.Request) error {
-		answer.JSON(w, 200, strings.Repeat("x", 512<<10))
-		return nil
+	text := strings.Repeat("x", 512<<10)
+	file := answer.NewFile("text/plain", []byte(text))
+	for name, big := range map[string]answer.Func{
+		"JSON": func(w http.ResponseWriter, _ *http.Request) error { answer.JSON(w, 200, text); return nil },
+		"page": func(w http.ResponseWriter, _ *http.Request) error { answer.Page(w, 200, []byte(text)); return nil },
+		"file": func(w http.ResponseWriter, r *http.Request) error { file.ServeHTTP(w, r); return nil },
+	} {
+		t.Run(name, func(t *testing.T) { slowReader(t, big) })
 	}
+}
+
+func slowReader(t *testing.T, big answer.Func) {
 	slow(t, big, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
 		say(t, conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := answers.Peek(1); err != nil {
