@@ -1,8 +1,11 @@
 package start_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -251,6 +254,34 @@ func TestCORS(t *testing.T) {
 	a := b.Do("POST", u, `{}`, isJSON, key, "Origin: https://forms.example")
 	if a.Status != 202 || !strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "Location") {
 		t.Errorf("%v", a.Header)
+	}
+}
+
+// A preflight has no body (https://fetch.spec.whatwg.org/#cors-preflight-fetch). Who announces one and does not send it is refused at once, and not waited for.
+func TestPreflightWithABody(t *testing.T) {
+	b := functiontest.New(t, nil)
+	host := strings.TrimPrefix(b.Serve(start.New), "http://")
+	for _, body := range []string{"Content-Length: 1000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"} {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: https://forms.example\r\nAccess-Control-Request-Method: POST\r\n"+body); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%.20q: %v", body, err)
+			continue
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusMethodNotAllowed || !res.Close {
+			t.Errorf("%.20q: %s, closes %v", body, res.Status, res.Close)
+		}
 	}
 }
 
