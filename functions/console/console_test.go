@@ -239,6 +239,17 @@ func TestNothingIsInjected(t *testing.T) {
 	}
 }
 
+// An address without end makes no page without end, whoever asks for it.
+func TestLongAddress(t *testing.T) {
+	b, u := newBench(t)
+	for path, base := range map[string]string{"/a/b": "../", "/a/b/c/d": "../../../", strings.Repeat("/a", 200<<10): "./"} {
+		a := b.Do("GET", u+path, "", asPage)
+		if a.Status != 404 || len(a.Body) > 16<<10 || !strings.Contains(a.Body, `href="`+base+`-/console.css"`) {
+			t.Errorf("%.20s: %d, %d bytes: %.900s", path, a.Status, len(a.Body), a.Body)
+		}
+	}
+}
+
 // A form's content is nowhere, nor is its hash or a token.
 func TestNoForm(t *testing.T) {
 	b, u := newBench(t)

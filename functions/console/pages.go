@@ -96,6 +96,10 @@ func (p pages) file(rw http.ResponseWriter, r *http.Request, name string) error 
 	return nil
 }
 
+// deepest is how many folders deep an address may be for its page to find its style. None of ours has more than one; the way back stands on the
+// page several times, so that it must not be as long as an address can be.
+const deepest = 16
+
 // errorPage answers an error with a page.
 func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string, err error) error {
 	e := answer.Refuse(rw, r, f.w.Log, err)
@@ -104,7 +108,7 @@ func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string
 		p.CaseID = id
 	}
 	base := "./"
-	if deep := strings.Count(r.URL.EscapedPath(), "/") - 1; deep > 0 {
+	if deep := strings.Count(r.URL.EscapedPath(), "/") - 1; deep > 0 && deep <= deepest {
 		base = strings.Repeat("../", deep)
 	}
 	return f.pages.show(rw, p.Status, "error", page{Title: p.Name, Base: base, User: user, Now: f.w.Now(), Data: p})
