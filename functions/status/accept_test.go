@@ -1,6 +1,8 @@
 package status_test
 
 import (
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -52,6 +54,24 @@ func TestAccept(t *testing.T) {
 	a := b.Do("GET", u+"/c", "", key, "Accept: application/json, text/event-stream;q=0.9")
 	if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Vary") != "Accept" && !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Accept") {
 		t.Errorf("%d %v", a.Status, a.Header)
+	}
+}
+
+// An Accept header of a mebibyte, which is read before anybody is known, takes no memory to speak of.
+func TestAcceptWithoutEnd(t *testing.T) {
+	var many strings.Builder
+	for i := range 150_000 {
+		fmt.Fprintf(&many, "%x,", i)
+	}
+	for want, last := range map[bool]string{true: "text/event-stream", false: "application/json"} {
+		lines := []string{many.String() + last}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := status.WantsStream(lines)
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; got != want || allocated > 1<<20 {
+			t.Errorf("%s: %v, and it takes %d bytes", last, got, allocated)
+		}
 	}
 }
 
