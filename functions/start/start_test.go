@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/functions/internal/access"
@@ -171,6 +172,9 @@ func TestRepeats(t *testing.T) {
 	one, two := b.Do("POST", u, `{}`, isJSON, key), b.Do("POST", u, `{}`, isJSON, key)
 	if one.JSON(t)["case_id"] == two.JSON(t)["case_id"] {
 		t.Error("two cases without an id share one")
+	}
+	if id, err := uuid.Parse(one.JSON(t)["case_id"].(string)); err != nil || id.Version() != 7 {
+		t.Errorf("an id that nobody chose is %s, %v", id, err)
 	}
 	for want, query := range map[int]string{200: "", 202: "?supersede=true"} {
 		b.Do("POST", u, `{"case_id":"s"}`, isJSON, key)

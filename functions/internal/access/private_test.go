@@ -131,13 +131,15 @@ func guardedDoor(w http.ResponseWriter, _ *http.Request) {
 // On Cloud Run a token may come without its signature. It counts only where Cloud Run is known to turn away all others.
 func TestSignatureRemoved(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
-	issuer.SetDown(true) // nothing of this asks it
+	issuer.SetDown(true)                                           // nothing of this asks it
+	elsewhere := httptest.NewServer(http.HandlerFunc(guardedDoor)) // to be believed by nobody, since it is not asked
+	defer elsewhere.Close()
 	var self http.HandlerFunc
 	openDoor := func(w http.ResponseWriter, r *http.Request) { self(w, r) }
 	status := func(code int, contentType string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)
-			w.Header().Set("Location", "https://elsewhere.example/")
+			w.Header().Set("Location", elsewhere.URL)
 			w.WriteHeader(code)
 		}
 	}
