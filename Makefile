@@ -4,8 +4,10 @@ GO       ?= go
 FUZZTIME ?= 30s
 CHAOS    ?= 2m
 LOAD     ?= 10000
+GOVULNDB ?= https://vuln.go.dev
+VULN     ?= ./...
 LINT     := bin/golangci-lint
-SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/run')
+SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
 .PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
@@ -90,9 +92,9 @@ cover: ## the rules and the reconciler are covered to 95 % at least, each by its
 		awk -v total="$$total" 'BEGIN { exit !(total >= 95) }' || { echo "shared/$$package is below 95 %: go tool cover -html=$$package.out" >&2; exit 1; }; \
 	done
 
-vuln: ## known vulnerabilities in what is linked (asks vuln.go.dev)
+vuln: ## known vulnerabilities in what is linked (asks vuln.go.dev, or GOVULNDB)
 	cd deploy/tools && $(GO) build -trimpath -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
-	bin/govulncheck ./...
+	bin/govulncheck -db=$(GOVULNDB) $(VULN)
 
 licenses: bin/licenses ## the list of modules and their licences, deploy/licenses.csv; a test holds it to go.mod
 	bin/licenses ./deploy/system/program >bin/licenses.csv
