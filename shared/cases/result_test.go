@@ -65,11 +65,11 @@ func TestParseResult(t *testing.T) {
 	}
 }
 
-// An address that no server would take does not make the record, and what is told of it, too large to be saved.
+// An address that is longer than any that servers take does not make the record, and what is told of it, too large to be saved.
 func TestParseResultWithoutEnd(t *testing.T) {
 	longest := "https://o.example/" + strings.Repeat("u", 8<<10-len("https://o.example/"))
 	for _, form := range []string{`{"success":true,"output_url":%q}`, `{"success":true,"webhook_summary":{"output_url":%q}}`} {
-		for url, want := range map[string]string{longest: longest, longest + "u": "", longest + strings.Repeat("u", 1<<20): ""} {
+		for url, want := range map[string]string{longest: longest, longest + "u": "", longest + strings.Repeat("u", 64<<10): ""} {
 			got, err := ParseResult(fmt.Appendf(nil, form, url))
 			if err != nil || got.OutputURL != want {
 				t.Errorf("%.40s of %d bytes: %d bytes are kept, %v", form, len(url), len(got.OutputURL), err)
