@@ -70,14 +70,27 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// build builds one of the commands of this package.
+// built are the commands that were built, in a folder that TestMain removes.
+var built = struct {
+	sync.Mutex
+	dir      string
+	commands map[string]bool
+}{commands: map[string]bool{}}
+
+// build builds one of the commands of this package, once for all tests.
 func build(t *testing.T, command string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), command)
+	built.Lock()
+	defer built.Unlock()
+	binary := filepath.Join(built.dir, command)
+	if built.commands[command] {
+		return binary
+	}
 	cmd := exec.Command("go", "build", "-o", binary, "./"+command)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", command, err, out)
 	}
+	built.commands[command] = true
 	return binary
 }
 
