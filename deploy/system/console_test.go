@@ -24,6 +24,7 @@ type (
 	detail struct {
 		Case     cases.View        `json:"case"`
 		Timeline []json.RawMessage `json:"timeline"`
+		Leaked   int               `json:"leaked"`
 	}
 )
 
@@ -31,7 +32,7 @@ type (
 func (s *system) console(method, path, body string, answer any) int {
 	s.t.Helper()
 	to := s.routers["console"].url
-	code, data := s.persist(method, to+path, body, "Authorization", "Bearer "+s.issuer.Sign(operator, to), "Accept", "application/json",
+	code, data := s.persist(method, to+path, body, "Authorization", s.tokens.bearer(operator, to), "Accept", "application/json",
 		"Content-Type", "application/x-www-form-urlencoded")
 	if code < 300 {
 		if err := json.Unmarshal(data, answer); err != nil {
@@ -108,7 +109,7 @@ func (s *system) healthy(t *testing.T) {
 	var page strings.Builder
 	for _, path := range []string{"/", "/operated", "/-/health"} {
 		to := s.routers["console"].url
-		code, body := s.persist(http.MethodGet, to+path, "", "Authorization", "Bearer "+s.issuer.Sign(operator, to), "Accept", "text/html")
+		code, body := s.persist(http.MethodGet, to+path, "", "Authorization", s.tokens.bearer(operator, to), "Accept", "text/html")
 		if page.Write(body); code != http.StatusOK || !strings.Contains(string(body), "</html>") {
 			t.Errorf("the page %s: %d %.300s", path, code, body)
 		}

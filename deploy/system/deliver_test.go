@@ -21,6 +21,7 @@ func (s *system) deliverAgain() {
 	}
 	s.topics.subscribe(s.t, "events", "pipeline-events", "")
 	name := s.topics.subscription("events")
+	pushing := &http.Client{Timeout: plain.Timeout, Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	ctx, stop := context.WithCancel(context.Background())
 	var delivering sync.WaitGroup
 	delivering.Go(func() {
@@ -36,15 +37,15 @@ func (s *system) deliverAgain() {
 				continue
 			}
 			for _, m := range res.GetReceivedMessages() {
-				delivering.Go(func() { s.deliver(ctx, name, m) })
+				delivering.Go(func() { s.deliver(ctx, pushing, name, m) })
 			}
 		}
 	})
-	s.t.Cleanup(func() { stop(); delivering.Wait() })
+	s.t.Cleanup(func() { stop(); delivering.Wait(); pushing.CloseIdleConnections() })
 }
 
 // deliver pushes a message to complete until it is answered 2xx, and then acknowledges it. What is not acknowledged in a minute comes again.
-func (s *system) deliver(ctx context.Context, subscription string, m *pubsubpb.ReceivedMessage) {
+func (s *system) deliver(ctx context.Context, pushing *http.Client, subscription string, m *pubsubpb.ReceivedMessage) {
 	body, err := json.Marshal(map[string]any{"subscription": subscription, "message": map[string]any{
 		"data": m.GetMessage().GetData(), "attributes": m.GetMessage().GetAttributes(),
 		"messageId": m.GetMessage().GetMessageId(), "publishTime": m.GetMessage().GetPublishTime().AsTime(),
@@ -54,7 +55,7 @@ func (s *system) deliver(ctx context.Context, subscription string, m *pubsubpb.R
 	}
 	to := s.routers["complete"].url
 	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
-		code, _, err := send(ctx, http.MethodPost, to, string(body), "Authorization", "Bearer "+s.issuer.Sign(pushAccount, to))
+		code, _, err := sendBy(ctx, pushing, http.MethodPost, to, string(body), "Authorization", s.tokens.bearer(pushAccount, to))
 		if err == nil && code < 300 {
 			// If this fails, the message comes again, as it may.
 			_ = s.topics.client.SubscriptionAdminClient.Acknowledge(ctx, &pubsubpb.AcknowledgeRequest{Subscription: subscription, AckIds: []string{m.GetAckId()}})

@@ -44,6 +44,7 @@ type system struct {
 	pipe   *pipelinetest.Server
 	topics *topics
 	issuer *identitytest.Issuer
+	tokens *tokens
 	tasks  *taskQueue
 	// patience is how long a client sends again before it gives up.
 	patience time.Duration
@@ -53,6 +54,24 @@ type system struct {
 	reported []time.Time // when they came
 	over     []end
 	viewers  []*viewer
+}
+
+// tokens are ID tokens of an issuer, each used for every call while the test lasts: they are good for an hour, and Google's servers use theirs again too.
+type tokens struct {
+	issuer *identitytest.Issuer
+	mu     sync.Mutex
+	known  map[[2]string]string
+}
+
+// bearer is what an account puts into Authorization to call an audience.
+func (k *tokens) bearer(account, audience string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	to := [2]string{account, audience}
+	if k.known[to] == "" {
+		k.known[to] = k.issuer.Sign(account, audience)
+	}
+	return "Bearer " + k.known[to]
 }
 
 // end is a run that ended, as its watcher saw it.
@@ -68,6 +87,7 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 	t.Helper()
 	project := firestoretest.Project()
 	s := &system{patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
+	s.tokens = &tokens{issuer: s.issuer, known: map[[2]string]string{}}
 	s.topics = newTopics(t, pubsub, project, "pipeline-events", "ended", "dead-letter")
 	s.topics.subscribe(t, "ended-test", "ended", "")
 	s.topics.subscribe(t, "dead-letter-test", "dead-letter", "")
@@ -116,7 +136,7 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 func (s *system) pusher(t *testing.T) string {
 	complete := s.routers["complete"]
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		r.Header.Set("Authorization", "Bearer "+s.issuer.Sign(pushAccount, complete.url))
+		r.Header.Set("Authorization", s.tokens.bearer(pushAccount, complete.url))
 		complete.ServeHTTP(w, r)
 	})
 }
@@ -135,7 +155,7 @@ func (s *system) sweepOften() {
 			case <-every.C:
 			}
 			sweep := s.routers["sweep"].url
-			code, body, err := send(ctx, http.MethodPost, sweep, "", "Authorization", "Bearer "+s.issuer.Sign(schedulerAccount, sweep))
+			code, body, err := send(ctx, http.MethodPost, sweep, "", "Authorization", s.tokens.bearer(schedulerAccount, sweep))
 			if err == nil && code == http.StatusOK {
 				s.mu.Lock()
 				s.reports, s.reported = append(s.reports, string(body)), append(s.reported, time.Now())
@@ -164,7 +184,12 @@ func (s *system) report() string {
 	return ""
 }
 
+// send sends over a connection of its own.
 func send(ctx context.Context, method, to, body string, header ...string) (int, []byte, error) {
+	return sendBy(ctx, plain, method, to, body, header...)
+}
+
+func sendBy(ctx context.Context, client *http.Client, method, to, body string, header ...string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -173,7 +198,7 @@ func send(ctx context.Context, method, to, body string, header ...string) (int, 
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	res, err := plain.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
