@@ -1,14 +1,12 @@
 package system_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +23,10 @@ const (
 	quietWithin   = 180 * time.Second // for every run to end once the faults are over: its deadline, and a sweep
 	healthyWithin = 60 * time.Second  // for every end to be told after that: the sweep's patience, and a sweep
 	settledWithin = 45 * time.Second  // after the faults: from then on no sweep may find a leak
+	healedWithin  = 60 * time.Second  // for the end of a run to be seen once it was due and no server is out: a lost wake-up takes two sweeps and their patience
+	markPatience  = 30 * time.Second  // of dispatch
+	viewersStop   = 30 * time.Second  // for a viewer to come back after an end, and be told to stop
+	viewed        = 5                 // one case in so many has a viewer
 )
 
 // chaosOptions are SEED, CHAOS (how long faults last) and CASES of the environment. Without CHAOS it is the short version.
@@ -66,21 +68,22 @@ func chaosFromEnv(t *testing.T) chaosOptions {
 func TestChaos(t *testing.T) {
 	skipShort(t)
 	o := chaosFromEnv(t)
-	var rows []string
+	t.Logf("SEED=%d CHAOS=%v CASES=%d", o.seed, o.lasts, o.cases)
+	var hurt []*chaos
 	for _, store := range []struct {
 		name string
 		open func(t *testing.T) *chaosStore
 	}{{"sqlite", chaosOnSQLite}, {"postgres", chaosOnPostgres}, {"firestore", chaosOnFirestore}} {
-		if o.short && len(rows) > 0 {
+		if o.short && len(hurt) > 0 {
 			break
 		}
 		t.Run(store.name, func(t *testing.T) {
 			c := newChaos(t, o, store.name, store.open(t))
+			hurt = append(hurt, c)
 			c.run(t)
-			rows = append(rows, c.row())
 		})
 	}
-	t.Logf("seed %d, %v of faults\n%s\n%s", o.seed, o.lasts, tableHead, strings.Join(rows, "\n"))
+	t.Logf("SEED=%d CHAOS=%v CASES=%d\n%s", o.seed, o.lasts, o.cases, table(hurt))
 }
 
 // chaos is one system that is being hurt.
@@ -94,14 +97,15 @@ type chaos struct {
 	over   time.Time // the faults
 	trials []*trial
 
-	kills   atomic.Int64
-	outages []span // that are over
+	killed  map[string][]time.Time // instances, by function
+	outages []span                 // that are over
 	verdict verdict
 }
 
 // outage is a fault that lasts.
 type outage struct {
 	name  string
+	tears string              // to which server it breaks connections, if to one
 	begin func() (end func()) // begins it, and returns what ends it
 	says  string              // what the functions have to have said of it, if anything
 }
@@ -115,7 +119,7 @@ type span struct {
 func newChaos(t *testing.T, o chaosOptions, name string, store *chaosStore) *chaos {
 	t.Helper()
 	addr, pubsub := pubsubProcess(t)
-	c := &chaos{chaosOptions: o, store: name, links: map[string]*link{}, kinds: store.outages}
+	c := &chaos{chaosOptions: o, store: name, killed: map[string][]time.Time{}, links: map[string]*link{}, kinds: store.outages}
 	c.system = newSystem(t, build(t, store.binary), addr, store.env, func(s *system) {
 		for name, value := range chaosTimes {
 			s.env[name] = value
@@ -170,7 +174,7 @@ func (c *chaos) run(t *testing.T) {
 	killing.Go(func() { c.killInstances(rand.New(rand.NewPCG(c.seed, 2)), over) })
 	c.haveOutages(t, rand.New(rand.NewPCG(c.seed, 3)), over)
 	killing.Wait()
-	t.Logf("the faults are over: %d instances killed, %d outages", c.kills.Load(), len(c.outages))
+	t.Logf("the faults are over: %d instances killed, %d outages", c.kills(), len(c.outages))
 	working.Wait()
 	t.Logf("every run has ended, or had the time to, %v later", time.Since(over).Round(time.Second))
 	c.judge(t)
@@ -198,7 +202,7 @@ func (c *chaos) killInstances(dice *rand.Rand, over time.Time) {
 		if n == 0 { // those that are to replace the last ones are still booting
 			continue
 		}
-		c.kills.Add(1)
+		c.killed[function] = append(c.killed[function], time.Now())
 		booting.Go(func() { c.lose(function) })
 	}
 }
@@ -229,24 +233,4 @@ func (c *chaos) haveOutages(t *testing.T, dice *rand.Rand, over time.Time) {
 		c.outages = append(c.outages, o)
 		t.Logf("%6.1fs  %s for %v", o.from.Sub(c.began).Seconds(), o.name, o.to.Sub(o.from).Round(100*time.Millisecond))
 	}
-}
-
-// tableHead is the head of the table of which row is a line.
-const tableHead = `| store | instances killed | outages | runs | succeeded | failed | timed out | cancelled | doubled starts | polls after the end | lost | leaked | due to seen: p50 | p99 | not counting outages: p99 |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |`
-
-func (c *chaos) row() string {
-	v := c.verdict
-	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %v | %v | %v |", c.store, c.kills.Load(), len(c.outages), v.runs,
-		v.ends["succeeded"], v.ends["failed"], v.ends["timed_out"], v.ends["cancelled"], v.doubled, v.polled, v.lost, v.leaked,
-		share(v.took, 50), share(v.took, 99), share(v.healed, 99))
-}
-
-// share is the time that so many percent of them do not exceed.
-func share(all []time.Duration, percent int) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	return all[min(len(all)-1, len(all)*percent/100)].Round(10 * time.Millisecond)
 }

@@ -54,7 +54,7 @@ func slow(name string, l *link) outage {
 
 // broken breaks a link again and again.
 func broken(name string, l *link) outage {
-	return outage{name: "the connections to the " + name + " break", begin: func() func() {
+	return outage{name: "the connections to the " + name + " break", tears: name, begin: func() func() {
 		stop := make(chan struct{})
 		var cutting sync.WaitGroup
 		cutting.Go(func() {

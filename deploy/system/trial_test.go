@@ -25,6 +25,13 @@ type plot struct {
 	// then is what the pipeline or the client does with a run that was taken up. It returns when the run has to end, the zero time if what the pipeline answered is the end.
 	then  func(c *chaos, tr *trial, r run) time.Time
 	state cases.State // how a run that was taken up ends
+	// reasons are those for which it may, if not the one that a state usually has: an answer may be lost on its way.
+	reasons []cases.Reason
+}
+
+// usual is the reason for which a run ends so, unless its plot says otherwise.
+var usual = map[cases.State]cases.Reason{
+	cases.Succeeded: cases.ReasonCompleted, cases.Failed: cases.ReasonPipelineFailed, cases.TimedOut: cases.ReasonDeadline, cases.Cancelled: cases.ReasonCancelled,
 }
 
 func async(n int, _ time.Duration) []pipelinetest.Reaction {
@@ -66,10 +73,10 @@ var plots = []plot{
 	}, state: cases.Failed},
 	{name: "refuses", weight: 1, posts: func(int, time.Duration) []pipelinetest.Reaction {
 		return []pipelinetest.Reaction{pipelinetest.RefuseDetail(422, "no such form")}
-	}, state: cases.Failed},
+	}, state: cases.Failed, reasons: []cases.Reason{cases.ReasonPipelineRefused, cases.ReasonStartUnknown}},
 	{name: "resets", weight: 1, posts: func(int, time.Duration) []pipelinetest.Reaction {
 		return []pipelinetest.Reaction{pipelinetest.Reset(false, 0)}
-	}, state: cases.Failed},
+	}, state: cases.Failed, reasons: []cases.Reason{cases.ReasonStartUnknown}},
 	{name: "hangs", weight: 1, query: "?deadline=15s", posts: func(n int, _ time.Duration) []pipelinetest.Reaction {
 		return []pipelinetest.Reaction{pipelinetest.Hang(true, n)}
 	}, then: func(_ *chaos, tr *trial, r run) time.Time { return tr.sight(r.Run).view.DeadlineAt }, state: cases.TimedOut},
@@ -95,13 +102,15 @@ var plots = []plot{
 // trial is one case of the chaos.
 type trial struct {
 	plot
-	id   string
-	at   time.Duration // when it is started
-	n    int           // documents
-	each time.Duration
+	id    string
+	shown bool          // it has a viewer
+	at    time.Duration // when it is started
+	n     int           // documents
+	each  time.Duration
 
 	mu      sync.Mutex
 	runs    []run
+	viewer  *viewer           // of the case, from its first run on; nil for most
 	seen    map[int]sighting  // the last, by run
 	due     map[int]time.Time // when a run had to end
 	problem string
@@ -130,9 +139,12 @@ func (c *chaos) draw(dice *rand.Rand, n int) *trial {
 	each := 300 + dice.IntN(1500)
 	if c.short {
 		each /= 5
+		if p.query != "" {
+			p.query = "?deadline=6s"
+		}
 	}
 	tr := &trial{
-		plot: p, id: fmt.Sprintf("%s-%d", p.name, n), at: time.Duration(dice.Int64N(int64(c.lasts * 9 / 10))), n: 1 + dice.IntN(6), each: time.Duration(each) * time.Millisecond,
+		plot: p, id: fmt.Sprintf("%s-%d", p.name, n), shown: n%viewed == 0, at: time.Duration(dice.Int64N(int64(c.lasts * 9 / 10))), n: 1 + dice.IntN(6), each: time.Duration(each) * time.Millisecond,
 		seen: map[int]sighting{}, due: map[int]time.Time{},
 	}
 	c.pipe.Script(tr.id, p.posts(tr.n, tr.each)...)
@@ -161,6 +173,9 @@ func (tr *trial) begin(c *chaos, query string) {
 	tr.mu.Lock()
 	known := slices.ContainsFunc(tr.runs, func(before run) bool { return before.Run == r.Run })
 	tr.runs = append(tr.runs, r)
+	if tr.shown && tr.viewer == nil {
+		tr.viewer = c.watchUntil(r, tr.until.Add(viewersStop))
+	}
 	tr.mu.Unlock()
 	if known {
 		tr.wrong("run %d was begun again", r.Run)
