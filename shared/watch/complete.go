@@ -47,8 +47,8 @@ func (w *Watcher) Complete(ctx context.Context, m Message) error {
 		return err
 	}
 	w.Log.InfoContext(ctx, "an event of the pipeline", attrs(ch.after, slog.String("status", in.Status), slog.String("verdict", string(ch.verdict.Kind)), slog.Bool("moved", ch.moved()), slog.String("message_id", m.ID))...)
-	if ch.verdict.Kind == cases.Duplicate && ch.after.State.Ended() {
-		return w.heal(ctx, ch.after) // a redelivery: the delivery before may have died after its save
+	if ch.before.State.Ended() {
+		return w.heal(ctx, ch.after) // the delivery before, or whoever ended it, may have died after its save
 	}
 	return w.settle(ctx, ch, "")
 }

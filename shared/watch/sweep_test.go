@@ -263,6 +263,22 @@ func TestHealOnDelivery(t *testing.T) {
 	}
 }
 
+// A word of progress that came after the deadline ended the run, and who took it died: the same word, delivered again, is no news to an ended run.
+func TestHealOnEvent(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.pass(2 * time.Hour)
+	event := watch.Message{ID: "m1", Published: w.clock(), Data: []byte(`{"case_id":"c","run":1,"status":"running"}`)}
+	ended, _ := w.rules.Apply(w.get(1), cases.Event{ID: "event:m1", Status: "running"}, w.clock(), 0)
+	if err := w.store.Store.Update(t.Context(), store.Write{Case: ended}); err != nil || ended.State != cases.TimedOut {
+		t.Fatal(ended.State, err)
+	}
+	w.pass(time.Minute)
+	if err := w.Complete(t.Context(), event); err != nil || len(w.topic.ended) != 1 || !w.get(1).Settled {
+		t.Error("an event does not heal:", err)
+	}
+}
+
 // A store that fails while a delivery waits for an end to be told, and only answers so when that time is over, leaves nothing to tell: the delivery is repeated.
 func TestHealWithoutARecord(t *testing.T) {
 	w := newWorld(t)
