@@ -62,9 +62,11 @@ func TestDeployment(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of gcloud commands take minutes: run without -short")
 	}
+	t.Parallel()
 	googlefake.Gcloud(t)
 	needsTools(t, "jq", "curl", "openssl")
 	fake := googlefake.Start(t, googlefake.Options{})
+	fake.Warm(t)
 	base := startMachine(t)
 	for _, name := range config.Functions() {
 		fake.SetURL("casewatch-"+name, base+"/"+name)

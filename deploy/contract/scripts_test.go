@@ -126,6 +126,7 @@ func unreachable(t *testing.T) (env []string, called func() string) {
 }
 
 func TestDryRunCallsNothing(t *testing.T) {
+	t.Parallel()
 	needsTools(t, "jq")
 	for _, example := range []string{"production", "staging"} {
 		t.Run(example, func(t *testing.T) {
@@ -141,6 +142,7 @@ func TestDryRunCallsNothing(t *testing.T) {
 }
 
 func TestWithoutUsersThereIsNoConsole(t *testing.T) {
+	t.Parallel()
 	needsTools(t, "jq")
 	env, _ := unreachable(t)
 	out, status := script(t, env, "deploy.sh", environment(t, "production", "CONSOLE_USERS=", "CONSOLE_IAP="), "--dry-run")
@@ -178,6 +180,7 @@ func answering(t *testing.T, lists map[string]string) (env []string, called func
 
 // A function that came with the release that is taken back has nothing to go back to, and does not keep the others from it.
 func TestRollbackOfWhatCameLater(t *testing.T) {
+	t.Parallel()
 	needsTools(t, "jq")
 	type revision struct {
 		name, before string
@@ -233,6 +236,7 @@ func TestRollbackOfWhatCameLater(t *testing.T) {
 }
 
 func TestBadEnvironmentIsRefusedBeforeAnyCall(t *testing.T) {
+	t.Parallel()
 	needsTools(t, "jq")
 	for _, test := range []struct {
 		name   string
@@ -273,8 +277,8 @@ func TestBadEnvironmentIsRefusedBeforeAnyCall(t *testing.T) {
 // gcloud runs the real gcloud against the fake.
 func gcloud(t *testing.T, fake *googlefake.Fake, stdin string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), googlefake.Gcloud(t), args...)
-	cmd.Env, cmd.Stdin = fake.Env(), io.NopCloser(strings.NewReader(stdin))
+	cmd := fake.Command(t, args...)
+	cmd.Stdin = io.NopCloser(strings.NewReader(stdin))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("gcloud %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

@@ -3,7 +3,7 @@
 // It records each call (Calls, Mutations), in a form that is the same in every run; keeps what the calls make, so that a list or
 // describe reads it back; refuses what Google refuses; and lets a test change what exists (Edit, Put, Delete), fail a call (Fail) and have a
 // service be somewhere else (SetURL). Nothing leaves the machine: gcloud also has it as its proxy, and a request for any other host is refused and
-// reported by Unknown, as are calls that the fake has no answer for.
+// reported by Unknown, as are calls that the fake has no answer for. A test of many commands has gcloud loaded once for all of them (Warm).
 //
 // # What is as at Google
 //

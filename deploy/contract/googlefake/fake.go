@@ -39,6 +39,7 @@ type Fake struct {
 	tb     testing.TB // nil outside of tests
 	config string     // gcloud's own folder
 	token  string     // the file of its access token
+	warm   string     // the folder with a gcloud that is kept loaded; "" for none
 
 	mu      sync.Mutex
 	state   store

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,17 +21,37 @@ func Gcloud(t testing.TB) string {
 	return path
 }
 
+// Command is gcloud with these arguments, which speaks to the fake: the real one, kept loaded if Warm was called.
+func (f *Fake) Command(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	path := filepath.Join(f.warm, "gcloud")
+	if f.warm == "" {
+		path = Gcloud(t)
+	}
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = f.Env()
+	return cmd
+}
+
 // Env returns the environment in which gcloud speaks to the fake and to nothing else: that of this process without
 // any CLOUDSDK variable but those about Python, and gcloud's settings for the fake.
 func (f *Fake) Env() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "CLOUDSDK_") && !strings.HasPrefix(v, "CLOUDSDK_PYTHON") || strings.HasPrefix(v, "GOOGLE_APPLICATION_CREDENTIALS=") || strings.HasPrefix(v, "GOOGLE_CLOUD_PROJECT=")
-	})
+	env := ours()
 	settings := f.Settings()
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		env = append(env, name+"="+settings[name])
 	}
+	if f.warm != "" {
+		env = append(env, "PATH="+f.warm+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
 	return env
+}
+
+// ours is the environment of this process without anybody's settings for gcloud.
+func ours() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "CLOUDSDK_") && !strings.HasPrefix(v, "CLOUDSDK_PYTHON") || strings.HasPrefix(v, "GOOGLE_APPLICATION_CREDENTIALS=") || strings.HasPrefix(v, "GOOGLE_CLOUD_PROJECT=")
+	})
 }
 
 // Settings returns gcloud's settings for the fake. All of its requests go through the fake as a proxy: an API without an override is

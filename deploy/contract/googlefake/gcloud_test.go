@@ -20,7 +20,7 @@ const (
 
 func TestGcloudProject(t *testing.T) {
 	t.Parallel()
-	c := newCLI(t, Options{})
+	c := newCLI(t, Start(t, Options{}))
 	c.prints("123456789012", "projects describe demo-p --format=value(projectNumber)")
 	c.fails("SERVICE_DISABLED", "iam service-accounts create starter")
 	c.fake.ResetCalls()
@@ -51,7 +51,7 @@ func TestGcloudProject(t *testing.T) {
 
 func TestGcloudBuild(t *testing.T) {
 	t.Parallel()
-	c := newCLI(t, Options{AllServices: true})
+	c := newCLI(t, Start(t, Options{AllServices: true}))
 	c.file("src/function.go", "package functions\n")
 	c.run("artifacts repositories create casewatch --repository-format=docker " + region)
 	c.fails("not found", "artifacts docker images describe "+registry+":one")
@@ -100,7 +100,7 @@ func tarNames(t *testing.T, data []byte) []string {
 
 func TestGcloudRun(t *testing.T) {
 	t.Parallel()
-	c := &cli{T: t, fake: project(t), path: Gcloud(t), dir: t.TempDir()}
+	c := newCLI(t, project(t))
 	c.fake.SetURL("status", "http://127.0.0.1:1/status")
 	must(t, c.fake, "POST", "cloudbuild", "v1/projects/demo-p/locations/global/builds", obj{"images": []any{registry + ":two"}})
 	c.fake.ResetCalls()
@@ -143,7 +143,7 @@ func TestGcloudRun(t *testing.T) {
 
 func TestGcloudIAP(t *testing.T) {
 	t.Parallel()
-	c := &cli{T: t, fake: project(t), path: Gcloud(t), dir: t.TempDir()}
+	c := newCLI(t, project(t))
 	const in, behind = " --region=us-central1", " --resource-type=cloud-run --service=console --region=us-central1"
 	const enabled = `--format=value(metadata.annotations."run.googleapis.com/iap-enabled")`
 	c.fails("NOT_FOUND", "beta iap web get-iam-policy"+behind)
@@ -168,7 +168,7 @@ func TestGcloudIAP(t *testing.T) {
 
 func TestGcloudMessaging(t *testing.T) {
 	t.Parallel()
-	c := newCLI(t, Options{AllServices: true})
+	c := newCLI(t, Start(t, Options{AllServices: true}))
 	c.fake.Put("iam/projects/demo-p/serviceAccounts/push@demo-p.iam.gserviceaccount.com", obj{"email": "push@demo-p.iam.gserviceaccount.com"})
 	c.run("tasks queues create check --max-dispatches-per-second=100 --max-concurrent-dispatches=50 --max-attempts=unlimited --min-backoff=1s --max-backoff=30s --max-doublings=5 " + region)
 	c.run("tasks queues update check --max-dispatches-per-second=200 " + region)
@@ -197,7 +197,7 @@ func TestGcloudMessaging(t *testing.T) {
 
 func TestGcloudData(t *testing.T) {
 	t.Parallel()
-	c := newCLI(t, Options{AllServices: true})
+	c := newCLI(t, Start(t, Options{AllServices: true}))
 	c.file("token", "hush \xff\xfe\xfb")
 	c.run("secrets create token --replication-policy=automatic")
 	c.run("secrets versions add token --data-file=token")
@@ -230,7 +230,7 @@ func TestGcloudData(t *testing.T) {
 
 func TestGcloudOperations(t *testing.T) {
 	t.Parallel()
-	c := newCLI(t, Options{AllServices: true})
+	c := newCLI(t, Start(t, Options{AllServices: true}))
 	c.file("metric.yaml", "filter: jsonPayload.message=\"swept\"\nvalueExtractor: EXTRACT(jsonPayload.leaked)\nmetricDescriptor: {metricKind: DELTA, valueType: DISTRIBUTION}\n")
 	c.file("alert.json", `{"displayName":"leaked","combiner":"OR","conditions":[{"displayName":"c","conditionThreshold":{"filter":"metric.type=\"logging.googleapis.com/user/casewatch/leaked\"","comparison":"COMPARISON_GT"}}]}`)
 	c.file("board.json", `{"displayName":"Casewatch","gridLayout":{"columns":"2"}}`)

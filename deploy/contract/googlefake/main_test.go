@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,14 +87,13 @@ var running = make(chan struct{}, 2)
 type cli struct {
 	*testing.T
 	fake *Fake
-	path string
 	dir  string
 }
 
-func newCLI(t *testing.T, opts Options) *cli {
+func newCLI(t *testing.T, fake *Fake) *cli {
 	t.Helper()
-	path := Gcloud(t)
-	return &cli{T: t, fake: Start(t, opts), path: path, dir: t.TempDir()}
+	fake.Warm(t)
+	return &cli{T: t, fake: fake, dir: t.TempDir()}
 }
 
 // try runs gcloud and returns what it wrote and how it ended.
@@ -103,8 +101,8 @@ func (c *cli) try(args ...string) (stdout, stderr string, err error) {
 	c.Helper()
 	running <- struct{}{}
 	defer func() { <-running }()
-	cmd := exec.CommandContext(c.Context(), c.path, args...)
-	cmd.Dir, cmd.Env = c.dir, c.fake.Env()
+	cmd := c.fake.Command(c.T, args...)
+	cmd.Dir = c.dir
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
