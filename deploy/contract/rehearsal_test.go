@@ -51,6 +51,7 @@ func TestRehearsal(t *testing.T) {
 	if testing.Short() {
 		t.Skip("building and booting the upload takes a minute: run without -short")
 	}
+	t.Parallel()
 	source := filepath.Join(t.TempDir(), "serverless_function_source_code")
 	upload(t, root(t), source)
 	if files, _, _, err := rootPackage(source); err != nil || len(files) == 0 {
