@@ -179,6 +179,6 @@ func (w *world) reply(c *call, err error, back time.Duration) {
 }
 
 func (w *world) noteCall(c *call, fault string, err error, data any) {
-	w.rec.add(Entry{At: w.now(), Invocation: c.inv.name, Began: c.inv.began, Instance: c.inv.inst.number, What: c.what, Call: c.n,
+	w.rec.add(Entry{At: w.now(), Invocation: c.inv.name, Began: c.inv.began, Instance: c.inv.inst.number, Seq: c.inv.seq, What: c.what, Call: c.n,
 		Case: c.about.id, Run: c.about.run, Fault: fault, Err: err, Data: data})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
@@ -50,6 +49,7 @@ func (w *world) setUp() {
 func (w *world) request(a Action, id, name string, try int) {
 	rnd := chooser{stream(w.plan.Seed, fmt.Sprint(name, try))}
 	var asked Asked
+	began := w.now()
 	w.spawn(fmt.Sprintf("%s try %d", name, try+1), runKey{id: id}, w.anyInstance(rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
 		var err error
 		asked, err = w.perform(ctx, to, a, id, name)
@@ -58,7 +58,7 @@ func (w *world) request(a Action, id, name string, try int) {
 		again := false
 		switch {
 		case err == nil:
-			w.rec.add(Entry{At: w.now(), What: "answered", Case: id, Run: asked.Run, Data: asked})
+			w.rec.add(Entry{At: w.now(), What: "answered", Began: began, Case: id, Run: asked.Run, Data: asked})
 			again = a.Again > 0
 			a.Again--
 		case errors.Is(err, errDied), errors.Is(err, errTimeout), fault.KindOf(err) == fault.Unavailable:
@@ -96,6 +96,7 @@ func (w *world) perform(ctx context.Context, to *watch.Watcher, a Action, id, na
 		}
 		answer, err := to.Rerun(ctx, id, run, "")
 		asked.take(answer, "")
+		asked.Of = run
 		return asked, err
 	default:
 		view, err := to.Cancel(ctx, id, a.Run)
@@ -109,11 +110,11 @@ func (a *Asked) take(s watch.StartAnswer, form string) {
 	a.Created, a.DeadlineAt, a.Version = s.Case.CreatedAt, s.Case.DeadlineAt, s.Case.Version
 }
 
-// form is what a caller hands in: with a key, always the same.
+// form is what a caller hands in: with a key, always the same, unless it is to be another.
 func form(id string, a Action, name string) []byte {
 	of := a.Key
-	if of == "" {
-		of = name
+	if of == "" || a.Other {
+		of += name
 	}
 	return fmt.Appendf(nil, `{"case_id":%q,"of":%q}`, id, of)
 }
@@ -165,94 +166,4 @@ func (r *reader) next() {
 		}
 		w.after(wait+r.rnd.between(time.Millisecond, time.Second), r.next)
 	})
-}
-
-// sweep is what Cloud Scheduler does.
-func (w *world) sweep() {
-	n := int(w.now() / w.plan.SweepEvery)
-	if !w.later {
-		w.after(w.plan.SweepEvery, func() {
-			if !w.later {
-				w.sweep()
-			}
-		})
-	}
-	if w.broken(SweepsLost) {
-		return
-	}
-	rnd := chooser{stream(w.plan.Seed, fmt.Sprint("sweep ", n))}
-	var rep watch.Report
-	began := w.now()
-	var inv *invocation
-	inv = w.spawn(fmt.Sprint("sweep ", n), runKey{}, w.anyInstance(rnd), sweepLimit, func(ctx context.Context, to *watch.Watcher) error {
-		var err error
-		rep, err = to.Sweep(ctx)
-		return err
-	}, func(err error) {
-		w.rec.add(Entry{At: w.now(), What: "swept", Err: err, Data: Swept{Name: inv.name, Report: rep, Began: began, Done: err == nil}})
-	})
-}
-
-// watchQuiet looks, once nothing breaks any more, whether all is over, and ends the run a few sweeps later.
-func (w *world) watchQuiet() {
-	now := w.now()
-	if now > w.plan.Until+10*time.Minute {
-		w.rec.add(Entry{At: now, What: "sample", Data: Sample{w.queue.left(), true}})
-	}
-	busy := w.store.open() > 0 || len(w.queue.tasks) > 0 || w.pipe.toCome > 0
-	for _, k := range w.store.runs {
-		busy = busy || !k.rec.Settled && k.rec.State.Ended()
-	}
-	switch {
-	case busy && now < w.plan.Until+w.longest():
-		w.rec.QuietAt = 0
-	case w.rec.QuietAt == 0:
-		w.rec.QuietAt = now
-	case now > w.rec.QuietAt+3*w.plan.SweepEvery:
-		if !w.plan.Later {
-			w.rec.Over = true
-			return
-		}
-		w.later = true
-		w.after(w.plan.Rules.Retention+time.Hour, func() {
-			w.sweep()
-			w.after(w.plan.SweepEvery, w.sweep)
-			w.after(2*w.plan.SweepEvery, func() { w.rec.Over = true })
-		})
-		return
-	}
-	w.after(20*time.Second, w.watchQuiet)
-}
-
-// sample notes what is pending now.
-func (w *world) sample() {
-	w.rec.add(Entry{At: w.now(), What: "sample", Data: Sample{w.queue.left(), false}})
-	if w.now() < w.plan.Until {
-		w.after(7*time.Second, w.sample)
-	}
-}
-
-// calm reports whether no call fails or is slow by chance, and no instance dies.
-func (p Plan) calm() bool {
-	dies := slices.ContainsFunc(p.Windows, func(x Window) bool { return x.Kind == Crash })
-	return p.Rate == 0 && p.Slow == 0 && p.Again == 0 && len(p.Faults) == 0 && !dies
-}
-
-// punctual reports whether nothing is so slow that the sweep could take it for lost.
-func (p Plan) punctual() bool {
-	slow := slices.ContainsFunc(p.Faults, func(f Fault) bool {
-		return f.Kind == SlowBefore || f.Kind == SlowAfter || f.Kind == FailLater || f.Kind == CrashLater
-	})
-	return p.Rate == 0 && p.Slow == 0 && !slow
-}
-
-// longest is how long after the last trouble the last run may last.
-func (w *world) longest() time.Duration {
-	longest := w.plan.Deadline
-	for _, c := range w.plan.Cases {
-		for _, a := range c.Actions {
-			longest = max(longest, a.Deadline)
-		}
-	}
-	return longest + dispatchLimit + 20*time.Minute
 }

@@ -7,54 +7,6 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-func (c *checker) sample(e *Entry, d Sample) {
-	checks, dispatches := map[runKey]bool{}, map[runKey]bool{}
-	for _, t := range d.Tasks {
-		if t.Kind == "check" {
-			checks[runKey{t.Case, t.Run}] = true
-		} else {
-			dispatches[runKey{t.Case, t.Run}] = true
-		}
-	}
-	for _, s := range c.order {
-		if s.ended || checks[s.key] && (dispatches[s.key] || s.sent > 0 || s.first.Case.Adopted) {
-			s.alone = 0
-			continue
-		}
-		if s.alone++; s.alone == 4 && d.Quiet { // longer than it takes to schedule one
-			c.broken(Watched, s.key, e.At, "check %v, dispatch %v", checks[s.key], dispatches[s.key])
-		}
-	}
-	pending := map[runKey]int{}
-	for _, t := range d.Tasks {
-		key := runKey{t.Case, t.Run}
-		if t.Kind == "check" && !t.Running && !c.repeats(t) {
-			if pending[key]++; pending[key] == 2 {
-				c.broken(OneChain, key, e.At, "two checks are pending")
-			}
-		}
-		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > s.endedAt+c.leftOver(s)) {
-			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
-		}
-	}
-}
-
-// repeats reports whether a task is there only to be delivered again: what it was to do is saved.
-func (c *checker) repeats(t Task) bool {
-	s := c.runs[runKey{t.Case, t.Run}]
-	return s != nil && t.Tried && t.Seq < s.last.Case.Checks.Seq
-}
-
-func (c *checker) faultless() bool { return c.rec.Plan.calm() && len(c.rec.Plan.Windows) == 0 }
-
-// leftOver is for how long something may pend after the end, by which nothing waits for it any more.
-func (c *checker) leftOver(s *seen) time.Duration {
-	if c.faultless() && !s.crossed {
-		return 3 * time.Second
-	}
-	return leftOverBefore
-}
-
 func (c *checker) runsOf(id string) (n int) {
 	for _, s := range c.order {
 		if s.key.id == id {
@@ -103,6 +55,9 @@ func (c *checker) atTheEnd() {
 		c.wordsKept(s, at)
 	}
 	for _, key := range c.rec.Forms {
+		if s := c.runs[key]; s != nil && s.formSweeps >= sweepsGranted {
+			c.broken(Forgotten, key, at, "its form is kept after its time")
+		}
 		if s := c.runs[key]; s != nil && s.ended && s.last.Case.State == cases.Succeeded {
 			c.broken(Forgotten, key, at, "it succeeded, and its form is kept")
 		}

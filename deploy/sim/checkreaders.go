@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
 )
 
 // told looks at a published end.
@@ -58,6 +59,7 @@ func (c *checker) asked(e *Entry, d Asked) {
 	if !d.DeadlineAt.Equal(s.first.Case.DeadlineAt) || !d.Created.Equal(s.first.Case.CreatedAt) {
 		c.broken(StartKept, key, e.At, "it was answered with other times than are recorded")
 	}
+	c.followed(e, s, d)
 	if d.Begun && d.Form != "" && d.Form != s.first.Form {
 		c.broken(StartKept, key, e.At, "it was begun with another form")
 	}
@@ -71,8 +73,37 @@ func (c *checker) asked(e *Entry, d Asked) {
 			c.broken(OneKey, key, e.At, "%s was run %d before", d.Action.Key, run)
 		}
 	}
+	if run, ok := c.keys[k]; ok && run == d.Run && s.first.Form != d.Form {
+		c.broken(OneKey, key, e.At, "%s was run %d with another form", d.Action.Key, run)
+	}
 	if s.first.Form == d.Form {
 		c.keys[k] = d.Run
+	}
+}
+
+// followed looks whether the run that a start or rerun led to is one that it may lead to.
+func (c *checker) followed(e *Entry, s *seen, d Asked) {
+	before := c.runs[runKey{s.key.id, s.key.run - 1}]
+	switch {
+	case d.Begun && !d.Action.Supersede && before != nil && before.end.Case.End != nil && before.endedAt == s.begun:
+		c.broken(StartKept, s.key, e.At, "run %d was superseded, and nobody asked for that", before.key.run)
+	case d.Begun && d.Of > 0 && d.Of != d.Run-1:
+		c.broken(StartKept, s.key, e.At, "it is run %d anew", d.Of)
+	case d.Action.Do == "start" && d.Action.Key == "" && !d.Begun && s.ended && s.endedAt < e.Began:
+		c.broken(StartKept, s.key, e.At, "it had ended before it was asked for")
+	}
+	if k := s.wakes[queue.Check]; !s.ended && k.seq == 1 && !k.isAsked() {
+		c.broken(Watched, s.key, e.At, "it was answered as accepted, and is not queued")
+	}
+	if k := s.wakes[queue.Dispatch]; !s.ended && k.seq == 1 && !k.isAsked() && c.waits(s, queue.Dispatch) {
+		c.broken(Watched, s.key, e.At, "it was answered as accepted, and is not queued")
+	}
+	if d.Of > 0 {
+		of := fmt.Sprint(e.Case, " ", d.Of)
+		if run, ok := c.reran[of]; ok && run != d.Run && !c.runs[runKey{e.Case, run}].purged {
+			c.broken(OneKey, s.key, e.At, "run %d was run anew as %d before", d.Of, run)
+		}
+		c.reran[of] = d.Run
 	}
 }
 

@@ -6,27 +6,43 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
 )
 
 func (c *checker) commit(e *Entry, n Commit) {
 	key := runKey{n.Case.CaseID, n.Case.Run}
 	s := c.runs[key]
 	if s == nil {
-		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}}
+		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}, wrote: map[string]time.Duration{}, read: map[string]time.Duration{}, wakes: map[queue.Kind]*wake{}}
+		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted {
+			s.before = prior.last.Case.Reading
+		}
 		c.runs[key] = s
 		c.order = append(c.order, s)
 	} else {
 		c.step(e, s, n)
 	}
-	s.versions[n.Case.Version], s.at[n.Case.Version] = n, e.At
+	s.versions[n.Case.Version], s.at[n.Case.Version], s.wrote[e.Invocation] = n, e.At, e.At
+	s.hasWakes(e, n)
+	c.rearmed(e, s, n)
+	if strings.HasPrefix(e.Invocation, "dispatch") && n.Case.Dispatch.Phase == cases.PhaseOpen {
+		s.marks++
+		s.handed, s.marked, s.looked = true, e.At, max(s.looked, e.Began)
+	}
 	if !n.Case.State.Ended() && n.Case.Checks.NextAt.After(n.Case.DeadlineAt) {
 		c.broken(Ends, key, e.At, "its next check is after its deadline")
+	}
+	if n.Case.Dispatch.Phase == cases.PhaseQueued && !n.Case.State.Ended() && n.Case.Dispatch.At.After(n.Case.DeadlineAt) {
+		c.broken(Ends, key, e.At, "its next dispatch is after its deadline")
+	}
+	if n.Case.Late != nil && n.Case.Late.HasResult && n.Late == "" {
+		c.broken(LateKept, key, e.At, "its late result is nowhere")
 	}
 	if n.Case.State.Ended() && !n.Case.Checks.NextAt.IsZero() {
 		c.broken(NothingLeft, key, e.At, "it has ended, and a next check at %s", n.Case.Checks.NextAt)
 	}
 	if n.Case.State.Ended() && !s.ended {
-		s.ended, s.endedAt, s.end = true, e.At, n
+		s.ended, s.endedAt, s.endedBy, s.end = true, e.At, e.Invocation, n
 		c.ending(e, s, n.Case)
 	}
 	s.last = n
@@ -41,6 +57,10 @@ func (c *checker) commit(e *Entry, n Commit) {
 
 // ending looks at how a run ended.
 func (c *checker) ending(e *Entry, s *seen, n cases.Case) {
+	c.patience(e, s, n)
+	if n.End.Source == cases.SourceEvent && n.End.Reason == cases.ReasonCompleted && s.end.Result == "" && s.open > 0 {
+		c.unwaited(e, s)
+	}
 	byCheck := n.End.Source == cases.SourceCheck
 	if byCheck && s.open > 0 && e.At < s.open+c.rec.Plan.Rules.PipelineTimeout-skewGrace {
 		c.broken(OpenRequest, s.key, e.At, "%s, by a check; its request is open since %s", n.End.Reason, clock(s.open))
@@ -62,6 +82,19 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		c.broken(Ends, s.key, e.At, "its deadline moved")
 	}
 	if !s.ended {
+		if o.Case.Dispatch.Phase == cases.PhaseQueued && n.Case.Dispatch.Phase == cases.PhaseOpen && s.read[e.Invocation] > c.deadline(s)+skewGrace {
+			c.broken(Ends, s.key, e.At, "%s begins, and its deadline was at %s", e.Invocation, clock(c.deadline(s)))
+		}
+		moved := q.Completed > p.Completed || n.Case.State == cases.Running && o.Case.State == cases.Pending
+		switch byCheck := strings.HasPrefix(e.Invocation, "check"); {
+		case moved && byCheck && o.Case.Dispatch.Phase == cases.PhaseQueued && s.nothing == s.marks && !n.Case.Adopted:
+			c.broken(SentFirst, s.key, e.At, "%s believes %v, and nothing was started", e.Invocation, q)
+		case moved && byCheck && s.before != nil:
+			c.broken(OwnResult, s.key, e.At, "%s believes %v, which is what the run before left", e.Invocation, q)
+		}
+		if strings.HasPrefix(e.Invocation, "check") && o.Case.Checks.Seq != e.Seq {
+			c.broken(StaleDrops, s.key, e.At, "%s wrote, and check #%d was waited for", e.Invocation, o.Case.Checks.Seq)
+		}
 		if n.Case.State.Ended() && n.Result != "" && !agrees(n.Result, n.Case.State) {
 			c.broken(Fills, s.key, e.At, "it is %s with the result %s", n.Case.State, n.Result)
 		}

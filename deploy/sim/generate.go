@@ -124,12 +124,13 @@ func (c chooser) casePlan(id string, p *Plan) CasePlan {
 			a.Supersede = c.chance(0.6)
 			if c.chance(0.5) {
 				a.Key = one(c, "k0", fmt.Sprintf("k%d", i+1))
+				a.Other = c.chance(0.1)
 			}
 			if c.chance(0.2) {
 				a.Deadline = c.between(20*time.Second, 2*p.Deadline)
 			}
 		}
-		if a.Do == "cancel" && c.chance(0.2) {
+		if a.Do != "start" && c.chance(0.2) {
 			a.Run = 1 + c.IntN(2)
 		}
 		cp.Actions = append(cp.Actions, a)

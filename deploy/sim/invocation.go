@@ -36,6 +36,7 @@ type invocation struct {
 	end    func(err error) // tells its caller
 	retry  func()          // delivers its task once more; nil if it is none
 	about  runKey          // the run, or the case
+	seq    int64           // of the task that is delivered
 }
 
 // request is an invocation's context. It has a deadline that the scheduler keeps, so that no timer of it races with others.

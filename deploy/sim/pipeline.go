@@ -46,10 +46,10 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.Dispatch
 	var takes time.Duration
 	c := &call{inv: inv, what: callSend, about: key}
 	c.effect = func() (any, error) {
-		had := p.keys[key]
+		before := p.keys[key]
 		out, takes = p.take(key)
-		sent := out.Kind != cases.DispatchUnreachable
-		return Sent{Started: sent && (out.Kind != cases.DispatchBusy || p.keys[key] != had), Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
+		none := out.Kind == cases.DispatchUnreachable || out.Kind == cases.DispatchBusy && p.keys[key] == before
+		return Sent{Started: !none, Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
 	}
 	c.wait = func(c *call, _ error) {
 		if takes >= 0 {

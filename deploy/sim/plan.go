@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -67,6 +68,10 @@ type Fault struct {
 	For        time.Duration `json:",omitempty"` // how much later or slower
 }
 
+func (f Fault) String() string {
+	return fmt.Sprintf("%s at call %d of %s", f.Kind, f.Call, f.Invocation)
+}
+
 // The kinds of windows.
 const (
 	StoreDown     = "store down"
@@ -106,6 +111,7 @@ type Action struct {
 	At        time.Duration
 	Do        string // start, cancel or rerun
 	Key       string `json:",omitempty"`
+	Other     bool   `json:",omitempty"` // with another form than the key was used with
 	Supersede bool   `json:",omitempty"`
 	Adopt     bool   `json:",omitempty"`
 	Deadline  time.Duration

@@ -37,8 +37,9 @@ type pending struct {
 	name     string
 	due      time.Duration
 	retries  int
-	running  int // deliveries under way
-	attempts int // deliveries begun
+	running  int           // deliveries under way
+	since    time.Duration // when it was created, or the last of them ended
+	attempts int           // deliveries begun
 	gone     bool
 }
 
@@ -55,7 +56,7 @@ func (q *fakeQueue) Create(ctx context.Context, t queue.Task) (bool, error) {
 		if q.tasks[name] != nil || taken && q.w.now() < until {
 			return false, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Gone: q.tasks[name] == nil}, nil
 		}
-		p := &pending{task: t, name: name, due: max(t.At.Sub(q.w.began), q.w.now())}
+		p := &pending{task: t, name: name, due: max(t.At.Sub(q.w.began), q.w.now()), since: q.w.now()}
 		q.tasks[name] = p
 		q.schedule(p, p.due)
 		return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Created: true, Waiting: q.waiting(t)}, nil
@@ -151,6 +152,7 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 		}
 		over = true
 		p.running--
+		p.since = w.now()
 		if p.gone {
 			return
 		}
@@ -179,6 +181,7 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 		}
 		return known(to.Check(ctx, body))
 	}, finished)
+	inv.seq = t.Seq
 	inv.retry = func() { q.attempt(p, rnd, false) }
 	if w.now() < w.plan.Until && rnd.chance(w.plan.Again/2) { // the connection breaks, and the instance works on
 		w.after(rnd.between(10*time.Millisecond, 10*time.Minute), func() {
@@ -228,7 +231,7 @@ func (q *fakeQueue) sorted() []*pending {
 func (q *fakeQueue) left() []Task {
 	var all []Task
 	for _, p := range q.sorted() {
-		all = append(all, Task{Kind: p.task.Kind, Case: p.task.CaseID, Run: p.task.Run, Seq: p.task.Seq, Running: p.running > 0, Tried: p.attempts > 0})
+		all = append(all, Task{Kind: p.task.Kind, Case: p.task.CaseID, Run: p.task.Run, Seq: p.task.Seq, Running: p.running > 0, Tried: p.attempts > 0, Since: p.since})
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 // Record is what was seen of a run of a plan: from outside, at the fakes.
 type Record struct {
 	Plan    Plan
+	Began   time.Time // by the clock that is right
 	Entries []Entry
 	Faults  []Fault // those that were drawn
 	Left    []Task  // what is pending at the end
@@ -26,6 +27,7 @@ type Entry struct {
 	Invocation string        // who did it; "" for the world
 	Began      time.Duration // when that invocation began
 	Instance   int
+	Seq        int64 // of the task whose delivery it is; 0: of none
 	Call       int
 	What       string
 	Case       string
@@ -79,7 +81,8 @@ type Task struct {
 	Run     int
 	Seq     int64
 	Running bool
-	Tried   bool // it was delivered, and is to be again
+	Tried   bool          // it was delivered, and is to be again
+	Since   time.Duration // it was created, or its last delivery ended
 }
 
 // Sent is a request to the pipeline to work on a run.
@@ -125,6 +128,7 @@ type DeadLetter struct{ Data, Why string }
 // Asked is what a caller was answered.
 type Asked struct {
 	Action              Action
+	Of                  int // the run that was to be run anew
 	Run                 int
 	Begun               bool
 	State               cases.State
@@ -148,6 +152,7 @@ type Swept struct {
 	Report watch.Report
 	Began  time.Duration
 	Done   bool
+	Left   []Task // what is pending when it is answered
 }
 
 // Sample is what is pending while nothing breaks.

@@ -24,8 +24,11 @@ func TestKeptPlans(t *testing.T) {
 				t.Fatal(err)
 			}
 			rec := p.Run(t)
-			if v := Check(rec); len(v) > 0 {
-				t.Errorf("%s: %v\n%s", p.Note, v, rec.Story(""))
+			for _, v := range Check(rec) {
+				t.Errorf("%s: %v", filepath.Base(file), v)
+			}
+			if t.Failed() {
+				t.Logf("%s\n%s", p.Note, rec.Story(""))
 			}
 		})
 	}

@@ -61,6 +61,8 @@ func tell(data any) string {
 			parts = append(parts, tellCase(c))
 		}
 		return strings.Join(parts, "; ")
+	case Swept:
+		return fmt.Sprintf("%+v", d.Report)
 	case Told:
 		return d.ID + " " + string(d.Data)
 	case Shown:

@@ -92,7 +92,7 @@ func (p Plan) Run(t *testing.T) *Record {
 }
 
 func newWorld(p Plan) *world {
-	w := &world{plan: p, began: time.Now(), rec: &Record{Plan: p}, kick: make(chan struct{}, 1), alive: map[int]*invocation{}, names: map[string]int{}, planned: map[faultKey]Fault{}}
+	w := &world{plan: p, began: time.Now(), rec: &Record{Plan: p, Began: time.Now()}, kick: make(chan struct{}, 1), alive: map[int]*invocation{}, names: map[string]int{}, planned: map[faultKey]Fault{}}
 	for _, f := range p.Faults {
 		w.planned[faultKey{f.Invocation, f.Call}] = f
 	}
@@ -221,7 +221,7 @@ func (w *world) anyInstance(c chooser) *instance { return w.instances[c.IntN(len
 func (w *world) note(inv *invocation, what string, err error, data any) {
 	e := Entry{At: w.now(), What: what, Err: err, Data: data}
 	if inv != nil {
-		e.Invocation, e.Began, e.Instance, e.Case, e.Run = inv.name, inv.began, inv.inst.number, inv.about.id, inv.about.run
+		e.Invocation, e.Began, e.Instance, e.Seq, e.Case, e.Run = inv.name, inv.began, inv.inst.number, inv.seq, inv.about.id, inv.about.run
 	}
 	w.rec.add(e)
 }

@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"strings"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
+)
+
+// done looks at what an invocation leaves that says it is done.
+func (c *checker) done(e *Entry) {
+	for _, s := range c.order {
+		if s.ended {
+			if s.endedBy == e.Invocation && len(s.told) == 0 && !c.trouble[e.Invocation] && c.rec.Plan.punctual() {
+				c.broken(Published, s.key, e.At, "%s ended it, and is done, and nobody was told", e.Invocation)
+			}
+			continue
+		}
+		for kind, k := range s.wakes {
+			if k.by == e.Invocation && !k.isAsked() && c.waits(s, kind) && !c.trouble[e.Invocation] {
+				c.broken(Watched, s.key, e.At, "%s is done, and %s #%d is not scheduled", e.Invocation, kind, k.seq)
+			}
+		}
+		if s.answer == e.Invocation {
+			c.broken(Heard, s.key, e.At, "%s was answered how it ended, and it is %s", e.Invocation, s.last.Case.State)
+		}
+	}
+	if s := c.runs[runKey{e.Case, e.Run}]; s != nil {
+		c.delivered(e, s)
+	}
+}
+
+// delivered looks at what the delivery of a task or an event leaves that says it is done.
+func (c *checker) delivered(e *Entry, s *seen) {
+	message, _, redelivered := strings.Cut(e.Invocation, " delivery ")
+	switch {
+	case s.ended && len(s.told) == 0 && e.Began > s.endedAt && (e.Seq > 0 || redelivered && strings.HasPrefix(s.endedBy, message+" delivery ")):
+		c.broken(Published, s.key, e.At, "it ended before %s, and nobody was told", e.Invocation)
+	case s.ended || e.Seq == 0:
+	case strings.HasPrefix(e.Invocation, "check"):
+		if k := s.wakes[queue.Check]; k.seq == e.Seq+1 && !k.isAsked() {
+			c.broken(Watched, s.key, e.At, "%s is done, and the next is not scheduled", e.Invocation)
+		}
+	default:
+		if k := s.wakes[queue.Dispatch]; k.seq == e.Seq+1 && k.at < e.Began && !k.isAsked() && c.waits(s, queue.Dispatch) {
+			c.broken(Watched, s.key, e.At, "%s is done, and the next is not scheduled", e.Invocation)
+		}
+	}
+}
+
+// waits reports whether an open run's record waits for a task of a kind.
+func (c *checker) waits(s *seen, kind queue.Kind) bool {
+	return kind == queue.Check || s.last.Case.Dispatch.Phase == cases.PhaseQueued
+}
+
+// stale looks whether a delivery asks or sends though a later one was already asked for.
+func (c *checker) stale(e *Entry, s *seen, kind queue.Kind, what string) {
+	if e.Seq > 0 && s.wakes[kind].isPast(e.Seq, max(e.Began, s.wrote[e.Invocation])) {
+		c.broken(StaleDrops, s.key, e.At, "%s %s, and a later one was scheduled", e.Invocation, what)
+	}
+}
+
+func (c *checker) looked(e *Entry, d Looked) {
+	s := c.runs[runKey{e.Case, e.Run}]
+	if s == nil {
+		return
+	}
+	if !s.tried && !s.first.Case.Adopted {
+		c.broken(SentFirst, s.key, e.At, "%s asks", e.Invocation)
+	}
+	if s.ended && e.Began > s.endedAt {
+		c.broken(NoneAfterEnd, s.key, e.At, "%s began at %s, the run ended at %s", e.Invocation, clock(e.Began), clock(s.endedAt))
+	}
+	c.stale(e, s, queue.Check, "asks")
+	r := d.Outcome.Reading
+	if b := s.before; b != nil && d.Outcome.Kind == cases.CheckReading && (r.Completed != b.Completed || r.Total != b.Total || r.Status != b.Status) {
+		s.before = nil
+	}
+	switch {
+	case d.Outcome.Kind == cases.CheckUnknown && s.unknown == 0:
+		s.unknown = e.At
+	case r.Status == "succeeded", r.Status == "failed":
+		s.finals++
+		s.ownWord = true
+	case r.Total > 0 && r.Completed >= r.Total && s.counted == 0:
+		s.counted = e.At
+	}
+}

@@ -1,0 +1,44 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// patience looks whether a run that ended by a check was given the time it is to have. Looks whose outcome was lost make it laxer, never stricter.
+func (c *checker) patience(e *Entry, s *seen, n cases.Case) {
+	rules, from := c.rec.Plan.Rules, time.Duration(0)
+	var grace time.Duration
+	switch early := n.End.Source != cases.SourceCheck || s.key.run > 1; { // what a rerun is shown may be of the run before
+	case n.End.Reason == cases.ReasonDeadline && n.EndedAt.Before(n.DeadlineAt):
+		c.broken(Patience, s.key, e.At, "its deadline is at %v", n.DeadlineAt)
+	case early:
+	case n.End.Reason == cases.ReasonStartUnknown:
+		from, grace = s.unknown, rules.StartGrace
+	case n.End.Reason == cases.ReasonPipelineLost:
+		from, grace = s.unknown, rules.UnreachableAfter
+	case n.End.Reason == cases.ReasonPipelineUnreachable:
+		from, grace = s.looked, rules.UnreachableAfter
+	case n.End.Reason == cases.ReasonCompleted && !s.ownWord && s.counted > 0 && n.EndedAt.Before(n.DeadlineAt):
+		from, grace = s.counted, rules.CompletionGrace
+	}
+	if e.At < from+grace-skewGrace {
+		c.broken(Patience, s.key, e.At, "%s, %v after it first seemed so", n.End.Reason, e.At-from)
+	}
+}
+
+// unwaited looks whether an event without a result ended a run before its request, which is open, had the time to bring one.
+func (c *checker) unwaited(e *Entry, s *seen) {
+	rules := c.rec.Plan.Rules
+	first := e.At
+	for _, w := range c.said {
+		if w.Case == s.key.id && w.Status == "succeeded" {
+			first = min(first, w.At)
+		}
+	}
+	by := min(first+rules.CompletionGrace, s.open+rules.PipelineTimeout) - skewGrace
+	if end := s.end.Case; e.At < by && end.EndedAt.Before(end.DeadlineAt) {
+		c.broken(Patience, s.key, e.At, "it ended without a result, and had until %s to be answered", clock(by))
+	}
+}

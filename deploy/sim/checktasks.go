@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
+)
+
+// scheduled looks at what was asked of the queue.
+func (c *checker) scheduled(e *Entry, d TaskChange) {
+	s := c.runs[runKey{e.Case, e.Run}]
+	if s == nil {
+		return
+	}
+	if k := s.wakes[d.Kind]; !d.Deleted {
+		if _, ok := k.asked[d.Seq]; !ok {
+			k.asked[d.Seq] = e.At
+		}
+	}
+	made, was := c.made[d.Name]
+	if d.Created && !was {
+		c.made[d.Name] = e.At
+	}
+	if d.Gone && strings.HasPrefix(e.Invocation, "sweep") && made < s.wrote[e.Invocation] {
+		c.broken(Watched, s.key, e.At, "the sweep schedules %s #%d, which was there before", d.Kind, d.Seq)
+	}
+	if s.ended && d.Created && e.Began <= s.endedAt {
+		s.crossed = true
+	}
+	if d.Waiting > 1 && c.rec.Plan.punctual() && c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
+		c.broken(OneChain, s.key, e.At, "%d %ss wait", d.Waiting, d.Kind)
+	}
+}
+
+// existence notes what a sweep was told.
+func (c *checker) existence(e *Entry, d Existence) {
+	s := c.runs[runKey{e.Case, e.Run}]
+	switch {
+	case s == nil || !strings.HasPrefix(e.Invocation, "sweep"):
+	case s.ended && d.Exists && d.Kind == queue.Check:
+		c.left[e.Invocation]++
+	case !s.ended:
+		s.wakes[d.Kind].told[e.Invocation] = d
+	}
+}
+
+func (c *checker) sent(e *Entry, d Sent) {
+	key := runKey{e.Case, e.Run}
+	s := c.runs[key]
+	if s == nil {
+		c.broken(StartedOnce, key, e.At, "it was sent before it was recorded")
+		return
+	}
+	c.stale(e, s, queue.Dispatch, "sends")
+	s.open, s.opener = e.Began, e.Invocation
+	if at, ok := s.wrote[e.Invocation]; ok && s.delivered > at || c.over[e.Invocation] {
+		s.open = 0 // perhaps it was given up before it arrived, and nobody waits for its answer any more
+	}
+	if !d.Started {
+		s.nothing++
+	}
+	if d.Started {
+		s.started++
+		if d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed {
+			s.finals++
+		}
+	}
+	if s.started > 1 && !d.Idempotent {
+		c.broken(StartedOnce, key, e.At, "%s is request number %d", e.Invocation, s.started)
+	}
+	if s.ended && e.Began > s.endedAt {
+		c.broken(NoneAfterEnd, key, e.At, "%s began after the end, and sent it", e.Invocation)
+	}
+	if d.Form != s.first.Form {
+		c.broken(StartKept, key, e.At, "the form sent is not the one recorded")
+	}
+}
+
+func (c *checker) sample(e *Entry, d Sample) {
+	checks, dispatches := map[runKey]bool{}, map[runKey]bool{}
+	for _, t := range d.Tasks {
+		if t.Kind == "check" {
+			checks[runKey{t.Case, t.Run}] = true
+		} else {
+			dispatches[runKey{t.Case, t.Run}] = true
+		}
+	}
+	for _, s := range c.order {
+		if s.ended || checks[s.key] && (dispatches[s.key] || s.handed || s.first.Case.Adopted) {
+			s.alone = 0
+			continue
+		}
+		if s.alone++; s.alone == 4 && d.Quiet { // longer than it takes to schedule one
+			c.broken(Watched, s.key, e.At, "check %v, dispatch %v", checks[s.key], dispatches[s.key])
+		}
+	}
+	pending := map[runKey]int{}
+	for _, t := range d.Tasks {
+		key := runKey{t.Case, t.Run}
+		if t.Kind == "check" && !t.Running && !c.repeats(t) {
+			if pending[key]++; pending[key] == 2 {
+				c.broken(OneChain, key, e.At, "two checks are pending")
+			}
+		}
+		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > max(s.endedAt, t.Since)+c.leftOver(s)) {
+			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
+		}
+	}
+}
+
+// repeats reports whether a task is there only to be delivered again: what it was to do is saved.
+func (c *checker) repeats(t Task) bool {
+	s := c.runs[runKey{t.Case, t.Run}]
+	return s != nil && t.Tried && t.Seq < s.last.Case.Checks.Seq
+}
+
+func (c *checker) faultless() bool { return c.rec.Plan.calm() && len(c.rec.Plan.Windows) == 0 }
+
+// leftOver is for how long something may pend after the end, by which nothing waits for it any more.
+func (c *checker) leftOver(s *seen) time.Duration {
+	if c.faultless() && !s.crossed {
+		return 3 * time.Second
+	}
+	return leftOverBefore
+}
