@@ -638,3 +638,14 @@ func TestWhatReadersSeeAfterTheEnd(t *testing.T) {
 		t.Errorf("the estimate went from %v to %v in 10 s", first, second)
 	}
 }
+
+// TestUnsureWordEndsNothing: an event that named no run and may be another run's ends none, nor is it kept as a word of an open one.
+func TestUnsureWordEndsNothing(t *testing.T) {
+	l := accepted(rules)
+	for _, status := range []string{"succeeded", "failed"} {
+		l.do(time.Second, Event{ID: status, Unsure: true, Status: status, Result: result(t, `{"success":true}`)})
+		if l.v.Kind != Ignored || l.c.State != Running {
+			t.Errorf("%s: %s, %s", status, l.v.Kind, l.c.State)
+		}
+	}
+}
