@@ -1,77 +1,8 @@
 package main
 
-// guard is a line that keeps a promise, and what is left of the program without it.
-type guard struct {
-	name string
-	file string // below the module
-	is   string // occurs once
-	not  string
-}
+import "slices"
 
-var guards = []guard{
-	{"the sequence number of a check", "shared/cases/check.go", "if in.Seq != n.Checks.Seq {\n\t\treturn Verdict{Kind: Stale}", "if in.Seq != n.Checks.Seq && false {\n\t\treturn Verdict{Kind: Stale}"},
-	{"a check after the end changes nothing", "shared/cases/check.go", "w, final := in.word()\n\tif n.State.Ended() {", "w, final := in.word()\n\tif n.State.Ended() && false {"},
-	{"an end is final for the pipeline's word", "shared/cases/end.go", "case !n.State.Ended():\n\t\tn.Heard = true", "case n.Version > 0:\n\t\tn.Heard = true"},
-	{"an end is final for a cancel", "shared/cases/rules.go", "case n.State.Ended():\n\t\treturn Verdict{Kind: Rejected}", "case false:\n\t\treturn Verdict{Kind: Rejected}"},
-	{"a result is not swapped", "shared/cases/end.go", "&& !n.HasResult && !n.ResultOmitted", "&& !n.ResultOmitted"},
-	{"only a result that agrees fills in", "shared/cases/end.go", "case state == n.State && w.result != nil", "case w.result != nil"},
-	{"an unsure word fills nothing in", "shared/cases/end.go", "w.result != nil && !w.unsure &&", "w.result != nil &&"},
-	{"a word is taken in once", "shared/cases/end.go", "if slices.Contains(n.Words, w.id) {", "if slices.Contains(n.Words, w.id) && false {"},
-	{"the end has an end to its chain", "shared/cases/end.go", "c.Checks.NextAt = time.Time{}", "_ = c.Checks.NextAt"},
-	{"an open dispatch is not sent again", "shared/cases/dispatch.go", "case d.Phase != PhaseQueued:\n\t\treturn Verdict{Kind: Stale}", "case false:\n\t\treturn Verdict{Kind: Stale}"},
-	{"the sequence number of a dispatch", "shared/cases/dispatch.go", "case n.State.Ended() || in.Seq != d.Seq:", "case n.State.Ended():"},
-	{"no dispatch begins after the end", "shared/cases/dispatch.go", "case n.State.Ended() || in.Seq != d.Seq:", "case in.Seq != d.Seq:"},
-	{"only its own answer closes a dispatch", "shared/cases/dispatch.go", "mine := in.Nonce == d.Nonce && ", "mine := "},
-	{"an answer after the end changes nothing", "shared/cases/dispatch.go", "case n.State.Ended():\n\t\treturn Verdict{Kind: Ignored}\n\tcase in.Kind", "case false:\n\t\treturn Verdict{Kind: Ignored}\n\tcase in.Kind"},
-	{"a lost dispatch is uncertain", "shared/cases/dispatch.go", "\t\tr.closeUncertain(n, now)\n\t\treturn Verdict{Kind: Applied}\n\tcase d.Phase != PhaseQueued:", "\t\td.Phase = PhaseQueued\n\t\treturn Verdict{Kind: Applied}\n\tcase d.Phase != PhaseQueued:"},
-	{"an uncertain answer is not sent again", "shared/cases/dispatch.go", "\t\td.UnreachableSince, d.Backoffs = time.Time{}, 0\n\t\tr.closeUncertain(n, now)", "\t\tr.requeue(n, in, now, jitter)"},
-	{"a confirmed run is not sent again", "shared/cases/dispatch.go", "in.Kind == DispatchBusy) && d.Confirmed:", "in.Kind == DispatchBusy) && false:"},
-	{"a new dispatch has a new number", "shared/cases/dispatch.go", "\td.Seq++\n\tif in.Kind == DispatchBusy {", "\tif in.Kind == DispatchBusy {"},
-	{"an uncertain dispatch is repeated only if it may be", "shared/cases/check.go", "case r.Idempotent:", "case true:"},
-	{"an open dispatch is not ended as unknown", "shared/cases/check.go", "if d.Phase == PhaseOpen || !n.CompleteSince.IsZero() {\n\t\treturn //", "if !n.CompleteSince.IsZero() {\n\t\treturn //"},
-	{"an open dispatch is not ended as unreachable", "shared/cases/check.go", "if n.Dispatch.Phase == PhaseOpen || !n.CompleteSince.IsZero() {\n\t\treturn\n", "if !n.CompleteSince.IsZero() {\n\t\treturn\n"},
-	{"an open dispatch is not ended as complete", "shared/cases/check.go", "case n.Dispatch.Phase == PhaseOpen: // its answer", "case false: // its answer"},
-	{"an open dispatch is not ended by a reading", "shared/cases/check.go", "if final && n.Dispatch.Phase != PhaseOpen {", "if final {"},
-	{"completed does not go backwards", "shared/cases/check.go", "if in.Completed < old.Completed {", "if false {"},
-	{"percent does not go backwards", "shared/cases/check.go", "p.Percent = max(old.Percent, oneDecimal(min(p.Percent, 100)))", "p.Percent = oneDecimal(min(p.Percent, 100))"},
-	{"nothing is asked before it was sent", "shared/cases/check.go", "case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:\n\t\treturn false", "case false:\n\t\treturn false"},
-	{"the deadline, in a check", "shared/cases/check.go", "case !now.Before(n.DeadlineAt):\n\t\tr.endAtDeadline(n, SourceDeadline, now)\n\tdefault:", "case false:\n\t\tr.endAtDeadline(n, SourceDeadline, now)\n\tdefault:"},
-	{"the next check has a new number", "shared/cases/check.go", "n.Checks.Seq++\n", "\n"},
-	{"no look is planned after the deadline", "shared/cases/schedule.go", "return earlier(at, n.DeadlineAt)", "return at"},
-	{"the deadline, in a sweep", "shared/cases/rules.go", "r.endAtDeadline(n, SourceSweep, now)\n", "\n"},
-	{"a check that is scheduled anew has a new number", "shared/cases/rules.go", "\t\tn.Checks.Seq++\n\t\tn.Checks.NextAt = now", "\t\tn.Checks.NextAt = now"},
-	{"a dispatch that is scheduled anew has a new number", "shared/cases/rules.go", "\t\tn.Dispatch.Seq++\n\t\tn.Dispatch.At = now", "\t\tn.Dispatch.At = now"},
-	{"an end that is not told is looked at again", "shared/cases/schedule.go", "case !n.Settled:\n\t\treturn n.EndedAt", "case !n.Settled && false:\n\t\treturn n.EndedAt"},
-	{"a dispatch that is due is looked at", "shared/cases/schedule.go", "return earlier(n.Checks.NextAt, n.Dispatch.At)", "return n.Checks.NextAt"},
-	{"an event of no run is not of a later run", "shared/cases/identity.go", "(c.Adopted || !c.PriorUnheard) && ", ""},
-	{"an event of no run is not of a run that began later", "shared/cases/identity.go", "!published.Before(c.CreatedAt) && ", ""},
-	{"what the run before left is no news", "shared/cases/check.go", "if b == nil {\n\t\treturn true", "if true {\n\t\treturn true"},
-
-	{"a write that meets another is tried again", "shared/watch/watch.go", "if !errors.Is(err, store.ErrConflict) {\n\t\t\treturn ch, w.storeFault(err)", "if errors.Is(err, store.ErrConflict) {\n\t\t\terr = nil\n\t\t}\n\t\tif true {\n\t\t\treturn ch, w.storeFault(err)"},
-	{"a stale check asks nothing", "shared/watch/check.go", "case cases.DeliveryStale:\n\t\treturn nil", "case cases.Delivery(\"x\"):\n\t\treturn nil"},
-	{"a check that was saved is scheduled by the next delivery", "shared/watch/check.go", "case cases.DeliveryBehind:\n\t\treturn w.arm(ctx, c, true, true)", "case cases.DeliveryBehind:\n\t\treturn nil"},
-	{"a check of an ended run asks nothing", "shared/cases/schedule.go", "case c.State.Ended():\n\t\treturn DeliveryEnded", "case false:\n\t\treturn DeliveryEnded"},
-	{"only who saved the mark sends", "shared/watch/dispatch.go", "if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseOpen {", "if false {"},
-	{"the mark is saved before it is sent", "shared/watch/dispatch.go", "ch, err := w.saveMark(ctx, c, mark)\n\tif err != nil {\n\t\treturn err", "ch, err := w.saveMark(ctx, c, mark)\n\tif err != nil {\n\t\tch.after.Dispatch.Nonce, ch.after.Dispatch.Phase = mark.Nonce, cases.PhaseOpen"},
-	{"the dispatch of a next attempt is scheduled", "shared/watch/settle.go", "if dispatch && c.Dispatch.Phase == cases.PhaseQueued {", "if false {"},
-	{"the next check is scheduled", "shared/watch/settle.go", "if check {", "if false && check {"},
-	{"a queue that fails has the delivery repeated", "shared/watch/settle.go", "if _, err := w.Queue.Create(ctx, checkTask(c)); err != nil {\n\t\t\treturn queueFault(err)", "if _, err := w.Queue.Create(ctx, checkTask(c)); err != nil {\n\t\t\treturn nil"},
-	{"the pending check of an end is deleted", "shared/watch/settle.go", "if delivered != queue.Check {", "if false {"},
-	{"the pending dispatch of an end is deleted", "shared/watch/settle.go", "if c.Dispatch.Phase == cases.PhaseQueued {\n\t\tif err := w.Queue.Delete", "if false {\n\t\tif err := w.Queue.Delete"},
-	{"an end is published", "shared/watch/settle.go", "if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil {\n\t\treturn err", "if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil && false {\n\t\treturn err"},
-	{"a key means one run", "shared/watch/start.go", "if run, ok := head.Keys[req.Key]; ok && req.Key != \"\" {", "if run, ok := head.Keys[req.Key]; ok && req.Key == \"x\" {"},
-	{"a key is kept", "shared/watch/start.go", "b.Head.Keys[req.Key] = in.Run", "_ = in.Run"},
-	{"an open run is not left for another", "shared/watch/start.go", "if err != nil || fresh || !req.Supersede {", "if err != nil || fresh {"},
-	{"the run before ends with the beginning of the next", "shared/watch/start.go", "b.End = &store.Write{Case: ended.after}", "_ = store.Write{Case: ended.after}"},
-	{"a late check that exists is left alone", "shared/watch/finding.go", "tick.CheckGone = !exists", "tick.CheckGone = exists || !exists"},
-	{"a lost check is scheduled anew", "shared/watch/finding.go", "tick.CheckGone = !exists", "tick.CheckGone = exists && !exists"},
-	{"a lost dispatch is scheduled anew", "shared/watch/finding.go", "tick.DispatchGone = !exists", "tick.DispatchGone = exists && !exists"},
-	{"the sweep ends runs past their deadline", "shared/watch/finding.go", "case !c.State.Ended() && !w.now().Before(c.DeadlineAt):", "case false:"},
-	{"the sweep tells ends", "shared/watch/sweep.go", "case foundUntold:\n\t\treturn s.tell(ctx, c)", "case foundUntold:\n\t\treturn nil"},
-	{"a redelivered check tells an end", "shared/watch/check.go", "case cases.DeliveryEnded:\n\t\treturn w.heal(ctx, c)", "case cases.DeliveryEnded:\n\t\treturn nil"},
-	{"a cancel that was done is answered so", "shared/watch/cancel.go", "if ch.verdict.Kind == cases.Rejected {", "if false {"},
-	{"a rerun is begun once", "shared/watch/rerun.go", "if begun, ok := head.Keys[key]; ok && begun == head.Run {", "if begun, ok := head.Keys[key]; ok && begun == -1 {"},
-	{"a rerun is of a run that has ended", "shared/watch/rerun.go", "case !c.State.Ended():\n\t\treturn \"the run has not ended\"", "case false:\n\t\treturn \"the run has not ended\""},
-	{"the name of a task has its number", "shared/queue/queue.go", "t.Kind, t.CaseID, t.Run, t.CreatedAt.UnixMicro(), t.Seq)\n", "t.Kind, t.CaseID, t.Run, t.CreatedAt.UnixMicro(), 0)\n"},
-	{"the name of a task has its run", "shared/queue/queue.go", "t.Kind, t.CaseID, t.Run, t.CreatedAt.UnixMicro(), t.Seq)\n", "t.Kind, t.CaseID, 0, 0, t.Seq)\n"},
+// guards are all that are tried, in the order in which a run meets them.
+func guards() []guard {
+	return slices.Concat(ruleGuards, checkGuards, endGuards, watchGuards, repairGuards, nameGuards)
 }

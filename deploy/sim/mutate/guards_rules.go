@@ -1,0 +1,33 @@
+package main
+
+// ruleGuards are those of the rules for what is sent, cancelled, scheduled and swept.
+var ruleGuards = []guard{
+	{name: "an open dispatch is not sent again", pkg: "shared/cases", in: "Rules.dispatchBegun", is: "d.Phase != PhaseQueued:", not: "false:"},
+	{name: "the sequence number of a dispatch", pkg: "shared/cases", in: "Rules.dispatchBegun", is: "in.Seq != d.Seq", not: "false"},
+	{name: "no dispatch begins after the end", pkg: "shared/cases", in: "Rules.dispatchBegun", is: "n.State.Ended() ||", not: "false ||"},
+	{name: "no dispatch begins after the deadline", pkg: "shared/cases", in: "Rules.dispatchBegun", is: "!now.Before(n.DeadlineAt):", not: "false:"},
+	{name: "a lost dispatch is uncertain", pkg: "shared/cases", in: "Rules.dispatchBegun", is: "r.closeUncertain(n, now)", not: "d.Phase = PhaseQueued"},
+	{name: "only its own answer closes a dispatch", pkg: "shared/cases", in: "Rules.dispatchOutcome", is: "in.Nonce == d.Nonce &&", not: ""},
+	{name: "an answer after the end changes nothing", pkg: "shared/cases", in: "Rules.dispatchOutcome", is: "n.State.Ended():", not: "false:"},
+	{name: "an uncertain answer is not sent again", pkg: "shared/cases", in: "Rules.dispatchOutcome", is: "d.UnreachableSince, d.Backoffs = time.Time{}, 0 r.closeUncertain(n, now)", not: "r.requeue(n, in, now, jitter)"},
+	{name: "a confirmed run is not sent again", pkg: "shared/cases", in: "Rules.dispatchOutcome", is: "&& d.Confirmed:", not: "&& false:"},
+	{name: "a new dispatch has a new number", pkg: "shared/cases", in: "Rules.requeue", is: "d.Seq++", not: ""},
+	{name: "no dispatch is planned after the deadline", pkg: "shared/cases", in: "Rules.requeue", is: "d.At = earlier(d.At, n.DeadlineAt)", not: ""},
+	{name: "an uncertain dispatch is repeated only if it may be", pkg: "shared/cases", in: "Rules.unknown", is: "r.Idempotent:", not: "true:"},
+	{name: "a repeated dispatch has a new number", pkg: "shared/cases", in: "Rules.unknown", is: "d.Seq++", not: ""},
+	{name: "a changed record has a new version", pkg: "shared/cases", in: "Rules.Apply", is: "n.Version = c.Version + 1", not: "n.Version = max(c.Version, 1)"},
+	{name: "an end is final for a cancel", pkg: "shared/cases", in: "Rules.cancel", is: "n.State.Ended():", not: "false:"},
+	{name: "an end is final for the sweep", pkg: "shared/cases", in: "Rules.tick", is: "n.State.Ended()", not: "false"},
+	{name: "the deadline, in a sweep", pkg: "shared/cases", in: "Rules.tick", is: "r.endAtDeadline(n, SourceSweep, now)", not: ""},
+	{name: "the sweep schedules a check under a new number", pkg: "shared/cases", in: "Rules.tick", is: "n.Checks.Seq++", not: ""},
+	{name: "the sweep schedules a dispatch under a new number", pkg: "shared/cases", in: "Rules.tick", is: "n.Dispatch.Seq++", not: ""},
+	{name: "no look is planned after the deadline", pkg: "shared/cases", in: "Rules.nextLook", is: "return earlier(at, n.DeadlineAt)", not: "return at"},
+	{name: "an end that is not told is looked at again", pkg: "shared/cases", in: "Rules.wakeAt", is: "!n.Settled:", not: "false:"},
+	{name: "a dispatch that is due is looked at", pkg: "shared/cases", in: "Rules.wakeAt", is: "return earlier(n.Checks.NextAt, n.Dispatch.At)", not: "return n.Checks.NextAt"},
+	{name: "a form that is kept too long is looked at", pkg: "shared/cases", in: "Rules.wakeAt", is: "n.FormKept:", not: "false:"},
+	{name: "the form of a run that succeeded is deleted", pkg: "shared/cases", in: "Rules.Apply", is: "n.FormKept, v.DropForm = false, true", not: ""},
+	{name: "a check of an ended run asks nothing", pkg: "shared/cases", in: "Case.delivery", is: "c.State.Ended():", not: "false:"},
+	{name: "an event of no run is not of a later run", pkg: "shared/cases", in: "Case.OwnsUnnamed", is: "(c.Adopted || !c.PriorUnheard) &&", not: ""},
+	{name: "an event of no run is not of a run that began later", pkg: "shared/cases", in: "Case.MayOwn", is: "!published.Before(c.CreatedAt) &&", not: ""},
+	{name: "an event of no run is not of a run that was not sent", pkg: "shared/cases", in: "Case.MayOwn", is: "&& (c.Adopted || c.Dispatch.Attempts > 0)", not: ""},
+}
