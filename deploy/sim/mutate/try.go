@@ -103,6 +103,7 @@ func (p program) play(ctx context.Context, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.path, append(args, "-test.failfast")...)
 	cmd.Dir = p.dir
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=800", "GODEBUG=asyncpreemptoff=1") // one goroutine runs at a time
 	out, err := cmd.CombinedOutput()
 	var failed *exec.ExitError
 	switch {
