@@ -1,14 +1,8 @@
 package cases
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
-	if slices.Contains(n.Words, in.ID) {
-		return Verdict{Kind: Duplicate}
-	}
 	if in.Unsure && !n.State.Ended() {
 		return Verdict{Kind: Ignored}
 	}
