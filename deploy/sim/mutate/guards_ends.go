@@ -29,7 +29,6 @@ var endGuards = []guard{
 	{name: "an unsure word fills nothing in", pkg: "shared/cases", in: "Rules.word", is: "!w.unsure &&", not: ""},
 	{name: "an unsure word ends nothing", pkg: "shared/cases", in: "Rules.event", is: "in.Unsure && !n.State.Ended()", not: "false", test: "shared/cases TestUnsureWordEndsNothing", why: "a word is unsure only of a run that has ended"},
 	{name: "a word is taken in once", pkg: "shared/cases", in: "Rules.word", is: "slices.Contains(n.Words, w.id)", not: "false"},
-	{name: "an event is taken in once", pkg: "shared/cases", in: "Rules.event", is: "slices.Contains(n.Words, in.ID)", not: "slices.Contains(n.Words[:0], in.ID)"},
 	{name: "a late word is kept", pkg: "shared/cases", in: "Rules.word", is: "n.Late = &late", not: ""},
 	{name: "the first late word is kept", pkg: "shared/cases", in: "Rules.word", is: "late = *n.Late", not: "late.Count = n.Late.Count"},
 	{name: "the first late result is kept", pkg: "shared/cases", in: "Rules.word", is: "!late.HasResult && late.State == state", not: "late.State == state"},

@@ -14,7 +14,8 @@ var repairGuards = []guard{
 	{name: "the sweep purges", pkg: "shared/watch", in: "Watcher.find", is: "!w.cfg.Rules.ExpiresAt(c).After(before):", not: "false:"},
 }
 
-// nameGuards are the parts of a task's name, and the swap itself in the store of the simulation: what holds because every store does that.
+// nameGuards are the parts of a task's name, and the swap on version itself: in the simulation's store, without which nothing holds, and in SQLite's.
+// The same suite asks it of the others.
 var nameGuards = []guard{
 	{name: "the name of a task has its kind", pkg: "shared/queue", in: "Task.Name", is: "t.Kind, t.CaseID,", not: "\"\", t.CaseID,"},
 	{name: "the name of a task has its case", pkg: "shared/queue", in: "Task.Name", is: "t.Kind, t.CaseID,", not: "t.Kind, \"\","},
@@ -23,7 +24,9 @@ var nameGuards = []guard{
 	{name: "the name of a task has its run, somehow", pkg: "shared/queue", in: "Task.Name", is: "t.Run, t.CreatedAt.UnixMicro(),", not: "0, 0,"},
 	{name: "the name of a task has its number", pkg: "shared/queue", in: "Task.Name", is: "t.Seq)", not: "0)"},
 	{name: "the swap on version, in a store's update", pkg: "deploy/sim", in: "fakeStore.Update", is: "k.rec.Version != wr.Case.Version-1:", not: "false:"},
-	{name: "the swap on version, in a store's beginning", pkg: "deploy/sim", in: "fakeStore.Begin", is: "ok && h.Version != b.Head.Version-1 ||", not: ""},
+	{name: "the swap on version, in a store's beginning", pkg: "deploy/sim", in: "fakeStore.Begin", is: "if ok != (b.Head.Version > 1) || ok && h.Version != b.Head.Version-1 || s.runs[key] != nil {", not: "if ok && false {"},
 	{name: "the swap on version of the run before", pkg: "deploy/sim", in: "fakeStore.Begin", is: "old == nil || old.rec.Version != b.End.Case.Version-1", not: "old == nil"},
-	{name: "the swap on version, in a store's purge", pkg: "deploy/sim", in: "fakeStore.Purge", is: "k.rec.Version != version ||", not: ""},
+	{name: "the swap on version, in SQLite's update", pkg: "shared/store/sqlite", in: "newWriter", is: "WHERE case_id = ?1 AND run = ?2 AND version = ?3 - 1", not: "WHERE case_id = ?1 AND run = ?2", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
+	{name: "the swap on version, in SQLite's beginning", pkg: "shared/store/sqlite", in: "newWriter", is: "WHERE case_id = ?1 AND version = ?3 - 1", not: "WHERE case_id = ?1", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
+	{name: "the swap on version, in SQLite's purge", pkg: "shared/store/sqlite", in: "writer.purge", is: "at != version:", not: "false:", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
 }
