@@ -55,7 +55,7 @@ sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_L
 	GOMAXPROCS=1 GOGC=800 GODEBUG=asyncpreemptoff=1 $(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/sim \
 		-args -seeds=$(or $(SEEDS),20000) -seconds=$(or $(SECONDS_LIMIT),0) -first=$(or $(FIRST),1) -exhaust=$(or $(EXHAUST),0)
 
-mutate: ## each guard of the rules and the reconciler switched off: the simulation has to find it; SEEDS=1500 for each, GUARD is a part of its name
+mutate: ## each guard of the rules, reconciler and task names switched off: the simulation has to break a promise; SEEDS=1500 for each, GUARD is a part of its name
 	$(GO) run ./deploy/sim/mutate -seeds=$(or $(SEEDS),1500) -only='$(GUARD)'
 
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
