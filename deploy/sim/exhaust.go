@@ -15,17 +15,20 @@ const exhaustFor = 40 * time.Second
 // Exhausted is how far an exhaustive search came.
 type Exhausted struct {
 	Runs     []int  // with so many faults: none, one, two, …
-	Complete []bool // all of them
+	Complete []bool // it was not cut short
 	Broken   []Plan
 	Found    []Violation // the first of each
 }
 
 // Exhaust plays a plan, which has no faults of its own, with every fault at every call, then with every two, and so on up to most, until the time
-// is over, or enough of them are found that break a promise. Each further fault is at a call after the one before, as the run with that one shows it, so that each choice of faults is one run.
-func Exhaust(t *testing.T, base Plan, most, enough int, until time.Time) Exhausted {
+// is over, or enough of them are found that break a promise. Each further fault is at a call after the one before, as the run with that one shows
+// it, so that each choice of faults is one run.
+//
+// Of the faults that may come next one in sparse is played; 1: all.
+func Exhaust(t *testing.T, base Plan, most, enough, sparse int, until time.Time) Exhausted {
 	x := Exhausted{Runs: make([]int, most+1), Complete: make([]bool, most+1)}
 	for depth := range most + 1 {
-		s := search{t: t, until: until, depth: depth, enough: enough, found: &x}
+		s := search{t: t, until: until, depth: depth, enough: enough, sparse: sparse, found: &x}
 		s.extend(base, 0)
 		x.Complete[depth] = !s.cut
 		if s.cut {
@@ -40,6 +43,7 @@ type search struct {
 	until  time.Time
 	depth  int
 	enough int
+	sparse int
 	found  *Exhausted
 	cut    bool
 }
@@ -57,7 +61,10 @@ func (s *search) extend(p Plan, faults int) {
 		}
 		return
 	}
-	for _, f := range rec.next(p.Faults) {
+	for i, f := range rec.next(p.Faults) {
+		if i%s.sparse != 0 {
+			continue
+		}
 		trial := p
 		trial.Faults = append(slices.Clone(p.Faults), f)
 		s.extend(trial, faults+1)

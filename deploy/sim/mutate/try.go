@@ -73,7 +73,7 @@ func simulate(ctx context.Context, root, dir string, seeds int, flags ...string)
 	if err != nil {
 		return "", err
 	}
-	out, err := p.play(ctx, "-test.run", "^(TestKeptPlans|TestExhaustive)$", "-stop", "-shrink=0")
+	out, err := p.play(ctx, "-test.run", "^(TestKeptPlans|TestExhaustive)$", "-stop", "-sparse=1", "-shrink=0")
 	if out == "" && err == nil {
 		out, err = p.play(ctx, "-test.run", "^TestSimulation$", "-stop", "-shrink=0", "-seeds", fmt.Sprint(seeds))
 	}
