@@ -33,8 +33,9 @@ func (c *checker) done(e *Entry) {
 // delivered looks at what the delivery of a task or an event leaves that says it is done.
 func (c *checker) delivered(e *Entry, s *seen) {
 	message, _, redelivered := strings.Cut(e.Invocation, " delivery ")
+	again := redelivered && strings.HasPrefix(s.endedBy, message+" delivery ") && c.names(message)
 	switch {
-	case s.ended && len(s.told) == 0 && e.Began > s.endedAt && (e.Seq > 0 || redelivered && strings.HasPrefix(s.endedBy, message+" delivery ")):
+	case s.ended && len(s.told) == 0 && e.Began > s.endedAt && (e.Seq > 0 || again):
 		c.broken(Published, s.key, e.At, "it ended before %s, and nobody was told", e.Invocation)
 	case s.ended || e.Seq == 0:
 	case strings.HasPrefix(e.Invocation, "check"):
@@ -46,6 +47,16 @@ func (c *checker) delivered(e *Entry, s *seen) {
 			c.broken(Watched, s.key, e.At, "%s is done, and the next is not scheduled", e.Invocation)
 		}
 	}
+}
+
+// names reports whether an event says of which run it is. One that does not may count for another run when it is delivered again.
+func (c *checker) names(message string) bool {
+	for _, d := range c.said {
+		if d.Named && strings.HasSuffix(message, " "+d.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // waits reports whether an open run's record waits for a task of a kind.

@@ -85,6 +85,9 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		if o.Case.Dispatch.Phase == cases.PhaseQueued && n.Case.Dispatch.Phase == cases.PhaseOpen && s.read[e.Invocation] > c.deadline(s)+skewGrace {
 			c.broken(Ends, s.key, e.At, "%s begins, and its deadline was at %s", e.Invocation, clock(c.deadline(s)))
 		}
+		if o.Case.Dispatch.Phase == cases.PhaseOpen && n.Case.Dispatch.Phase == cases.PhaseQueued {
+			s.nothing++
+		}
 		moved := q.Completed > p.Completed || n.Case.State == cases.Running && o.Case.State == cases.Pending
 		switch byCheck := strings.HasPrefix(e.Invocation, "check"); {
 		case moved && byCheck && o.Case.Dispatch.Phase == cases.PhaseQueued && s.nothing == s.marks && !n.Case.Adopted:

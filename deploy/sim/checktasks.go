@@ -58,9 +58,6 @@ func (c *checker) sent(e *Entry, d Sent) {
 	if at, ok := s.wrote[e.Invocation]; ok && s.delivered > at || c.over[e.Invocation] {
 		s.open = 0 // perhaps it was given up before it arrived, and nobody waits for its answer any more
 	}
-	if !d.Started {
-		s.nothing++
-	}
 	if d.Started {
 		s.started++
 		if d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed {

@@ -34,7 +34,7 @@ type seen struct {
 	handed    bool          // a dispatch wrote its record; perhaps it was sent
 	marked    time.Duration // when the last of them did
 	marks     int           // how often one wrote so
-	nothing   int           // requests that started nothing
+	nothing   int           // requests of which it is recorded that they started nothing
 	started   int           // requests that may have started the pipeline
 	open      time.Duration // when it began, the dispatch that sent it and is neither answered nor lost; 0 if there is none
 	opener    string        // the invocation that sent it
