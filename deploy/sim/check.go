@@ -39,6 +39,7 @@ type checker struct {
 	order       []*seen
 	keys        map[string]int // of a case and key, the run it was answered with
 	said        map[int]Said
+	early       map[runKey]int           // words on how a run ended that were said before it was recorded
 	left        map[string]int           // of a sweep, the pending checks of ended runs that it was told of
 	made        map[string]time.Duration // when a task of a name was first created
 	trouble     map[string]bool          // invocations of which a call failed
@@ -50,7 +51,7 @@ type checker struct {
 
 // Check says which promises the record breaks.
 func Check(rec *Record) []Violation {
-	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, left: map[string]int{}, made: map[string]time.Duration{}, trouble: map[string]bool{}, storeFailed: map[string]bool{}, over: map[string]bool{}, reran: map[string]int{}}
+	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, early: map[runKey]int{}, left: map[string]int{}, made: map[string]time.Duration{}, trouble: map[string]bool{}, storeFailed: map[string]bool{}, over: map[string]bool{}, reran: map[string]int{}}
 	for i := range rec.Entries {
 		c.entry(&rec.Entries[i])
 	}
@@ -71,7 +72,7 @@ func (c *checker) entry(e *Entry) {
 		case !dispatch:
 		case e.What == "begins": // perhaps it gives up the one before
 			s.tried, s.open, s.delivered = true, 0, e.At
-		case e.What == "ends" && s.opener == e.Invocation:
+		case e.What == "ends": // it is answered, lost, or another has given it up
 			s.open = 0
 		}
 	}
@@ -117,7 +118,11 @@ func (c *checker) entry(e *Entry) {
 		c.told(e, d)
 	case Said:
 		c.said[d.Word] = d
-		if s := c.runs[key]; s != nil && !d.Lost {
+		s := c.runs[key]
+		if s == nil && !d.Lost && d.Status != "running" {
+			c.early[key]++
+		}
+		if s != nil && !d.Lost {
 			if d.Status != "running" {
 				s.finals++
 			}

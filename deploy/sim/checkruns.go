@@ -17,6 +17,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted {
 			s.before = prior.last.Case.Reading
 		}
+		s.finals = c.early[key]
 		c.runs[key] = s
 		c.order = append(c.order, s)
 	} else {
