@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// SweepInterval is how often sweep is called.
-const SweepInterval = 10 * time.Second
-
 // sign returns the ID token of an account for an audience, as Google would.
 func (m *Machine) sign(_ context.Context, account, audience string) (string, error) {
 	return m.Issuer.Sign(account, audience), nil
@@ -19,7 +16,7 @@ func (m *Machine) sign(_ context.Context, account, audience string) (string, err
 func (m *Machine) callSweep(ctx context.Context) {
 	client := &http.Client{Timeout: time.Minute}
 	defer client.CloseIdleConnections()
-	ticker := time.NewTicker(SweepInterval)
+	ticker := time.NewTicker(m.sweepEvery)
 	defer ticker.Stop()
 	for {
 		select {

@@ -6,6 +6,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,8 @@ type Options struct {
 	Log     io.Writer                        // of the functions and the servers
 	// DocumentTime is how long the sample pipeline takes for a document; 0 for a second.
 	DocumentTime time.Duration
+	// SweepInterval is how often sweep is called; 0 for 10 s.
+	SweepInterval time.Duration
 }
 
 // Machine is a running set of servers. What it serves is in Handlers; it reaches them itself, over HTTP, at its BaseURL.
@@ -75,6 +78,8 @@ type Machine struct {
 	base    string
 	stop    context.CancelFunc
 	sweeps  sync.WaitGroup
+
+	sweepEvery time.Duration
 }
 
 // Check returns an error that names every faulty setting. It opens and makes nothing.
@@ -102,7 +107,10 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Config: cfg, Issuer: identitytest.New(o.BaseURL + issuerPath), base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project}))}
+	m := &Machine{
+		Config: cfg, Issuer: identitytest.New(o.BaseURL + issuerPath), base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project})),
+		sweepEvery: cmp.Or(o.SweepInterval, 10*time.Second),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close(ctx))

@@ -14,7 +14,7 @@ func (m *Machine) Target() *target.Target {
 		Project: cfg.Project, Checks: queues[:len(queues)-1], Dispatch: queues[len(queues)-1],
 		CheckURL: cfg.URLs.Check, DispatchURL: cfg.URLs.Dispatch, TasksAccount: cfg.Queue.ServiceAccount, EventsTopic: cfg.Topics.PipelineEvents,
 		TasksEmulator: m.Tasks.Addr(), PubSubEmulator: m.PubSub.Addr(),
-		SweepInterval: target.In(SweepInterval), CheckTimeout: target.In(cfg.Rules.CheckTimeout), CheckMinInterval: target.In(cfg.Rules.CheckMinInterval),
+		SweepInterval: target.In(m.sweepEvery), CheckTimeout: target.In(cfg.Rules.CheckTimeout), CheckMinInterval: target.In(cfg.Rules.CheckMinInterval),
 		CompletionGrace: target.In(cfg.Rules.CompletionGrace), Idempotent: cfg.Pipeline.Idempotent,
 	}
 	if sample := m.base + "/pipeline"; cfg.Pipeline.URL == sample {
