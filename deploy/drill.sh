@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Drills a deployed copy: makes canary cases, repeats, delays and contradicts the pipeline's events, deletes and repeats tasks, repeats starts and cancels, and
 # reports which promises were kept. What only the sample pipeline does when asked is skipped. Takes minutes; exits with 0 if every promise was kept, 1 if one was
-# broken, 2 if it could not be done. Whoever runs it may create and delete tasks, act as the account of the tasks, and publish the pipeline's events.
+# broken, 2 if it, or one of its faults, could not be done. Whoever runs it may create and delete tasks, act as the account of the tasks, and publish the pipeline's events.
 #
 #   deploy/drill.sh ENV [--only FAULT,FAULT] [--json] [--yes-purge]
 #
-# --yes-purge also purges the queues, with the tasks of EVERY case in them, and stops the dispatch queue for a moment: sweeps heal that. Never where it matters.
+# --yes-purge also purges the queues, with the tasks of EVERY case in them, and stops them for a moment: no open case goes on before a sweep finds it. Never where
+# it matters.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib/begin.sh"
@@ -13,10 +14,16 @@ set -euo pipefail
 . "$DEPLOY/lib/services.sh"
 . "$DEPLOY/lib/canary.sh"
 
-# 1 is for a promise that was broken.
+# 1 is for a promise that was broken, and the drill alone says so. Whatever else ends this is 2.
+status=2
 die() {
   printf 'drill.sh: %s\n' "$*" >&2
   exit 2
+}
+cleanup() {
+  trap - EXIT
+  rm -rf "$WORK"
+  exit "$status"
 }
 
 [[ ${1:--} != -* ]] || die 'usage: drill.sh ENV [--only FAULT,FAULT] [--json] [--yes-purge]'
@@ -64,4 +71,3 @@ jq -n --arg name "$PREFIX in $PROJECT, $REGION" --arg start "$(url start)" --arg
 (cd "$ROOT" && go build -o "$WORK/drill" ./deploy/drill)
 status=0
 "$WORK/drill" --target "$WORK/target.json" "$@" || status=$?
-exit "$status"

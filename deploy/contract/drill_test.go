@@ -51,7 +51,11 @@ esac
 func TestDrillOfADeployedCopy(t *testing.T) {
 	t.Parallel()
 	needsTools(t, "jq", "curl", "openssl")
-	base, file := startMachine(t), environment(t, "production")
+	form := filepath.Join(t.TempDir(), "form.json") // of three hundred documents: the case is still open when it is superseded
+	if err := os.WriteFile(form, []byte(`{"document_types":["srogs"],"DefendantDetails2":[`+strings.Repeat("{},", 299)+`{}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base, file := startMachine(t), environment(t, "production", "CANARY_FORM="+form)
 	out, status := script(t, drillCloud(t, base, "sha256:00, "+deployedKey+"\n"), "drill.sh", file, "--only", "purge,freeze,kill-at-check,repeated-start,supersede")
 	if status != 0 {
 		t.Fatalf("%d\n%s", status, out)
@@ -82,6 +86,8 @@ func TestDrillRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		"no environment":      {env, []string{"--json"}, "usage: drill.sh"},
 		"hashes only":         {env, []string{file}, "no API key could be read"},
+		"no such name":        {env, []string{"nowhere"}, "there is no "},
+		"a faulty file":       {env, []string{environment(t, "production", "PIPELINE_API_URL=nowhere")}, "cannot be deployed"},
 		"no dry run":          {append(env, "DRY_RUN=1"), []string{file}, "no dry run"},
 		"nothing answers":     {drillCloud(t, "http://127.0.0.1:1", "key\n"), []string{file}, "nothing answers"},
 		"a fault that is not": {drillCloud(t, startMachine(t), deployedKey), []string{file, "--only", "flood"}, "there is no fault flood"},
