@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +18,9 @@ import (
 
 // answerTimeout bounds a request that is not a stream.
 const answerTimeout = 30 * time.Second
+
+// knockTimeout bounds a look whether anything answers at all; a new instance may have to come first.
+const knockTimeout = 15 * time.Second
 
 // door is how everybody reaches the system: its public functions, and what may be read besides.
 type door struct {
@@ -51,7 +55,8 @@ type view struct {
 		Count int    `json:"count"`
 	} `json:"late"`
 	Checks struct {
-		Count int `json:"count"`
+		Count    int `json:"count"`
+		Failures int `json:"failures"`
 	} `json:"checks"`
 	Version int64 `json:"version"`
 }
@@ -78,6 +83,7 @@ type started struct {
 }
 
 // start begins a run, or finds it. What says 503 or 429, or cannot be reached, is asked again for a while: so a caller is told to do.
+// A request that was sent is waited for whatever becomes of ctx: what it began is to be known, or nobody would cancel it.
 func (d *door) start(ctx context.Context, form []byte, query url.Values, key string) (started, error) {
 	header := http.Header{"Content-Type": {"application/json"}}
 	if key != "" {
@@ -88,7 +94,7 @@ func (d *door) start(ctx context.Context, form []byte, query url.Values, key str
 	for range 8 {
 		var code int
 		var body []byte
-		code, body, err = d.do(ctx, http.MethodPost, withQuery(d.t.Start, query), header, form)
+		code, body, err = d.do(context.WithoutCancel(ctx), http.MethodPost, withQuery(d.t.Start, query), header, form)
 		switch {
 		case err == nil && (code == http.StatusOK || code == http.StatusAccepted):
 			s.Code = code
@@ -103,6 +109,17 @@ func (d *door) start(ctx context.Context, form []byte, query url.Values, key str
 		}
 	}
 	return s, err
+}
+
+// knock returns an error unless something answers where cases are started, whatever it says.
+func (d *door) knock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, knockTimeout)
+	defer cancel()
+	res, err := d.send(ctx, http.MethodGet, d.t.Start, nil, nil)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	return err
 }
 
 // read reads a run; the current one for run 0.
@@ -207,7 +224,12 @@ func (d *door) send(ctx context.Context, method, to string, header http.Header, 
 	if d.t.APIKey != "" && !private {
 		req.Header.Set("X-Api-Key", d.t.APIKey)
 	}
-	return d.http.Do(req)
+	res, err := d.http.Do(req)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) { // its text has the query, in which the token of a case is
+		address, _, _ := strings.Cut(to, "?")
+		return nil, fmt.Errorf("%s %s: %w", method, address, failed.Err)
+	}
+	return res, err
 }
 
 // withQuery adds to the query that an address has.
@@ -223,15 +245,3 @@ func withQuery(to string, query url.Values) string {
 }
 
 func clip(body []byte) string { return strings.TrimSpace(string(body[:min(len(body), 300)])) }
-
-// pause waits for d, and reports whether ctx lasted that long.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -32,11 +31,14 @@ type drill struct {
 
 	mu      sync.Mutex
 	cases   []*canary
-	stale   []string // tasks of ours that may still be there
+	made    int      // tasks of ours
+	own     []string // those that may still be there
 	held    []string // queues that we stopped
 	notes   []string
+	before  health // when the drill began
 	worst   health
-	noHouse error // why the console cannot be read; nil: it can
+	abandon context.CancelCauseFunc // ends it all
+	noHouse error                   // why the console cannot be read; nil: it can
 	readers sync.WaitGroup
 	reading context.Context // of the readers
 }
@@ -73,8 +75,10 @@ func (d *drill) deadline() time.Duration {
 // grace is how late after its deadline a run may end: its last check may be lost, which a sweep finds.
 func (d *drill) grace() time.Duration { return d.heal() + 5*time.Second }
 
-// faulty bounds the faults: a case that ends at its deadline, by a sweep, is the slowest that keeps its promise.
-func (d *drill) faulty() time.Duration { return d.deadline() + d.grace() + 15*time.Second }
+// faulty bounds the faults: a case that ends at its deadline, by a sweep, is the slowest that keeps its promise. It may begin when a purge is over.
+func (d *drill) faulty() time.Duration {
+	return d.patience() + d.deadline() + d.grace() + 15*time.Second
+}
 
 // atMost bounds the whole drill: an end that was not published is what the verdicts wait for.
 func (d *drill) atMost() time.Duration { return d.faulty() + d.heal() }
@@ -170,13 +174,26 @@ func (d *drill) end(ctx context.Context, c *canary) error {
 	}
 }
 
+// endAll is end of each.
+func (d *drill) endAll(ctx context.Context, all ...*canary) error {
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, d.end(ctx, c))
+	}
+	return errors.Join(errs...)
+}
+
+// patience is how long what happens at once in health may take.
+func (d *drill) patience() time.Duration {
+	if d.t.Local() {
+		return 20 * time.Second
+	}
+	return 2 * time.Minute
+}
+
 // soon waits a while for a case to be as asked, and reports whether it was.
 func (d *drill) soon(ctx context.Context, c *canary, is func(view) bool) bool {
-	limit := 20 * time.Second
-	if !d.t.Local() {
-		limit = 2 * time.Minute
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
 	return c.await(ctx, is)
 }
@@ -203,36 +220,19 @@ func (d *drill) say(format string, args ...any) {
 	fmt.Fprintf(d.out, format+"\n", args...)
 }
 
-// cleanUp leaves nothing behind: what was stopped goes on, open cases are cancelled, tasks of ours deleted. Records stay, for RETENTION.
-func (d *drill) cleanUp(ctx context.Context) error {
-	d.mu.Lock()
-	cases, stale, held := d.cases, d.stale, d.held
-	d.mu.Unlock()
-	var errs []error
-	for _, name := range held {
-		errs = append(errs, d.google.resume(ctx, name))
-	}
-	for _, name := range stale {
-		errs = append(errs, d.google.drop(ctx, name))
-	}
-	for _, c := range cases {
-		v, err := d.door.read(ctx, c.statusURL, 0)
-		if err != nil || v.ended() {
-			errs = append(errs, err)
-			continue
-		}
-		// The address names the first run: it is the newest that is open.
-		to := strings.Replace(c.cancelURL, "run=1", fmt.Sprintf("run=%d", v.Run), 1)
-		code, err := d.door.cancel(ctx, to)
-		if err == nil && code != http.StatusOK && code != http.StatusConflict {
-			err = fmt.Errorf("%s could not be cancelled: %d", c.caseID, code)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
 // newStamp is when the drill began, and a few letters that no other drill of that second has.
 func newStamp() string {
 	return strings.ToLower(time.Now().UTC().Format("20060102t150405") + "-" + rand.Text()[:4])
+}
+
+// pause waits for d, and reports whether ctx lasted that long.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

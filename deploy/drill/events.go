@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/queue"
@@ -11,16 +12,41 @@ import (
 // staleEach is how often each task of the past is delivered again.
 const staleEach = 20
 
-// running starts a case whose pipeline hangs midway, and returns when it is known to run.
-func (d *drill) running(ctx context.Context, name string) (*canary, error) {
+// begun starts a case whose pipeline hangs midway, and returns when that is known to work on it, or has ended it.
+func (d *drill) begun(ctx context.Context, name string) (*canary, error) {
 	c, err := d.start(ctx, name, name, hanging, d.deadline(), "")
 	if err != nil {
 		return nil, err
 	}
 	if !d.soon(ctx, c, func(v view) bool { return v.State != "pending" && v.Run > 0 }) && ctx.Err() == nil {
-		return c, errors.New("it does not begin to run")
+		return nil, errors.New("it does not begin to run")
 	}
 	return c, ctx.Err()
+}
+
+// running is begun, for faults that need an open run.
+func (d *drill) running(ctx context.Context, name string) (*canary, error) {
+	c, err := d.begun(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if v, _ := c.now(); v.ended() {
+		return nil, tooEarly(v)
+	}
+	return c, nil
+}
+
+// tooEarly is why a fault meets nothing.
+func tooEarly(v view) error {
+	return fmt.Errorf("it had ended before (%s, by %s)", v.words(), v.End.Source)
+}
+
+// byEvent returns an error unless an event has ended a run: none was delivered in time then.
+func byEvent(c *canary) error {
+	if v, _ := c.now(); v.ended() && v.End.Source != "event" {
+		return fmt.Errorf("none of the events that were published has ended it, but the %s (%s)", v.End.Source, v.words())
+	}
+	return nil
 }
 
 // says is an event about a case.
@@ -48,14 +74,17 @@ func (d *drill) repeatedEvent(ctx context.Context, name string) error {
 		return err
 	}
 	publish := func() error { return d.google.publish(ctx, c.says("succeeded")) }
-	if err := errors.Join(atOnce(5, publish), d.end(ctx, c)); err != nil {
+	if err := errors.Join(atOnce(5, publish), d.end(ctx, c), byEvent(c)); err != nil {
 		return err
 	}
-	return atOnce(5, publish)
+	if err := atOnce(5, publish); err != nil {
+		return err
+	}
+	return d.keptLate(ctx, c, c.says("failed")) // it comes after them
 }
 
 func (d *drill) lateEvent(ctx context.Context, name string) error {
-	c, err := d.running(ctx, name)
+	c, err := d.begun(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -74,7 +103,16 @@ func (d *drill) disorderedEvents(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, completed := range []int{2, 1, 2, 0, 1} {
+	if err := d.google.publish(ctx, c.progressed(2)); err != nil {
+		return err
+	}
+	if !d.soon(ctx, c, func(v view) bool { return v.Progress.Completed >= 2 || v.ended() }) && ctx.Err() == nil {
+		return errors.New("an event that tells of progress was published, and had no effect")
+	}
+	if v, _ := c.now(); v.ended() {
+		return tooEarly(v)
+	}
+	for _, completed := range []int{1, 2, 0, 1} {
 		if err := d.google.publish(ctx, c.progressed(completed)); err != nil {
 			return err
 		}
@@ -83,12 +121,17 @@ func (d *drill) disorderedEvents(ctx context.Context, name string) error {
 	if err := d.google.publish(ctx, c.says("succeeded")); err != nil {
 		return err
 	}
-	for _, completed := range []int{3, 1} {
-		if err := d.google.publish(ctx, c.progressed(completed)); err != nil {
+	for range 2 { // while the end comes, and after it
+		for _, completed := range []int{3, 1} {
+			if err := d.google.publish(ctx, c.progressed(completed)); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(d.end(ctx, c), byEvent(c)); err != nil {
 			return err
 		}
 	}
-	return d.end(ctx, c)
+	return d.keptLate(ctx, c, c.says("failed")) // it comes after them
 }
 
 func (d *drill) contradictingEvents(ctx context.Context, name string) error {
@@ -102,7 +145,7 @@ func (d *drill) contradictingEvents(ctx context.Context, name string) error {
 		status <- "failed"
 	}
 	err = atOnce(cap(status), func() error { return d.google.publish(ctx, c.says(<-status)) })
-	if err := errors.Join(err, d.end(ctx, c)); err != nil {
+	if err := errors.Join(err, d.end(ctx, c), byEvent(c)); err != nil {
 		return err
 	}
 	if !d.soon(ctx, c, func(v view) bool { return v.Late != nil }) && ctx.Err() == nil {
@@ -117,18 +160,22 @@ func (d *drill) staleTasks(ctx context.Context, name string) error {
 		return err
 	}
 	d.soon(ctx, c, func(v view) bool { return v.Checks.Count >= 3 || v.ended() })
+	if v, _ := c.now(); v.ended() {
+		return tooEarly(v)
+	}
 	if err := d.flood(ctx, c); err != nil {
 		return err
 	}
-	pause(ctx, 2*time.Second)
 	if err := errors.Join(d.google.publish(ctx, c.says("succeeded")), d.end(ctx, c)); err != nil {
 		return err
 	}
-	pause(ctx, time.Second)
+	if v, _ := c.now(); v.ended() { // what they ask then is no longer taken for what was under way
+		pause(ctx, time.Until(v.EndedAt.Add(clockSlack+500*time.Millisecond)))
+	}
 	return d.flood(ctx, c)
 }
 
-// flood has every task that the run had so far delivered again, many times.
+// flood has every task that the run had so far delivered again, many times at once, and returns when all were.
 func (d *drill) flood(ctx context.Context, c *canary) error {
 	last, err := d.checkSeq(ctx, c)
 	if err != nil { // the console is not for us: as many as have looked were there at least
@@ -136,28 +183,25 @@ func (d *drill) flood(ctx context.Context, c *canary) error {
 		last = int64(v.Checks.Count)
 	}
 	var tasks []queue.Task
-	if v, _ := c.now(); v.ended() {
-		last++ // nothing of it is to come any more
-	}
-	for seq := max(1, last-8); seq < last; seq++ {
+	for seq := max(1, last-8); seq <= last; seq++ { // the last is still to come, if the run is open
 		tasks = append(tasks, d.check(c, seq))
 	}
 	tasks = append(tasks, queue.Task{Kind: queue.Dispatch, CaseID: c.caseID, Run: 1, Seq: 1, CreatedAt: c.created})
+	var names []string
+	made := make(chan string, staleEach)
 	for _, t := range tasks {
+		if err := atOnce(staleEach, func() error {
+			name, err := d.put(ctx, d.google.queueOf(t), t, 0)
+			made <- name
+			return err
+		}); err != nil {
+			return err
+		}
 		for range staleEach {
-			d.mu.Lock()
-			nth := len(d.stale)
-			d.mu.Unlock()
-			name, err := d.google.stale(ctx, t, nth)
-			if err != nil {
-				return err
-			}
-			d.mu.Lock()
-			d.stale = append(d.stale, name)
-			d.mu.Unlock()
+			names = append(names, <-made)
 		}
 	}
-	return nil
+	return d.gone(ctx, names)
 }
 
 func (d *drill) check(c *canary, seq int64) queue.Task {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -20,7 +21,7 @@ type fault struct {
 
 // faults are in the order of the report. The first one begins alone: a purge would take away what the others have just queued.
 var faults = []fault{
-	{"purge", "the queues are purged while three cases are on their way", mayPurge, (*drill).purge},
+	{"purge", "the queues are purged, with the tasks of every case, while three are on their way", mayPurge, (*drill).purge},
 	{"lost-event", "the pipeline ends and tells nobody", needsSample, (*drill).lostEvent},
 	{"repeated-event", "the event of the end is delivered ten times, before and after it", needsEvents, (*drill).repeatedEvent},
 	{"late-event", "events come after the end, and say otherwise", needsEvents, (*drill).lateEvent},
@@ -30,7 +31,7 @@ var faults = []fault{
 	{"kill-at-check", "an instance dies after a check has saved, before the next is queued", needsConsole, (*drill).killAtCheck},
 	{"freeze", "the pipeline hangs for ever, its request held open; it answers after the deadline", needsSample, (*drill).freeze},
 	{"progress-down", "the pipeline's progress cannot be read; it tells the end, or never does", needsSample, (*drill).progressDown},
-	{"stale-tasks", "hundreds of tasks of the past are delivered again, to an open run and to an ended one", needsEvents, (*drill).staleTasks},
+	{"stale-tasks", "hundreds of tasks of the past, and the next one, are delivered many times, to an open run and to an ended one", needsEvents, (*drill).staleTasks},
 	{"repeated-start", "a start is repeated ten times at once with one Idempotency-Key", nil, (*drill).repeatedStart},
 	{"supersede", "a case is superseded while its request is under way, by several at once", nil, (*drill).supersede},
 	{"cancel-twice", "a run is cancelled twice at once, and then the pipeline says that it succeeded", needsEvents, (*drill).cancelTwice},
@@ -66,7 +67,7 @@ func mayPurge(t *target.Target, o settings) string {
 
 func needsHold(t *target.Target, o settings) string {
 	if !t.Local() && !o.yesPurge {
-		return "it stops the dispatch queue of every case for a moment: only with --yes-purge"
+		return "it stops the queues of every case for a moment: only with --yes-purge"
 	}
 	return ""
 }
@@ -77,7 +78,13 @@ func (d *drill) lostEvent(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return d.end(ctx, c)
+	if err := d.end(ctx, c); err != nil {
+		return err
+	}
+	if v, _ := c.now(); v.ended() && v.End.Source == "event" {
+		return errors.New("the end was told all the same, by an event")
+	}
+	return nil
 }
 
 // freeze: the deadline is all that ends it.
@@ -86,14 +93,23 @@ func (d *drill) freeze(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.end(ctx, c); err != nil || d.t.EventsTopic == "" {
+	if err := d.end(ctx, c); err != nil {
 		return err
+	}
+	if v, _ := c.now(); v.ended() && v.End.Reason != "deadline" {
+		return fmt.Errorf("it did not hang: the %s ended it (%s)", v.End.Source, v.words())
+	}
+	if asked, err := d.door.record(ctx, c.caseID); err != nil || len(asked.Requests) == 0 {
+		return errors.Join(err, errors.New("its request did not reach the pipeline"))
+	}
+	if d.t.EventsTopic == "" {
+		return nil
 	}
 	return d.keptLate(ctx, c, event{CaseID: c.caseID, Run: 1, Status: "succeeded", Result: result("after the deadline")})
 }
 
 func (d *drill) progressDown(ctx context.Context, name string) error {
-	tells, err := d.start(ctx, name, name+"-tells", sample{"mode": "async", "fault": "down"}, d.deadline(), "")
+	tells, err := d.start(ctx, name, name+"-tells", sample{"mode": "async", "fault": "down", defendants: 5}, d.deadline(), "")
 	if err != nil {
 		return err
 	}
@@ -101,7 +117,15 @@ func (d *drill) progressDown(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.end(ctx, tells), d.end(ctx, silent))
+	if err := d.endAll(ctx, tells, silent); err != nil {
+		return err
+	}
+	for _, c := range []*canary{tells, silent} {
+		if v, _ := c.now(); v.Checks.Failures == 0 {
+			return fmt.Errorf("no look at the progress of %s failed", c.caseID)
+		}
+	}
+	return nil
 }
 
 // repeatedStart: whoever got no answer asks again.
@@ -131,7 +155,7 @@ func (d *drill) repeatedStart(ctx context.Context, name string) error {
 
 // supersede: each new run begins while the request of the one before is under way.
 func (d *drill) supersede(ctx context.Context, name string) error {
-	c, err := d.start(ctx, name, name, sample{"mode": "sync"}, d.deadline(), "")
+	c, err := d.start(ctx, name, name, sample{"mode": "sync", defendants: 5}, d.deadline(), "")
 	if err != nil {
 		return err
 	}
@@ -147,7 +171,13 @@ func (d *drill) supersede(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return d.end(ctx, c)
+	if err := d.end(ctx, c); err != nil {
+		return err
+	}
+	if v := c.ended()[1]; v.End == nil || v.End.Reason != "superseded" {
+		return fmt.Errorf("its first run was not open any more (%s)", v.words())
+	}
+	return nil
 }
 
 func (d *drill) cancelTwice(ctx context.Context, name string) error {
@@ -165,11 +195,12 @@ func (d *drill) cancelTwice(ctx context.Context, name string) error {
 	if err := errors.Join(err, d.end(ctx, c)); err != nil {
 		return err
 	}
-	if v, _ := c.now(); v.State == "cancelled" { // else it had ended before
-		for range cap(codes) {
-			if code := <-codes; code != http.StatusOK {
-				c.accuse(final, 1, "a cancel of the run was answered %d", code)
-			}
+	if v, _ := c.now(); v.ended() && v.State != "cancelled" {
+		return tooEarly(v)
+	}
+	for range cap(codes) {
+		if code := <-codes; code != http.StatusOK {
+			c.accuse(final, 1, "a cancel of the run was answered %d", code)
 		}
 	}
 	return d.keptLate(ctx, c, event{CaseID: c.caseID, Run: 1, Status: "succeeded", Result: result("after the cancel")})

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/casewatch/casewatch/deploy/drill/target"
 	"github.com/casewatch/casewatch/shared/queue"
@@ -45,6 +47,7 @@ func openGoogle(ctx context.Context, t *target.Target) (*google, error) {
 		return nil, errors.Join(fmt.Errorf("Pub/Sub: %w", err), g.tasks.Close())
 	}
 	g.events = g.pubsub.Publisher(t.EventsTopic)
+	g.events.PublishSettings.Timeout = answerTimeout / 2 // close waits for it
 	return g, nil
 }
 
@@ -99,19 +102,25 @@ func (g *google) queueOf(t queue.Task) string {
 	return g.t.Checks[queue.Shard(t.CaseID, len(g.t.Checks))]
 }
 
+// nameOf returns the full name of a task.
+func (g *google) nameOf(t queue.Task) string { return g.queueOf(t) + "/tasks/" + t.Name() }
+
 // lose deletes a task, which is what is left when an instance dies after it saved and before it had created that. It reports whether there was one.
 func (g *google) lose(ctx context.Context, t queue.Task) (bool, error) {
-	err := g.tasks.DeleteTask(ctx, &cloudtaskspb.DeleteTaskRequest{Name: g.queueOf(t) + "/tasks/" + t.Name()})
+	err := g.tasks.DeleteTask(ctx, &cloudtaskspb.DeleteTaskRequest{Name: g.nameOf(t)})
 	if status.Code(err) == codes.NotFound {
 		return false, nil
 	}
 	return err == nil, err
 }
 
+// queues are the full names of all queues.
+func (g *google) queues() []string { return append([]string{g.t.Dispatch}, g.t.Checks...) }
+
 // purge deletes every task of every queue.
 func (g *google) purge(ctx context.Context) error {
 	var errs []error
-	for _, name := range append([]string{g.t.Dispatch}, g.t.Checks...) {
+	for _, name := range g.queues() {
 		_, err := g.tasks.PurgeQueue(ctx, &cloudtaskspb.PurgeQueueRequest{Name: name})
 		errs = append(errs, err)
 	}
@@ -129,12 +138,27 @@ func (g *google) resume(ctx context.Context, name string) error {
 	return err
 }
 
-// stalePrefix begins the names of the tasks that a drill makes.
-const stalePrefix = "drill-"
+// paused reports whether a queue delivers nothing.
+func (g *google) paused(ctx context.Context, name string) (bool, error) {
+	q, err := g.tasks.GetQueue(ctx, &cloudtaskspb.GetQueueRequest{Name: name})
+	return err == nil && q.GetState() != cloudtaskspb.Queue_RUNNING, err
+}
 
-// stale creates a task as Casewatch does, token and all, but under a name of its own: that of a task which was there is taken. It is what
-// Cloud Tasks does when it delivers a task again long after it was done. The name is for [google.drop].
-func (g *google) stale(ctx context.Context, t queue.Task, nth int) (name string, err error) {
+// find returns a task by its full name: nil if it was done, deleted or never there.
+func (g *google) find(ctx context.Context, name string) (*cloudtaskspb.Task, error) {
+	task, err := g.tasks.GetTask(ctx, &cloudtaskspb.GetTaskRequest{Name: name})
+	if status.Code(err) == codes.NotFound {
+		return nil, nil
+	}
+	return task, err
+}
+
+// ownPrefix begins the names of the tasks that a drill makes.
+const ownPrefix = "drill-"
+
+// put creates a task as Casewatch does, token and all, but under a name of its own: that of a task which was there is taken. It is what
+// Cloud Tasks does when it delivers a task again long after it was done. It is delivered after a while, if one is given. The name is the full one.
+func (g *google) put(ctx context.Context, parent string, t queue.Task, nth int, after time.Duration) (name string, err error) {
 	to := g.t.CheckURL
 	if t.Kind == queue.Dispatch {
 		to = g.t.DispatchURL
@@ -151,11 +175,14 @@ func (g *google) stale(ctx context.Context, t queue.Task, nth int) (name string,
 			ServiceAccountEmail: g.t.TasksAccount, Audience: u.Scheme + "://" + u.Host,
 		}}
 	}
-	name = g.queueOf(t) + "/tasks/" + stalePrefix + t.Name() + "-" + strconv.Itoa(nth)
-	_, err = g.tasks.CreateTask(ctx, &cloudtaskspb.CreateTaskRequest{
-		Parent: g.queueOf(t), Task: &cloudtaskspb.Task{Name: name, MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: request}},
-	})
-	return name, err
+	task := &cloudtaskspb.Task{
+		Name: parent + "/tasks/" + ownPrefix + t.Name() + "-" + strconv.Itoa(nth), MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: request},
+	}
+	if after > 0 {
+		task.ScheduleTime = timestamppb.New(time.Now().Add(after))
+	}
+	_, err = g.tasks.CreateTask(ctx, &cloudtaskspb.CreateTaskRequest{Parent: parent, Task: task})
+	return task.GetName(), err
 }
 
 // drop deletes a task by its full name. It is no error if there is none.
@@ -182,7 +209,7 @@ func (g *google) pending(ctx context.Context) (map[string]int, error) {
 				return nil, err
 			}
 			body, err := queue.DecodeBody(task.GetHttpRequest().GetBody())
-			if err != nil || task.GetDispatchCount() > 0 || strings.Contains(task.GetName(), "/tasks/"+stalePrefix) {
+			if err != nil || task.GetDispatchCount() > 0 || strings.Contains(task.GetName(), "/tasks/"+ownPrefix) {
 				continue
 			}
 			counts[runName(body.CaseID, body.Run)]++

@@ -10,6 +10,16 @@ import (
 // clockSlack is how long after the end a poll may still arrive: the check that sent it began before.
 const clockSlack = 3 * time.Second
 
+// slowStream is how long a stream may take to tell an end that status shows: it may be cut just then, and come back.
+const slowStream = streamFor + 5*time.Second
+
+const (
+	// perLook is how many polls a look may be: Go's client asks again when a connection is cut that it had used before.
+	perLook = 2
+	// unaccounted is how many polls of a case may be counted by no check: each end, rerun or cancel may come while one is under way.
+	unaccounted = 20
+)
+
 // judge looks at every case once more, at what its readers could not see.
 func (d *drill) judge(ctx context.Context) {
 	d.mu.Lock()
@@ -29,7 +39,10 @@ func (d *drill) judge(ctx context.Context) {
 	}
 	published, cancel := context.WithTimeout(ctx, d.heal())
 	defer cancel()
+	hearing, over := context.WithTimeout(ctx, slowStream)
+	defer over()
 	for _, c := range cases {
+		c.hear(hearing)
 		d.endedInTime(c)
 		d.toldOnce(c)
 		for run, r := range c.ended() {
@@ -59,6 +72,17 @@ func (w *witness) ended() map[int]view {
 	return all
 }
 
+// looks returns how often all runs together have looked at the pipeline, by their own count.
+func (w *witness) looks() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, r := range w.runs {
+		n += r.last.Checks.Count
+	}
+	return n
+}
+
 func (d *drill) endedInTime(c *canary) {
 	open, newest := c.open()
 	if newest == 0 {
@@ -66,11 +90,26 @@ func (d *drill) endedInTime(c *canary) {
 	}
 	now, _ := c.now()
 	for _, run := range open {
-		c.accuse(ends, run, "it has not ended; its deadline was at %s", now.DeadlineAt.Format(time.TimeOnly))
+		if time.Since(now.DeadlineAt) > d.grace() { // else its fault gave up on it
+			c.accuse(ends, run, "it has not ended; its deadline was at %s", now.DeadlineAt.Format(time.TimeOnly))
+		}
 	}
 	for run, v := range c.ended() {
 		if late := v.EndedAt.Sub(v.DeadlineAt); late > d.grace() {
 			c.accuse(ends, run, "it ended %s after its deadline", late.Round(time.Second))
+		}
+	}
+}
+
+// hear waits until the stream has told the newest end that status shows, or ctx ends.
+func (w *witness) hear(ctx context.Context) {
+	for {
+		w.mu.Lock()
+		r := w.runs[w.latest.Run]
+		told := r == nil || r.end == nil || r.told > 0
+		w.mu.Unlock()
+		if told || !pause(ctx, 100*time.Millisecond) {
+			return
 		}
 	}
 }
@@ -112,18 +151,18 @@ func (d *drill) asked(ctx context.Context, c *canary) {
 		}
 	}
 	_, newest := c.open()
-	end, over := c.ended()[newest]
-	if !over {
-		return
-	}
 	after := 0
-	for _, at := range found.Looks {
-		if at.After(end.EndedAt.Add(clockSlack)) {
-			after++
+	if end, over := c.ended()[newest]; over {
+		for _, at := range found.Looks {
+			if at.After(end.EndedAt.Add(clockSlack)) {
+				after++
+			}
 		}
 	}
 	if after > 0 {
 		c.accuse(oneChain, newest, "the pipeline was polled %d times after the end", after)
+	} else if told := c.looks(); len(found.Looks) > perLook*told+unaccounted {
+		c.accuse(oneChain, newest, "the pipeline was polled %d times, and its checks tell of %d looks", len(found.Looks), told)
 	}
 }
 

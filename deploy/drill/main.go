@@ -9,7 +9,7 @@
 // Without --target it drills the `make run` of this folder (DATA_DIR, .local). deploy/drill.sh makes a target of a deployed system. API_KEY is for the public
 // functions where they ask for one.
 //
-// It exits with 0 if every promise was kept, 1 if one was broken, and 2 if the drill or one of its faults could not be done.
+// It exits with 0 if every promise was kept, 1 if one was broken, and 2 if the drill or one of its faults could not be done, or did not happen.
 package main
 
 import (
@@ -20,13 +20,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/casewatch/casewatch/deploy/drill/target"
 )
@@ -44,7 +42,7 @@ func command(ctx context.Context, args []string, env func(string) (string, bool)
 	flags.SetOutput(errs)
 	asJSON := flags.Bool("json", false, "write the report as JSON")
 	only := flags.String("only", "", "only these faults, comma-separated, of: "+strings.Join(names(), " "))
-	yesPurge := flags.Bool("yes-purge", false, "on a deployed system: purge its queues, and stop its dispatch queue for a moment")
+	yesPurge := flags.Bool("yes-purge", false, "on a deployed system: purge its queues, with the tasks of every case, and stop them for a moment")
 	file := flags.String("target", "", "the file that says where the system is; the one of `make run` unless given")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -83,7 +81,7 @@ func command(ctx context.Context, args []string, env func(string) (string, bool)
 		return 2
 	case rep.Broken > 0:
 		return 1
-	case rep.Failed > 0:
+	case rep.NotDrilled > 0 || rep.cases() == 0 || rep.Left != "":
 		return 2
 	}
 	return 0
@@ -109,17 +107,10 @@ func find(ctx context.Context, file string, env func(string) (string, bool)) (*t
 	if key, ok := env("API_KEY"); ok && t.APIKey == "" {
 		t.APIKey = key
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.Start, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
+	d := newDoor(t)
+	defer d.http.CloseIdleConnections()
+	if err := d.knock(ctx); err != nil {
 		return nil, fmt.Errorf("nothing answers at %s, of which %s tells: %w", t.Start, file, err)
 	}
-	_ = res.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
 	return t, nil
 }

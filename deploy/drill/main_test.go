@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"io"
 	"net"
 	"net/http"
@@ -15,14 +16,19 @@ import (
 	"github.com/casewatch/casewatch/deploy/local/machine"
 )
 
+// The tests wait for machines more than they work: more of them run at once than there are cores.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
 // plant puts a bug before a function: it returns what serves a path in place of h. The machine is there once it is called.
 type plant func(m *machine.Machine, path string, h http.Handler) http.Handler
 
-// quick are the times of a machine for tests. A sweep comes every 10 s all the same, and finds what was lost after 21 s.
+// quick are the times of a machine for tests. A sweep comes every second, and finds what was lost after 21 s all the same.
 var quick = map[string]string{
 	"CHECK_MIN_INTERVAL": "200ms", "CHECK_MAX_INTERVAL": "1s", "CHECK_TIMEOUT": "1s", "COMPLETION_GRACE": "1s", "START_GRACE": "20s", "UNREACHABLE_AFTER": "30s",
 }
@@ -35,7 +41,7 @@ func newTarget(t *testing.T, bug plant) *target.Target {
 		t.Fatal(err)
 	}
 	m, err := machine.Open(t.Context(), machine.Options{
-		BaseURL: "http://" + listener.Addr().String(), DataDir: t.TempDir(), Log: io.Discard, DocumentTime: 300 * time.Millisecond,
+		BaseURL: "http://" + listener.Addr().String(), DataDir: t.TempDir(), Log: io.Discard, DocumentTime: 300 * time.Millisecond, SweepInterval: time.Second,
 		Lookup: func(name string) (string, bool) { v, ok := quick[name]; return v, ok },
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -68,7 +69,8 @@ func TestPlantedBugs(t *testing.T) {
 		bug    plant
 		faults []string
 		want   promise
-		slow   bool // it takes until what was lost should have been found
+		seen   string // part of what is told of it
+		slow   bool   // it takes until what was lost should have been found
 	}{
 		{"a reader is shown older progress", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			var mu sync.Mutex
@@ -80,12 +82,12 @@ func TestPlantedBugs(t *testing.T) {
 					run["progress"].(map[string]any)["completed"] = 0
 				}
 			})
-		}), []string{"disordered-events"}, forward, false},
+		}), []string{"disordered-events"}, forward, "status showed 0 documents", false},
 		{"the stream drops the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				h.ServeHTTP(&endless{w}, r)
 			})
-		}), []string{"repeated-event"}, told, false},
+		}), []string{"repeated-event"}, told, "the stream did not tell", false},
 		{"a repeated dispatch starts the pipeline again", at("/dispatch", func(m *machine.Machine, h http.Handler) http.Handler {
 			var mu sync.Mutex
 			seen := map[queue.Body]bool{}
@@ -99,35 +101,46 @@ func TestPlantedBugs(t *testing.T) {
 					post(m.Config.Pipeline.URL+"/api/normalize", form)
 				}
 			})
-		}), []string{"stale-tasks"}, once, false},
+		}), []string{"stale-tasks"}, once, "was started 41 times", false},
 		{"a word after the end becomes the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return changed(h, func(run map[string]any) {
 				if late, ok := run["late"].(map[string]any); ok {
 					run["state"], run["late"] = late["state"], nil
 				}
 			})
-		}), []string{"late-event"}, final, false},
+		}), []string{"late-event"}, final, "it was succeeded, completed, and then failed", false},
 		{"a word after the end is dropped", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return changed(h, func(run map[string]any) { run["late"] = nil })
-		}), []string{"cancel-twice"}, final, true},
+		}), []string{"cancel-twice"}, final, "is not kept as late", true},
 		{"checks of ended runs ask the pipeline", at("/check", func(m *machine.Machine, h http.Handler) http.Handler {
-			return delivered(h, func(b queue.Body) { get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID) })
-		}), []string{"stale-tasks"}, oneChain, false},
+			return delivered(h, func(b queue.Body) {
+				if over(m, b.CaseID) {
+					get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID)
+				}
+			})
+		}), []string{"stale-tasks"}, oneChain, "times after the end", false},
+		{"repeated checks of open runs ask the pipeline", at("/check", func(m *machine.Machine, h http.Handler) http.Handler {
+			return delivered(h, func(b queue.Body) {
+				if !over(m, b.CaseID) {
+					get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID)
+				}
+			})
+		}), []string{"stale-tasks"}, oneChain, "and its checks tell of", false},
 		{"a start ignores its Idempotency-Key", at("/start", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Del("Idempotency-Key")
 				h.ServeHTTP(w, r)
 			})
-		}), []string{"repeated-start"}, once, false},
+		}), []string{"repeated-start"}, once, "was answered", false},
 		{"nothing sweeps", at("/sweep", func(_ *machine.Machine, _ http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-		}), []string{"kill-at-check"}, ends, true},
+		}), []string{"kill-at-check"}, ends, "it has not ended", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			if test.slow && testing.Short() {
-				t.Skip("it takes more than a minute: leave out -short")
+				t.Skip("it takes half a minute: leave out -short")
 			}
 			target := newTarget(t, test.bug)
 			if test.want == ends {
@@ -146,6 +159,9 @@ func TestPlantedBugs(t *testing.T) {
 			}
 			t.Log("\n" + table.String())
 			for _, b := range rep.Faults[0].Breaches {
+				if b.Promise == test.want && !strings.Contains(b.Seen, test.seen) {
+					t.Errorf("%q is said to be broken by another thing: %s", b.Promise, b.Seen)
+				}
 				if b.Promise != test.want && !alsoBroken(test.want, b.Promise) {
 					t.Errorf("%q is said to be broken too: %s", b.Promise, b.Seen)
 				}
@@ -181,4 +197,15 @@ func get(from string) {
 	if res, err := http.Get(from); err == nil {
 		_ = res.Body.Close()
 	}
+}
+
+// over reports whether the first run of a case has ended.
+func over(m *machine.Machine, caseID string) bool {
+	d := newDoor(m.Target())
+	defer d.http.CloseIdleConnections()
+	var found struct {
+		Case view `json:"case"`
+	}
+	err := d.console(context.Background(), "/"+caseID+"?run=1", &found)
+	return err == nil && found.Case.ended()
 }

@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // promise is one of the things that always hold, as the README lists them.
 type promise string
 
@@ -35,4 +37,9 @@ type breach struct {
 	CaseID  string  `json:"case_id"`
 	Run     int     `json:"run"`
 	Seen    string  `json:"seen"`
+}
+
+// line is how it is told to people.
+func (b breach) line(fault string) string {
+	return fmt.Sprintf("BROKEN  %s, %s: %s run %d: %s", fault, b.Promise, b.CaseID, b.Run, b.Seen)
 }

@@ -15,10 +15,12 @@ type report struct {
 	Target  string    `json:"target"`
 	Seconds float64   `json:"seconds"`
 	Faults  []outcome `json:"faults"`
-	Leaked  *int      `json:"leaked"` // the most that the console's health told of during the drill; null: not looked at
+	Leaked  *int      `json:"leaked"` // how many more the console's health told of during the drill; null: not looked at
 	Broken  int       `json:"broken"` // promises, by fault
-	Failed  int       `json:"failed"` // faults that could not be made to happen, though they should
-	Notes   []string  `json:"notes"`  // what was not judged, and what else is to be known
+	// NotDrilled counts the faults that did not happen, though they should: nothing is known of what they would do.
+	NotDrilled int      `json:"not_drilled"`
+	Left       string   `json:"left,omitempty"` // what could not be cleaned up, and why
+	Notes      []string `json:"notes"`          // what was not judged, and what else is to be known
 }
 
 // outcome is what came of a fault.
@@ -26,7 +28,7 @@ type outcome struct {
 	Fault    string              `json:"fault"`
 	Does     string              `json:"does"`
 	Skipped  string              `json:"skipped,omitempty"` // why
-	Error    string              `json:"error,omitempty"`   // why it could not be made to happen
+	Error    string              `json:"error,omitempty"`   // why it did not happen
 	Cases    []string            `json:"cases"`
 	Ended    []string            `json:"ended"` // how the last run of each did
 	Promises map[promise]verdict `json:"promises"`
@@ -57,7 +59,7 @@ func (d *drill) report(rep *report) {
 		}
 		for _, p := range promises {
 			o.Promises[p.promise] = kept
-			if len(cases) == 0 || o.Skipped != "" || p.promise == once && d.t.SamplePipeline == "" && o.Fault != "repeated-start" {
+			if len(cases) == 0 || o.Skipped != "" || o.Error != "" || p.promise == once && d.t.SamplePipeline == "" && o.Fault != "repeated-start" {
 				o.Promises[p.promise] = notJudged
 			}
 		}
@@ -70,11 +72,11 @@ func (d *drill) report(rep *report) {
 			}
 		}
 		if o.Error != "" {
-			rep.Failed++
+			rep.NotDrilled++
 		}
 	}
 	if d.noHouse == nil {
-		leaked := d.worst.Leaked
+		leaked := max(0, d.worst.Leaked-d.before.Leaked)
 		if rep.Leaked = &leaked; leaked > 0 {
 			rep.Broken++
 		}
@@ -107,14 +109,17 @@ func (r *report) print(out io.Writer) error {
 	var b strings.Builder
 	for _, o := range r.Faults {
 		for _, seen := range o.Breaches {
-			fmt.Fprintf(&b, "BROKEN  %s, %s: %s run %d: %s\n", o.Fault, seen.Promise, seen.CaseID, seen.Run, seen.Seen)
+			fmt.Fprintln(&b, seen.line(o.Fault))
 		}
 		if o.Error != "" {
-			fmt.Fprintf(&b, "FAILED  %s: %s\n", o.Fault, strings.ReplaceAll(o.Error, "\n", "; "))
+			fmt.Fprintf(&b, "NOT DRILLED  %s: %s\n", o.Fault, strings.ReplaceAll(o.Error, "\n", "; "))
 		}
 	}
 	if r.Leaked != nil && *r.Leaked > 0 {
 		fmt.Fprintf(&b, "BROKEN  the console's health told of %d leaked\n", *r.Leaked)
+	}
+	if r.Left != "" {
+		fmt.Fprintf(&b, "LEFT BEHIND  %s\n", strings.ReplaceAll(r.Left, "\n", "; "))
 	}
 	b.WriteByte('\n')
 	for _, p := range promises {
@@ -141,11 +146,29 @@ func (r *report) cases() int {
 }
 
 func (r *report) words() string {
+	skipped := 0
+	for _, o := range r.Faults {
+		if o.Skipped != "" {
+			skipped++
+		}
+	}
+	text := "every promise kept"
 	switch {
 	case r.Broken > 0:
-		return fmt.Sprintf("%d promises BROKEN", r.Broken)
-	case r.Failed > 0:
-		return fmt.Sprintf("nothing seen broken, but %d faults could not be made to happen", r.Failed)
+		text = fmt.Sprintf("%d promises BROKEN", r.Broken)
+	case r.cases() == 0:
+		text = "nothing was drilled"
+	case r.NotDrilled > 0:
+		text = "nothing seen broken"
 	}
-	return "every promise kept"
+	if r.NotDrilled > 0 {
+		text += fmt.Sprintf("; %d faults NOT DRILLED", r.NotDrilled)
+	}
+	if r.Left != "" {
+		text += "; NOT cleaned up"
+	}
+	if skipped > 0 {
+		text += fmt.Sprintf("; %d skipped", skipped)
+	}
+	return text
 }

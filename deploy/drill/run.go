@@ -14,10 +14,12 @@ import (
 )
 
 // settle is how long the cases are watched after the last of them has ended: what polls on is seen by then.
-const settle = 4 * time.Second
+func (d *drill) settle() time.Duration {
+	return clockSlack + max(time.Second, 3*d.t.CheckMinInterval.Duration())
+}
 
-// Run drills a target, and returns what was seen. It returns when every case has ended, or should have; then it cleans up, as it does when ctx ends. The error says
-// why it could not be done; broken promises are no error, but in the report.
+// Run drills a target, and returns what was seen. It returns when every case has ended, or should have; then it cleans up, as it does when ctx ends, or nothing answers
+// any more. The error says why it could not be done, and what is left then; broken promises are no error, but in the report.
 func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *report, err error) {
 	for _, name := range o.only {
 		if !slices.ContainsFunc(faults, func(f fault) bool { return f.name == name }) {
@@ -30,16 +32,18 @@ func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *r
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.google.close()) }()
+	ctx, d.abandon = context.WithCancelCause(ctx)
+	defer d.abandon(nil)
 	began := time.Now()
 	d.say("drilling %s: about %s, at most %s", t.Name, d.about().Round(time.Second), d.atMost().Round(time.Second))
-	before, why := d.lookAtHealth(ctx)
-	if why != nil {
+	var why error
+	if d.before, why = d.lookAtHealth(ctx); why != nil {
 		d.noHouse = why
 		d.note("the console's health was not looked at: %v", why)
 		t.Console = "" // nor are its cases
 	}
-	if before.Leaked > 0 {
-		d.note("the console told of %d leaked before the drill began", before.Leaked)
+	if d.before.Leaked > 0 {
+		d.note("the console told of %d leaked before the drill began: runbooks/leaked.md", d.before.Leaked)
 	}
 	reading, stop := context.WithTimeout(ctx, d.atMost())
 	defer stop()
@@ -47,22 +51,61 @@ func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *r
 	d.readers.Go(func() { d.patrol(reading) })
 
 	rep := d.all(reading)
-	if pause(ctx, max(settle, 3*t.CheckMinInterval.Duration())) {
-		d.judge(ctx)
+	if pause(ctx, d.settle()) {
+		if err := d.door.knock(ctx); err != nil { // what cannot be read is not judged
+			d.lost(err)
+		} else {
+			d.judge(ctx)
+		}
 	}
 	stop()
 	d.readers.Wait()
-	cleaning, done := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
-	defer done()
-	if err := d.cleanUp(cleaning); err != nil {
-		d.note("not everything could be cleaned up: %v", err)
+	why = context.Cause(ctx)
+	if why != nil {
+		d.say("%s; cleaning up, for at most %s", words(why), cleanUpTimeout)
 	}
-	if ctx.Err() != nil {
-		return nil, errors.New("it was stopped; what was open is cancelled")
+	left := d.cleanUp(context.WithoutCancel(ctx))
+	if why != nil {
+		return nil, d.stopped(why, left)
 	}
+	if left != nil {
+		rep.Left = left.Error()
+	}
+	d.aftermath(ctx)
 	d.report(rep)
 	rep.Seconds = time.Since(began).Round(100 * time.Millisecond).Seconds()
 	return rep, nil
+}
+
+// words says why a drill ended early.
+func words(why error) string {
+	if errors.Is(why, context.Canceled) {
+		return "it was stopped"
+	}
+	return why.Error()
+}
+
+// stopped is the error of a drill that ended early; what was seen broken until then is told.
+func (d *drill) stopped(why, left error) error {
+	for _, c := range d.cases {
+		for _, b := range c.breaches {
+			d.say("%s", b.line(c.fault))
+		}
+	}
+	if left != nil {
+		return fmt.Errorf("%s, and not everything could be cleaned up: %w", words(why), left)
+	}
+	return fmt.Errorf("%s; nothing of it is left open", words(why))
+}
+
+// aftermath notes what a drill leaves behind in the cases of others.
+func (d *drill) aftermath(ctx context.Context) {
+	if d.noHouse != nil {
+		return
+	}
+	if after, err := d.lookAtHealth(ctx); err == nil && after.Overdue > d.before.Overdue {
+		d.note("%d runs are overdue (%d before the drill): no sweep has found them yet; look at the console's health until none is", after.Overdue, d.before.Overdue)
+	}
 }
 
 func names() []string {
@@ -98,7 +141,9 @@ func (d *drill) all(ctx context.Context) *report {
 			if err := f.run(d, ctx, f.name); err != nil {
 				o.Error = err.Error()
 			}
-			d.ended(f.name, o.Error)
+			if ctx.Err() == nil {
+				d.ended(f.name, o.Error)
+			}
 		})
 		if f.name == "purge" {
 			select {
@@ -146,9 +191,18 @@ func (d *drill) lookAtHealth(ctx context.Context) (health, error) {
 	return h, err
 }
 
-// patrol looks around until ctx ends: at the health, and on one machine at the queue, which there can be seen whole.
+// patrol looks around until ctx ends: whether anything answers, at the health, and on one machine at the queue, which there can be seen whole.
 func (d *drill) patrol(ctx context.Context) {
+	answered := time.Now()
 	for {
+		err := d.door.knock(ctx)
+		switch {
+		case err == nil:
+			answered = time.Now()
+		case time.Since(answered) > d.patience() && ctx.Err() == nil:
+			d.lost(err)
+			return
+		}
 		if d.t.Console != "" {
 			if h, err := d.lookAtHealth(ctx); err == nil {
 				d.mu.Lock()
@@ -157,14 +211,21 @@ func (d *drill) patrol(ctx context.Context) {
 			}
 		}
 		if d.t.Local() {
-			if counts, err := d.google.pending(ctx); err == nil {
+			short, cancel := context.WithTimeout(ctx, 5*time.Second) // Google's client tries as long as it may
+			if counts, err := d.google.pending(short); err == nil {
 				d.crowded(counts)
 			}
+			cancel()
 		}
 		if !pause(ctx, time.Second) {
 			return
 		}
 	}
+}
+
+// lost ends a drill whose system is gone.
+func (d *drill) lost(why error) {
+	d.abandon(fmt.Errorf("nothing answers at %s any more: %w", d.t.Start, why))
 }
 
 // crowded accuses the runs for which more than one check pends.
