@@ -61,9 +61,10 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 }
 
 // saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
-// until it is known to be saved, the request ends or markPatience is over.
+// until it is known to be saved or markPatience is over, even if whoever delivered the task has gone: without a mark saved for nothing, the next
+// delivery may send; and what is then not sent, since this request is over, is known not to have been started.
 func (w *Watcher) saveMark(ctx context.Context, c cases.Case, mark cases.DispatchBegun) (change, error) {
-	trying, cancel := context.WithTimeout(ctx, markPatience)
+	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), markPatience)
 	defer cancel()
 	for try := 0; ; try++ {
 		ch, err := w.apply(trying, c.CaseID, c.Run, mark)
@@ -96,9 +97,9 @@ func (w *Watcher) saveAnswerOnce(ctx context.Context, c cases.Case, outcome case
 	}
 	w.Log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind)))...)
 	switch { // perhaps this very answer was saved by a try that seemed to fail, and nothing followed from it
-	case ch.verdict.Kind == cases.Duplicate && ch.after.State.Ended():
+	case ch.before.State.Ended():
 		return w.heal(ctx, ch.after)
-	case !ch.verdict.Changed() && !ch.after.State.Ended():
+	case !ch.verdict.Changed():
 		return w.arm(ctx, ch.after, false, true)
 	}
 	return w.settle(ctx, ch, queue.Dispatch)

@@ -360,6 +360,36 @@ func TestMarkIsSavedWhenTheStoreComesBack(t *testing.T) {
 	})
 }
 
+// Who delivered the task has gone before the mark is known to be saved: no mark may be left for a request that nobody sends.
+func TestMarkIsSavedWhenNobodyWaits(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	ctx, cancel := context.WithCancel(t.Context())
+	w.store.after = func(called string) error {
+		if called == "Update" && ctx.Err() == nil {
+			cancel()
+			return errDown
+		}
+		return nil
+	}
+	if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil || len(w.pipe.jobs) != 1 {
+		t.Errorf("%v, sent %d times", err, len(w.pipe.jobs))
+	}
+}
+
+// The save of the answer that ends the run took effect, and seemed to fail: whoever saved it still tells the end.
+func TestAnswerIsToldWhoseSaveSeemedToFail(t *testing.T) {
+	for kind, state := range map[cases.DispatchKind]cases.State{cases.DispatchRefused: cases.Failed, cases.DispatchSucceeded: cases.Succeeded} {
+		w := newWorld(t)
+		w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: kind} }
+		w.begin()
+		w.store.after = failing("Update", 2, 2)
+		if _, err := w.deliver(0); err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Settled {
+			t.Errorf("%s: %v, %s, told %d times", kind, err, w.get(1).State, len(w.topic.ended))
+		}
+	}
+}
+
 func TestDispatchBehind(t *testing.T) {
 	w := newWorld(t)
 	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchBusy} }
