@@ -14,7 +14,7 @@ const clockSlack = 3 * time.Second
 const slowStream = streamFor + 5*time.Second
 
 const (
-	// perLook is how many polls a look may be: Go's client asks again when a connection is cut that it had used before.
+	// perLook is how many polls a look may be: it is asked again when a connection that was used before turns out dead.
 	perLook = 2
 	// unaccounted is how many polls of a case may be counted by no check: each end, rerun or cancel may come while one is under way.
 	unaccounted = 20

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 
@@ -16,7 +18,8 @@ import (
 // maxCount is the largest number of documents that is believed.
 const maxCount = 1 << 31
 
-// Look asks for the progress of a case, GET {URL}/api/progress/{case_id}, and waits at most for Config.CheckTimeout. Of the outcome it sets Kind,
+// Look asks for the progress of a case, GET {URL}/api/progress/{case_id}, and waits at most for Config.CheckTimeout. It sends one request, and
+// a second one only if a connection that was used before turns out dead. Of the outcome it sets Kind,
 // Reading, Message and Result; the kind is
 //   - reading: 200 with a total above 0 or a status that is final. Numbers below 0 are 0, and Percent is -1 if it is not said. Message and
 //     Result are the pipeline's own, if it gives them; with a result of "success": false the status is failed;
@@ -36,7 +39,7 @@ func (c *Client) Look(ctx context.Context, caseID, traceParent string) cases.Che
 	if err != nil {
 		return unable(clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey}))
 	}
-	resp, err := c.looks.RoundTrip(r)
+	resp, err := c.ask(r)
 	if err != nil {
 		return unable("no answer: " + clean(faultText(ctx, err), maxMessage, secrets))
 	}
@@ -58,6 +61,29 @@ func (c *Client) Look(ctx context.Context, caseID, traceParent string) cases.Che
 	}
 	return decodeProgress(body, secrets)
 }
+
+// ask sends a look, at most twice: a connection that idled may be dead, closed by the other side or frozen with this instance. Then
+// it is asked once more, on a fresh one. Go's transport alone would try every idle connection in turn
+// (https://pkg.go.dev/net/http#Transport), and ask a pipeline that breaks off its answers as many times for one look.
+func (c *Client) ask(r *http.Request) (*http.Response, error) {
+	idled := false
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { idled = got.Reused },
+	}))
+	r.Body = onlyOnce{}
+	resp, err := c.looks.RoundTrip(r)
+	if err == nil || !idled || r.Context().Err() != nil {
+		return resp, err
+	}
+	c.looks.CloseIdleConnections()
+	return c.looks.RoundTrip(r)
+}
+
+// onlyOnce is no body at all, of which the transport does not know that it can be sent again.
+type onlyOnce struct{}
+
+func (onlyOnce) Read([]byte) (int, error) { return 0, io.EOF }
+func (onlyOnce) Close() error             { return nil }
 
 func unable(message string) cases.CheckOutcome {
 	return cases.CheckOutcome{Kind: cases.CheckUnable, Message: message}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,6 +107,70 @@ func TestLooksShareAConnection(t *testing.T) {
 	c.Close()
 	if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
 		t.Errorf("after Close: %+v on %d connections", got, dials.Load())
+	}
+}
+
+// A pipeline that breaks every connection would be asked once per idle one: Go's transport takes the next, and the next.
+func TestLookAsksAtMostTwice(t *testing.T) {
+	const idle = 8
+	for name, tc := range map[string]struct {
+		breaks int64 // how many requests are broken off
+		want   cases.CheckKind
+		asked  int64
+	}{
+		"a dead connection": {1, cases.CheckUnknown, 2},
+		"a dead pipeline":   {1 << 30, cases.CheckUnable, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked, broken atomic.Int64
+			together := make(chan struct{})
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.ContentLength != 0 || r.TransferEncoding != nil {
+					t.Errorf("a look with a body: %d, %s", r.ContentLength, r.TransferEncoding)
+				}
+				switch n := asked.Add(1); {
+				case n <= idle: // each gets a connection of its own
+					if n == idle {
+						close(together)
+					}
+					<-together
+				case broken.Add(1) <= tc.breaks:
+					panic(http.ErrAbortHandler)
+				}
+				http.NotFound(w, r)
+			}))
+			t.Cleanup(s.Close)
+			c := open(t, s.URL)
+			var all sync.WaitGroup
+			for range idle {
+				all.Go(func() {
+					if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown {
+						t.Errorf("got %+v", got)
+					}
+				})
+			}
+			all.Wait()
+			if got := c.Look(t.Context(), "c-1", ""); got.Kind != tc.want {
+				t.Errorf("got %+v, want %s", got, tc.want)
+			}
+			if n := asked.Load() - idle; n != tc.asked {
+				t.Errorf("the pipeline was asked %d times for one look, want %d", n, tc.asked)
+			}
+		})
+	}
+}
+
+// A server closes connections that idle: no look fails for it.
+func TestLookAfterIdleConnectionsWereClosed(t *testing.T) {
+	s := listen(t, func(conn net.Conn) {
+		readRequest(conn)
+		_, _ = io.WriteString(conn, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+	})
+	c := open(t, "http://"+s.addr)
+	for range 20 {
+		if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown {
+			t.Fatalf("got %+v", got)
+		}
 	}
 }
 

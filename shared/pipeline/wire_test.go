@@ -51,7 +51,7 @@ func TestNothingWasWritten(t *testing.T) {
 		"TLS to plaintext": {url: "https://" + plain.addr, message: "it does not speak TLS"},
 		"TLS not trusted":  {url: secure.URL, message: "certificate"},
 		"TLS silent":       {url: "https://" + silent.addr, message: "it took longer", config: func(c *Config) { c.Timeout = 30 * time.Millisecond }},
-		"first write fails": {url: "http://" + silent.addr, message: "reset", config: func(c *Config) {
+		"first write fails": {url: "http://" + silent.addr, message: "connection", config: func(c *Config) {
 			c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 				return failingConn{Conn: conn}, err
