@@ -68,8 +68,10 @@ func (c *checker) asked(e *Entry, d Asked) {
 	}
 	k := e.Case + " " + d.Action.Key
 	if run, ok := c.keys[k]; ok && run != d.Run && !c.runs[runKey{e.Case, run}].purged {
-		// A key that was never used to begin a run, but answered with one that was open, is still free.
-		if c.runs[runKey{e.Case, run}].first.Form == d.Form {
+		// A key that was never used to begin a run, but answered with one that was open, is still free: the run of the key may have begun
+		// while this request was under way.
+		of := c.runs[runKey{e.Case, run}]
+		if meanwhile := d.Run < run && of.begun >= e.Began && !d.Begun; of.first.Form == d.Form && !meanwhile {
 			c.broken(OneKey, key, e.At, "%s was run %d before", d.Action.Key, run)
 		}
 	}
