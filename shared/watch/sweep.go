@@ -92,10 +92,21 @@ type sweep struct {
 	faults []error
 }
 
-// handle handles one record whose time to wake is past.
+// handle handles one record whose time to wake is past. If somebody else was at it meanwhile, it is handled as what it has become: it may still
+// be overdue, and past its deadline it is not to wait for another sweep.
 func (s *sweep) handle(ctx context.Context, c cases.Case) {
+	counted := s.rep
 	err := s.repair(ctx, c)
-	if err == nil || errors.Is(err, store.ErrConflict) { // somebody else was at it meanwhile: all is well
+	for try := 0; errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
+		s.rep = counted // a conflict is had before anything is done
+		if err = s.w.pause(ctx, try); err != nil {
+			break
+		}
+		if c, err = s.w.Store.Get(ctx, c.CaseID, c.Run); err == nil {
+			err = s.repair(ctx, c)
+		}
+	}
+	if err == nil || errors.Is(err, store.ErrNotFound) { // another sweep has purged it
 		return
 	}
 	s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)

@@ -438,6 +438,61 @@ func TestConflictsEnd(t *testing.T) {
 	}
 }
 
+// Whoever changes a run just as the sweep is at it does not keep it open for another sweep.
+func TestSweepTriesAgainOnAConflict(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.run(10 * time.Second)
+	w.queue.purge()
+	w.pass(24 * time.Hour)
+	conflicts := 0
+	w.store.before = func(method string) error {
+		if method == "Update" && conflicts < 2 {
+			conflicts++
+			return store.ErrConflict
+		}
+		return nil
+	}
+	if rep := w.sweep(); rep != (watch.Report{Overdue: 1, TimedOut: 1}) {
+		t.Errorf("%+v", rep)
+	}
+	w.want(1, cases.TimedOut, cases.ReasonDeadline)
+	if conflicts != 2 {
+		t.Errorf("%d conflicts", conflicts)
+	}
+
+	// One that never ends is told: whoever called tries again.
+	w = newWorld(t)
+	w.begin()
+	w.pass(24 * time.Hour)
+	w.store.before = func(method string) error {
+		if method == "Update" {
+			return store.ErrConflict
+		}
+		return nil
+	}
+	if rep, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable || rep.TimedOut != 0 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+
+	// Another sweep may have purged it.
+	w = newWorld(t)
+	w.begin()
+	w.pass(24 * time.Hour)
+	w.store.before = func(method string) error {
+		switch method {
+		case "Update":
+			return store.ErrConflict
+		case "Get":
+			return store.ErrNotFound
+		}
+		return nil
+	}
+	if rep, err := w.Sweep(t.Context()); err != nil || rep != (watch.Report{Open: 1}) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := newWorld(t)
 	_, err := watch.New(watch.Config{}, watch.Deps{Queue: w.queue})
