@@ -10,6 +10,7 @@ var repairGuards = []guard{
 	{name: "the sweep ends runs past their deadline", pkg: "shared/watch", in: "Watcher.find", is: "!c.State.Ended() && !w.now().Before(c.DeadlineAt):", not: "false:"},
 	{name: "the sweep tells what it ends", pkg: "shared/watch", in: "sweep.end", is: "return s.w.tellEnd(ctx, ch.after, \"\")", not: "_ = ch; return nil"},
 	{name: "the sweep tells ends", pkg: "shared/watch", in: "sweep.repair", is: "return s.tell(ctx, c)", not: "return nil"},
+	{name: "a sweep that meets a conflict tries again", pkg: "shared/watch", in: "sweep.handle", is: "errors.Is(err, store.ErrConflict) &&", not: "false &&", test: "shared/watch TestSweepTriesAgainOnAConflict", why: "two sweeps of one run have to meet one each, which takes tens of thousands of seeds"},
 	{name: "only what has ended and is old is purged", pkg: "shared/watch", in: "Watcher.find", is: "!w.cfg.Rules.ExpiresAt(c).After(before):", not: "true:"},
 	{name: "the sweep purges", pkg: "shared/watch", in: "Watcher.find", is: "!w.cfg.Rules.ExpiresAt(c).After(before):", not: "false:"},
 }
