@@ -28,7 +28,7 @@ func (w *Watcher) Cancel(ctx context.Context, caseID string, run int) (cases.Vie
 		}
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
-	ch, err := w.apply(ctx, caseID, c.Run, cases.Cancel{})
+	ch, err := w.apply(ctx, c, cases.Cancel{})
 	if err != nil {
 		return cases.View{}, err
 	}

@@ -40,7 +40,7 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 		found = w.Pipeline.Look(ctx, c.CaseID, c.TraceParent)
 	}
 	found.Seq, found.Began = task.Seq, began
-	ch, err := w.apply(ctx, c.CaseID, c.Run, found)
+	ch, err := w.apply(ctx, c, found)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (w *Watcher) Complete(ctx context.Context, m Message) error {
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
 	event := cases.Event{ID: "event:" + m.ID, Unsure: !sure, Status: in.Status, Progress: in.Progress, Message: in.Message, Result: in.Result}
-	ch, err := w.apply(ctx, c.CaseID, c.Run, event)
+	ch, err := w.apply(ctx, c, event)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 	w.Log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
 	outcome := w.Pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
 	outcome.Nonce = mark.Nonce
-	return w.saveAnswer(ctx, c, outcome)
+	return w.saveAnswer(ctx, ch.after, outcome)
 }
 
 // saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
@@ -67,7 +67,7 @@ func (w *Watcher) saveMark(ctx context.Context, c cases.Case, mark cases.Dispatc
 	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), markPatience)
 	defer cancel()
 	for try := 0; ; try++ {
-		ch, err := w.apply(trying, c.CaseID, c.Run, mark)
+		ch, err := w.apply(trying, c, mark)
 		if err == nil || w.sleep(trying, 50*time.Millisecond<<min(try, 5)) != nil {
 			return ch, err
 		}
@@ -91,7 +91,7 @@ func (w *Watcher) saveAnswer(ctx context.Context, c cases.Case, outcome cases.Di
 func (w *Watcher) saveAnswerOnce(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	ch, err := w.apply(ctx, c.CaseID, c.Run, outcome)
+	ch, err := w.apply(ctx, c, outcome)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 		return err
 	}
 	w.logEnd(ctx, c, *view.DurationSeconds)
-	_, err = w.apply(ctx, c.CaseID, c.Run, cases.Settled{})
+	_, err = w.apply(ctx, c, cases.Settled{})
 	return err
 }
 

@@ -109,18 +109,18 @@ type change struct {
 // moved reports whether progress moved. Lines say so, since an alert counts it: work that is alive and gets nowhere is not seen otherwise.
 func (c change) moved() bool { return c.after.ProgressAt.After(c.before.ProgressAt) }
 
-// apply loads a run and saves what follows from an input. On a conflict it does so again, with what the run has become.
-func (w *Watcher) apply(ctx context.Context, caseID string, run int, in cases.Input) (change, error) {
+// apply saves what follows from an input for a run that was loaded before. If it has changed since, it is loaded again, and what follows is of what
+// it has become.
+func (w *Watcher) apply(ctx context.Context, c cases.Case, in cases.Input) (change, error) {
 	for try := range maxTries {
-		c, err := w.Store.Get(ctx, caseID, run)
-		if err != nil {
-			return change{}, w.storeFault(err)
-		}
 		ch, err := w.save(ctx, c, in)
 		if !errors.Is(err, store.ErrConflict) {
 			return ch, w.storeFault(err)
 		}
 		if err := w.pause(ctx, try); err != nil {
+			return change{}, w.storeFault(err)
+		}
+		if c, err = w.Store.Get(ctx, c.CaseID, c.Run); err != nil {
 			return change{}, w.storeFault(err)
 		}
 	}

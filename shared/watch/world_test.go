@@ -36,7 +36,7 @@ const traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 // unless it is moved.
 type world struct {
 	*watch.Watcher
-	t     *testing.T
+	t     testing.TB
 	rules cases.Rules
 	mu    sync.Mutex
 	now   time.Time
@@ -47,7 +47,7 @@ type world struct {
 	log   *bytes.Buffer
 }
 
-func newWorld(t *testing.T, change ...func(*cases.Rules)) *world {
+func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
 	t.Helper()
 	s, err := sqlite.Open(filepath.Join(t.TempDir(), "cases.db"))
 	if err != nil {
@@ -286,11 +286,19 @@ type fakeQueue struct {
 	down    bool
 	deleted []string
 	created int
+	called  func(method string) // at each call; nil for nothing
+}
+
+func (q *fakeQueue) call(method string) {
+	if q.called != nil {
+		q.called("queue." + method)
+	}
 }
 
 func (q *fakeQueue) Create(_ context.Context, t queue.Task) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.call("Create")
 	if q.down {
 		return false, errDown
 	}
@@ -306,6 +314,7 @@ func (q *fakeQueue) Create(_ context.Context, t queue.Task) (bool, error) {
 func (q *fakeQueue) Delete(_ context.Context, t queue.Task) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.call("Delete")
 	if q.down {
 		return errDown
 	}
@@ -317,6 +326,7 @@ func (q *fakeQueue) Delete(_ context.Context, t queue.Task) error {
 func (q *fakeQueue) Exists(_ context.Context, t queue.Task) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.call("Exists")
 	if q.down {
 		return false, errDown
 	}
