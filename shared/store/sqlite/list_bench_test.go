@@ -10,11 +10,22 @@ import (
 )
 
 // BenchmarkList lists and counts 100,000 runs.
-func BenchmarkList(b *testing.B) {
+func BenchmarkList(b *testing.B) { storetest.BenchmarkList(b, holding(b, storetest.Listed)) }
+
+// BenchmarkSweep asks what a sweep asks, with few and with a million runs stored.
+func BenchmarkSweep(b *testing.B) {
+	for _, n := range storetest.Stored() {
+		storetest.BenchmarkSweep(b, n, holding(b, n))
+	}
+}
+
+// holding returns a store with n runs.
+func holding(b *testing.B, n int) *Store {
+	b.Helper()
 	s := openStore(b, filepath.Join(b.TempDir(), "store.db"))
 	b.Cleanup(func() { closeStore(b, s) })
 	err := s.commits.do(b.Context(), &change{apply: func(w *writer) error {
-		for c := range storetest.Bulk() {
+		for c := range storetest.Bulk(n) {
 			r, err := row.Encode(c)
 			if err != nil {
 				return err
@@ -28,5 +39,5 @@ func BenchmarkList(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	storetest.BenchmarkList(b, s)
+	return s
 }

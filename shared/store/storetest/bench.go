@@ -10,20 +10,30 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// listed is how many runs BenchmarkList lists and counts: one is begun each second, and every 100th runs, the others succeeded.
-const listed = 100_000
+// Listed is how many runs BenchmarkList lists and counts.
+const Listed = 100_000
 
-// Bulk are the records for [BenchmarkList], in the order of their creation. The driver saves them as it can do so fast; heads and values are
-// not needed.
-func Bulk() iter.Seq[cases.Case] {
+// Stored is how many runs are stored when BenchmarkSweep measures: few and many, since what a sweep costs is not to depend on it. With -short
+// there are fewer.
+func Stored() []int {
+	if testing.Short() {
+		return []int{1_000, 10_000}
+	}
+	return []int{10_000, 1_000_000}
+}
+
+// Bulk are n records for the benchmarks, in the order of their creation: one is begun each second, and every 100th runs, to be woken an hour
+// later; the others succeeded. The driver saves them as it can do so fast; heads and values are not needed.
+func Bulk(n int) iter.Seq[cases.Case] {
 	return func(yield func(cases.Case) bool) {
-		for i := range listed {
-			c := record(fmt.Sprintf("case-%06d", i*7919%listed), 1)
+		for i := range n {
+			c := record(fmt.Sprintf("case-%06d", i*7919%n), 1)
 			c.CreatedAt = created.Add(time.Duration(i) * time.Second)
+			c.WakeAt = c.CreatedAt.Add(time.Hour)
 			c.Progress = cases.Progress{Completed: 12, Total: 12, Percent: 100, Current: "Special Interrogatories, set one"}
 			c.State = cases.Running
 			if i%100 != 0 {
-				c.State = cases.Succeeded
+				c.State, c.WakeAt = cases.Succeeded, never
 				c.EndedAt, c.DeadlineAt = c.CreatedAt.Add(time.Minute), c.CreatedAt.Add(time.Hour)
 				c.End = &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}
 				c.OutputURL = "https://storage.example.com/documents/" + c.CaseID + "/output.zip"
@@ -35,9 +45,9 @@ func Bulk() iter.Seq[cases.Case] {
 	}
 }
 
-// BenchmarkList measures List, a page of 50 from the beginning and from the middle, and CountByState, on a store that holds [Bulk].
+// BenchmarkList measures List, a page of 50 from the beginning and from the middle, and CountByState, on a store that holds [Listed] runs of [Bulk].
 func BenchmarkList(b *testing.B, s store.Store) {
-	middle := created.Add(listed / 2 * time.Second)
+	middle := created.Add(Listed / 2 * time.Second)
 	for _, place := range []struct {
 		name  string
 		after store.Place
@@ -60,8 +70,35 @@ func BenchmarkList(b *testing.B, s store.Store) {
 	b.Run("count", func(b *testing.B) {
 		for b.Loop() {
 			counts, err := s.CountByState(b.Context())
-			if err != nil || counts[cases.Running] != listed/100 || counts[cases.Succeeded] != listed-listed/100 {
+			if err != nil || counts[cases.Running] != Listed/100 || counts[cases.Succeeded] != Listed-Listed/100 {
 				b.Fatalf("counts %v, error %v", counts, err)
+			}
+		}
+	})
+}
+
+// BenchmarkSweep measures what a sweep asks of a store that holds n runs of [Bulk]: what is overdue when nothing is, a page of 100 when half of the open
+// runs are, and how many are open.
+func BenchmarkSweep(b *testing.B, n int, s store.Store) {
+	half := created.Add(time.Hour + time.Duration(n/2)*time.Second)
+	for _, at := range []struct {
+		name   string
+		before time.Time
+		want   int
+	}{{"none due", created, 0}, {"half due", half, min(100, n/200)}} {
+		b.Run(fmt.Sprintf("stored=%d/%s", n, at.name), func(b *testing.B) {
+			for b.Loop() {
+				page, err := s.Overdue(b.Context(), at.before, store.Cursor{}, 100)
+				if err != nil || len(page) != at.want {
+					b.Fatalf("%d records, want %d, error %v", len(page), at.want, err)
+				}
+			}
+		})
+	}
+	b.Run(fmt.Sprintf("stored=%d/open", n), func(b *testing.B) {
+		for b.Loop() {
+			if open, err := s.CountOpen(b.Context()); err != nil || open != n/100 {
+				b.Fatalf("%d open, want %d, error %v", open, n/100, err)
 			}
 		}
 	})
