@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"time"
@@ -237,6 +238,14 @@ func (c Case) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON decodes a record and keeps the fields that this program does not know.
 func (c *Case) UnmarshalJSON(data []byte) error {
 	var f caseFields
+	// As a rule there are none, and one pass is enough.
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err == nil && d.InputOffset() == int64(len(data)) {
+		*c = Case(f)
+		return nil
+	}
+	f = caseFields{}
 	if err := json.Unmarshal(data, &f); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"strconv"
@@ -95,7 +94,7 @@ func (s *Store) headFields(h store.Head, deadline time.Time) fields {
 }
 
 func (s *Store) runFields(c cases.Case) (fields, error) {
-	record, err := json.Marshal(c)
+	record, err := c.MarshalJSON()
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +127,7 @@ func toHead(caseID string, d *pb.Document) store.Head {
 // toCase is the record that a document holds.
 func toCase(d *pb.Document) (cases.Case, error) {
 	var c cases.Case
-	if err := json.Unmarshal(d.GetFields()["record"].GetBytesValue(), &c); err != nil {
+	if err := c.UnmarshalJSON(d.GetFields()["record"].GetBytesValue()); err != nil {
 		return cases.Case{}, fmt.Errorf("the record in %s: %w", d.GetName(), err)
 	}
 	return c, nil

@@ -121,3 +121,24 @@ func TestSpan(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRecord writes and reads a record, of which each check does one of either.
+func BenchmarkRecord(b *testing.B) {
+	r, err := Encode(first)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, do := range map[string]func() error{
+		"encode": func() error { _, err := Encode(first); return err },
+		"decode": func() error { _, err := Decode(r.Record); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := do(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
