@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -35,6 +36,16 @@ type Report struct {
 	Leaked      int `json:"leaked"`      // broken promises: see Sweep
 }
 
+// add counts what was found of one run.
+func (r *Report) add(found Report) {
+	r.Overdue += found.Overdue
+	r.Rearmed += found.Rearmed
+	r.TimedOut += found.TimedOut
+	r.Republished += found.Republished
+	r.Purged += found.Purged
+	r.Leaked += found.Leaked
+}
+
 // Sweep repairs what was lost, and reports it. It looks at what is overdue, in pages, until there is no more or its context is about to end.
 //
 // Leaked counts ended runs that still had a pending check long after, or whose pipeline was asked by a check that began after the end, and open
@@ -52,16 +63,12 @@ func (w *Watcher) Sweep(ctx context.Context) (Report, error) {
 		if err != nil {
 			return s.rep, w.storeFault(err)
 		}
-		for _, c := range page {
-			cursor = store.Cursor{WakeAt: c.WakeAt, CaseID: c.CaseID, Run: c.Run}
-			if w.endsSoon(ctx) {
-				break
-			}
-			s.handle(gcplog.WithTrace(ctx, c.TraceParent), c)
-		}
+		s.handleAll(ctx, page)
 		if len(page) < sweepPage {
 			break
 		}
+		last := page[len(page)-1]
+		cursor = store.Cursor{WakeAt: last.WakeAt, CaseID: last.CaseID, Run: last.Run}
 	}
 	var err error
 	if s.rep.Open, err = w.Store.CountOpen(ctx); err != nil {
@@ -88,35 +95,63 @@ func (w *Watcher) endsSoon(ctx context.Context) bool {
 type sweep struct {
 	w      *Watcher
 	before time.Time // what should have been woken before is overdue
+
+	mu     sync.Mutex
 	rep    Report
 	faults []error
+}
+
+// handleAll handles a page of records, some of them at once, until the request is about to end.
+func (s *sweep) handleAll(ctx context.Context, page []cases.Case) {
+	var all sync.WaitGroup
+	places := make(chan struct{}, max(1, s.w.cfg.SweepAtOnce))
+	for _, c := range page {
+		places <- struct{}{}
+		if s.w.endsSoon(ctx) {
+			break
+		}
+		all.Go(func() {
+			defer func() { <-places }()
+			s.handle(gcplog.WithTrace(ctx, c.TraceParent), c)
+		})
+	}
+	all.Wait()
 }
 
 // handle handles one record whose time to wake is past. If somebody else was at it meanwhile, it is handled as what it has become: it may still
 // be overdue, and past its deadline it is not to wait for another sweep.
 func (s *sweep) handle(ctx context.Context, c cases.Case) {
-	counted := s.rep
-	err := s.repair(ctx, c)
-	for try := 0; errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
-		s.rep = counted // a conflict is had before anything is done
+	found, err := s.repair(ctx, c)
+	for try := 0; errors.Is(err, store.ErrConflict) && try < maxTries; try++ { // a conflict is had before anything is done
 		if err = s.w.pause(ctx, try); err != nil {
 			break
 		}
 		if c, err = s.w.Store.Get(ctx, c.CaseID, c.Run); err == nil {
-			err = s.repair(ctx, c)
+			found, err = s.repair(ctx, c)
 		}
 	}
-	if err == nil || errors.Is(err, store.ErrNotFound) { // another sweep has purged it
+	if errors.Is(err, store.ErrNotFound) { // another sweep has purged it
 		return
 	}
-	s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
-	s.faults = append(s.faults, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rep.add(found)
+	if err != nil {
+		s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
+		s.faults = append(s.faults, err)
+	}
 }
 
 // alone reports whether the queue and the topic are to be left alone, since they failed too often.
-func (s *sweep) alone() bool { return len(s.faults) >= maxSweepFaults }
+func (s *sweep) alone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.faults) >= maxSweepFaults
+}
 
-func (s *sweep) repair(ctx context.Context, c cases.Case) error {
+// repair repairs what is amiss with a run, and reports what it found.
+func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
+	var found Report
 	w := s.w
 	switch w.find(c, s.before) {
 	case foundDeadline:
@@ -126,83 +161,84 @@ func (s *sweep) repair(ctx context.Context, c cases.Case) error {
 	case foundUntold:
 		return s.tell(ctx, c)
 	case foundAsked:
-		s.rep.Leaked += c.AskedAfterEnd
+		found.Leaked = c.AskedAfterEnd
 		_, err := w.save(ctx, c, cases.Tick{})
-		return err
+		return found, err
 	case foundExpired:
 		if err := w.Store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
-			return err
+			return found, err
 		}
-		s.rep.Purged++
+		found.Purged = 1
 	case foundFormExpired:
 		_, err := w.save(ctx, c, cases.Tick{FormDropped: true})
-		return err
+		return found, err
 	}
-	return nil
+	return found, nil
 }
 
 // end ends a run past its deadline.
-func (s *sweep) end(ctx context.Context, c cases.Case) error {
-	s.overdue(c)
+func (s *sweep) end(ctx context.Context, c cases.Case) (Report, error) {
+	found := overdue(c)
 	ch, err := s.w.save(ctx, c, cases.Tick{})
 	if err != nil {
-		return err
+		return found, err
 	}
-	s.rep.TimedOut++
+	found.TimedOut = 1
 	if s.alone() {
-		return nil
+		return found, nil
 	}
-	return s.w.tellEnd(ctx, ch.after, "")
+	return found, s.w.tellEnd(ctx, ch.after, "")
 }
 
 // rearm schedules anew what the queue no longer has. What it has is late, and left alone.
-func (s *sweep) rearm(ctx context.Context, c cases.Case) error {
-	late := c.Checks.NextAt.Before(s.before)
-	if late {
-		s.overdue(c)
+func (s *sweep) rearm(ctx context.Context, c cases.Case) (Report, error) {
+	var found Report
+	if c.Checks.NextAt.Before(s.before) {
+		found = overdue(c)
 	}
 	if s.alone() {
-		return nil
+		return found, nil
 	}
 	tick, err := s.w.lost(ctx, c, s.before)
 	if err != nil {
-		return err
+		return found, err
 	}
 	ch, err := s.w.save(ctx, c, tick)
 	if err != nil || !ch.verdict.Changed() {
-		return err
+		return found, err
 	}
-	if !late {
-		s.overdue(c) // a dispatch that waits its turn is not; a lost one is
+	if found.Overdue == 0 {
+		found = overdue(c) // a dispatch that waits its turn is not; a lost one is
 	}
-	s.rep.Rearmed++
+	found.Rearmed = 1
 	s.w.Log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckGone), slog.Bool("dispatch", tick.DispatchGone))...)
-	return s.w.settle(ctx, ch, "")
+	return found, s.w.settle(ctx, ch, "")
 }
 
-// overdue counts an open run whose wake-up has not come.
-func (s *sweep) overdue(c cases.Case) {
-	s.rep.Overdue++
+// overdue is the report of an open run whose wake-up has not come.
+func overdue(c cases.Case) Report {
 	if unscheduled(c) {
-		s.rep.Leaked++
+		return Report{Overdue: 1, Leaked: 1}
 	}
+	return Report{Overdue: 1}
 }
 
 // tell tells an end that was recorded and never told.
-func (s *sweep) tell(ctx context.Context, c cases.Case) error {
+func (s *sweep) tell(ctx context.Context, c cases.Case) (Report, error) {
+	var found Report
 	if s.alone() {
-		return nil
+		return found, nil
 	}
 	exists, err := s.w.Queue.Exists(ctx, checkTask(c))
 	if err != nil {
-		return err
+		return found, err
 	}
 	if exists {
-		s.rep.Leaked++
+		found.Leaked = 1
 	}
 	if err := s.w.tellEnd(ctx, c, ""); err != nil {
-		return err
+		return found, err
 	}
-	s.rep.Republished++
-	return nil
+	found.Republished = 1
+	return found, nil
 }

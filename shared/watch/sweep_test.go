@@ -493,6 +493,67 @@ func TestSweepTriesAgainOnAConflict(t *testing.T) {
 	}
 }
 
+// Many at once are counted like one after the other, and what fails is left to the next sweep.
+func TestSweepHandlesManyAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.atOnce(8)
+	const runs = 250 // more than two pages
+	for i := range runs {
+		w.begin(func(r *watch.StartRequest) { r.CaseID = fmt.Sprint("c", i) })
+	}
+	w.queue.purge()
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Open: runs, Overdue: runs, Rearmed: runs}) {
+		t.Errorf("%+v", rep)
+	}
+	if n := w.queue.count(queue.Check); n != runs {
+		t.Errorf("%d checks pend", n)
+	}
+	if most := w.queue.most.Load(); most < 2 || most > 8 {
+		t.Errorf("%d at once", most)
+	}
+	w.pass(24 * time.Hour)
+	w.queue.setDown(true)
+	if rep, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable || rep != (watch.Report{Overdue: runs, TimedOut: runs}) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	w.queue.setDown(false)
+	w.pass(time.Minute)
+	if rep := w.sweep(); rep != (watch.Report{Republished: runs, Leaked: runs}) { // their checks pended
+		t.Errorf("%+v", rep)
+	}
+	if rep := w.sweep(); rep != (watch.Report{}) {
+		t.Errorf("%+v", rep)
+	}
+}
+
+// BenchmarkSweepAfterAPurge heals runs whose tasks are lost, over a queue that answers after 5 ms: one after the other, and many at once.
+func BenchmarkSweepAfterAPurge(b *testing.B) {
+	const runs = 200
+	w := newWorld(b)
+	for i := range runs {
+		w.begin(func(r *watch.StartRequest) { r.CaseID, r.Deadline = fmt.Sprint("c", i), 20*time.Hour })
+	}
+	w.queue.called = func(string) { time.Sleep(5 * time.Millisecond) }
+	took := map[int]time.Duration{1: 0, 32: 0}
+	for b.Loop() {
+		for n := range took {
+			w.atOnce(n)
+			w.queue.purge()
+			w.pass(time.Minute)
+			began := time.Now()
+			if rep, err := w.Sweep(b.Context()); err != nil || rep.Rearmed != runs {
+				b.Fatalf("%+v, %v", rep, err)
+			}
+			took[n] += time.Since(began)
+		}
+	}
+	n := float64(b.N * runs)
+	b.ReportMetric(n/took[1].Seconds(), "one-by-one-runs/s")
+	b.ReportMetric(n/took[32].Seconds(), "32-at-once-runs/s")
+	b.ReportMetric(took[1].Seconds()/took[32].Seconds(), "ratio")
+}
+
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := newWorld(t)
 	_, err := watch.New(watch.Config{}, watch.Deps{Queue: w.queue})

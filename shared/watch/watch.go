@@ -49,6 +49,7 @@ type Config struct {
 	Rules        cases.Rules
 	CaseDeadline time.Duration // of a run whose caller names none
 	CheckTimeout time.Duration // the longest that a look takes
+	SweepAtOnce  int           // how many runs a sweep handles at once; 0 is one after the other
 }
 
 // Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read, Follow, List,

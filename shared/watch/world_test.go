@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,15 +38,17 @@ const traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 // unless it is moved.
 type world struct {
 	*watch.Watcher
-	t     testing.TB
-	rules cases.Rules
-	mu    sync.Mutex
-	now   time.Time
-	store *faultyStore
-	queue *fakeQueue
-	pipe  *fakePipeline
-	topic *fakeTopic
-	log   *bytes.Buffer
+	t      testing.TB
+	config watch.Config
+	deps   watch.Deps
+	rules  cases.Rules
+	mu     sync.Mutex
+	now    time.Time
+	store  *faultyStore
+	queue  *fakeQueue
+	pipe   *fakePipeline
+	topic  *fakeTopic
+	log    *bytes.Buffer
 }
 
 func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
@@ -70,16 +74,27 @@ func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
 		f(&w.rules)
 	}
 	nonce := 0
-	w.Watcher, err = watch.New(watch.Config{Rules: w.rules, CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second}, watch.Deps{
+	w.config = watch.Config{Rules: w.rules, CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second}
+	w.deps = watch.Deps{
 		Store: w.store, Queue: w.queue, Pipeline: w.pipe, Events: w.topic,
 		Now: w.clock, Jitter: func() float64 { return 0.5 },
 		Nonce: func() string { w.mu.Lock(); defer w.mu.Unlock(); nonce++; return fmt.Sprint("nonce", nonce) },
 		Log:   slog.New(gcplog.New(&lockedWriter{to: w.log}, gcplog.Options{Project: "p"})),
-	})
-	if err != nil {
+	}
+	if w.Watcher, err = watch.New(w.config, w.deps); err != nil {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// atOnce has the sweep handle n runs at once.
+func (w *world) atOnce(n int) {
+	w.t.Helper()
+	w.config.SweepAtOnce = n
+	var err error
+	if w.Watcher, err = watch.New(w.config, w.deps); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 type lockedWriter struct {
@@ -287,18 +302,26 @@ type fakeQueue struct {
 	deleted []string
 	created int
 	called  func(method string) // at each call; nil for nothing
+	now     atomic.Int64        // calls under way, and the most of them
+	most    atomic.Int64
 }
 
-func (q *fakeQueue) call(method string) {
+// call notes a call, and lets others come meanwhile.
+func (q *fakeQueue) call(method string) (done func()) {
+	n := q.now.Add(1)
+	for most := q.most.Load(); n > most && !q.most.CompareAndSwap(most, n); most = q.most.Load() {
+	}
 	if q.called != nil {
 		q.called("queue." + method)
 	}
+	runtime.Gosched()
+	return func() { q.now.Add(-1) }
 }
 
 func (q *fakeQueue) Create(_ context.Context, t queue.Task) (bool, error) {
+	defer q.call("Create")()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.call("Create")
 	if q.down {
 		return false, errDown
 	}
@@ -312,9 +335,9 @@ func (q *fakeQueue) Create(_ context.Context, t queue.Task) (bool, error) {
 }
 
 func (q *fakeQueue) Delete(_ context.Context, t queue.Task) error {
+	defer q.call("Delete")()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.call("Delete")
 	if q.down {
 		return errDown
 	}
@@ -324,9 +347,9 @@ func (q *fakeQueue) Delete(_ context.Context, t queue.Task) error {
 }
 
 func (q *fakeQueue) Exists(_ context.Context, t queue.Task) (bool, error) {
+	defer q.call("Exists")()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.call("Exists")
 	if q.down {
 		return false, errDown
 	}
