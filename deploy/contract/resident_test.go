@@ -53,12 +53,13 @@ func residents(name string, file *ast.File, fset *token.FileSet) []string {
 			say(spec, "import . "+p)
 		}
 	}
+	awaited := awaitedGroups(file)
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GoStmt:
 			say(n, "go statement")
 		case *ast.CallExpr: // sync.WaitGroup's, or that of anything like it
-			if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Go" && len(n.Args) == 1 {
+			if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Go" && len(n.Args) == 1 && !awaited[n] {
 				say(n, "Go method")
 			}
 		case *ast.SelectorExpr:
@@ -77,6 +78,90 @@ func residents(name string, file *ast.File, fset *token.FileSet) []string {
 		return true
 	})
 	return found
+}
+
+// awaitedGroups returns the calls of Go that end with their request: of a sync.WaitGroup that the same function declares and waits for, each in a
+// statement of its own body, with no return before the wait. Anything less direct counts as something that may be left behind.
+func awaitedGroups(file *ast.File) map[*ast.CallExpr]bool {
+	awaited := map[*ast.CallExpr]bool{}
+	for _, decl := range file.Decls {
+		fn, ok := decl.(*ast.FuncDecl)
+		if !ok || fn.Body == nil {
+			continue
+		}
+		group, calls, returns := "", []*ast.CallExpr(nil), false
+		for _, statement := range fn.Body.List {
+			if name := declaredGroup(statement); name != "" && group == "" {
+				group = name
+				continue
+			}
+			if group == "" {
+				continue
+			}
+			if e, ok := statement.(*ast.ExprStmt); ok && isCallOf(e.X, group, "Wait") {
+				for _, call := range calls {
+					awaited[call] = !returns
+				}
+				break
+			}
+			inBody(statement, func(n ast.Node) {
+				switch n := n.(type) {
+				case *ast.ReturnStmt, *ast.BranchStmt:
+					b, ok := n.(*ast.BranchStmt)
+					returns = returns || !ok || b.Tok == token.GOTO
+				case *ast.CallExpr:
+					if isCallOf(n, group, "Go") {
+						calls = append(calls, n)
+					}
+				}
+			})
+		}
+	}
+	return awaited
+}
+
+// declaredGroup returns the name of what `var name sync.WaitGroup` declares, or "".
+func declaredGroup(statement ast.Stmt) string {
+	d, ok := statement.(*ast.DeclStmt)
+	if !ok {
+		return ""
+	}
+	spec, ok := d.Decl.(*ast.GenDecl).Specs[0].(*ast.ValueSpec)
+	if !ok || len(spec.Names) != 1 {
+		return ""
+	}
+	if s, ok := spec.Type.(*ast.SelectorExpr); ok && s.Sel.Name == "WaitGroup" {
+		if x, ok := s.X.(*ast.Ident); ok && x.Name == "sync" {
+			return spec.Names[0].Name
+		}
+	}
+	return ""
+}
+
+func isCallOf(e ast.Expr, name, method string) bool {
+	call, ok := e.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	s, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || s.Sel.Name != method {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == name
+}
+
+// inBody visits what the function itself runs, not what a function literal in it may run later.
+func inBody(statement ast.Stmt, visit func(ast.Node)) {
+	ast.Inspect(statement, func(n ast.Node) bool {
+		if _, ok := n.(*ast.FuncLit); ok {
+			return false
+		}
+		if n != nil {
+			visit(n)
+		}
+		return true
+	})
 }
 
 // deployed calls visit with each file that is deployed: of functions/ and shared/ and at the root, but for tests and their helpers.
@@ -177,6 +262,28 @@ func allowed(ctx context.Context) {
 	_ = os.Stderr
 	var time struct{ Tick, NewTicker func() }
 	time.Tick()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() { return })
+	}
+	all.Wait()
+}
+
+func leftBehind(early bool) {
+	var all sync.WaitGroup
+	all.Go(func() {})
+	if early {
+		return
+	}
+	all.Wait()
+}
+
+func another(theirs *sync.WaitGroup) {
+	var all sync.WaitGroup
+	theirs.Go(func() {})
+	func() { all.Go(func() {}) }()
+	all.Wait()
+	all.Go(func() {})
 }
 `
 	fset := token.NewFileSet()
@@ -187,6 +294,7 @@ func allowed(ctx context.Context) {
 	want := []string{
 		"8: import . time", "10: golang.org/x/sync/errgroup", "14: go statement", "15: go statement", "16: time.NewTicker", "17: time.AfterFunc", "19: time.Tick",
 		"20: time.Ticker", "22: context.AfterFunc", "24: Go method", "26: Go method", "27: os.Getenv", "28: os.LookupEnv",
+		"51: Go method", "60: Go method", "61: Go method", "63: Go method",
 	}
 	got := residents("functions/x/planted.go", file, fset)
 	for i, w := range want {

@@ -3,7 +3,9 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -112,6 +114,7 @@ func (s *sweep) handleAll(ctx context.Context, page []cases.Case) {
 		}
 		all.Go(func() {
 			defer func() { <-places }()
+			defer s.recovered(ctx, c)
 			s.handle(gcplog.WithTrace(ctx, c.TraceParent), c)
 		})
 	}
@@ -137,8 +140,22 @@ func (s *sweep) handle(ctx context.Context, c cases.Case) {
 	defer s.mu.Unlock()
 	s.rep.add(found)
 	if err != nil {
-		s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
-		s.faults = append(s.faults, err)
+		s.failed(ctx, c, err)
+	}
+}
+
+// failed notes, under the lock, what the next sweep is to try again.
+func (s *sweep) failed(ctx context.Context, c cases.Case, err error) {
+	s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
+	s.faults = append(s.faults, err)
+}
+
+// recovered makes a panic over one run a fault like any other: beside the goroutine of the request nobody else would, and the instance would end.
+func (s *sweep) recovered(ctx context.Context, c cases.Case) {
+	if p := recover(); p != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed(gcplog.WithTrace(ctx, c.TraceParent), c, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	}
 }
 

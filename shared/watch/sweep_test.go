@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -524,6 +525,35 @@ func TestSweepHandlesManyAtOnce(t *testing.T) {
 	}
 	if rep := w.sweep(); rep != (watch.Report{}) {
 		t.Errorf("%+v", rep)
+	}
+}
+
+// A panic over one run is a fault of the sweep, as it is of a request: it takes neither the other runs nor the instance with it.
+func TestSweepOutlivesAPanic(t *testing.T) {
+	w := newWorld(t)
+	w.atOnce(8)
+	for i := range 3 {
+		w.begin(func(r *watch.StartRequest) { r.CaseID = fmt.Sprint("c", i) })
+	}
+	w.queue.purge()
+	w.pass(time.Minute)
+	var panicked atomic.Bool
+	w.store.before = func(method string) error {
+		if method == "Update" && panicked.CompareAndSwap(false, true) {
+			panic("planted")
+		}
+		return nil
+	}
+	rep, err := w.Sweep(t.Context())
+	if kindOf(err) != fault.Unavailable || rep != (watch.Report{Open: 3, Overdue: 2, Rearmed: 2}) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	lines := w.lines("the sweep could not handle a run")
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["error"]), "panic: planted") || !strings.Contains(fmt.Sprint(lines[0]["error"]), "sweep.go") {
+		t.Errorf("%v", lines)
+	}
+	if rep := w.sweep(); rep != (watch.Report{Open: 3, Overdue: 1, Rearmed: 1}) {
+		t.Errorf("the next sweep: %+v", rep)
 	}
 }
 
