@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,9 +59,6 @@ func (c *Config) address(text string, secure bool) (*url.URL, error) {
 	return u, nil
 }
 
-// host names as in RFC 1123, with the underscores that private networks use.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
-
 // validHost reports whether u names a host, and a port that there is if it names one. Numbers that are no IP address are no
 // host: resolvers read 127.1, 2130706433 and 0x7f.1 as addresses, each in its way.
 func validHost(u *url.URL) bool {
@@ -76,7 +72,7 @@ func validHost(u *url.URL) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	if len(host) > 253 || !hostName.MatchString(host) {
+	if len(host) > 253 || !hostName(host) {
 		return false
 	}
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
@@ -115,7 +111,7 @@ func (c *Config) firestore(database string) error {
 	if database == "" {
 		database = "(default)"
 	}
-	if !databaseID.MatchString(database) {
+	if !databaseID(database) {
 		return fmt.Errorf("names no valid Firestore database, %.80q", database)
 	}
 	c.Store = Store{Kind: Firestore, Database: database}

@@ -117,13 +117,13 @@ var placeSettings = []setting{
 	{Setting{Name: "STORE", Doc: "Where runs are kept: `firestore:` or `firestore:DATABASE`, `postgres://…`, or on one machine only `sqlite:PATH`.", Required: true, Secret: true, Functions: all, Example: "firestore:"},
 		storeLocation()},
 	{Setting{Name: "GOOGLE_CLOUD_PROJECT", Doc: "The project's id.", Required: true, Functions: all, Example: "example-project"},
-		pattern(func(c *Config) *string { return &c.Project }, projectID, "a project id, such as my-project")},
+		named(func(c *Config) *string { return &c.Project }, projectID, "a project id, such as my-project")},
 	{Setting{Name: "TASKS_LOCATION", Doc: "The region of the task queues.", Required: true, Functions: recording, Example: "europe-west1"},
-		pattern(func(c *Config) *string { return &c.Queue.Location }, locationID, "a region, such as europe-west1")},
+		named(func(c *Config) *string { return &c.Queue.Location }, locationID, "a region, such as europe-west1")},
 	{Setting{Name: "CHECK_QUEUE", Doc: "The queue of progress checks; with QUEUE_SHARDS above 1, the prefix of their ids.", Required: true, Functions: recording, Example: "casewatch-check"},
-		pattern(func(c *Config) *string { return &c.Queue.Check }, queueID, "a queue id of at most 96 letters, digits and hyphens")},
+		named(func(c *Config) *string { return &c.Queue.Check }, queueID, "a queue id of at most 96 letters, digits and hyphens")},
 	{Setting{Name: "DISPATCH_QUEUE", Doc: "The queue of dispatches.", Required: true, Functions: recording, Example: "casewatch-dispatch"},
-		pattern(func(c *Config) *string { return &c.Queue.Dispatch }, queueID, "a queue id of at most 96 letters, digits and hyphens")},
+		named(func(c *Config) *string { return &c.Queue.Dispatch }, queueID, "a queue id of at most 96 letters, digits and hyphens")},
 	{Setting{Name: "QUEUE_SHARDS", Doc: "Over how many queues the checks are spread.", Default: "1", Functions: recording, Example: "4"},
 		integer(func(c *Config) *int { return &c.Queue.Shards }, 1, 1000)},
 	{Setting{Name: "DISPATCH_RATE", Doc: "Dispatches a second at most. A property of the queue.", Default: "500", Example: "10"},
@@ -131,11 +131,11 @@ var placeSettings = []setting{
 	{Setting{Name: "DISPATCH_CONCURRENCY", Doc: "Dispatches at once at most: what the pipeline can work on. A property of the queue.", Default: "10", Example: "20"},
 		integer(func(c *Config) *int { return &c.Queue.Concurrency }, 1, 5000)},
 	{Setting{Name: "PIPELINE_EVENTS_TOPIC", Doc: "Where the pipeline publishes its events.", Example: "casewatch-pipeline-events"},
-		pattern(func(c *Config) *string { return &c.Topics.PipelineEvents }, topicID, expectedTopic)},
+		named(func(c *Config) *string { return &c.Topics.PipelineEvents }, topicID, expectedTopic)},
 	{Setting{Name: "ENDED_TOPIC", Doc: "Where the ends of runs are published.", Required: true, Functions: recording, Example: "casewatch-ended"},
-		pattern(func(c *Config) *string { return &c.Topics.Ended }, topicID, expectedTopic)},
+		named(func(c *Config) *string { return &c.Topics.Ended }, topicID, expectedTopic)},
 	{Setting{Name: "DEAD_LETTER_TOPIC", Doc: "Where events that cannot be read are forwarded.", Required: true, Functions: []string{"complete"}, Example: "casewatch-dead-letter"},
-		pattern(func(c *Config) *string { return &c.Topics.DeadLetter }, topicID, expectedTopic)},
+		named(func(c *Config) *string { return &c.Topics.DeadLetter }, topicID, expectedTopic)},
 }
 
 var urlSettings = []setting{
@@ -155,7 +155,7 @@ var urlSettings = []setting{
 
 var accessSettings = []setting{
 	{Setting{Name: "TASKS_SERVICE_ACCOUNT", Doc: "Whose ID token the tasks carry. Required on Google Cloud.", Functions: recording, Example: "tasks@example-project.iam.gserviceaccount.com"},
-		pattern(func(c *Config) *string { return &c.Queue.ServiceAccount }, email, "an e-mail address")},
+		named(func(c *Config) *string { return &c.Queue.ServiceAccount }, email, "an e-mail address")},
 	{Setting{Name: "INVOKER_SERVICE_ACCOUNTS", Doc: "The accounts that may call the private functions, comma-separated, by ID token; this is checked besides IAM. Empty or unset: IAM alone guards them.", Functions: private,
 		Example: "tasks@example-project.iam.gserviceaccount.com,scheduler@example-project.iam.gserviceaccount.com"},
 		invokers()},

@@ -28,7 +28,7 @@ func list(text string, parse func(entry string) error) ([]string, error) {
 func invokers() value {
 	return value{expects: "a comma-separated list of e-mail addresses of service accounts, or nothing", emptyAllowed: true, parse: func(c *Config, text string) (err error) {
 		c.Access.Invokers, err = list(text, func(entry string) error {
-			if !email.MatchString(entry) {
+			if !email(entry) {
 				return errors.New("is no e-mail address")
 			}
 			return nil
@@ -52,7 +52,7 @@ func invokerAudiences() value {
 func consoleUsers() value {
 	return value{expects: "a comma-separated list of e-mail addresses, or nothing", emptyAllowed: true, parse: func(c *Config, text string) (err error) {
 		c.Access.ConsoleUsers, err = list(strings.ToLower(text), func(entry string) error {
-			if !email.MatchString(entry) {
+			if !email(entry) {
 				return errors.New("is no e-mail address")
 			}
 			return nil

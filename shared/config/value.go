@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -103,20 +102,6 @@ func oneOf[T ~string](f field[T], choices ...T) value {
 
 const expectedTopic = "a topic id of 3 to 255 letters, digits and - _ . ~ + %, beginning with a letter and not with goog"
 
-var (
-	// With the domain of a domain-scoped project, if it has one. Shorter ids than Google hands out serve emulators.
-	projectID  = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	locationID = regexp.MustCompile(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
-	// Google allows 100; four are left for the number of a shard.
-	queueID = regexp.MustCompile(`^[A-Za-z0-9-]{1,96}$`)
-	// https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
-	topicID    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
-	databaseID = regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)
-	email      = regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
-)
-
-func pattern(f field[string], p *regexp.Regexp, expects string) value {
-	return into(f, expects, func(text string) (string, bool) {
-		return text, p.MatchString(text) && (p != topicID || !strings.HasPrefix(text, "goog"))
-	})
+func named(f field[string], is func(string) bool, expects string) value {
+	return into(f, expects, func(text string) (string, bool) { return text, is(text) })
 }
