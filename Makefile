@@ -10,7 +10,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln linked licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -71,7 +71,7 @@ fmt: $(LINT) ## write every file as gofmt and goimports do
 bench: ## all benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
 
-coldstart: ## from the start of a process to its first answer, each function beside a hello-world
+coldstart: ## from the start of a process to its first answer, each function beside a hello-world; the size and the inits of what is deployed
 	$(GO) run ./deploy/coldstart
 
 # A package that does not compile must not look like one without targets.
@@ -95,6 +95,9 @@ cover: ## the rules and the reconciler are covered to 95 % at least, each by its
 vuln: ## known vulnerabilities in what is linked (asks vuln.go.dev, or GOVULNDB)
 	cd deploy/tools && $(GO) build -trimpath -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 	bin/govulncheck -db=$(GOVULNDB) $(VULN)
+
+linked: ## the list of what is linked into what is deployed, deploy/contract/testdata/linked.md; a test holds it to the code
+	$(GO) test -count=1 -run='^TestLinked$$' ./deploy/contract -args -update
 
 licenses: bin/licenses ## the list of modules and their licences, deploy/licenses.csv; a test holds it to go.mod
 	bin/licenses ./deploy/system/program >bin/licenses.csv

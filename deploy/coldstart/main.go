@@ -1,8 +1,9 @@
 // Command coldstart measures how long each function takes from the start of its process to its first answer, beside a hello-world on the same
 // framework, and says how large the programs are: `make coldstart`.
 //
-// The first request makes a function open its clients (none of which waits for a server), so that their making is in the figure. The
-// programs take turns, one start each, so that a busy machine is busy for all of them.
+// All are built as deploy.sh has the buildpack build them, the functions for Firestore. The first request makes a function open its clients (none of
+// which waits for a server), so that their making is in the figure. The programs take turns, one start each, so that a busy machine is busy for
+// all of them. At the end it says which packages take longest to start, by GODEBUG=inittrace=1.
 package main
 
 import (
@@ -48,22 +49,12 @@ func run(ctx context.Context, starts int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	programs := []struct{ name, pkg string }{{"hello", "./deploy/coldstart/hello"}, {"program", "./deploy/system/program"}}
-	for _, p := range programs {
-		// As the buildpack builds, but for its own folder.
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(dir, p.name), p.pkg)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s: %w\n%s", p.name, err, out)
-		}
-		size, packages, err := weigh(ctx, filepath.Join(dir, p.name), p.pkg)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%-10s %5.1f MB, %d packages linked\n", p.name, float64(size)/1e6, packages)
+	if err := build(ctx, dir); err != nil {
+		return err
 	}
 	subjects := []*subject{{name: "hello", binary: filepath.Join(dir, "hello")}}
 	for _, name := range config.Functions() {
-		subjects = append(subjects, &subject{name: name, binary: filepath.Join(dir, "program"), env: settings(name)})
+		subjects = append(subjects, &subject{name: name, binary: filepath.Join(dir, "firestore"), env: settings(name)})
 	}
 	for range starts {
 		for _, s := range subjects {
@@ -79,16 +70,7 @@ func run(ctx context.Context, starts int) error {
 	for _, s := range subjects {
 		fmt.Printf("| %s | %v | %v | %v | %.2f |\n", s.name, ms(median(s.took)), ms(slices.Min(s.took)), ms(slices.Max(s.took)), float64(median(s.took))/float64(floor))
 	}
-	return nil
-}
-
-func weigh(ctx context.Context, binary, pkg string) (size int64, packages int, err error) {
-	info, err := os.Stat(binary)
-	if err != nil {
-		return 0, 0, err
-	}
-	list, err := exec.CommandContext(ctx, "go", "list", "-deps", pkg).Output()
-	return info.Size(), bytes.Count(list, []byte("\n")), err
+	return profile(ctx, dir)
 }
 
 // settings are the examples of a function, with servers that are not asked on the way to the first answer.

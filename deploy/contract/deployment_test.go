@@ -363,7 +363,7 @@ func (l *live) archive() {
 	}
 	run(l.t, source, "go", "mod", "tidy")
 	binary := filepath.Join(l.t.TempDir(), "app")
-	run(l.t, source, "go", "build", "-trimpath", "-o", binary, "./"+appDir)
+	run(l.t, source, "go", "build", "-trimpath", "-tags="+storeTags["firestore"], "-ldflags=-s -w", "-o", binary, "./"+appDir)
 	for _, function := range config.Functions() {
 		env, _ := l.variables(function)
 		lookup := l.lookup(function)

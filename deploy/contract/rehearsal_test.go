@@ -71,9 +71,9 @@ func TestRehearsal(t *testing.T) {
 	}
 	run(t, source, "go", "mod", "tidy")
 	binary := filepath.Join(t.TempDir(), "app")
-	run(t, source, "go", "build", "-trimpath", "-o", binary, "./"+appDir)
+	run(t, source, "go", "build", "-trimpath", "-tags="+storeTags["firestore"], "-ldflags=-s -w", "-o", binary, "./"+appDir)
 
-	for dep := range strings.FieldsSeq(run(t, source, "go", "list", "-deps", "./"+appDir)) {
+	for dep := range strings.FieldsSeq(run(t, source, "go", "list", "-deps", "-tags="+storeTags["firestore"], "./"+appDir)) {
 		if to, ours := place(dep); fits("modernc.org/...", dep) || strings.HasSuffix(dep, "/pstest") || strings.Contains(dep, "goleak") ||
 			ours && (strings.HasSuffix(to, "test") || fits("deploy/...", to) || to == "shared/store/sqlite") {
 			t.Errorf("the deployed program links %s", dep)

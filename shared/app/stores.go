@@ -1,31 +1,7 @@
 package app
 
-import (
-	"context"
+import "github.com/casewatch/casewatch/shared/config"
 
-	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/store/firestore"
-	"github.com/casewatch/casewatch/shared/store/postgres"
-)
-
-// stores are the drivers of a deployed function.
-var stores = map[config.StoreKind]OpenStore{config.Firestore: openFirestore, config.Postgres: openPostgres}
-
-func openFirestore(ctx context.Context, cfg *config.Config) (store.Store, error) {
-	s, err := firestore.Open(ctx, firestore.Options{
-		Project: cfg.Project, Database: cfg.Store.Database, EmulatorHost: cfg.Emulators.Firestore, Retention: cfg.Rules.Retention,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-func openPostgres(ctx context.Context, cfg *config.Config) (store.Store, error) {
-	s, err := postgres.Open(ctx, cfg.Store.DSN.Reveal())
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
+// stores are the drivers that are linked: those of a deployed function. A deployment that uses one leaves the other out by a build tag,
+// nofirestore or nopostgres, since what is linked is started too: its packages' variables are made before the first request.
+var stores = map[config.StoreKind]OpenStore{}
