@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -307,26 +306,27 @@ func TestCost(t *testing.T) {
 		c    cases.Case
 		want [5]int // invocations, task operations, reads, writes, deletes
 	}{
-		"begun":                     {run(1, 1, 1, cases.PhaseQueued), [5]int{1, 2, 2, 3, 0}},
-		"sent, looked at twice":     {run(3, 1, 5, cases.PhaseAnswered), [5]int{4, 7, 10, 7, 0}},
-		"ended by a check":          {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceCheck), [5]int{5, 8, 12, 8, 0}},
-		"ended by an event":         {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceEvent), [5]int{5, 8, 11, 8, 0}},
-		"ended by the sweep":        {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceSweep), [5]int{4, 8, 11, 8, 0}},
-		"cancelled before it began": {ended(run(1, 1, 3, cases.PhaseQueued), cases.SourceCancel), [5]int{2, 4, 4, 5, 0}},
-		"adopted, looked at once":   {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 4, 4, 0}},
+		"begun":                     {run(1, 1, 1, cases.PhaseQueued), [5]int{1, 2, 2, 3, 2}},
+		"sent, looked at twice":     {run(3, 1, 5, cases.PhaseAnswered), [5]int{4, 7, 6, 7, 2}},
+		"ended by a check":          {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceCheck), [5]int{5, 8, 7, 8, 2}},
+		"ended by an event":         {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceEvent), [5]int{5, 8, 7, 8, 2}},
+		"ended by the sweep":        {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceSweep), [5]int{4, 8, 6, 8, 2}},
+		"cancelled before it began": {ended(run(1, 1, 3, cases.PhaseQueued), cases.SourceCancel), [5]int{2, 4, 4, 5, 2}},
+		"adopted, looked at once":   {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 3, 4, 2}},
 		"with results, form dropped": {func() cases.Case {
 			c := ended(run(1, 1, 4, cases.PhaseAnswered), cases.SourceDispatch)
 			c.HasResult, c.FormKept, c.Late = true, false, &cases.Late{HasResult: true}
 			return c
-		}(), [5]int{2, 4, 8, 8, 1}},
+		}(), [5]int{2, 4, 6, 8, 3}},
 	} {
 		invocations, operations, reads, writes, deletes, usd := console.CostOf(test.c)
 		if got := [5]int{invocations, operations, reads, writes, deletes}; got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
-		want := (float64(operations)*0.4 + float64(invocations)*(0.4+0.3975) + float64(reads)*0.3 + float64(writes)*0.9 + float64(deletes)*0.1) / 1e6
-		if math.Abs(usd-want) > 1e-12 {
-			t.Errorf("%s: $%v, want $%v", name, usd, want)
+		// The store, the tasks and the requests are most of it; what is held, logged and published is the rest.
+		most := (float64(operations)*0.4 + float64(invocations)*(0.4+0.3975) + float64(reads)*0.3 + float64(writes)*0.9 + float64(deletes)*0.1) / 1e6
+		if usd <= most || usd > 1.5*most {
+			t.Errorf("%s: $%v, of which $%v are operations", name, usd, most)
 		}
 	}
 }

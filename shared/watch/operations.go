@@ -1,0 +1,82 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/cases"
+)
+
+// Operations are what a run took, as far as its record tells: nothing is written for the sake of counting. Each invocation costs a fixed number of
+// calls, and the record tells how many there were: each delivered check has a number, each dispatch too, and each write a version. What leaves no
+// trace in the record is not in it: deliveries that were repeated, conflicts, events that ended nothing, readers, the sweep.
+type Operations struct {
+	Start, Dispatch, Check, Complete, Cancel int // invocations, by function
+
+	TasksCreated, TasksDeleted int // the deliveries are those of Dispatch and Check
+
+	// Documents, as Firestore bills them (shared/store/firestore says how many each call takes). On PostgreSQL they are rows.
+	Reads, Writes, Deletes int
+
+	// Held is how long a dispatch that answered with the result held its request; what it took to hear "accepted" is not known.
+	Held time.Duration
+	// Published are ended events, Received the pipeline's events that ended the run.
+	Published, Received int
+	LogLines            int // of ours; each invocation has a request log too
+}
+
+// Invocations returns how many there were, of all functions.
+func (o Operations) Invocations() int { return o.Start + o.Dispatch + o.Check + o.Complete + o.Cancel }
+
+// TaskOperations returns what Cloud Tasks bills: creations, deliveries and deletions.
+func (o Operations) TaskOperations() int {
+	return o.TasksCreated + o.TasksDeleted + o.Dispatch + o.Check
+}
+
+// OperationsOf returns what a run took so far.
+func OperationsOf(c cases.Case) Operations {
+	checks, dispatches := int(c.Checks.Seq), int(c.Dispatch.Seq) // one task each
+	o := Operations{Start: 1, TasksCreated: checks + dispatches, Dispatch: dispatches, Check: checks}
+	if c.Dispatch.Phase == cases.PhaseQueued { // its last task was not delivered
+		o.Dispatch--
+		o.TasksDeleted += one(c.State.Ended())
+	}
+	if !c.State.Ended() {
+		o.Check-- // the last one is still to come
+	} else {
+		o.ended(c)
+	}
+	// A start reads the head and the record; a delivery the record, and a dispatch the form too.
+	o.Reads += 2 + 2*o.Dispatch + o.Check + o.Complete + 2*o.Cancel
+	// The record at each version, the head and the form; what may be left of a run of that number is deleted with the beginning.
+	o.Writes += int(c.Version) + 2 + one(c.HasResult) + one(c.Late != nil && c.Late.HasResult)
+	o.Deletes += 2 + one(c.State.Ended() && !c.FormKept)
+	o.LogLines += 1 + 2*o.Dispatch + o.Check + o.Complete
+	return o
+}
+
+// ended adds what the end of a run took.
+func (o *Operations) ended(c cases.Case) {
+	switch c.End.Source {
+	case cases.SourceCheck, cases.SourceDeadline: // in the delivery of its last check
+	case cases.SourceEvent:
+		o.Complete, o.Received = 1, 1
+	case cases.SourceCancel:
+		o.Cancel = one(c.End.Reason != cases.ReasonSuperseded) // else in the start of the next run
+	case cases.SourceDispatch:
+		o.Held = c.EndedAt.Sub(c.Dispatch.SentAt)
+	}
+	if c.End.Source != cases.SourceCheck && c.End.Source != cases.SourceDeadline {
+		o.Check--
+		o.TasksDeleted++
+	}
+	o.LogLines++
+	o.Published = 1
+	o.Reads += one(c.HasResult) + one(c.Late != nil && c.Late.HasResult) // the event shows them
+}
+
+func one(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
