@@ -10,7 +10,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench coldstart fuzz cover vuln linked licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench cost coldstart fuzz cover vuln linked licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ fmt: $(LINT) ## write every file as gofmt and goimports do
 
 bench: ## all benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+cost: ## what a million cases cost, by store, way to end and viewers, counted by running one; the alternatives beside it
+	@cd deploy/cost && $(GO) test -count=1 -run='^TestCost$$' -args -print # in its folder, so that what it prints is shown
 
 coldstart: ## from the start of a process to its first answer, each function beside a hello-world; the size and the inits of what is deployed
 	$(GO) run ./deploy/coldstart

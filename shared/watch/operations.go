@@ -64,6 +64,9 @@ func (o *Operations) ended(c cases.Case) {
 		o.Cancel = one(c.End.Reason != cases.ReasonSuperseded) // else in the start of the next run
 	case cases.SourceDispatch:
 		o.Held = c.EndedAt.Sub(c.Dispatch.SentAt)
+		if c.Checks.Seq > 1 {
+			o.Reads += 2 // checks have changed the record meanwhile: a commit is refused, and the record read again
+		}
 	}
 	if c.End.Source != cases.SourceCheck && c.End.Source != cases.SourceDeadline {
 		o.Check--
