@@ -107,8 +107,11 @@ func (w *world) play() {
 		}
 	})
 	viewed := w.watcher(w.n) // the viewers of a case share a wait where they share an instance
-	for range w.s.Viewers {
-		w.live.Go(func() { w.view(status.New(w.cfg, viewed)) })
+	for i := range w.s.Viewers {
+		w.live.Go(func() {
+			time.Sleep(time.Duration(i)*time.Second + 431*time.Millisecond) // at no moment at which anything else happens
+			w.view(status.New(w.cfg, viewed))
+		})
 	}
 	if w.s.End == ByEvent {
 		w.live.Go(w.event)
@@ -170,7 +173,8 @@ func (w *world) view(h http.Handler) {
 		if left <= 0 {
 			return
 		}
-		ctx, leave := context.WithTimeout(w.t.Context(), left)
+		ctx, leave := context.WithCancel(w.t.Context())
+		leaving := time.AfterFunc(left, leave) // a viewer who leaves is no deadline that the stream could know
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/"+caseID, http.NoBody)
 		r.Header.Set("X-API-Key", apiKey)
 		if w.s.Streams {
@@ -179,6 +183,7 @@ func (w *world) view(h http.Handler) {
 		}
 		answer := httptest.NewRecorder()
 		w.n.invoke("status", func() { h.ServeHTTP(answer, r) })
+		leaving.Stop()
 		leave()
 		body := answer.Body.String()
 		var headers strings.Builder
