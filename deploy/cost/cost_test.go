@@ -45,6 +45,22 @@ func TestOperationsAreWhatWasCounted(t *testing.T) {
 	}
 }
 
+// TestOperationsOfWatched: what watching makes a case take is told too, but for the reads and requests of those who watch.
+func TestOperationsOfWatched(t *testing.T) {
+	n, c := Play(t, Setting{End: ByEvent, Length: 29*time.Minute + 137*time.Millisecond, Viewers: 2, Watch: 70 * time.Second, Streams: true})
+	alone, _ := Play(t, Setting{End: ByEvent, Length: 29*time.Minute + 137*time.Millisecond})
+	o := watch.OperationsOf(c)
+	const purgeWrites = 1
+	got := []int{o.Start, o.Dispatch, o.Check, o.Complete, o.TasksCreated, o.TasksDeleted, o.TaskOperations(), o.Writes}
+	want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], n.Created, n.Deleted, n.Created + n.Delivered + n.Deleted, n.Writes - purgeWrites}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the record tells %v, counted were %v", got, want)
+	}
+	if more := n.Invocations["check"] - alone.Invocations["check"]; more < 15 || more > 45 {
+		t.Errorf("%d looks more for a minute of watching", more)
+	}
+}
+
 func total(by map[string]int) (n int) {
 	for _, count := range by {
 		n += count

@@ -119,6 +119,9 @@ func form(id string, a Action, name string) []byte {
 	return fmt.Appendf(nil, `{"case_id":%q,"of":%q}`, id, of)
 }
 
+// followName is how the names of the invocations begin that wait for news of a case.
+const followName = "follow: "
+
 // reader is somebody who looks at a case again and again, one view after the other.
 type reader struct {
 	Reader
@@ -127,7 +130,7 @@ type reader struct {
 	name  string
 	rnd   chooser
 	n     int
-	known watch.Seen
+	known watch.Snapshot
 }
 
 func (r *reader) next() {
@@ -138,8 +141,12 @@ func (r *reader) next() {
 	r.n++
 	var got watch.Snapshot
 	began := w.now()
-	w.spawn(fmt.Sprint(r.name, " time ", r.n), runKey{id: r.id}, w.anyInstance(r.rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
-		if r.Follow && r.known.Version > 0 {
+	name, follows := fmt.Sprint(r.name, " time ", r.n), r.Follow && r.known.View.Version > 0
+	if follows {
+		name = followName + name
+	}
+	w.spawn(name, runKey{id: r.id}, w.anyInstance(r.rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
+		if follows {
 			s, err := to.Follow(ctx, r.id, 0, r.known)
 			if s != nil {
 				got = *s
@@ -158,8 +165,8 @@ func (r *reader) next() {
 		case err != nil:
 			wait = max(wait, 5*time.Second)
 		case got.View.Run > 0:
-			r.known = got.Seen()
-			w.rec.add(Entry{At: w.now(), What: "shown", Invocation: r.name, Began: began, Case: r.id, Run: got.View.Run, Data: Shown{Reader: r.name, View: got.View}})
+			r.known = got
+			w.rec.add(Entry{At: w.now(), What: "shown", Invocation: r.name, Began: began, Case: r.id, Run: got.View.Run, Data: Shown{Reader: r.name, Followed: follows, View: got.View}})
 			if r.Follow && !got.Open() {
 				wait = max(wait, 20*time.Second)
 			}

@@ -45,13 +45,15 @@ type checker struct {
 	trouble     map[string]bool          // invocations of which a call failed
 	storeFailed map[string]bool          // of which a call to the store did
 	over        map[string]bool          // invocations that ended
+	well        map[string]bool          // that ended without an error
+	follows     map[string]*following    // of a case, those who wait for its news
 	reran       map[string]int           // of a case and a run that was to be run anew, the answer
 	found       []Violation
 }
 
 // Check says which promises the record breaks.
 func Check(rec *Record) []Violation {
-	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, early: map[runKey]int{}, left: map[string]int{}, made: map[string]time.Duration{}, trouble: map[string]bool{}, storeFailed: map[string]bool{}, over: map[string]bool{}, reran: map[string]int{}}
+	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, early: map[runKey]int{}, left: map[string]int{}, made: map[string]time.Duration{}, trouble: map[string]bool{}, storeFailed: map[string]bool{}, over: map[string]bool{}, well: map[string]bool{}, follows: map[string]*following{}, reran: map[string]int{}}
 	for i := range rec.Entries {
 		c.entry(&rec.Entries[i])
 	}
@@ -84,7 +86,10 @@ func (c *checker) entry(e *Entry) {
 		c.storeFailed[e.Invocation] = c.storeFailed[e.Invocation] || strings.HasPrefix(e.What, "store: ")
 	}
 	if e.What == "ends" {
-		c.over[e.Invocation] = true
+		c.over[e.Invocation], c.well[e.Invocation] = true, e.Err == nil
+	}
+	if (e.What == "begins" || e.What == "ends") && strings.HasPrefix(e.Invocation, followName) {
+		c.followed(e)
 	}
 	if e.What == "ends" && e.Err == nil {
 		c.done(e)
@@ -143,6 +148,9 @@ func (c *checker) entry(e *Entry) {
 	case TaskChange:
 		c.scheduled(e, d)
 	case Got:
+		if f := c.follows[e.Case]; f != nil && strings.HasPrefix(e.Invocation, followName) {
+			f.reads = append(f.reads, e)
+		}
 		if s := c.runs[key]; s != nil {
 			s.read[e.Invocation] = e.At
 		}

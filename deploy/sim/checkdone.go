@@ -16,8 +16,9 @@ func (c *checker) done(e *Entry) {
 			}
 			continue
 		}
+		gaveUp := strings.HasPrefix(e.Invocation, followName) && !c.rec.Plan.punctual() // a viewer is not kept waiting for a slow store: the delivery of the check before schedules the next
 		for kind, k := range s.wakes {
-			if k.by == e.Invocation && !k.isAsked() && c.waits(s, kind) && !c.trouble[e.Invocation] {
+			if k.by == e.Invocation && !gaveUp && !k.isAsked() && c.waits(s, kind) && !c.trouble[e.Invocation] {
 				c.broken(Watched, s.key, e.At, "%s is done, and %s #%d is not scheduled", e.Invocation, kind, k.seq)
 			}
 		}
@@ -83,6 +84,8 @@ func (c *checker) looked(e *Entry, d Looked) {
 		c.broken(NoneAfterEnd, s.key, e.At, "%s began at %s, the run ended at %s", e.Invocation, clock(e.Began), clock(s.endedAt))
 	}
 	c.stale(e, s, queue.Check, "asks")
+	c.fresh(e, s)
+	s.seenAt = e.At
 	r := d.Outcome.Reading
 	if b := s.before; b != nil && d.Outcome.Kind == cases.CheckReading && (r.Completed != b.Completed || r.Total != b.Total || r.Status != b.Status) {
 		s.before = nil

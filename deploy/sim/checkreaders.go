@@ -59,7 +59,7 @@ func (c *checker) asked(e *Entry, d Asked) {
 	if !d.DeadlineAt.Equal(s.first.Case.DeadlineAt) || !d.Created.Equal(s.first.Case.CreatedAt) {
 		c.broken(StartKept, key, e.At, "it was answered with other times than are recorded")
 	}
-	c.followed(e, s, d)
+	c.ledTo(e, s, d)
 	if d.Begun && d.Form != "" && d.Form != s.first.Form {
 		c.broken(StartKept, key, e.At, "it was begun with another form")
 	}
@@ -83,8 +83,8 @@ func (c *checker) asked(e *Entry, d Asked) {
 	}
 }
 
-// followed looks whether the run that a start or rerun led to is one that it may lead to.
-func (c *checker) followed(e *Entry, s *seen, d Asked) {
+// ledTo looks whether the run that a start or rerun led to is one that it may lead to.
+func (c *checker) ledTo(e *Entry, s *seen, d Asked) {
 	before := c.runs[runKey{s.key.id, s.key.run - 1}]
 	switch {
 	case d.Begun && !d.Action.Supersede && before != nil && before.end.Case.End != nil && before.endedAt == s.begun:
@@ -126,15 +126,19 @@ func (c *checker) shown(e *Entry, d Shown) {
 	case v.State != n.Case.State, v.Progress != n.Case.Progress, (v.End == nil) != (n.Case.End == nil), v.End != nil && *v.End != *n.Case.End, string(v.Result) != n.Result && n.Case.HasResult:
 		c.broken(ReadersSee, key, e.At, "%s was shown version %d as %s %v, and it is %s %v", d.Reader, v.Version, v.State, v.Progress, n.Case.State, n.Case.Progress)
 	}
+	asked := e.Began
+	if f := c.follows[v.CaseID]; d.Followed && f != nil {
+		asked = f.joined(e, v.Version)
+	}
 	for _, other := range c.order {
-		if other.key.id != v.CaseID || other.begun >= e.Began {
+		if other.key.id != v.CaseID || other.begun >= asked {
 			continue
 		}
 		if other.key.run > v.Run {
 			c.broken(ReadersSee, key, e.At, "%s was shown run %d, and run %d had begun at %s", d.Reader, v.Run, other.key.run, clock(other.begun))
 		}
 	}
-	if next, ok := s.at[v.Version+1]; ok && next < e.Began {
+	if next, ok := s.at[v.Version+1]; ok && next < asked {
 		c.broken(ReadersSee, key, e.At, "%s was shown version %d, which was outdated since %s", d.Reader, v.Version, clock(next))
 	}
 }

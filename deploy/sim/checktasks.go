@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -29,9 +30,27 @@ func (c *checker) scheduled(e *Entry, d TaskChange) {
 	if s.ended && d.Created && e.Began <= s.endedAt {
 		s.crossed = true
 	}
-	if d.Waiting > 1 && c.rec.Plan.punctual() && c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
-		c.broken(OneChain, s.key, e.At, "%d %ss wait", d.Waiting, d.Kind)
+	if p := s.passed[d.Seq]; p != nil && d.Kind == queue.Check && d.Created && e.Began <= p.at {
+		p.crossed = true
 	}
+	waiting := slices.DeleteFunc(slices.Clone(d.Waiting), func(seq int64) bool { return d.Kind == queue.Check && c.isPassed(s, seq) })
+	if len(waiting) > 1 && c.rec.Plan.punctual() && c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
+		c.broken(OneChain, s.key, e.At, "%ss %v wait", d.Kind, waiting)
+	}
+}
+
+// passing is that a check was brought forward under a later number.
+type passing struct {
+	by      string // the invocation that wrote so
+	at      time.Duration
+	crossed bool // its task was created after that, by an invocation that had begun before
+}
+
+// isPassed reports whether a check was brought forward by somebody who is still at it, or could not end it, or met whoever was just scheduling it. Its
+// task is deleted after the other is scheduled; otherwise its delivery finds that it is late, and is dropped.
+func (c *checker) isPassed(s *seen, seq int64) bool {
+	p := s.passed[seq]
+	return p != nil && (!c.well[p.by] || c.trouble[p.by] || p.crossed)
 }
 
 // existence notes what a sweep was told.
@@ -93,10 +112,13 @@ func (c *checker) sample(e *Entry, d Sample) {
 			c.broken(Watched, s.key, e.At, "check %v, dispatch %v", checks[s.key], dispatches[s.key])
 		}
 	}
+	for _, s := range c.order {
+		c.fresh(e, s)
+	}
 	pending := map[runKey]int{}
 	for _, t := range d.Tasks {
 		key := runKey{t.Case, t.Run}
-		if t.Kind == "check" && !t.Running && !c.repeats(t) {
+		if s := c.runs[key]; t.Kind == "check" && !t.Running && !c.repeats(t) && (s == nil || !c.isPassed(s, t.Seq)) {
 			if pending[key]++; pending[key] == 2 {
 				c.broken(OneChain, key, e.At, "two checks are pending")
 			}

@@ -144,6 +144,10 @@ func (c chooser) casePlan(id string, p *Plan) CasePlan {
 	if c.chance(0.15) {
 		cp.Readers = append(cp.Readers, Reader{From: first.At, To: first.At + p.Deadline/2, Follow: true})
 	}
+	for range one(c, 0, 0, 1, 3) { // who comes, and goes again
+		from := first.At + c.between(time.Second, p.Deadline)
+		cp.Readers = append(cp.Readers, Reader{From: from, To: from + c.between(time.Second, 3*time.Minute), Follow: true})
+	}
 	slices.SortStableFunc(cp.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return cp
 }

@@ -29,5 +29,6 @@ const (
 	StaleDrops   Promise = "a stale delivery asks nothing and sends nothing"
 	Patience     Promise = "no run is given up, nor its result, before the time for it is over"
 	Heard        Promise = "the pipeline's answer is not dropped"
+	Fresh        Promise = "in health, a run that somebody follows is looked at as often as may be"
 	Idle         Promise = "in health the sweep has nothing to repair"
 )

@@ -81,14 +81,15 @@ func (q *fakeQueue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	})
 }
 
-// waiting counts the tasks of a kind for a run that nobody was given yet.
-func (q *fakeQueue) waiting(t queue.Task) (n int) {
+// waiting lists the tasks of a kind for a run that nobody was given yet.
+func (q *fakeQueue) waiting(t queue.Task) (seqs []int64) {
 	for _, p := range q.tasks {
 		if o := p.task; o.Kind == t.Kind && o.CaseID == t.CaseID && o.Run == t.Run && p.attempts == 0 {
-			n++
+			seqs = append(seqs, o.Seq)
 		}
 	}
-	return n
+	slices.Sort(seqs)
+	return seqs
 }
 
 func (q *fakeQueue) remove(p *pending) {

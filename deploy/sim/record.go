@@ -63,8 +63,8 @@ type TaskChange struct {
 	Seq              int64
 	Name             string
 	Created, Deleted bool
-	Gone             bool // not created, since one of that name was there before
-	Waiting          int  // with Created, how many there are then of this kind, for this run, that nobody was given yet
+	Gone             bool    // not created, since one of that name was there before
+	Waiting          []int64 // with Created, the numbers of those of this kind, for this run, that nobody was given yet
 }
 
 // Existence is what the queue said when it was asked for a task.
@@ -142,8 +142,9 @@ type Broken struct{ Why string }
 
 // Shown is what a reader was shown.
 type Shown struct {
-	Reader string
-	View   cases.View
+	Reader   string
+	Followed bool // it waited for news, maybe with others
+	View     cases.View
 }
 
 // Swept is a sweep that was answered.

@@ -36,6 +36,9 @@ func Small() map[string]Plan {
 	alone.Until, alone.Windows = 3*time.Minute, []Window{{Kind: QueueDown, From: 2 * time.Second, To: 3 * time.Minute}}
 	unseen := with(Work{Answer: AnswerResult, Works: true, Total: 3, Each: 14 * time.Second, Outcome: OutcomeSuccess})
 	unseen.Until, unseen.Windows = 41*time.Second, []Window{{Kind: Refuses, From: time.Second, To: 40 * time.Second}}
+	watched := with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 20 * time.Second, Outcome: OutcomeSuccess, Says: true})
+	watched.Until = 55 * time.Second
+	watched.Cases[0].Readers = []Reader{{From: 16 * time.Second, To: 30 * time.Second, Follow: true}, {From: 52 * time.Second, To: 55 * time.Second, Follow: true}}
 	return map[string]Plan{
 		"it says 202, then an event":          with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess, Events: []Word{ends}}),
 		"it says 202, and nothing more":       with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
@@ -49,6 +52,7 @@ func Small() map[string]Plan {
 		"an event comes late, and of no run":  then(with(late), 18*time.Second, Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 8 * time.Second, Outcome: OutcomeSuccess}),
 		"an event of no run, then a request":  then(with(unsent), 11*time.Second, result, Window{Kind: TasksPaused, From: 10 * time.Second, To: 35 * time.Second}),
 		"it never ends, and no queue answers": alone,
+		"somebody comes to watch, and goes":   watched,
 		"it never ends":                       with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeNowhere}),
 	}
 }

@@ -69,30 +69,30 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 		return err
 	}
 	shown, err := f.first(s, r, at)
-	if err != nil || shown == (watch.Seen{}) {
+	if err != nil || shown == nil {
 		return err
 	}
 	holding, cancel := context.WithTimeout(r.Context(), f.hold(r.Context()))
 	defer cancel()
-	return f.follow(holding, s, at, shown)
+	return f.follow(holding, s, at, *shown)
 }
 
-// first writes how the run is, if the viewer does not know. It returns how far the viewer is then, or zero if there is nothing to follow.
-func (f *function) first(s *stream, r *http.Request, at address.Address) (watch.Seen, error) {
+// first writes how the run is, if the viewer does not know. It returns what the viewer knows then, or nil if there is nothing to follow.
+func (f *function) first(s *stream, r *http.Request, at address.Address) (*watch.Snapshot, error) {
 	reading, cancel := context.WithTimeout(r.Context(), firstWord)
 	defer cancel()
 	now, err := f.w.Read(reading, at.CaseID, at.Run)
 	if err != nil {
-		return watch.Seen{}, err
+		return nil, err
 	}
 	// An id that is ahead of the run is of an earlier case of that name.
 	known := lastEvent(r.Header.Get("Last-Event-ID")) == now.Seen()
 	if known && !now.Open() {
 		s.rw.WriteHeader(http.StatusNoContent)
-		return watch.Seen{}, nil
+		return nil, nil
 	}
 	if err := s.begin(); err != nil {
-		return watch.Seen{}, err
+		return nil, err
 	}
 	head := r.Method == http.MethodHead
 	if known || head {
@@ -101,13 +101,13 @@ func (f *function) first(s *stream, r *http.Request, at address.Address) (watch.
 		err = s.show(&now)
 	}
 	if err != nil || head || !now.Open() {
-		return watch.Seen{}, err
+		return nil, err
 	}
-	return now.Seen(), nil
+	return &now, nil
 }
 
 // follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
-func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown watch.Seen) error {
+func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown watch.Snapshot) error {
 	for {
 		news, err := f.w.Follow(ctx, at.CaseID, at.Run, shown)
 		switch {
@@ -118,7 +118,7 @@ func (f *function) follow(ctx context.Context, s *stream, at address.Address, sh
 		case news == nil:
 			err = s.write([]byte(alive))
 		default:
-			shown, err = news.Seen(), s.show(news)
+			shown, err = *news, s.show(news)
 		}
 		if err != nil || news != nil && !news.Open() {
 			return err

@@ -95,6 +95,7 @@ type Late struct {
 type Checks struct {
 	Seq      int64     `json:"seq"`              // of the pending check; its task's name is derived from it
 	NextAt   time.Time `json:"next_at,omitzero"` // when that check is due; zero once the run has ended
+	LastAt   time.Time `json:"last_at,omitzero"` // when the check before was done with, or due if a clock says that this was later
 	Count    int       `json:"count"`            // how often the pipeline was asked
 	Failures int       `json:"failures"`         // how many of these got no usable answer
 	// Unbroken is the current run of failures, Since its beginning. A look that succeeds clears both.
@@ -192,6 +193,7 @@ type Case struct {
 
 	Checks   Checks   `json:"checks"`
 	Dispatch Dispatch `json:"dispatch"`
+	Watched  Lease    `json:"watched,omitzero"`
 
 	Adopted bool `json:"adopted,omitempty"`
 	// Heard says that nothing more can come of this run but repetition: it ended by the pipeline's own word, or was never sent to it.

@@ -70,7 +70,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 		waiting := n.Dispatch.Phase == PhaseQueued || !n.CompleteSince.IsZero() || !n.SucceededSince.IsZero()
 		n.Stalled = !waiting && !now.Before(n.ProgressAt.Add(r.StallAfter))
 		n.Checks.Seq++
-		n.Checks.NextAt = r.nextLook(*n, now, jitter)
+		n.Checks.LastAt, n.Checks.NextAt = later(now, n.Checks.NextAt), r.nextLook(*n, now, jitter)
 	}
 	v.Kind = Applied
 	return v

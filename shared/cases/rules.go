@@ -83,12 +83,15 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 		v = r.tick(&n, in, now)
 	case Settled:
 		v = r.settled(&n)
+	case Watched:
+		v = r.watched(&n, now)
 	}
 	if !v.Changed() {
 		return c, v
 	}
 	n.Version = c.Version + 1
-	if !c.State.Ended() || v.Kind != Applied { // what is only noted down after the end is no news to readers
+	_, watched := in.(Watched)
+	if !watched && (!c.State.Ended() || v.Kind != Applied) { // who watches, and what is only noted down after the end, is no news to readers
 		n.UpdatedAt = now
 	}
 	n.Checks.NextAt = n.Checks.NextAt.Truncate(time.Microsecond) // as precise as every store keeps it

@@ -6,7 +6,8 @@ import "time"
 //
 // With progress to judge by, it is after about half of the time that seems to remain: such looks get denser towards the
 // end, and their number grows with the logarithm of the run's length. Without, the wait grows with the time already
-// waited. While the pipeline cannot be asked, it backs off, with jitter. Graces are looked at when they end.
+// waited. While the pipeline cannot be asked, it backs off, with jitter. Graces are looked at when they end. While somebody watches, looks follow
+// each other at the least interval, see [Watched].
 //
 // A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due, or each look
 // would be due at once as long as that clock is.
@@ -39,6 +40,9 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	}
 	if !n.SucceededSince.IsZero() {
 		limit = earlier(limit, n.SucceededSince.Add(r.CompletionGrace))
+	}
+	if n.Watched.Until.After(from) && n.canBeFresh() {
+		wait = 0
 	}
 	at := from.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval))
 	if limit.After(from) {

@@ -10,22 +10,22 @@ import (
 // alive; about 15 s is what https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes advises.
 const RoundTime = 15 * time.Second
 
-// Follow waits for news of a run that was open when it was known last; run 0 is whichever run of the case is current, so that a viewer goes
-// on with the run that takes its place. It returns a snapshot later than known, or nil if there was none for a while: after
+// Follow waits for news of a run that was open when it was shown last; run 0 is whichever run of the case is current, so that a viewer goes
+// on with the run that takes its place. It returns a snapshot later than what was shown, or nil if there was none for a while: after
 // RoundTime at most, and earlier when those who wait with it change. Then it is to be called again. A snapshot of a run of which nothing
-// more can be expected counts as news. It never asks the pipeline.
+// more can be expected counts as news. It never asks the pipeline, but says in the record that the run is watched, so that the checks look more often.
 //
 // All who follow the same run in one process share one wait and one read of the store. One of them does both, within its own call; the others
 // wait for it. There is no goroutine, and nothing is held once the last has returned.
 //
 // Errors: NotFound, Unavailable, and the context's own when it ends first.
-func (w *Watcher) Follow(ctx context.Context, caseID string, run int, known Seen) (*Snapshot, error) {
-	at := followed{caseID, run}
+func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown Snapshot) (*Snapshot, error) {
+	at, known := followed{caseID, run}, shown.Seen()
 	for ctx.Err() == nil {
 		r, role := w.rounds.join(at, known)
 		switch role {
 		case leads:
-			w.lead(ctx, at, r)
+			w.lead(ctx, at, r, shown)
 		case follows:
 			select {
 			case <-r.done:
@@ -51,13 +51,17 @@ func (w *Watcher) Follow(ctx context.Context, caseID string, run int, known Seen
 // news reads the run; nil if it is not news to who is that far. A store that has not answered after RoundTime is down: the others of a round
 // must not hang with its leader.
 func (w *Watcher) news(ctx context.Context, at followed, known Seen) (*Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, RoundTime)
-	defer cancel()
-	s, err := w.Read(ctx, at.caseID, at.run)
+	s, err := w.reread(ctx, at)
 	if err != nil || !s.newsTo(known) {
 		return nil, err
 	}
 	return &s, nil
+}
+
+func (w *Watcher) reread(ctx context.Context, at followed) (Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, RoundTime)
+	defer cancel()
+	return w.Read(ctx, at.caseID, at.run)
 }
 
 // newsTo reports whether the snapshot has to be shown to who is that far: it is later, or the last that there is. An earlier one never is, not
@@ -67,26 +71,33 @@ func (s *Snapshot) newsTo(known Seen) bool {
 }
 
 // lead waits for news and reads it, for all who are in the round. It ends the round in any case, also when it panics: if the leader's
-// context ends first there is no news, and another leads the next round.
-func (w *Watcher) lead(ctx context.Context, at followed, r *round) {
+// context ends first there is no news, and another leads the next round. Before it waits it sees to it that the run counts as watched: the record
+// that this takes is the one that was read for the news before.
+func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown Snapshot) {
 	defer w.rounds.end(at, r)
+	version := w.freshen(ctx, shown)
 	waiting, cancel := context.WithTimeout(ctx, RoundTime)
 	defer cancel()
 	for try := 0; waiting.Err() == nil; try++ {
-		err := w.Store.Wait(waiting, at.caseID, r.base.Run, r.base.Version)
+		err := w.Store.Wait(waiting, at.caseID, r.base.Run, version)
 		if err != nil {
 			if waiting.Err() == nil {
 				r.err = w.storeFault(err)
 			}
 			return
 		}
-		news, err := w.news(ctx, at, r.base)
-		if err != nil && ctx.Err() == nil {
+		now, err := w.reread(ctx, at)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			r.err = err
-		}
-		if err != nil || news != nil {
-			r.news = news
 			return
+		case err != nil:
+			return
+		case now.newsTo(r.base):
+			r.news = &now
+			return
+		case now.View.Run == r.base.Run:
+			version = max(version, now.View.Version)
 		}
 		_ = w.pause(waiting, try) // the store may return early
 	}

@@ -130,6 +130,11 @@ func newFollower(t *testing.T, s store.Store) *watch.Watcher {
 	return w
 }
 
+// shown is a snapshot of which no more is known than how far its reader is.
+func shown(s watch.Seen) watch.Snapshot {
+	return watch.Snapshot{View: cases.View{Run: s.Run, Version: s.Version}}
+}
+
 // answer is what Follow returned, and when.
 type answer struct {
 	s    watch.Snapshot // of the news, if there are any
@@ -144,7 +149,7 @@ func follow(ctx context.Context, w *watch.Watcher, run int, known watch.Seen) <-
 	begin := time.Now()
 	go func() {
 		a := answer{}
-		s, err := w.Follow(ctx, "c", run, known)
+		s, err := w.Follow(ctx, "c", run, shown(known))
 		if s != nil {
 			a.s, a.news = *s, true
 		}
@@ -250,7 +255,7 @@ func TestLeaderPanics(t *testing.T) {
 					t.Error("the panic is lost")
 				}
 			}()
-			_, _ = w.Follow(t.Context(), "c", 0, first)
+			_, _ = w.Follow(t.Context(), "c", 0, shown(first))
 		}()
 		f := follow(t.Context(), w, 0, first)
 		synctest.Wait()

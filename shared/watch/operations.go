@@ -7,8 +7,9 @@ import (
 )
 
 // Operations are what a run took, as far as its record tells: nothing is written for the sake of counting. Each invocation costs a fixed number of
-// calls, and the record tells how many there were: each delivered check has a number, each dispatch too, and each write a version. What leaves no
-// trace in the record is not in it: deliveries that were repeated, conflicts, events that ended nothing, readers, the sweep.
+// calls, and the record tells how many there were: each check has a number, and was delivered unless the next was brought forward; each dispatch has
+// one too, and each write a version. What leaves no trace in the record is not in it: deliveries that were repeated, conflicts, events that ended
+// nothing, readers, the sweep.
 type Operations struct {
 	Start, Dispatch, Check, Complete, Cancel int // invocations, by function
 
@@ -34,8 +35,8 @@ func (o Operations) TaskOperations() int {
 
 // OperationsOf returns what a run took so far.
 func OperationsOf(c cases.Case) Operations {
-	checks, dispatches := int(c.Checks.Seq), int(c.Dispatch.Seq) // one task each
-	o := Operations{Start: 1, TasksCreated: checks + dispatches, Dispatch: dispatches, Check: checks}
+	checks, dispatches, forward := int(c.Checks.Seq), int(c.Dispatch.Seq), c.Watched.Forward // one task each, and one more for what was brought forward
+	o := Operations{Start: 1, TasksCreated: checks + dispatches, TasksDeleted: forward, Dispatch: dispatches, Check: checks - forward}
 	if c.Dispatch.Phase == cases.PhaseQueued { // its last task was not delivered
 		o.Dispatch--
 		o.TasksDeleted += one(c.State.Ended())

@@ -19,14 +19,21 @@ type Snapshot struct {
 	EndVersion int64
 	// Current says that no newer run of the case had begun.
 	Current bool
+
+	record cases.Case // as it was read; zero if it was not
 }
 
-// Seen returns how far a reader is who knows the snapshot: an end stays where it was made, whatever the record's version became.
+// Seen returns how far a reader is who knows the snapshot: an end stays where it was made, whatever the record's version became, and that the run is
+// watched is no news.
 func (s Snapshot) Seen() Seen {
-	if s.View.State.Ended() && s.EndVersion > 0 {
-		return Seen{s.View.Run, s.EndVersion}
+	switch v := s.View; {
+	case v.State.Ended() && s.EndVersion > 0:
+		return Seen{v.Run, s.EndVersion}
+	case s.record.Version > 0:
+		return Seen{v.Run, s.record.News()}
+	default:
+		return Seen{v.Run, v.Version}
 	}
-	return Seen{s.View.Run, s.View.Version}
 }
 
 // Open reports whether news can be expected of the run.
@@ -74,5 +81,5 @@ func (w *Watcher) read(ctx context.Context, caseID string, run int) (Snapshot, e
 	if errors.Is(err, store.ErrNotFound) {
 		return Snapshot{}, errTorn
 	}
-	return Snapshot{View: view, EndVersion: c.EndVersion, Current: c.Run == head.Run}, err
+	return Snapshot{View: view, EndVersion: c.EndVersion, Current: c.Run == head.Run, record: c}, err
 }

@@ -388,7 +388,7 @@ func TestRead(t *testing.T) {
 	w.store.before = nil
 	followed := make(chan error, 1)
 	go func() {
-		s, err := w.Follow(t.Context(), "c", 0, watch.Seen{Run: 2, Version: 1})
+		s, err := w.Follow(t.Context(), "c", 0, shown(watch.Seen{Run: 2, Version: 1}))
 		if s == nil || s.View.State != cases.Cancelled {
 			t.Errorf("%+v", s)
 		}
@@ -400,7 +400,7 @@ func TestRead(t *testing.T) {
 	if err := <-followed; err != nil {
 		t.Error(err)
 	}
-	if _, err := w.Follow(t.Context(), "nobody", 0, watch.Seen{}); kindOf(err) != fault.NotFound {
+	if _, err := w.Follow(t.Context(), "nobody", 0, watch.Snapshot{}); kindOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 }
@@ -586,7 +586,7 @@ func BenchmarkSweepAfterAPurge(b *testing.B) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := newWorld(t)
-	_, err := watch.New(watch.Config{}, watch.Deps{Queue: w.queue})
+	_, err := watch.New(watch.Config{}, watch.Deps{Queue: w.queue, Events: w.topic})
 	for _, name := range []string{"Store", "Now", "Jitter", "Nonce", "Log", "Rules", "CaseDeadline", "CheckTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named in %v", name, err)

@@ -106,7 +106,7 @@ func viewUntil(t *testing.T, w *watch.Watcher, over <-chan struct{}) (last watch
 		}
 		ctx, leave := context.WithTimeout(t.Context(), rand.N(2*time.Second))
 		for open := now.Open(); open && ctx.Err() == nil; {
-			news, err := w.Follow(ctx, "c", 0, last)
+			news, err := w.Follow(ctx, "c", 0, shown(last))
 			if err != nil && ctx.Err() == nil && (fault.KindOf(err) != fault.Unavailable || errors.Is(err, context.Canceled)) {
 				t.Errorf("%v", err)
 			}

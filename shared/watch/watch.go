@@ -53,7 +53,7 @@ type Config struct {
 }
 
 // Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read, Follow, List,
-// Detail and CountByState are called, Pipeline where neither Dispatch nor Check is.
+// Detail and CountByState are called, Pipeline where neither Dispatch nor Check is. Without Queue, who follows a run brings no look forward.
 type Deps struct {
 	Store    store.Store
 	Queue    queue.Queue
@@ -82,7 +82,7 @@ func New(cfg Config, deps Deps) (*Watcher, error) {
 	for missing, is := range map[string]bool{
 		"Store": deps.Store == nil, "Now": deps.Now == nil, "Jitter": deps.Jitter == nil, "Nonce": deps.Nonce == nil, "Log": deps.Log == nil,
 		"Rules":        deps.Queue != nil && cfg.Rules.CheckMinInterval <= 0,
-		"CaseDeadline": deps.Queue != nil && cfg.CaseDeadline <= 0,
+		"CaseDeadline": deps.Events != nil && cfg.CaseDeadline <= 0,
 		"CheckTimeout": deps.Queue != nil && cfg.CheckTimeout <= 0,
 	} {
 		if is {

@@ -216,6 +216,7 @@ type faultyStore struct {
 	mu     sync.Mutex
 	before func(method string) error // before the call; an error is returned instead
 	after  func(method string) error // after it took effect
+	waited func()                    // called when Wait is
 }
 
 func (s *faultyStore) fail(after bool, method string) error {
@@ -262,6 +263,13 @@ func (s *faultyStore) Update(ctx context.Context, wr store.Write) error {
 	return err
 }
 
+func (s *faultyStore) Wait(ctx context.Context, id string, run int, version int64) error {
+	if s.waited != nil {
+		s.waited()
+	}
+	return s.Store.Wait(ctx, id, run, version)
+}
+
 func (s *faultyStore) Value(ctx context.Context, id string, run int, v store.Value) ([]byte, error) {
 	return call(s, "Value", func() ([]byte, error) { return s.Store.Value(ctx, id, run, v) })
 }
@@ -301,9 +309,12 @@ type fakeQueue struct {
 	down    bool
 	deleted []string
 	created int
-	called  func(method string) // at each call; nil for nothing
-	now     atomic.Int64        // calls under way, and the most of them
-	most    atomic.Int64
+
+	failDelete bool
+
+	called func(method string) // at each call; nil for nothing
+	now    atomic.Int64        // calls under way, and the most of them
+	most   atomic.Int64
 }
 
 // call notes a call, and lets others come meanwhile.
@@ -338,7 +349,7 @@ func (q *fakeQueue) Delete(_ context.Context, t queue.Task) error {
 	defer q.call("Delete")()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.down {
+	if q.down || q.failDelete {
 		return errDown
 	}
 	delete(q.pending, t.Name())

@@ -4,5 +4,5 @@ import "slices"
 
 // guards are all that are tried, in the order in which a run meets them.
 func guards() []guard {
-	return slices.Concat(ruleGuards, checkGuards, endGuards, watchGuards, repairGuards, nameGuards)
+	return slices.Concat(ruleGuards, checkGuards, endGuards, watchGuards, freshGuards, repairGuards, nameGuards)
 }

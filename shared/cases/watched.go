@@ -1,0 +1,64 @@
+package cases
+
+import "time"
+
+const (
+	// leaseTime is how long a run counts as watched after somebody said so, and leaseRest in how much of its end that is said again. So one lease costs
+	// at most one write in 15 s, whoever watches, and when the last viewer has gone at most 20 s of looks are made for nobody.
+	leaseTime = 20 * time.Second
+	leaseRest = 5 * time.Second
+)
+
+// Watched says that somebody follows the run as it goes on, and wants its progress fresh. It never has the pipeline asked: it brings the next
+// look forward, and keeps those after it close.
+type Watched struct{}
+
+// Lease is for how long a run counts as watched.
+type Lease struct {
+	Until time.Time `json:"until,omitzero"`
+	// Version is the record's that the lease made, and News the last before it that was not made by a lease: readers of that learn nothing new.
+	Version int64 `json:"version,omitempty"`
+	News    int64 `json:"news,omitempty"`
+	Forward int   `json:"forward,omitempty"` // how many checks were brought forward so far: their tasks were deleted
+}
+
+func (Watched) input() {}
+
+// Freshens reports whether [Watched] would change c at now: closer looks would show more, and its lease ends soon or its next look is far.
+func (r Rules) Freshens(c Case, now time.Time) bool {
+	return c.canBeFresh() && now.Before(c.DeadlineAt) && (!c.Watched.Until.After(now.Add(leaseRest)) || r.isFar(c, now))
+}
+
+// canBeFresh reports whether closer looks would show more of an open run: not while nothing was sent, nor while everything is counted and only
+// the result is awaited, and not of a pipeline that fails, which is left its back-off.
+func (c Case) canBeFresh() bool {
+	sent := c.Dispatch.Phase != PhaseQueued || c.Dispatch.Attempts > 0
+	return c.Version > 0 && !c.State.Ended() && sent && c.CompleteSince.IsZero() && c.Checks.Unbroken == 0
+}
+
+// isFar reports whether the next look comes later than one that follows the last at the least interval, whatever a clock that is behind says. One
+// that is due, or soon will be, is not: it may be under way.
+func (r Rules) isFar(c Case, now time.Time) bool {
+	return c.Checks.NextAt.After(later(now, c.Checks.LastAt).Add(r.CheckMinInterval))
+}
+
+// News is the version of the last change that tells a reader something: that the run is watched does not.
+func (c Case) News() int64 {
+	if c.Version == c.Watched.Version {
+		return c.Watched.News
+	}
+	return c.Version
+}
+
+func (r Rules) watched(n *Case, now time.Time) Verdict {
+	if !r.Freshens(*n, now) {
+		return Verdict{Kind: Ignored}
+	}
+	n.Watched = Lease{Until: now.Add(leaseTime), Version: n.Version + 1, News: n.News(), Forward: n.Watched.Forward}
+	if r.isFar(*n, now) {
+		n.Checks.Seq++
+		n.Watched.Forward++
+		n.Checks.NextAt = later(now, n.Checks.LastAt.Add(r.CheckMinInterval)) // which is earlier than it was
+	}
+	return Verdict{Kind: Applied}
+}
