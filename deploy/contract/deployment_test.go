@@ -141,7 +141,7 @@ func TestDeployment(t *testing.T) {
 			t.Errorf("verify says\n%s", out)
 		}
 	})
-	l.file = environment(t, "production", "CHECK_MAX_INTERVAL=25s", "DISPATCH_RATE=5", "CANARY_FORM="+failingForm(t))
+	l.file = environment(t, "production", "CHECK_MAX_INTERVAL=20s", "STALL_AFTER=6m", "DISPATCH_RATE=5", "CANARY_FORM="+failingForm(t))
 	t.Run("nothing is promoted while the canary fails", func(t *testing.T) {
 		l := l.in(t)
 		serving := l.serving()
@@ -149,13 +149,13 @@ func TestDeployment(t *testing.T) {
 		if now := l.serving(); !slices.Equal(now, serving) || !strings.Contains(out, "ended failed") {
 			t.Errorf("what serves is %v, was %v:\n%s", now, serving, out)
 		}
-		for _, name := range config.Functions() { // status has no use for the interval
+		for _, name := range config.Functions() { // status has no use for the time
 			if deployed := strings.Contains(out, "run deploy casewatch-"+name); deployed != (name != "status") {
 				t.Errorf("%s deployed: %v:\n%s", name, deployed, out)
 			}
 		}
 	})
-	l.file = environment(t, "production", "CHECK_MAX_INTERVAL=25s", "DISPATCH_RATE=5")
+	l.file = environment(t, "production", "CHECK_MAX_INTERVAL=20s", "STALL_AFTER=6m", "DISPATCH_RATE=5")
 	t.Run("traffic goes back when the promotion breaks off", func(t *testing.T) {
 		l := l.in(t)
 		serving := l.serving()

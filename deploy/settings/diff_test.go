@@ -136,11 +136,7 @@ func TestDiff(t *testing.T) {
 			p := live["policy-project-demo-project"].(object)
 			var all []any
 			for _, function := range []string{"status", "cancel", "dispatch", "check", "complete", "sweep", "console"} {
-				role := "roles/datastore.user"
-				if function == "status" {
-					role = "roles/datastore.viewer"
-				}
-				all = append(all, object{"role": role, "members": []any{"serviceAccount:casewatch-" + function + "@demo-project.iam.gserviceaccount.com"},
+				all = append(all, object{"role": "roles/datastore.user", "members": []any{"serviceAccount:casewatch-" + function + "@demo-project.iam.gserviceaccount.com"},
 					"condition": object{"title": "another", "expression": `resource.name=="projects/demo-project/databases/(default)"`}})
 			}
 			all = append(all, object{"role": "roles/cloudbuild.builds.builder", "members": []any{"serviceAccount:casewatch-build@demo-project.iam.gserviceaccount.com"}})

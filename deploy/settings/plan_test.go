@@ -167,9 +167,11 @@ func TestRights(t *testing.T) {
 	key := "secretmanager.secretAccessor on secret/casewatch-pipeline-api-key"
 	agent := "service-" + numberPlaceholder + "@gcp-sa-pubsub.iam.gserviceaccount.com"
 	for account, want := range map[string][]string{
-		p.account("start"):    slices.Concat(settling, callable),
-		p.account("cancel"):   slices.Concat(settling, callable),
-		p.account("status"):   slices.Concat([]string{"datastore.viewer on project/demo-project"}, callable),
+		p.account("start"):  slices.Concat(settling, callable),
+		p.account("cancel"): slices.Concat(settling, callable),
+		p.account("status"): slices.Concat([]string{ // it brings checks forward, and dispatches nothing
+			"cloudtasks.enqueuer on queue/casewatch-check", "cloudtasks.taskDeleter on queue/casewatch-check",
+			"datastore.user on project/demo-project", "iam.serviceAccountUser on account/casewatch-tasks@demo-project.iam.gserviceaccount.com"}, callable),
 		p.account("dispatch"): slices.Concat(settling, []string{key}),
 		p.account("check"):    slices.Concat(settling, []string{key}),
 		p.account("console"):  slices.Concat(settling, []string{"cloudtasks.viewer on queue/casewatch-check", "cloudtasks.viewer on queue/casewatch-dispatch"}),

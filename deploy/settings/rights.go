@@ -48,10 +48,8 @@ func (p *Plan) rights(f envFile) {
 		// The store can only be granted by the project; for Firestore with a condition on the database
 		// (https://cloud.google.com/firestore/docs/security/iam).
 		switch {
-		case p.Firestore != nil && used("CHECK_QUEUE", function):
+		case p.Firestore != nil:
 			store = bind(store, "roles/datastore.user", member)
-		case p.Firestore != nil: // who schedules nothing changes nothing
-			store = bind(store, "roles/datastore.viewer", member)
 		case p.CloudSQL != nil:
 			store = bind(store, "roles/cloudsql.client", member)
 		}
@@ -69,6 +67,9 @@ func (p *Plan) rights(f envFile) {
 		if used("CHECK_QUEUE", function) {
 			tasks = append(tasks, member)
 			for _, q := range p.Queues {
+				if q.Name == p.derived(f, "DISPATCH_QUEUE") && !used("DISPATCH_QUEUE", function) {
+					continue
+				}
 				// The enqueuer may only create, and only the viewer may ask for a task, which sweep and the console's page of health do
 				// (https://cloud.google.com/iam/docs/roles-permissions/cloudtasks).
 				give("queue", q.Name, "roles/cloudtasks.enqueuer", member)

@@ -47,7 +47,7 @@ func TestFunctions(t *testing.T) {
 		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202, "queue events"},
 		{"dispatch", dispatch.New, "POST", "/", task, nil, 200, "queue events pipeline"},
 		{"check", check.New, "POST", "/", task, nil, 200, "queue events pipeline"},
-		{"status", status.New, "GET", "/c", "", []string{key}, 200, ""},
+		{"status", status.New, "GET", "/c", "", []string{key}, 200, "queue"},
 		{"complete", complete.New, "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
 			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished"}, 204, "queue events"},
 		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409, "queue events"},
@@ -195,7 +195,8 @@ func TestWhatWasOpenedIsClosed(t *testing.T) {
 }
 
 func TestFaultySettings(t *testing.T) {
-	env := map[string]string{"STORE": "mysql:password@db", "TOKEN_SECRET": "too-short-secret", "GOOGLE_CLOUD_PROJECT": "p p"}
+	env := map[string]string{"STORE": "mysql:password@db", "TOKEN_SECRET": "too-short-secret", "GOOGLE_CLOUD_PROJECT": "p p",
+		"TASKS_LOCATION": "europe-west1", "CHECK_QUEUE": "check", "CHECK_URL": "https://check.example"}
 	log := &buffer{}
 	process := app.New("status", app.Options{Log: log, Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
 	_, err := process.Config()

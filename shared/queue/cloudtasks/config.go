@@ -24,7 +24,7 @@ type Config struct {
 	// CheckQueue and DispatchQueue are queue ids. With Shards of 1 the checks are in CheckQueue itself, with more in
 	// "<CheckQueue>-0" to "<CheckQueue>-<Shards-1>", by case: one queue dispatches at most 500 tasks a second
 	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits). DispatchQueue is always one
-	// queue, since its rate and concurrency are what protects the pipeline.
+	// queue, since its rate and concurrency are what protects the pipeline. Who schedules checks only leaves DispatchQueue and DispatchURL out.
 	CheckQueue    string
 	DispatchQueue string
 	Shards        int
@@ -57,6 +57,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+func (c Config) checksOnly() bool { return c.DispatchQueue == "" && c.DispatchURL == "" }
+
 // validate names every fault of c at once.
 func (c Config) validate() error {
 	var faults []error
@@ -64,7 +66,7 @@ func (c Config) validate() error {
 	for _, f := range []struct{ name, value string }{
 		{"Project", c.Project}, {"Location", c.Location}, {"CheckQueue", c.CheckQueue}, {"DispatchQueue", c.DispatchQueue},
 	} {
-		if f.value == "" {
+		if f.value == "" && (f.name != "DispatchQueue" || !c.checksOnly()) {
 			fault("%s is missing", f.name)
 		}
 	}
@@ -72,6 +74,9 @@ func (c Config) validate() error {
 		fault("Shards is %d, not at least 1", c.Shards)
 	}
 	for _, f := range []struct{ name, value string }{{"CheckURL", c.CheckURL}, {"DispatchURL", c.DispatchURL}} {
+		if f.name == "DispatchURL" && c.checksOnly() {
+			continue
+		}
 		u, err := url.Parse(f.value)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			fault("%s is not an absolute http or https URL", f.name)
@@ -93,6 +98,9 @@ func (c Config) Queues() []string {
 	var names []string
 	for i := range c.Shards {
 		names = append(names, c.queueName(c.checkQueue(i)))
+	}
+	if c.checksOnly() {
+		return names
 	}
 	return append(names, c.queueName(c.DispatchQueue))
 }
