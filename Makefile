@@ -10,7 +10,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load sim mutate lint fmt bench cost coldstart fuzz cover vuln linked licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load fresh sim mutate lint fmt bench cost coldstart fuzz cover vuln linked licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ chaos: ## the same for CHAOS (2m) a store under killed instances, stopped server
 
 load: ## LOAD (10000) cases started at once, over SQLite
 	LOAD=$(LOAD) $(GO) test -count=1 -v -timeout=15m -run='^TestLoad$$' ./deploy/system
+
+fresh: ## how old progress is for 1 and for 500 viewers of a case, and how often it is looked at, over FRESH (1m) each, on PostgreSQL
+	FRESH=$(or $(FRESH),1m) $(GO) test -count=1 -v -timeout=15m -run='^TestFresh$$' ./deploy/system
 
 # In a simulated world one goroutine runs at a time: more processors only pass it around.
 sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_LIMIT=60; FIRST is the first seed, EXHAUST=5m every choice of faults
