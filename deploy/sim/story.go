@@ -109,6 +109,6 @@ func (r *Record) Hash() uint64 {
 
 // plain is a record without pointers, which print as addresses.
 func plain(c cases.Case) cases.Case {
-	c.End, c.Documents, c.Late, c.Reading, c.Baseline = nil, nil, nil, nil, nil
+	c.End, c.Documents, c.Late, c.Reading, c.Baseline, c.Past = nil, nil, nil, nil, nil, nil
 	return c
 }

@@ -215,6 +215,12 @@ type Case struct {
 	// reports them once and moves them to Leaked.
 	AskedAfterEnd int `json:"asked_after_end,omitempty"`
 	Leaked        int `json:"leaked,omitempty"` // for people; nothing reads it
+	// LookedAt is when the last look began that found the work not done.
+	LookedAt time.Time `json:"looked_at,omitzero"`
+	// Past is what was known of earlier runs when this one began; once its documents are known, only of those like it.
+	Past *Past `json:"past,omitempty"`
+	// Pace is when the run was expected to end, as seen from about half of it.
+	Pace Pace `json:"pace,omitzero"`
 	// Timeline is what happened to the run, for people; nothing decides by it. Looks that found nothing but progress are not in it.
 	Timeline []Note `json:"timeline,omitempty"`
 

@@ -102,10 +102,25 @@ func (r Rules) reading(n *Case, in CheckOutcome, w word, final bool, now time.Ti
 	n.Baseline = nil
 	n.nowRunning(now)
 	r.observe(n, in.Reading, now)
+	n.pace(in, now)
 	if final && n.Dispatch.Phase != PhaseOpen {
 		return r.word(n, w, now)
 	}
 	return Verdict{}
+}
+
+// pace notes what a reading tells of when the run ends, for [Past.With].
+func (c *Case) pace(in CheckOutcome, now time.Time) {
+	p := c.Progress
+	if !in.Reading.complete() {
+		c.LookedAt = in.Began
+	}
+	if c.Past != nil && p.Total > 0 {
+		c.Past = c.Past.of(p.Total)
+	}
+	if e, ok := c.estimate(now); ok && p.Completed < p.Total && (c.Pace.EndAt.IsZero() || 2*p.Completed <= p.Total) {
+		c.Pace = e
+	}
 }
 
 func (r Rules) unknown(n *Case, now time.Time) {

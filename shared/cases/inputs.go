@@ -14,6 +14,7 @@ type Started struct {
 	TraceParent string
 	FormHash    string
 	Prior       *Case // the run before, ended; nil for the first
+	Past        *Past // of the deployment's earlier runs; nil if nothing is known
 }
 
 // DispatchBegun is the open mark: the delivery of dispatch task Seq is about to send the request.

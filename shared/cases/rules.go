@@ -68,7 +68,7 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	}
 	switch in := in.(type) {
 	case Started:
-		v = r.started(&n, in, now)
+		v = r.started(&n, in, now, jitter)
 	case DispatchBegun:
 		v = r.dispatchBegun(&n, in, now)
 	case DispatchOutcome:
@@ -107,14 +107,20 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	return n, v
 }
 
-func (r Rules) started(n *Case, in Started, now time.Time) Verdict {
+func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdict {
 	*n = Case{
 		CaseID: in.CaseID, Run: in.Run, State: Pending,
 		CreatedAt: now, DeadlineAt: now.Add(in.Deadline), ProgressAt: now,
 		Adopted: in.Adopt, Known: in.Adopt, FormKept: true,
 		TraceParent: in.TraceParent, FormHash: in.FormHash,
-		Checks: Checks{Seq: 1, NextAt: earlier(now.Add(r.CheckMinInterval), now.Add(in.Deadline))},
+		Checks: Checks{Seq: 1},
+		Past:   in.Past,
 	}
+	first := r.CheckMinInterval // when nothing is known
+	if in.Past != nil {
+		first = r.outlook(*n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
+	}
+	n.Checks.NextAt = earlier(now.Add(first), n.DeadlineAt)
 	if in.Prior != nil {
 		n.PriorUnheard = in.Prior.PriorUnheard || !in.Prior.Heard
 	}

@@ -2,12 +2,11 @@ package cases
 
 import "time"
 
-// nextLook says when an open run is looked at next. Never past the deadline.
+// nextLook says when an open run is looked at next. Never past the deadline, and but for that and the ends of graces never sooner than
+// CheckMinInterval nor later than CheckMaxInterval.
 //
-// With progress to judge by, it is after about half of the time that seems to remain: such looks get denser towards the
-// end, and their number grows with the logarithm of the run's length. Without, the wait grows with the time already
-// waited. While the pipeline cannot be asked, it backs off, with jitter. Graces are looked at when they end. While somebody watches, looks follow
-// each other at the least interval, see [Watched].
+// What decides is [Case.awaits]: the end of the work, as a rule, and then the wait is [outlook.wait]. While the pipeline cannot be asked, it backs
+// off, with jitter. Graces are looked at when they end. While somebody watches, looks follow each other at the least interval, see [Watched].
 //
 // A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due, or each look
 // would be due at once as long as that clock is.
@@ -16,27 +15,27 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	from := later(now, ch.NextAt)
 	var wait time.Duration
 	limit := n.DeadlineAt
-	switch rest, known := n.Remaining(now); {
-	case !n.CompleteSince.IsZero():
-		if over := n.CompleteSince.Add(r.CompletionGrace); over.After(from) {
+	switch n.awaits() {
+	case awaitsResult:
+		over := n.CompleteSince.Add(r.CompletionGrace)
+		if !n.tellsItsEnd() && over.After(from) {
 			return earlier(over, limit)
 		}
-	case d.Phase == PhaseQueued && d.Attempts == 0:
+		wait, limit = now.Sub(n.CompleteSince), earlier(limit, over)
+	case awaitsDispatch:
 		wait = now.Sub(n.CreatedAt)
-	case ch.Unbroken > 0:
+	case awaitsPipeline:
 		wait = backoff(r.CheckMinInterval, r.CheckMaxInterval, ch.Unbroken-1, jitter)
 		if d.Phase != PhaseOpen {
 			limit = earlier(limit, later(ch.Since, d.ClosedAt).Add(r.UnreachableAfter))
 		}
-	case !ch.UnknownSince.IsZero():
+	case awaitsSign:
 		wait = now.Sub(ch.UnknownSince) / 2
 		if since := later(ch.UnknownSince, d.ClosedAt); d.Phase == PhaseUncertain && !n.Known {
 			limit = earlier(limit, since.Add(r.StartGrace))
 		}
-	case known && rest > 0:
-		wait = spread(rest/2, jitter)
-	default:
-		wait = spread(now.Sub(n.ProgressAt)/2, jitter)
+	case awaitsEnd:
+		wait = r.outlook(n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
 	}
 	if !n.SucceededSince.IsZero() {
 		limit = earlier(limit, n.SucceededSince.Add(r.CompletionGrace))
@@ -50,6 +49,35 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	}
 	return earlier(at, n.DeadlineAt)
 }
+
+// Awaited is what the looks at an open run wait for.
+type Awaited string
+
+const (
+	awaitsEnd      Awaited = "end"      // of the work
+	awaitsResult   Awaited = "result"   // of work that is done
+	awaitsDispatch Awaited = "dispatch" // nothing was sent yet
+	awaitsPipeline Awaited = "pipeline" // which cannot be asked
+	awaitsSign     Awaited = "sign"     // of a job that the pipeline does not know
+)
+
+func (c Case) awaits() Awaited {
+	switch {
+	case !c.CompleteSince.IsZero():
+		return awaitsResult
+	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:
+		return awaitsDispatch
+	case c.Checks.Unbroken > 0:
+		return awaitsPipeline
+	case !c.Checks.UnknownSince.IsZero():
+		return awaitsSign
+	default:
+		return awaitsEnd
+	}
+}
+
+// tellsItsEnd reports whether the pipeline's progress has a status of its own: then a look can find its word.
+func (c Case) tellsItsEnd() bool { return c.Reading != nil && c.Reading.Status != "" }
 
 // Remaining estimates how long the run will still take if it goes on as it has gone: from the share that is done and the time
 // that took, now included, so that the estimate grows while nothing moves. False if there is nothing to judge by, or the
@@ -104,11 +132,6 @@ func backoff(least, most time.Duration, before int, jitter float64) time.Duratio
 	}
 	d = min(d, most)
 	return max(min(least, most), d-time.Duration(float64(d)*jitter/2))
-}
-
-// spread moves d by up to a tenth either way, so that runs started together are not looked at together.
-func spread(d time.Duration, jitter float64) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*jitter))
 }
 
 // Delivery is where a delivered task stands towards the record.

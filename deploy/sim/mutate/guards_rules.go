@@ -22,6 +22,8 @@ var ruleGuards = []guard{
 	{name: "the sweep schedules a check under a new number", pkg: "shared/cases", in: "Rules.tick", is: "n.Checks.Seq++", not: ""},
 	{name: "the sweep schedules a dispatch under a new number", pkg: "shared/cases", in: "Rules.tick", is: "n.Dispatch.Seq++", not: ""},
 	{name: "no look is planned after the deadline", pkg: "shared/cases", in: "Rules.nextLook", is: "return earlier(at, n.DeadlineAt)", not: "return at"},
+	{name: "a look comes when the least interval is over", pkg: "shared/cases", in: "outlook.wait", is: "return min(max(time.Duration(wait*float64(time.Second)), least), most)", not: "return max(most, time.Duration(wait))", test: "shared/cases TestWait", why: "a look that comes later is still in time"},
+	{name: "what nobody can have learned is left out", pkg: "shared/cases", in: "PastOf", is: "|| !l.valid()", not: "", test: "shared/cases TestPastOf", why: "the simulation's store keeps what it is given"},
 	{name: "an end that is not told is looked at again", pkg: "shared/cases", in: "Rules.wakeAt", is: "!n.Settled:", not: "false:"},
 	{name: "a dispatch that is due is looked at", pkg: "shared/cases", in: "Rules.wakeAt", is: "return earlier(n.Checks.NextAt, n.Dispatch.At)", not: "return n.Checks.NextAt"},
 	{name: "a form that is kept too long is looked at", pkg: "shared/cases", in: "Rules.wakeAt", is: "n.FormKept:", not: "false:"},

@@ -1,0 +1,75 @@
+package cases_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+// Once its documents are known a run keeps of the past only what is of its kind.
+func TestRunKeepsItsKind(t *testing.T) {
+	p := Past{Lengths: map[int]Lengths{5: {From: 34, Counts: []int{20}}, 8: {From: 60, Counts: []int{12}}}}
+	l := &life{r: rules, now: epoch}
+	l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Past: &p})
+	if len(l.c.Past.Lengths) != 2 {
+		t.Errorf("%+v", l.c.Past)
+	}
+	l.open().read(5*time.Second, 0, 200)
+	if got := l.c.Past.Lengths; len(got) != 1 || got[8].Runs() != 12 || len(p.Lengths) != 2 {
+		t.Errorf("goes by %+v", got)
+	}
+}
+
+// A pipeline whose progress has a status of its own is asked while its result is awaited: the answer may be its word.
+func TestAsksForTheResult(t *testing.T) {
+	l := accepted(rules).read(10*time.Second, 4, 4)
+	if at := l.c.Checks.NextAt; !at.Equal(l.c.CompleteSince.Add(rules.CompletionGrace)) {
+		t.Errorf("without a status the next look is at %v", at)
+	}
+	l = accepted(rules)
+	l.now = l.now.Add(10 * time.Second)
+	grace := l.now.Add(rules.CompletionGrace)
+	status := Reading{Completed: 4, Total: 4, Percent: -1, Status: "running"}
+	looks := 0
+	for ; l.now.Before(grace) && looks < 20; looks++ {
+		l.do(0, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckReading, Reading: status})
+		if l.c.Checks.NextAt.After(grace) {
+			t.Fatalf("a look %v after the grace", l.c.Checks.NextAt.Sub(grace))
+		}
+		l.now = l.c.Checks.NextAt
+	}
+	if looks < 3 || looks > 6 || l.c.State != Running {
+		t.Errorf("%d looks in the grace, then %s", looks, l.c.State)
+	}
+	status.Status = "succeeded"
+	l.do(0, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckReading, Reading: status})
+	if l.c.State != Succeeded || !l.c.Heard {
+		t.Errorf("its word at the end of the grace: %s", dump(l.c))
+	}
+}
+
+// FuzzPast: what a store gives back, whatever it is, neither breaks the rules nor what is learned next.
+func FuzzPast(f *testing.F) {
+	f.Add([]byte(`{"version":20,"lengths":{"5":{"from":34,"n":[20]},"0":{"from":0,"n":[1,2]}},"found":20,"missed":3.5,"estimates":9}`), 12)
+	f.Add([]byte(`{"lengths":{"-1":{"from":-5,"n":[-3,9]},"99":{"from":1000000000000,"n":[1]},"4":{"from":9223372036854775807,"n":[1]}},"found":-1,"told":-7,"missed":-1e300,"estimates":-2}`), 0)
+	f.Fuzz(func(t *testing.T, data []byte, documents int) {
+		var p Past
+		if json.Unmarshal(data, &p) != nil {
+			return
+		}
+		l := &life{r: rules, now: epoch}
+		l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Past: &p})
+		if wait := l.c.Checks.NextAt.Sub(l.now); wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval {
+			t.Errorf("waits %v with the first look", wait)
+		}
+		l.open()
+		l.read(l.c.Checks.NextAt.Sub(l.now), 3, max(4, documents&1023)) // a look that comes too early counts from when it was due
+		if wait := l.c.Checks.NextAt.Sub(l.now); wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval {
+			t.Errorf("waits %v", wait)
+		}
+		l.do(time.Second, Event{ID: "e", Status: "succeeded"})
+		p.With(l.c, l.now, 0.5)
+	})
+}
