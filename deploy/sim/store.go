@@ -20,7 +20,7 @@ type runKey struct {
 }
 
 // The calls that write to the store.
-var storeWrites = map[string]bool{"store: begin": true, "store: update": true, "store: purge": true}
+var storeWrites = map[string]bool{"store: begin": true, "store: update": true, "store: purge": true, "store: save past": true}
 
 // fakeStore keeps records as package store promises.
 type fakeStore struct {
@@ -28,6 +28,7 @@ type fakeStore struct {
 	heads   map[string]store.Head
 	runs    map[runKey]*kept
 	waiting map[*call]waiting
+	past    cases.Past
 }
 
 // kept is one run.
@@ -200,6 +201,21 @@ func (s *fakeStore) left() (runs int, forms []runKey) {
 	}
 	slices.SortFunc(forms, func(a, b runKey) int { return cmp.Or(strings.Compare(a.id, b.id), cmp.Compare(a.run, b.run)) })
 	return max(len(s.runs), len(s.heads)), forms
+}
+
+// Past never fails, so that it is no call where a plan's faults are counted: who cannot have it goes without.
+func (s *fakeStore) Past(context.Context) (cases.Past, error) { return s.past, nil }
+
+// SavePast is as package store promises.
+func (s *fakeStore) SavePast(ctx context.Context, p cases.Past) error {
+	_, err := ask(ctx, s.w, "store: save past", runKey{}, s.down, func() (bool, any, error) {
+		if s.past.Version != p.Version-1 {
+			return false, nil, store.ErrConflict
+		}
+		s.past = p
+		return true, nil, nil
+	})
+	return err
 }
 
 // CountByState and List are the console's, which the simulation does not have.

@@ -150,6 +150,13 @@ type Store interface {
 	// Purging the current run while earlier ones are kept is not done: it returns ErrConflict.
 	Purge(ctx context.Context, caseID string, run int, version int64) error
 
+	// Past returns what was learned of earlier runs, as it was last saved; the zero Past if it never was. What is kept and cannot be read is
+	// forgotten, see cases.PastOf: the version is still its own.
+	Past(ctx context.Context) (cases.Past, error)
+
+	// SavePast replaces it, all cases having one. ErrConflict if what is saved is not at version p.Version - 1.
+	SavePast(ctx context.Context, p cases.Past) error
+
 	// Close releases what the store holds. No other method may be called after or during it.
 	Close() error
 }

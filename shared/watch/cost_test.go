@@ -25,7 +25,8 @@ func TestCallsOfAnInvocation(t *testing.T) {
 		do   func() error
 		want map[string]int
 	}{
-		{"start", func() error { w.begin(); return nil }, map[string]int{"Current": 1, "Begin": 1, "queue.Create": 2}},
+		// An instance asks once a minute what earlier runs tell: its first start has one read more.
+		{"the first start", func() error { w.begin(); return nil }, map[string]int{"Current": 1, "Past": 1, "Begin": 1, "queue.Create": 2}},
 		{"dispatch, accepted", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Value": 1, "Update": 2}},
 		{"check", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
 		{"check without news", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
@@ -34,11 +35,12 @@ func TestCallsOfAnInvocation(t *testing.T) {
 		}, map[string]int{"Get": 1, "Update": 1}},
 		{"event of the end", func() error {
 			return w.publish("e", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
-		}, map[string]int{"Get": 1, "Value": 1, "Update": 2, "queue.Delete": 1}},
+		}, map[string]int{"Get": 1, "Value": 1, "Update": 2, "queue.Delete": 1, "Past": 1, "SavePast": 1}}, // an end that is learned from
 		{"the same event again", func() error {
 			return w.publish("e", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
 		}, map[string]int{"Get": 1}},
 		{"check after the end", func() error { return w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 3}) }, map[string]int{"Get": 1}},
+		{"another start", func() error { w.begin(func(r *watch.StartRequest) { r.CaseID = "d" }); return nil }, map[string]int{"Current": 1, "Begin": 1, "queue.Create": 2}},
 		{"sweep in health", func() error { w.sweep(); return nil }, map[string]int{"Overdue": 1, "CountOpen": 1}},
 	} {
 		calls := map[string]int{}

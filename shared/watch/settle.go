@@ -66,7 +66,10 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 		return err
 	}
 	w.logEnd(ctx, c, *view.DurationSeconds)
-	_, err = w.apply(ctx, c, cases.Settled{})
+	ch, err := w.apply(ctx, c, cases.Settled{})
+	if err == nil && ch.verdict.Changed() {
+		w.learn(ctx, ch.after)
+	}
 	return err
 }
 

@@ -118,7 +118,7 @@ func (w *Watcher) begin(ctx context.Context, req StartRequest, head store.Head, 
 		b.End = &store.Write{Case: ended.after}
 	}
 	in := cases.Started{
-		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt, Prior: prior,
+		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt, Prior: prior, Past: w.past(ctx),
 		TraceParent: req.TraceParent, FormHash: hash(req.Form),
 	}
 	b.Case, _ = w.cfg.Rules.Apply(cases.Case{}, in, w.now(), w.Jitter())

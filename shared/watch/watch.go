@@ -66,14 +66,15 @@ type Deps struct {
 	Log    *slog.Logger
 }
 
-// Watcher follows cases. It holds nothing of any of them but while somebody is in Follow; its methods are safe for concurrent use.
+// Watcher follows cases. It holds nothing of any of them but while somebody is in Follow, and of all of them what [cases.Past] says; its methods are safe for concurrent use.
 //
 // The errors of its methods are [fault.Error]s. Unavailable means that the store or the queue could not be used, and that the same
 // call is to be made again.
 type Watcher struct {
 	cfg Config
 	Deps
-	rounds rounds
+	rounds     rounds
+	remembered remembered
 }
 
 // New returns a Watcher, or an error that names what is missing.

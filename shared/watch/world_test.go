@@ -287,6 +287,15 @@ func (s *faultyStore) Purge(ctx context.Context, id string, run int, version int
 	return err
 }
 
+func (s *faultyStore) Past(ctx context.Context) (cases.Past, error) {
+	return call(s, "Past", func() (cases.Past, error) { return s.Store.Past(ctx) })
+}
+
+func (s *faultyStore) SavePast(ctx context.Context, p cases.Past) error {
+	_, err := call(s, "SavePast", func() (bool, error) { return true, s.Store.SavePast(ctx, p) })
+	return err
+}
+
 // failing fails the nth call of a method, from 1, and those after it up to and including the mth.
 func failing(method string, n, m int) func(string) error {
 	calls := 0

@@ -29,5 +29,6 @@ var nameGuards = []guard{
 	{name: "the swap on version of the run before", pkg: "deploy/sim", in: "fakeStore.Begin", is: "old == nil || old.rec.Version != b.End.Case.Version-1", not: "old == nil"},
 	{name: "the swap on version, in SQLite's update", pkg: "shared/store/sqlite", in: "newWriter", is: "WHERE case_id = ?1 AND run = ?2 AND version = ?3 - 1", not: "WHERE case_id = ?1 AND run = ?2", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
 	{name: "the swap on version, in SQLite's beginning", pkg: "shared/store/sqlite", in: "newWriter", is: "WHERE case_id = ?1 AND version = ?3 - 1", not: "WHERE case_id = ?1", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
+	{name: "the swap on version, in what SQLite keeps of earlier runs", pkg: "shared/store/sqlite", in: "newWriter", is: "data = ?2 WHERE version = ?1 - 1", not: "data = ?2 WHERE version < ?1", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
 	{name: "the swap on version, in SQLite's purge", pkg: "shared/store/sqlite", in: "writer.purge", is: "at != version:", not: "false:", test: "shared/store/sqlite TestStore", why: "the simulation has a store of its own"},
 }

@@ -40,4 +40,5 @@ var watchGuards = []guard{
 	{name: "a rerun is begun once", pkg: "shared/watch", in: "Watcher.rerun", is: "ok && begun == head.Run", not: "ok && begun == -1", test: "shared/watch TestRerun", why: "without it a repeat is refused, and nothing begun"},
 	{name: "a rerun is of the current run", pkg: "shared/watch", in: "Watcher.rerun", is: "if run != head.Run {", not: "if false {"},
 	{name: "a rerun is of a run that has ended", pkg: "shared/watch", in: "WhyNoRerun", is: "!c.State.Ended():", not: "false:"},
+	{name: "a run is learned from once", pkg: "shared/watch", in: "Watcher.tellEnd", is: "&& ch.verdict.Changed()", not: "", test: "shared/watch TestLearnsOnceOfOneRun", why: "what is learned decides no end"},
 }

@@ -2,13 +2,14 @@
 //
 // # Documents
 //
-// Three collections. K is the first 8 hexadecimal digits of the SHA-256 of the case id, "-" and the case id: ids in the order of
+// Four collections. K is the first 8 hexadecimal digits of the SHA-256 of the case id, "-" and the case id: ids in the order of
 // time would all be written at one end of the key space.
 //
 //	heads/K         run, version, keys, expire_at
 //	runs/K~RUN      case_id, case_key (K), run, version, wake_at, shard (0 to 15, by the hash), open, state, created_at, record (the
 //	                case as JSON), trail, expire_at
 //	values/K~RUN~V  data, expire_at
+//	learned/past    version, data (what was learned of earlier runs, as JSON): one document for all cases
 //
 // Four indexes: runs(shard, wake_at, case_id, run) for what is overdue, runs(case_key, run) for who waits, and to list
 // runs(shard, created_at, case_id, run) and runs(shard, state, created_at, case_id, run), descending but for the shard and the state. An
@@ -45,6 +46,8 @@
 //	CountOpen         1 call   1 R for 1000 counted, at least 1
 //	CountByState      6 calls  1 R for 1000 counted, at least 6, as of the moment of the first
 //	Wait              1 stream 1 R           and 1 R for each change, and each 10 s; 1 or 2 R at its end
+//	Past              1 call   1 R
+//	SavePast          2 calls  1 R, 1 W
 //	Purge             2 calls  2 R, 2 or 1 W, 4 or 5 D; + 1 call, 1 R for the current run unless it is the first
 //
 // # What expires

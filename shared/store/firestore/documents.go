@@ -40,6 +40,8 @@ func (n names) value(caseID string, run int, v store.Value) string {
 	return n.root + "/values/" + runKey(caseID, run) + "~" + string(v)
 }
 
+func (n names) past() string { return n.root + "/learned/past" }
+
 // caseKey is the case id behind a piece of its hash.
 func caseKey(caseID string) string {
 	sum := sha256.Sum256([]byte(caseID))

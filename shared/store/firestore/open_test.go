@@ -3,6 +3,7 @@ package firestore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -142,12 +143,15 @@ func TestIndexes(t *testing.T) {
 
 	s := opened(t, options(t))
 	save(t, s, "a")
-	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form))
+	if err := s.SavePast(t.Context(), cases.Past{Version: 1}); err != nil && !errors.Is(err, store.ErrConflict) {
+		t.Fatal(err)
+	}
+	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.past())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]bool{} // collection.field -> TTL
-	for i, collection := range []string{"heads", "runs", "values"} {
+	for i, collection := range []string{"heads", "runs", "values", "learned"} {
 		for field := range docs[i].GetFields() {
 			want[collection+"."+field] = field == "expire_at"
 		}

@@ -40,6 +40,26 @@ func TestStoreElsewhere(t *testing.T) {
 	})
 }
 
+// What was learned and cannot be read any more counts as nothing, and what is learned next takes its place.
+func TestPastThatCannotBeRead(t *testing.T) {
+	dsn := postgrestest.Start(t)
+	s := openStore(t, dsn)
+	defer closeStore(t, s)
+	if err := s.SavePast(t.Context(), cases.Past{Version: 1, Found: 5}); err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Query(t, dsn, `UPDATE past SET data = 'not JSON' RETURNING id::text`)
+	if p, err := s.Past(t.Context()); err != nil || p.Found != 0 || p.Version != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := s.SavePast(t.Context(), cases.Past{Version: 2, Found: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := s.Past(t.Context()); err != nil || p.Found != 1 || p.Version != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func harness(t *testing.T, dsn string) storetest.Harness {
 	return storetest.Harness{
 		Store:      openStore(t, dsn),

@@ -14,7 +14,7 @@ import (
 // reads are the statements of the readers' connections.
 type reads struct {
 	statements
-	get, current, value, overdue, list, listState, countOpen, countStates, versions *sql.Stmt
+	get, current, value, overdue, list, listState, countOpen, countStates, versions, past *sql.Stmt
 }
 
 const (
@@ -44,6 +44,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		&r.countStates: countStatesQuery,
 		&r.versions: `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
 			WHERE r.case_id = ? AND r.run = ?`,
+		&r.past: `SELECT version, data FROM past`,
 	})
 }
 

@@ -56,6 +56,13 @@ var migrations = []migration{
 	CREATE INDEX runs_created ON runs (created_at, case_id, run);
 	CREATE INDEX runs_state ON runs (state, created_at, case_id, run);
 	`},
+	{columns: `
+	CREATE TABLE past (
+		id      INTEGER PRIMARY KEY CHECK (id = 1), -- there is one
+		version INTEGER NOT NULL,
+		data    BLOB NOT NULL -- as JSON
+	) STRICT;
+	`},
 }
 
 // applicationID marks the file as ours ("casw"), so that another program's database is not taken for an empty one.

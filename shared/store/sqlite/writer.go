@@ -44,6 +44,7 @@ type writer struct {
 	readHead, addHead, changeHead, dropHead *sql.Stmt
 	readVersion, addRun, changeRun, dropRun *sql.Stmt
 	otherRun, putValue, dropValue           *sql.Stmt
+	addPast, changePast                     *sql.Stmt
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -76,6 +77,9 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		&w.putValue: `INSERT INTO run_values (case_id, run, name, data) VALUES (?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET data = excluded.data`,
 		&w.dropValue: `DELETE FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
+
+		&w.addPast:    `INSERT INTO past (id, version, data) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING`,
+		&w.changePast: `UPDATE past SET version = ?1, data = ?2 WHERE version = ?1 - 1`,
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

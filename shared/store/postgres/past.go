@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+const (
+	pastQuery       = `SELECT version, data FROM past`
+	addPastQuery    = `INSERT INTO past (id, version, data) VALUES (1, $1, $2) ON CONFLICT DO NOTHING`
+	changePastQuery = `UPDATE past SET version = $1, data = $2 WHERE version = $1 - 1`
+)
+
+// Past implements [store.Store].
+func (s *Store) Past(ctx context.Context) (cases.Past, error) {
+	var version int64
+	var data []byte
+	err := s.one(ctx, pastQuery, nil, &version, &data)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return cases.Past{}, nil
+	}
+	return cases.PastOf(version, data), explain(ctx, err, "reading the past")
+}
+
+// SavePast implements [store.Store]. It takes one round trip, and is not tried again.
+func (s *Store) SavePast(ctx context.Context, p cases.Past) error {
+	data, err := json.Marshal(p)
+	if err == nil {
+		query := changePastQuery
+		if p.Version == 1 {
+			query = addPastQuery
+		}
+		done, failed := s.pool.Exec(ctx, query, p.Version, data)
+		e, refused := errors.AsType[*pgconn.PgError](failed)
+		switch {
+		case refused && (e.Code == "40001" || e.Code == "40P01"): // another saved at this moment; not where transactions are read committed
+			err = store.ErrConflict
+		case failed != nil:
+			err = failed
+		case done.RowsAffected() == 0:
+			err = store.ErrConflict
+		}
+	}
+	return explain(ctx, err, "saving the past")
+}
