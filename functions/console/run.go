@@ -50,6 +50,7 @@ type checks struct {
 	UnknownSince *time.Time `json:"unknown_since"` // since when the pipeline says that it does not know the case
 	LeastSeconds float64    `json:"least_seconds"` // between two looks
 	MostSeconds  float64    `json:"most_seconds"`
+	Why          *cases.Why `json:"why"` // the next look is when it is; null once the run has ended
 }
 
 // actions are what can be done with the run.
@@ -72,6 +73,7 @@ func (f function) detail(d watch.RunDetail) detail {
 			Count: c.Checks.Count, Failures: c.Checks.Failures, Tasks: c.Checks.Seq, NextAt: optional(c.Checks.NextAt),
 			Unbroken: c.Checks.Unbroken, FailingSince: optional(c.Checks.Since), UnknownSince: optional(c.Checks.UnknownSince),
 			LeastSeconds: f.cfg.Rules.CheckMinInterval.Seconds(), MostSeconds: f.cfg.Rules.CheckMaxInterval.Seconds(),
+			Why: d.Why,
 		},
 		Timeline: append([]cases.Note{}, c.Timeline...), Cost: costOf(c), Runs: []summary{}, MoreRuns: d.More,
 	}

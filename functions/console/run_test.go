@@ -28,6 +28,7 @@ type detail struct {
 	Checks        struct {
 		Count  int
 		NextAt *time.Time `json:"next_at"`
+		Why    *cases.Why
 	}
 	Timeline []cases.Note
 	Cost     struct {
@@ -55,7 +56,7 @@ func TestRun(t *testing.T) {
 	b, u := newBench(t)
 	b.Begin("c")
 	d := get(t, b, u+"/c")
-	if d.Case.State != cases.Pending || d.CurrentRun != 1 || !d.FormKept || d.FormKeptUntil != nil || d.Handover.Phase != "queued" || d.Checks.NextAt == nil || !d.Actions.Cancel || d.Actions.Rerun ||
+	if d.Case.State != cases.Pending || d.CurrentRun != 1 || !d.FormKept || d.FormKeptUntil != nil || d.Handover.Phase != "queued" || d.Checks.NextAt == nil || d.Checks.Why == nil || d.Checks.Why.Awaits != "dispatch" || !d.Actions.Cancel || d.Actions.Rerun ||
 		d.Actions.Why != "the run has not ended" || len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan || d.Cost.Invocations != 1 {
 		t.Errorf("%+v", d)
 	}
@@ -65,13 +66,13 @@ func TestRun(t *testing.T) {
 	if err := b.Watcher.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Cost.Invocations != 3 || d.Cost.USD <= 0 {
+	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Checks.Why == nil || d.Checks.Why.EndAt == nil || d.Cost.Invocations != 3 || d.Cost.USD <= 0 {
 		t.Errorf("%+v", d)
 	}
 	page := b.Do("GET", u+"/c", "").Body
 	for _, want := range []string{
 		`data-refresh="5"`, `<h1 class="id">c</h1>`, `<progress max="100" value="25" aria-label="Progress of c, run 1">`, "1 of 4", `<form method="post" action="./c?run=1">`, `<button name="action" value="cancel"`,
-		"The next look comes after", "from 2 s to 30 s", "Sent to the pipeline", "the request to the pipeline", "Cost so far", "Not counted:", "<dt>Form</dt><dd>kept</dd>",
+		"By its progress the run ends at", "give or take", "No earlier run is known to go by.", "2 s to 30 s after the last", "Sent to the pipeline", "the request to the pipeline", "Cost so far", "Not counted:", "<dt>Form</dt><dd>kept</dd>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing in\n%s", want, page)
@@ -79,7 +80,7 @@ func TestRun(t *testing.T) {
 	}
 	b.Event("1", `{"case_id":"c","run":1,"status":"succeeded","result":{"output_url":"https://out.example/x","webhook_summary":{"total_sets":3,"succeeded":2,"failed":1}}}`)
 	b.Event("2", `{"case_id":"c","run":1,"status":"failed","error":{"message":"too late"},"result":{"late":true}}`)
-	if d = get(t, b, u+"/c"); d.Case.State != cases.Succeeded || !d.Published || d.FormKept || d.Actions.Cancel || d.Actions.Rerun || d.Actions.Why != "the run succeeded" || d.Case.Late == nil {
+	if d = get(t, b, u+"/c"); d.Case.State != cases.Succeeded || !d.Published || d.Checks.Why != nil || d.FormKept || d.Actions.Cancel || d.Actions.Rerun || d.Actions.Why != "the run succeeded" || d.Case.Late == nil {
 		t.Errorf("%+v", d)
 	}
 	page = b.Do("GET", u+"/c", "").Body
@@ -107,6 +108,12 @@ func TestRunInTrouble(t *testing.T) {
 		"failing": {func(c *cases.Case) { c.Checks.Failures, c.Checks.Unbroken, c.Checks.Since = 5, 3, at },
 			[]string{"3 looks in a row failed, since", "doubles with each, up to 30 s", "after 10 min"}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = at }, []string{"does not know the case, since"}},
+		"done":    {func(c *cases.Case) { c.CompleteSince = at }, []string{"All documents are counted: the result is awaited, for 30 s at most"}},
+		"known": {func(c *cases.Case) {
+			c.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
+			c.Past = &cases.Past{Version: 9, Lengths: map[int]cases.Lengths{3: {From: 40, Counts: []int{7, 2}}}}
+		}, []string{"Its progress does not tell yet when it ends.", "It goes by 9 earlier runs; 9 took longer"}},
+		"waiting": {func(*cases.Case) {}, []string{"Nothing was sent yet"}},
 		"stalled": {func(c *cases.Case) { c.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
 		"busy": {func(c *cases.Case) { c.Dispatch.Backoffs, c.Dispatch.UnreachableSince = 4, at },
 			[]string{"4 attempts in a row started nothing", "cannot be reached since", "next attempt in"}},

@@ -45,7 +45,8 @@ const maxOthers = 10
 type RunDetail struct {
 	Case    cases.Case
 	View    cases.View
-	Current int // the case's current run
+	Current int        // the case's current run
+	Why     *cases.Why // the next look is when it is; nil once the run has ended
 	// Others are the other runs of the case that are kept, newest first, at most 10; More says that there may be older ones.
 	Others []cases.Case
 	More   bool
@@ -95,6 +96,7 @@ func (w *Watcher) detail(ctx context.Context, caseID string, run int) (RunDetail
 		}
 		d.Others = append(d.Others, c)
 	}
+	d.Why = w.cfg.Rules.Why(d.Case)
 	d.View, err = w.view(ctx, d.Case)
 	if errors.Is(err, store.ErrNotFound) {
 		return RunDetail{}, errTorn
