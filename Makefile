@@ -10,7 +10,7 @@ LINT     := bin/golangci-lint
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load fresh sim mutate lint fmt bench cost coldstart fuzz cover vuln linked licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint fmt bench cost coldstart fuzz cover vuln linked licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_L
 
 mutate: ## each guard of the rules, reconciler and task names switched off: the simulation has to break a promise; SEEDS=1500 for each, GUARD is a part of its name
 	$(GO) run ./deploy/sim/mutate -seeds=$(or $(SEEDS),1500) -only='$(GUARD)'
+
+policy: ## checks per case and lag of policies of when to look, over kinds of runs: deploy/policy/results.md and frontier.svg are written anew
+	$(GO) run ./deploy/policy
 
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
