@@ -36,7 +36,7 @@ func TestOperationsAreWhatWasCounted(t *testing.T) {
 			o := watch.OperationsOf(c)
 			const purgeReads, purgeWrites, purgeDeletes = 3, 1, 5 // with the record that the sweep finds
 			got := []int{o.Start, o.Dispatch, o.Check, o.Complete, o.Invocations(), o.TasksCreated, o.TasksDeleted, o.TaskOperations(), o.Reads, o.Writes, o.Deletes, o.Published + 2*o.Received, o.LogLines, int(o.Held / time.Second)}
-			want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], total(n.Invocations), n.Created, n.Deleted, n.Created + n.Delivered + n.Deleted,
+			want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], total(n.Invocations), n.Created, n.Deleted, n.Created + n.Found + n.Delivered + n.Deleted,
 				n.Reads - purgeReads, n.Writes - purgeWrites, n.Deletes - purgeDeletes, n.Messages, n.LogLines, int(n.Held["dispatch"] / time.Second)}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("%s after %v: the record tells %v, counted were %v", end, long, got, want)
@@ -52,7 +52,7 @@ func TestOperationsOfWatched(t *testing.T) {
 	o := watch.OperationsOf(c)
 	const purgeWrites = 1
 	got := []int{o.Start, o.Dispatch, o.Check, o.Complete, o.TasksCreated, o.TasksDeleted, o.TaskOperations(), o.Writes}
-	want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], n.Created, n.Deleted, n.Created + n.Delivered + n.Deleted, n.Writes - purgeWrites}
+	want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], n.Created, n.Deleted, n.Created + n.Found + n.Delivered + n.Deleted, n.Writes - purgeWrites}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("the record tells %v, counted were %v", got, want)
 	}
@@ -135,7 +135,7 @@ func TestCost(t *testing.T) {
 			if end == ByPolling && v.Viewers == 0 {
 				looks = n.Invocations["check"]
 			}
-			fmt.Fprintf(&out, "| %s | %s | %d | %d | %d, %d, %d | %.0f, %.0f | %.1f | %.1f | **%.0f** | %.0f + %.0f a month | %s %.0f |\n", end, v.name, total(n.Invocations), n.Created+n.Delivered+n.Deleted,
+			fmt.Fprintf(&out, "| %s | %s | %d | %d | %d, %d, %d | %.0f, %.0f | %.1f | %.1f | **%.0f** | %.0f + %.0f a month | %s %.0f |\n", end, v.name, total(n.Invocations), n.Created+n.Found+n.Delivered+n.Deleted,
 				n.Reads, n.Writes, n.Deletes, n.Held["dispatch"].Seconds(), n.Held["status"].Seconds(), float64(n.LogBytes+total(n.Invocations)*requestLogBytes)/1e3, float64(n.Sent)/1e3,
 				all, all-lines[1].USD, Instance(prices), most.What, most.USD)
 		}

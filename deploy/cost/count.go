@@ -18,13 +18,13 @@ type Count struct {
 	Invocations map[string]int           // by function
 	Held        map[string]time.Duration // how long they took in virtual time: what they waited for
 
-	Created, Delivered, Deleted int // tasks
-	Reads, Writes, Deletes      int // documents
-	Calls                       int // of the store: on PostgreSQL, statements or short transactions
-	Messages, MessageBytes      int // published and delivered; at least 1,000 bytes each
-	LogLines, LogBytes          int
-	Sent                        int // bytes to viewers
-	Stored                      int // bytes kept until the end of retention
+	Created, Found, Delivered, Deleted int // tasks
+	Reads, Writes, Deletes             int // documents
+	Calls                              int // of the store: on PostgreSQL, statements or short transactions
+	Messages, MessageBytes             int // published and delivered; at least 1,000 bytes each
+	LogLines, LogBytes                 int
+	Sent                               int // bytes to viewers
+	Stored                             int // bytes kept until the end of retention
 }
 
 func (n *Count) add(f func()) {

@@ -259,6 +259,7 @@ func (q *tasks) Exists(_ context.Context, t queue.Task) (bool, error) {
 	w := (*world)(q)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.n.add(func() { w.n.Found++ })
 	return w.tasks[t.Name()], nil
 }
 

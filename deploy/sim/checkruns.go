@@ -13,7 +13,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 	key := runKey{n.Case.CaseID, n.Case.Run}
 	s := c.runs[key]
 	if s == nil {
-		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}, wrote: map[string]time.Duration{}, read: map[string]time.Duration{}, passed: map[int64]*passing{}, wakes: map[queue.Kind]*wake{}}
+		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}, wrote: map[string]time.Duration{}, read: map[string]time.Duration{}, passed: map[int64]string{}, wakes: map[queue.Kind]*wake{}}
 		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted {
 			s.before = prior.last.Case.Reading
 		}
@@ -22,7 +22,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 		c.order = append(c.order, s)
 	} else {
 		if strings.HasPrefix(e.Invocation, followName) && n.Case.Checks.Seq > s.last.Case.Checks.Seq {
-			s.passed[s.last.Case.Checks.Seq] = &passing{by: e.Invocation, at: e.At}
+			s.passed[s.last.Case.Checks.Seq] = e.Invocation
 		}
 		c.step(e, s, n)
 	}

@@ -30,27 +30,17 @@ func (c *checker) scheduled(e *Entry, d TaskChange) {
 	if s.ended && d.Created && e.Began <= s.endedAt {
 		s.crossed = true
 	}
-	if p := s.passed[d.Seq]; p != nil && d.Kind == queue.Check && d.Created && e.Began <= p.at {
-		p.crossed = true
-	}
 	waiting := slices.DeleteFunc(slices.Clone(d.Waiting), func(seq int64) bool { return d.Kind == queue.Check && c.isPassed(s, seq) })
 	if len(waiting) > 1 && c.rec.Plan.punctual() && c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
 		c.broken(OneChain, s.key, e.At, "%ss %v wait", d.Kind, waiting)
 	}
 }
 
-// passing is that a check was brought forward under a later number.
-type passing struct {
-	by      string // the invocation that wrote so
-	at      time.Duration
-	crossed bool // its task was created after that, by an invocation that had begun before
-}
-
-// isPassed reports whether a check was brought forward by somebody who is still at it, or could not end it, or met whoever was just scheduling it. Its
-// task is deleted after the other is scheduled; otherwise its delivery finds that it is late, and is dropped.
+// isPassed reports whether a check was brought forward under a later number by somebody who is still at it, or could not end it. Its task is deleted
+// after the other is scheduled; until then its delivery would find that it is late.
 func (c *checker) isPassed(s *seen, seq int64) bool {
-	p := s.passed[seq]
-	return p != nil && (!c.well[p.by] || c.trouble[p.by] || p.crossed)
+	by, ok := s.passed[seq]
+	return ok && (!c.well[by] || c.trouble[by])
 }
 
 // existence notes what a sweep was told.

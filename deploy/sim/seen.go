@@ -41,9 +41,9 @@ type seen struct {
 	answer    string        // the invocation that was answered with the pipeline's own word
 	finals    int           // how often the pipeline said, or may have said, how it ended
 
-	passed map[int64]*passing // by its number, a check that was brought forward
-	seenAt time.Duration      // when the pipeline was last asked for progress
-	able   time.Duration      // since when every record of it shows a run whose progress can be had; 0: the last does not
+	passed map[int64]string // by the number of a check that was brought forward, the invocation that wrote so
+	seenAt time.Duration    // when the pipeline was last asked for progress
+	able   time.Duration    // since when every record of it shows a run whose progress can be had; 0: the last does not
 
 	looked  time.Duration  // when the first check began, or the last dispatch if that was later
 	unknown time.Duration  // when a look first did not find it

@@ -84,7 +84,7 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	case Settled:
 		v = r.settled(&n)
 	case Watched:
-		v = r.watched(&n, now)
+		v = r.watched(&n, in, now)
 	}
 	if !v.Changed() {
 		return c, v

@@ -40,14 +40,28 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	if !n.SucceededSince.IsZero() {
 		limit = earlier(limit, n.SucceededSince.Add(r.CompletionGrace))
 	}
+	var at time.Time
 	if n.Watched.Until.After(from) && n.canBeFresh() {
-		wait = 0
+		at = from.Add(r.CheckMinInterval)
+	} else {
+		at = r.onGrid(from, from.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval)))
 	}
-	at := from.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval))
 	if limit.After(from) {
 		at = earlier(at, limit)
 	}
 	return earlier(at, n.DeadlineAt)
+}
+
+// onGrid moves a look to the nearest multiple of an eighth of the least interval, the same for all runs, if that leaves at least CheckMinInterval and
+// at most CheckMaxInterval after from. Looks that come together share what a commit of the store, a batch of tasks or a busy instance costs.
+func (r Rules) onGrid(from, at time.Time) time.Time {
+	grid := r.CheckMinInterval / 8
+	least, most := from.Add(r.CheckMinInterval), from.Add(max(r.CheckMinInterval, r.CheckMaxInterval))
+	at = at.Round(grid)
+	if at.Before(least) {
+		at = least.Add(grid - 1).Truncate(grid)
+	}
+	return earlier(at, most)
 }
 
 // Awaited is what the looks at an open run wait for.
@@ -59,6 +73,7 @@ const (
 	awaitsDispatch Awaited = "dispatch" // nothing was sent yet
 	awaitsPipeline Awaited = "pipeline" // which cannot be asked
 	awaitsSign     Awaited = "sign"     // of a job that the pipeline does not know
+	awaitsProgress Awaited = "progress" // for somebody who watches
 )
 
 func (c Case) awaits() Awaited {

@@ -112,7 +112,7 @@ func states(t *testing.T) []named[*life] {
 		{"running, unable since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnable, Message: "refused"})},
 		{"running, unknown since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnknown})},
 		{"complete, in grace", accepted().read(time.Second, 4, 4)},
-		{"running, watched", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Watched{})},
+		{"running, watched", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Watched{Pending: true})},
 		{"adopted", adopt()},
 		{"succeeded, with result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded", Result: good})},
 		{"succeeded, no result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
@@ -173,7 +173,8 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"tick", is(Tick{})},
 		{"tick, tasks gone", is(Tick{CheckGone: true, DispatchGone: true})},
 		{"settled", is(Settled{})},
-		{"watched", is(Watched{})},
+		{"watched", is(Watched{Pending: true})},
+		{"watched, task not seen", is(Watched{})},
 	}
 }
 

@@ -11,7 +11,11 @@ const (
 
 // Watched says that somebody follows the run as it goes on, and wants its progress fresh. It never has the pipeline asked: it brings the next
 // look forward, and keeps those after it close.
-type Watched struct{}
+type Watched struct {
+	// Pending says that the task of the next look was seen to be pending: only then is there one to take the place of. One that is not may still
+	// be on its way from a check that has just been saved, or be under way itself.
+	Pending bool
+}
 
 // Lease is for how long a run counts as watched.
 type Lease struct {
@@ -24,10 +28,12 @@ type Lease struct {
 
 func (Watched) input() {}
 
-// Freshens reports whether [Watched] would change c at now: closer looks would show more, and its lease ends soon or its next look is far.
+// Freshens reports whether [Watched] may change c at now: closer looks would show more, and its lease ends soon or its next look is far.
 func (r Rules) Freshens(c Case, now time.Time) bool {
-	return c.canBeFresh() && now.Before(c.DeadlineAt) && (!c.Watched.Until.After(now.Add(leaseRest)) || r.isFar(c, now))
+	return c.canBeFresh() && now.Before(c.DeadlineAt) && (c.leaseEnds(now) || r.IsFar(c, now))
 }
+
+func (c Case) leaseEnds(now time.Time) bool { return !c.Watched.Until.After(now.Add(leaseRest)) }
 
 // canBeFresh reports whether closer looks would show more of an open run: not while nothing was sent, nor while everything is counted and only
 // the result is awaited, and not of a pipeline that fails, which is left its back-off.
@@ -36,9 +42,9 @@ func (c Case) canBeFresh() bool {
 	return c.Version > 0 && !c.State.Ended() && sent && c.CompleteSince.IsZero() && c.Checks.Unbroken == 0
 }
 
-// isFar reports whether the next look comes later than one that follows the last at the least interval, whatever a clock that is behind says. One
+// IsFar reports whether the next look comes later than one that follows the last at the least interval, whatever a clock that is behind says. One
 // that is due, or soon will be, is not: it may be under way.
-func (r Rules) isFar(c Case, now time.Time) bool {
+func (r Rules) IsFar(c Case, now time.Time) bool {
 	return c.Checks.NextAt.After(later(now, c.Checks.LastAt).Add(r.CheckMinInterval))
 }
 
@@ -50,12 +56,13 @@ func (c Case) News() int64 {
 	return c.Version
 }
 
-func (r Rules) watched(n *Case, now time.Time) Verdict {
-	if !r.Freshens(*n, now) {
+func (r Rules) watched(n *Case, in Watched, now time.Time) Verdict {
+	moves := in.Pending && r.IsFar(*n, now)
+	if !r.Freshens(*n, now) || !moves && !n.leaseEnds(now) {
 		return Verdict{Kind: Ignored}
 	}
 	n.Watched = Lease{Until: now.Add(leaseTime), Version: n.Version + 1, News: n.News(), Forward: n.Watched.Forward}
-	if r.isFar(*n, now) {
+	if moves {
 		n.Checks.Seq++
 		n.Watched.Forward++
 		n.Checks.NextAt = later(now, n.Checks.LastAt.Add(r.CheckMinInterval)) // which is earlier than it was

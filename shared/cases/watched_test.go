@@ -18,7 +18,7 @@ func TestWatchedIsLookedAtClosely(t *testing.T) {
 	if wait := l.c.Checks.NextAt.Sub(l.now); wait < 10*time.Second {
 		t.Fatalf("the look is in %v: nothing is to be brought forward", wait)
 	}
-	l.do(0, Watched{})
+	l.do(0, Watched{Pending: true})
 	if at := l.c.Checks.NextAt; l.c.Checks.Seq != seq+1 || !at.Equal(read.Add(rules.CheckMinInterval)) || !l.c.UpdatedAt.Equal(read) {
 		t.Errorf("check #%d at %v, want #%d at %v; changed at %v", l.c.Checks.Seq, at, seq+1, read.Add(rules.CheckMinInterval), l.c.UpdatedAt)
 	}
@@ -28,7 +28,7 @@ func TestWatchedIsLookedAtClosely(t *testing.T) {
 		if wait := l.c.Checks.NextAt.Sub(l.now); wait != rules.CheckMinInterval {
 			t.Fatalf("the next look is in %v", wait)
 		}
-		if l.do(0, Watched{}); l.v.Changed() {
+		if l.do(0, Watched{Pending: true}); l.v.Changed() {
 			writes++
 		}
 	}
@@ -46,13 +46,13 @@ func TestWatchedIsLookedAtClosely(t *testing.T) {
 func TestWatchedByAClockThatIsBehind(t *testing.T) {
 	const behind = 5 * time.Second
 	l := far()
-	l.do(0, Watched{})
+	l.do(0, Watched{Pending: true})
 	due := l.c.Checks.NextAt
 	for range 10 {
 		l.now = due.Add(-behind)
 		l.read(0, 1, 40)
 		seq := l.c.Checks.Seq
-		if l.do(0, Watched{}); l.c.Checks.Seq != seq {
+		if l.do(0, Watched{Pending: true}); l.c.Checks.Seq != seq {
 			t.Fatalf("check #%d after #%d", l.c.Checks.Seq, seq)
 		}
 		if wait := l.c.Checks.NextAt.Sub(due); wait < rules.CheckMinInterval {
@@ -64,7 +64,7 @@ func TestWatchedByAClockThatIsBehind(t *testing.T) {
 	due = late.c.Checks.NextAt
 	late.now = due.Add(-behind)
 	late.read(0, 1, 40)
-	if late.do(0, Watched{}); late.c.Checks.NextAt.Sub(due) < rules.CheckMinInterval {
+	if late.do(0, Watched{Pending: true}); late.c.Checks.NextAt.Sub(due) < rules.CheckMinInterval {
 		t.Errorf("the next look is %v after the last", late.c.Checks.NextAt.Sub(due))
 	}
 }
@@ -74,7 +74,7 @@ func TestLeasesAreNoNews(t *testing.T) {
 	l := far()
 	news := l.c.Version
 	for range 3 {
-		if l.do(16*time.Second, Watched{}); !l.v.Changed() || l.c.News() != news {
+		if l.do(16*time.Second, Watched{Pending: true}); !l.v.Changed() || l.c.News() != news {
 			t.Fatalf("%s: version %d, the last news is %d, want %d", l.v.Kind, l.c.Version, l.c.News(), news)
 		}
 	}
@@ -85,7 +85,7 @@ func TestLeasesAreNoNews(t *testing.T) {
 
 // A look long after the last is brought forward to now.
 func TestWatchedAfterAWhile(t *testing.T) {
-	l := far().do(10*time.Second, Watched{})
+	l := far().do(10*time.Second, Watched{Pending: true})
 	if !l.c.Checks.NextAt.Equal(l.now) {
 		t.Errorf("in %v", l.c.Checks.NextAt.Sub(l.now))
 	}
@@ -96,7 +96,7 @@ func TestWatchedLeavesWhatIsDue(t *testing.T) {
 	for _, left := range []time.Duration{rules.CheckMinInterval, time.Second, 0, -time.Minute} {
 		l := far()
 		seq := l.c.Checks.Seq
-		l.do(l.c.Checks.NextAt.Sub(l.now)-left, Watched{})
+		l.do(l.c.Checks.NextAt.Sub(l.now)-left, Watched{Pending: true})
 		if l.v.Kind != Applied || l.c.Checks.Seq != seq {
 			t.Errorf("%v before it is due: %s, check #%d after #%d", left, l.v.Kind, l.c.Checks.Seq, seq)
 		}
@@ -118,11 +118,11 @@ func TestWatchedInVain(t *testing.T) {
 		if l.r.Freshens(l.c, l.now) {
 			t.Errorf("%s: it is to be said", name)
 		}
-		if l.do(0, Watched{}); l.v.Changed() {
+		if l.do(0, Watched{Pending: true}); l.v.Changed() {
 			t.Errorf("%s: %s", name, dump(l.c))
 		}
 	}
-	watched := far().do(0, Watched{})
+	watched := far().do(0, Watched{Pending: true})
 	for n, least := range []time.Duration{rules.CheckMinInterval, rules.CheckMinInterval, 2 * rules.CheckMinInterval, 4 * rules.CheckMinInterval} {
 		if watched.do(0, unable); watched.c.Checks.NextAt.Sub(watched.now) < least {
 			t.Errorf("after %d failures the next look is in %v", n+1, watched.c.Checks.NextAt.Sub(watched.now))
@@ -132,12 +132,12 @@ func TestWatchedInVain(t *testing.T) {
 
 // A record without the lease, of an older revision, is one that nobody watches; and the lease goes through the store.
 func TestLeaseIsKept(t *testing.T) {
-	l := far().do(0, Watched{})
+	l := far().do(0, Watched{Pending: true})
 	again := l.copy()
 	if err := json.Unmarshal([]byte(dump(l.c)), &again.c); err != nil {
 		t.Fatal(err)
 	}
-	if again.do(time.Second, Watched{}); again.v.Changed() {
+	if again.do(time.Second, Watched{Pending: true}); again.v.Changed() {
 		t.Errorf("it is said again: %s", dump(again.c))
 	}
 }

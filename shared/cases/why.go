@@ -20,6 +20,9 @@ func (r Rules) Why(c Case) *Why {
 		return nil
 	}
 	w := Why{Awaits: c.awaits()}
+	if c.canBeFresh() && !c.Checks.NextAt.After(c.Watched.Until) {
+		w.Awaits = awaitsProgress
+	}
 	if w.Awaits != awaitsEnd {
 		return &w
 	}

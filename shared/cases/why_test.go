@@ -24,6 +24,8 @@ func TestWhy(t *testing.T) {
 		"longer than some":     {began().open().read(4500*time.Millisecond, 0, 4), `{"awaits":"end","runs":40,"longer":30,"end_at":null,"give_or_take_seconds":0}`},
 		"with progress":        {began().open().read(4500*time.Millisecond, 1, 4), `{"awaits":"end","runs":40,"longer":30,"end_at":"2026-01-02T03:04:18Z","give_or_take_seconds":3.9}`},
 		"nobody before":        {accepted(rules), `{"awaits":"end","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"somebody watches":     {far().do(0, Watched{Pending: true}), `{"awaits":"progress","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"nobody does any more": {accepted(rules).do(time.Second, Watched{}).read(time.Minute, 0, 4), `{"awaits":"end","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"all counted":          {accepted(rules).read(5*time.Second, 4, 4), `{"awaits":"result","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"the pipeline is down": {accepted(rules).do(5*time.Second, unable), `{"awaits":"pipeline","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"the job is not known": {accepted(rules).do(5*time.Second, unknown), `{"awaits":"sign","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},

@@ -125,6 +125,33 @@ func TestBringingForwardMeetsACheck(t *testing.T) {
 	}
 }
 
+// A check that has saved when the next look is due may not have scheduled it yet. What is not pending is not taken the place of, or both would be there.
+func TestBringingForwardWaitsForTheTask(t *testing.T) {
+	w := farOff(t)
+	before := w.get(1)
+	w.queue.purge()
+	w.watchOnce()
+	if c := w.get(1); c.Checks != before.Checks || !c.Watched.Until.After(w.clock()) || w.queue.count(queue.Check) != 0 {
+		t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Watched.Until, w.queue.count(queue.Check))
+	}
+	asked := 0
+	w.queue.called = func(method string) { // the task comes while it is asked for
+		if method == "queue.Exists" {
+			if asked++; asked == 2 {
+				w.queue.called = nil
+				task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq, CreatedAt: before.CreatedAt, At: before.Checks.NextAt}
+				w.queue.mu.Lock()
+				defer w.queue.mu.Unlock()
+				w.queue.pending[task.Name()] = task
+			}
+		}
+	}
+	w.watchOnce()
+	if c := w.get(1); c.Checks.Seq != before.Checks.Seq+1 || w.queue.count(queue.Check) != 1 {
+		t.Errorf("check #%d after #%d, %d are pending", c.Checks.Seq, before.Checks.Seq, w.queue.count(queue.Check))
+	}
+}
+
 // A run that ends meanwhile is left alone.
 func TestBringingForwardMeetsTheEnd(t *testing.T) {
 	w := farOff(t)

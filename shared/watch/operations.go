@@ -14,6 +14,7 @@ type Operations struct {
 	Start, Dispatch, Check, Complete, Cancel int // invocations, by function
 
 	TasksCreated, TasksDeleted int // the deliveries are those of Dispatch and Check
+	TasksFound                 int // that were asked for, to bring a check forward
 
 	// Documents, as Firestore bills them (shared/store/firestore says how many each call takes). On PostgreSQL they are rows.
 	Reads, Writes, Deletes int
@@ -28,15 +29,15 @@ type Operations struct {
 // Invocations returns how many there were, of all functions.
 func (o Operations) Invocations() int { return o.Start + o.Dispatch + o.Check + o.Complete + o.Cancel }
 
-// TaskOperations returns what Cloud Tasks bills: creations, deliveries and deletions.
+// TaskOperations returns what Cloud Tasks bills: creations, deliveries, deletions and questions.
 func (o Operations) TaskOperations() int {
-	return o.TasksCreated + o.TasksDeleted + o.Dispatch + o.Check
+	return o.TasksCreated + o.TasksFound + o.TasksDeleted + o.Dispatch + o.Check
 }
 
 // OperationsOf returns what a run took so far.
 func OperationsOf(c cases.Case) Operations {
 	checks, dispatches, forward := int(c.Checks.Seq), int(c.Dispatch.Seq), c.Watched.Forward // one task each, and one more for what was brought forward
-	o := Operations{Start: 1, TasksCreated: checks + dispatches, TasksDeleted: forward, Dispatch: dispatches, Check: checks - forward}
+	o := Operations{Start: 1, TasksCreated: checks + dispatches, TasksFound: forward, TasksDeleted: forward, Dispatch: dispatches, Check: checks - forward}
 	if c.Dispatch.Phase == cases.PhaseQueued { // its last task was not delivered
 		o.Dispatch--
 		o.TasksDeleted += one(c.State.Ended())

@@ -3,13 +3,14 @@ package main
 // freshGuards are those of what is done while somebody watches.
 var freshGuards = []guard{
 	{name: "who follows says that the run is watched", pkg: "shared/watch", in: "Watcher.lead", is: "version := w.freshen(ctx, shown)", not: "version := shown.View.Version"},
+	{name: "a look is brought forward in place of one that pends", pkg: "shared/watch", in: "Watcher.pendingCheck", is: "return exists, err", not: "return true, err"},
 	{name: "the look that is brought forward has a new number", pkg: "shared/cases", in: "Rules.watched", is: "n.Checks.Seq++", not: ""},
 	{name: "the look that is brought forward is scheduled", pkg: "shared/watch", in: "Watcher.freshen", is: "err = w.arm(ctx, ch.after, true, false); err == nil {", not: "err == nil {"},
 	{name: "the look that it takes the place of is deleted", pkg: "shared/watch", in: "Watcher.freshen", is: "err = w.Queue.Delete(ctx, checkTask(ch.before))", not: ""},
 	{name: "looks follow each other closely while the lease holds", pkg: "shared/cases", in: "Rules.nextLook", is: "n.Watched.Until.After(from) &&", not: "false &&", test: "shared/cases TestWatchedIsLookedAtClosely", why: "who follows then brings each look forward, which is as fresh, and dearer"},
-	{name: "a lease is said again before it ends", pkg: "shared/cases", in: "Rules.Freshens", is: "(!c.Watched.Until.After(now.Add(leaseRest)) || r.isFar(c, now))", not: "c.Watched.Until.IsZero()"},
-	{name: "a look is brought forward only if it is far", pkg: "shared/cases", in: "Rules.isFar", is: "later(now, c.Checks.LastAt).Add(r.CheckMinInterval)", not: "now", test: "shared/cases TestWatchedLeavesWhatIsDue", why: "a look that is brought forward too often is still one"},
-	{name: "a clock that is behind brings nothing forward again and again", pkg: "shared/cases", in: "Rules.isFar", is: "later(now, c.Checks.LastAt)", not: "now", test: "shared/cases TestWatchedByAClockThatIsBehind", why: "each chain that it makes is one, and looks too often"},
+	{name: "a lease is said again before it ends", pkg: "shared/cases", in: "Case.leaseEnds", is: "!c.Watched.Until.After(now.Add(leaseRest))", not: "c.Watched.Until.IsZero()"},
+	{name: "a look is brought forward only if it is far", pkg: "shared/cases", in: "Rules.IsFar", is: "later(now, c.Checks.LastAt).Add(r.CheckMinInterval)", not: "now", test: "shared/cases TestWatchedLeavesWhatIsDue", why: "a look that is brought forward too often is still one"},
+	{name: "a clock that is behind brings nothing forward again and again", pkg: "shared/cases", in: "Rules.IsFar", is: "later(now, c.Checks.LastAt)", not: "now", test: "shared/cases TestWatchedByAClockThatIsBehind", why: "each chain that it makes is one, and looks too often"},
 	{name: "a pipeline that fails is left its back-off", pkg: "shared/cases", in: "Case.canBeFresh", is: "&& c.Checks.Unbroken == 0", not: "", test: "shared/cases TestWatchedInVain", why: "it only looks more often than need be"},
 	{name: "that a run is watched is no news", pkg: "shared/cases", in: "Case.News", is: "if c.Version == c.Watched.Version {", not: "if false {", test: "shared/cases TestLeasesAreNoNews", why: "readers may be shown the same again"},
 	{name: "no lease after the end", pkg: "shared/cases", in: "Case.canBeFresh", is: "!c.State.Ended() &&", not: "", test: "shared/cases TestWatchedInVain", why: "nobody follows an end"},

@@ -8,8 +8,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store/internal/waiters"
 )
 
-// pauses between two looks for writes of other processes: short at first, then longer. A look reads two rows by key.
-var pauses = waiters.Pauses{First: 250 * time.Millisecond, Later: time.Second}
+// pauses between two looks for writes of other processes: a viewer is not to see them much later than those of its own, which wake it. A look reads two
+// rows by key.
+var pauses = waiters.Pauses{First: 100 * time.Millisecond, Later: 200 * time.Millisecond}
 
 // Wait implements [store.Store].
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
