@@ -7,13 +7,18 @@ LOAD     ?= 10000
 GOVULNDB ?= https://vuln.go.dev
 VULN     ?= ./...
 LINT     := bin/golangci-lint
+# Of make bench: how many cases, how often, how their ends are learned, and what is compared.
+N        ?= 500
+REPEATS  ?= 3
+MODES    ?= sync,events,polling
+SYSTEMS  ?= sqlite,postgres,river,node
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint fmt bench cost coldstart fuzz cover vuln linked licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom tidy
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of the README)
 	$(GO) build -o bin/local ./deploy/local
@@ -24,6 +29,7 @@ drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and rep
 
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on -timeout=20m ./...
+	cd deploy/bench && $(GO) test -race -shuffle=on ./...
 	@$(MAKE) --no-print-directory skipped
 
 # Each test that lacks something says so itself (go test -v); this says it once for all of them.
@@ -33,6 +39,7 @@ skipped:
 	command -v node >/dev/null || lacks "the browser module and the pages' scripts" "apt-get install nodejs npm"; \
 	command -v chromium >/dev/null || command -v google-chrome >/dev/null || lacks "the pages in a browser" "apt-get install chromium"; \
 	[ -d deploy/browser/node_modules/playwright-core ] || lacks "the pages in a browser, the types of the browser module" "npm ci --prefix deploy/browser"; \
+	[ -d deploy/bench/node/node_modules/pg ] || lacks "the Node server of the comparison" "npm ci --prefix deploy/bench/node"; \
 	command -v gcloud >/dev/null || lacks "the deploy scripts with the real gcloud" "https://cloud.google.com/sdk/docs/install"; \
 	for tool in jq curl openssl; do command -v $$tool >/dev/null || lacks "the deploy scripts, which need $$tool" "apt-get install $$tool"; done; \
 	ls "$$platform"/cloud-firestore-emulator/*.jar >/dev/null 2>&1 || lacks "the store and the system on Firestore's emulator" "gcloud components install cloud-firestore-emulator"; \
@@ -67,15 +74,22 @@ policy: ## checks per case and lag of policies of when to look, over kinds of ru
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
+	cd deploy/bench && $(GO) vet ./...
 	$(LINT) run --allow-parallel-runners ./...
+	cd deploy/bench && ../../$(LINT) run --allow-parallel-runners ./...
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo "shellcheck is not installed: $(SCRIPTS) not checked (apt-get install shellcheck)"; fi
 
 fmt: $(LINT) ## write every file as gofmt and goimports do
 	$(LINT) fmt ./...
 
-bench: ## all benchmarks
-	$(GO) test -run='^$$' -bench=. -benchmem ./...
+bench: ## beside what else one would use, on the same cases: N=500 REPEATS=3 MODES=sync,events,polling SYSTEMS=sqlite,postgres,river,node
+	@command -v node >/dev/null && [ -e deploy/bench/node/node_modules/.package-lock.json ] || npm ci --prefix deploy/bench/node --no-audit --no-fund --loglevel=error
+	cd deploy/bench && $(GO) build -o ../../bin/bench .
+	@cd deploy/bench && exec ../../bin/bench -n=$(N) -repeats=$(REPEATS) -modes=$(MODES) -systems=$(SYSTEMS)
+
+microbench: ## all benchmarks of packages (BENCHFLAGS="-count=10"); compare two outputs with benchstat
+	$(GO) test -run='^$$' -bench=. -benchmem $(BENCHFLAGS) ./...
 
 cost: ## what a million cases cost, by store, way to end and viewers, counted by running one; the alternatives beside it
 	@cd deploy/cost && $(GO) test -count=1 -run='^TestCost$$' -args -print # in its folder, so that what it prints is shown
@@ -119,6 +133,7 @@ sbom: bin/cyclonedx-gomod ## bin/casewatch.cdx.json: what is linked into what is
 
 tidy: ## go.mod of the module and of the tools
 	$(GO) mod tidy
+	cd deploy/bench && $(GO) mod tidy
 	cd deploy/tools && $(GO) mod tidy
 	cd deploy/tools/sbom && $(GO) mod tidy
 
