@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/drill/target"
@@ -56,7 +57,18 @@ type canary struct {
 	form      []byte
 	cancelURL string
 	statusURL string
-	created   time.Time // of its first run
+	created   time.Time    // of its first run
+	early     atomic.Int64 // the last check of its first run that the drill had delivered itself
+}
+
+// pend is how many checks of a run wait for their turn. One that the drill had delivered before its time still waits, for nothing.
+func (c *canary) pend(pending map[string][]int64, run int) (n int) {
+	for _, seq := range pending[runName(c.caseID, run)] {
+		if run > 1 || seq > c.early.Load() {
+			n++
+		}
+	}
+	return n
 }
 
 // heal is how long the system may take to find what was lost: a look's time and the slack, then a sweep, and one more that found it a moment too early.

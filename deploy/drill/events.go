@@ -182,6 +182,7 @@ func (d *drill) flood(ctx context.Context, c *canary) error {
 		v, _ := c.now()
 		last = int64(v.Checks.Count)
 	}
+	c.early.Store(last)
 	var tasks []queue.Task
 	for seq := max(1, last-8); seq <= last; seq++ { // the last is still to come, if the run is open
 		tasks = append(tasks, d.check(c, seq))

@@ -194,10 +194,10 @@ func (g *google) drop(ctx context.Context, name string) error {
 	return err
 }
 
-// pending counts the checks of each run that wait for their first delivery: "case_id run" -> how many. One that is being delivered is not
-// counted, since the next may be there already. Tasks of drills are not.
-func (g *google) pending(ctx context.Context) (map[string]int, error) {
-	counts := map[string]int{}
+// pending lists the checks of each run that wait for their first delivery: "case_id run" -> their numbers. One that is being delivered is not
+// there, since the next may be already. Tasks of drills are not.
+func (g *google) pending(ctx context.Context) (map[string][]int64, error) {
+	seqs := map[string][]int64{}
 	for _, name := range g.t.Checks {
 		all := g.tasks.ListTasks(ctx, &cloudtaskspb.ListTasksRequest{Parent: name, ResponseView: cloudtaskspb.Task_FULL, PageSize: 1000})
 		for {
@@ -212,10 +212,11 @@ func (g *google) pending(ctx context.Context) (map[string]int, error) {
 			if err != nil || task.GetDispatchCount() > 0 || strings.Contains(task.GetName(), "/tasks/"+ownPrefix) {
 				continue
 			}
-			counts[runName(body.CaseID, body.Run)]++
+			name := runName(body.CaseID, body.Run)
+			seqs[name] = append(seqs[name], body.Seq)
 		}
 	}
-	return counts, nil
+	return seqs, nil
 }
 
 func runName(caseID string, run int) string { return caseID + " " + strconv.Itoa(run) }

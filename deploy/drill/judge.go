@@ -25,7 +25,7 @@ func (d *drill) judge(ctx context.Context) {
 	d.mu.Lock()
 	cases := d.cases
 	d.mu.Unlock()
-	var pending map[string]int
+	var pending map[string][]int64
 	var err error
 	if d.t.Local() {
 		if pending, err = d.google.pending(ctx); err != nil {
@@ -46,7 +46,7 @@ func (d *drill) judge(ctx context.Context) {
 		d.endedInTime(c)
 		d.toldOnce(c)
 		for run, r := range c.ended() {
-			if n := pending[runName(c.caseID, run)]; n > 0 {
+			if n := c.pend(pending, run); n > 0 {
 				c.accuse(oneChain, run, "it has ended (%s), and %d of its checks still pend", r.words(), n)
 			}
 		}

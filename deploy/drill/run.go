@@ -212,8 +212,8 @@ func (d *drill) patrol(ctx context.Context) {
 		}
 		if d.t.Local() {
 			short, cancel := context.WithTimeout(ctx, 5*time.Second) // Google's client tries as long as it may
-			if counts, err := d.google.pending(short); err == nil {
-				d.crowded(counts)
+			if pending, err := d.google.pending(short); err == nil {
+				d.crowded(pending)
 			}
 			cancel()
 		}
@@ -229,13 +229,13 @@ func (d *drill) lost(why error) {
 }
 
 // crowded accuses the runs for which more than one check pends.
-func (d *drill) crowded(counts map[string]int) {
+func (d *drill) crowded(pending map[string][]int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.cases {
 		_, newest := c.open()
 		for run := 1; run <= newest; run++ {
-			if n := counts[runName(c.caseID, run)]; n > 1 {
+			if n := c.pend(pending, run); n > 1 {
 				c.accuse(oneChain, run, "%d checks were pending at once", n)
 			}
 		}
