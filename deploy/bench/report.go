@@ -54,7 +54,7 @@ func spread(results []result, figure func(result) float64) figures.Spread {
 // outcome is the table of what became of the cases.
 func (b *bench) outcome(results map[string][]result) string {
 	return b.table(results, []column{
-		{"ends lost", of(lost), 0}, {"doubled starts", of(doubled), 0}, {"zombie polls", of(zombies), 0}, {"polls that crossed", of(crossed), 0},
+		{"ends lost", of(lost), 0}, {"doubled starts", of(doubled), 0}, {"zombie polls", of(zombies), 0}, {"polls that crossed", of(crossed), 0}, {"the latest, s", of(latest), 2},
 		{"polls a case", of(polls), 1}, {"real interval, s", of(interval), 2},
 		{"lag mean, s", of(lagMean), 2}, {"p50", of(lagMedian), 2}, {"p99", of(lag99), 2},
 		{"accepted/s", of(accepted), 0}, {"after p50, s", of(accept50), 2}, {"p99", of(accept99), 2}, {"starts repeated", of(again), 0},

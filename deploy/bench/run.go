@@ -20,7 +20,7 @@ const (
 	connections = 256              // over which cases are started at once
 	drain       = time.Minute      // how long after the last true end an end is waited for
 	quiet       = 5 * time.Second  // how long is watched for polls after everything is over, and counted
-	crossing    = 0.1              // seconds after the recorded end in which a poll may still be one that was on its way
+	crossing    = 0.1              // seconds after the recorded end, which is saved a little later, in which a poll may still be one that was on its way
 	within      = 15 * time.Minute // no run takes longer
 )
 
@@ -33,7 +33,7 @@ const (
 	polls, interval                    = "polls", "interval"
 	lagMean, lagMedian, lag99          = "lag mean", "lag p50", "lag p99"
 	accepted, again, commits, bytesOut = "accepted", "again", "commits", "bytes"
-	accept50, accept99                 = "accept p50", "accept p99"
+	accept50, accept99, latest         = "accept p50", "accept p99", "latest"
 	cpuOf, peakOf, programEnd          = "cpu ", "peak ", "program at the end"
 )
 
@@ -229,7 +229,9 @@ func judge(records map[string]stub.Record, ids []string, ends map[string]time.Ti
 		}
 		lags = append(lags, end.Sub(record.Ends).Seconds())
 		for _, at := range record.Polls {
-			switch late := at.Sub(end).Seconds(); {
+			late := at.Sub(end).Seconds()
+			r[latest] = max(r[latest], late)
+			switch {
 			case late > crossing:
 				r[zombies]++
 			case late > 0:
