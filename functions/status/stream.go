@@ -74,7 +74,7 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 	}
 	holding, cancel := context.WithTimeout(r.Context(), f.hold(r.Context()))
 	defer cancel()
-	return f.follow(holding, s, at, *shown)
+	return f.follow(holding, s, at, shown)
 }
 
 // first writes how the run is, if the viewer does not know. It returns what the viewer knows then, or nil if there is nothing to follow.
@@ -107,7 +107,7 @@ func (f *function) first(s *stream, r *http.Request, at address.Address) (*watch
 }
 
 // follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
-func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown watch.Snapshot) error {
+func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown *watch.Snapshot) error {
 	for {
 		news, err := f.w.Follow(ctx, at.CaseID, at.Run, shown)
 		switch {
@@ -118,7 +118,7 @@ func (f *function) follow(ctx context.Context, s *stream, at address.Address, sh
 		case news == nil:
 			err = s.write([]byte(alive))
 		default:
-			shown, err = *news, s.show(news)
+			shown, err = news, s.show(news)
 		}
 		if err != nil || news != nil && !news.Open() {
 			return err

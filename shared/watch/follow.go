@@ -19,7 +19,7 @@ const RoundTime = 15 * time.Second
 // wait for it. There is no goroutine, and nothing is held once the last has returned.
 //
 // Errors: NotFound, Unavailable, and the context's own when it ends first.
-func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown Snapshot) (*Snapshot, error) {
+func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown *Snapshot) (*Snapshot, error) {
 	at, known := followed{caseID, run}, shown.Seen()
 	for ctx.Err() == nil {
 		r, role := w.rounds.join(at, known)
@@ -73,7 +73,7 @@ func (s *Snapshot) newsTo(known Seen) bool {
 // lead waits for news and reads it, for all who are in the round. It ends the round in any case, also when it panics: if the leader's
 // context ends first there is no news, and another leads the next round. Before it waits it sees to it that the run counts as watched: the record
 // that this takes is the one that was read for the news before.
-func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown Snapshot) {
+func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapshot) {
 	defer w.rounds.end(at, r)
 	version := w.freshen(ctx, shown)
 	waiting, cancel := context.WithTimeout(ctx, RoundTime)

@@ -131,8 +131,8 @@ func newFollower(t *testing.T, s store.Store) *watch.Watcher {
 }
 
 // shown is a snapshot of which no more is known than how far its reader is.
-func shown(s watch.Seen) watch.Snapshot {
-	return watch.Snapshot{View: cases.View{Run: s.Run, Version: s.Version}}
+func shown(s watch.Seen) *watch.Snapshot {
+	return &watch.Snapshot{View: cases.View{Run: s.Run, Version: s.Version}}
 }
 
 // answer is what Follow returned, and when.

@@ -23,11 +23,11 @@ const freshenTimeout = 10 * time.Second
 // the next task exists. Whoever else watches the run finds it said, or meets it by the compare-and-swap.
 //
 // It returns the record's version after which there may be news to who knows the snapshot. What fails is logged: viewers are shown what there is.
-func (w *Watcher) freshen(ctx context.Context, known Snapshot) int64 {
-	if !known.Open() {
+func (w *Watcher) freshen(ctx context.Context, known *Snapshot) int64 {
+	if !known.Open() || known.record == nil {
 		return known.Seen().Version
 	}
-	c, version := known.record, known.View.Version
+	c, version := *known.record, known.View.Version
 	if w.Queue == nil || !w.cfg.Rules.Freshens(c, w.now()) {
 		return version
 	}

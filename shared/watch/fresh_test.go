@@ -36,7 +36,7 @@ func (w *world) watchOnce() {
 	}
 	ctx, leave := context.WithCancel(w.t.Context())
 	w.store.waited = leave
-	if _, err := w.Follow(ctx, "c", 0, s); err != nil && ctx.Err() == nil {
+	if _, err := w.Follow(ctx, "c", 0, &s); err != nil && ctx.Err() == nil {
 		w.t.Fatal(err)
 	}
 	w.store.waited = nil

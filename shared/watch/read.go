@@ -20,7 +20,7 @@ type Snapshot struct {
 	// Current says that no newer run of the case had begun.
 	Current bool
 
-	record cases.Case // as it was read; zero if it was not
+	record *cases.Case // as it was read; nil if it was not
 }
 
 // Seen returns how far a reader is who knows the snapshot: an end stays where it was made, whatever the record's version became, and that the run is
@@ -29,7 +29,7 @@ func (s Snapshot) Seen() Seen {
 	switch v := s.View; {
 	case v.State.Ended() && s.EndVersion > 0:
 		return Seen{v.Run, s.EndVersion}
-	case s.record.Version > 0:
+	case s.record != nil:
 		return Seen{v.Run, s.record.News()}
 	default:
 		return Seen{v.Run, v.Version}
@@ -81,5 +81,5 @@ func (w *Watcher) read(ctx context.Context, caseID string, run int) (Snapshot, e
 	if errors.Is(err, store.ErrNotFound) {
 		return Snapshot{}, errTorn
 	}
-	return Snapshot{View: view, EndVersion: c.EndVersion, Current: c.Run == head.Run, record: c}, err
+	return Snapshot{View: view, EndVersion: c.EndVersion, Current: c.Run == head.Run, record: &c}, err
 }

@@ -400,7 +400,7 @@ func TestRead(t *testing.T) {
 	if err := <-followed; err != nil {
 		t.Error(err)
 	}
-	if _, err := w.Follow(t.Context(), "nobody", 0, watch.Snapshot{}); kindOf(err) != fault.NotFound {
+	if _, err := w.Follow(t.Context(), "nobody", 0, &watch.Snapshot{}); kindOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 }
