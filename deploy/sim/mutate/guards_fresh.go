@@ -3,7 +3,7 @@ package main
 // freshGuards are those of what is done while somebody watches.
 var freshGuards = []guard{
 	{name: "who follows says that the run is watched", pkg: "shared/watch", in: "Watcher.lead", is: "version := w.freshen(ctx, shown)", not: "version := shown.View.Version"},
-	{name: "a look is brought forward in place of one that pends", pkg: "shared/watch", in: "Watcher.pendingCheck", is: "return exists, err", not: "return true, err"},
+	{name: "a look is brought forward in place of one that pends", pkg: "shared/watch", in: "Watcher.pendingCheck", is: "return exists, err", not: "return true, err", test: "shared/watch TestBringingForwardWaitsForTheTask", why: "somebody has to come between the save of a check and the creation of its task, which takes thousands of seeds"},
 	{name: "the look that is brought forward has a new number", pkg: "shared/cases", in: "Rules.watched", is: "n.Checks.Seq++", not: ""},
 	{name: "the look that is brought forward is scheduled", pkg: "shared/watch", in: "Watcher.freshen", is: "err = w.arm(ctx, ch.after, true, false); err == nil {", not: "err == nil {"},
 	{name: "the look that it takes the place of is deleted", pkg: "shared/watch", in: "Watcher.freshen", is: "err = w.Queue.Delete(ctx, checkTask(ch.before))", not: ""},
