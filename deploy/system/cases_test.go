@@ -184,7 +184,8 @@ func (s *system) everyKind(t *testing.T) {
 		s.topics.publish(t, "pipeline-events", []byte(bad))
 	}
 	telling.Wait()
-	t.Logf("%d cases ended in %v; %s", len(stories)+3, time.Since(began).Round(time.Millisecond), s.watched(t))
+	s.crowd(t)
+	t.Logf("%d cases ended in %v; %s", len(stories)+4, time.Since(began).Round(time.Millisecond), s.watched(t))
 
 	for _, e := range s.over { // now that no instance dies any more
 		s.bothInstances(e.run, e.view)
@@ -242,7 +243,7 @@ func (s *system) polledAfterEnd(t *testing.T) {
 
 // toldOfEveryEnd wants an event for each run, and all events of a run to be one.
 func (s *system) toldOfEveryEnd(t *testing.T) {
-	want := map[string]bool{"again:1:ended": true, "again:2:ended": true, "again:3:ended": true, "operated:1:ended": true, "rerun:1:ended": true, "rerun:2:ended": true}
+	want := map[string]bool{"again:1:ended": true, "again:2:ended": true, "again:3:ended": true, "crowd:1:ended": true, "operated:1:ended": true, "rerun:1:ended": true, "rerun:2:ended": true}
 	for _, st := range stories {
 		want[st.name+":1:ended"] = true
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
 // viewer watches a case as a browser's EventSource does: it comes back with the id of the last event that it was shown when the connection ends, after
@@ -272,6 +273,29 @@ func (s *system) viewersCome(want int) {
 		}
 	}
 	s.giveUp("fewer than %d viewers were shown anything", want)
+}
+
+// crowd has viewers at two instances of status when an end is made. Of the other cases the last viewers may all be at one, after the deaths.
+func (s *system) crowd(t *testing.T) {
+	s.pipe.Script("crowd", pipelinetest.Async(4))
+	r := s.begin(`{"case_id":"crowd"}`, "")
+	var viewers []*viewer
+	at := map[string]bool{}
+	for len(at) < 2 && len(viewers) < 20 {
+		v := s.watch(r)
+		v.until(t, "it is shown the case", func() bool { return len(v.of(1)) > 0 })
+		for _, e := range v.of(1) {
+			at[e.instance] = true
+		}
+		viewers = append(viewers, v)
+	}
+	if code, body := s.persist(http.MethodPost, r.CancelURL, ""); code != http.StatusOK {
+		t.Errorf("cancel: %d %s", code, body)
+	}
+	end := s.until(r, "it is cancelled", func(v cases.View) bool { return v.State.Ended() })
+	for _, v := range viewers {
+		v.sawTheEnd(t, end)
+	}
 }
 
 // watched wants ends to have reached viewers who were there when they were made, at more than one instance of status, and none of those makes
