@@ -49,7 +49,9 @@ type DispatchOutcome struct {
 	Nonce      string
 	Kind       DispatchKind
 	RetryAfter time.Duration // as the pipeline asked with a busy answer; 0 if it did not
+	SaysFailed bool          // with busy: the answer's body also says that the run failed
 	Message    string        // for people: what the pipeline said or what went wrong
+	Cause      string        // for the log only: what went wrong, with the host; "" if nothing did
 	Result     *Result       // with succeeded, and perhaps with failed
 }
 
@@ -64,18 +66,22 @@ const (
 	CheckReading CheckKind = "reading"
 	// CheckUnknown: the pipeline does not know the case.
 	CheckUnknown CheckKind = "unknown"
+	// CheckBusy: the pipeline said 429, or 503 with Retry-After. It is reachable, and tells nothing of the run.
+	CheckBusy CheckKind = "busy"
 	// CheckUnable: it could not look: no answer, or none that can be read.
 	CheckUnable CheckKind = "unable"
 )
 
 // CheckOutcome is what check Seq found.
 type CheckOutcome struct {
-	Seq     int64
-	Began   time.Time // when the check began, before it read the record
-	Kind    CheckKind
-	Reading Reading // with CheckReading
-	Message string  // with CheckUnable what went wrong; with a reading whose status is failed, the pipeline's message
-	Result  *Result // if the answer had one
+	Seq        int64
+	Began      time.Time // when the check began, before it read the record
+	Kind       CheckKind
+	Reading    Reading       // with CheckReading
+	RetryAfter time.Duration // with CheckBusy: as the pipeline asked; 0 if it did not
+	Message    string        // with CheckUnable or CheckBusy what went wrong; with a terminal reading the pipeline's message
+	Cause      string        // for the log only: what went wrong, with the host; "" if nothing did
+	Result     *Result       // if the answer had one
 }
 
 // Event is a message of the pipeline, addressed to this run.
