@@ -109,6 +109,9 @@ func TestRunInTrouble(t *testing.T) {
 			[]string{"3 looks in a row failed, since", "doubles with each, up to 30 s", "after 10 min"}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = at }, []string{"does not know the case, since"}},
 		"done":    {func(c *cases.Case) { c.CompleteSince = at }, []string{"All documents are counted: the result is awaited, for 30 s at most"}},
+		"counted": {func(c *cases.Case) {
+			c.Dispatch.Phase, c.Dispatch.Attempts, c.Reading = cases.PhaseAnswered, 1, &cases.Reading{Completed: 4, Total: 4, Status: "running"}
+		}, []string{"All documents are counted, and the pipeline says that it runs: the wait grows"}},
 		"known": {func(c *cases.Case) {
 			c.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
 			c.Past = &cases.Past{Version: 9, Lengths: map[int]cases.Lengths{3: {From: 40, Counts: []int{7, 2}}}}

@@ -92,7 +92,7 @@ func whatWord(w cases.What) string {
 		cases.NoteUnknown:     "The pipeline does not know the case",
 		cases.NoteKnown:       "The pipeline knows the case again",
 		cases.NoteComplete:    "Every document is done; the result is awaited",
-		cases.NoteIncomplete:  "Not every document is done after all",
+		cases.NoteIncomplete:  "It is still at work after all",
 		cases.NoteAnnounced:   "Success was announced; the result is awaited",
 		cases.NoteRearmed:     "A lost wake-up was scheduled anew",
 		cases.NoteEnded:       "Ended",

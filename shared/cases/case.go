@@ -175,7 +175,8 @@ type Case struct {
 	Reading *Reading `json:"reading,omitempty"`
 	// Known says that the pipeline has, or had, this job.
 	Known bool `json:"known,omitempty"`
-	// CompleteSince is when completed == total was first read (with no dispatch open), without a lower reading since.
+	// CompleteSince is when a poll without a status first read completed == total (with no dispatch open), without a lower
+	// reading and without a word that it runs since.
 	CompleteSince time.Time `json:"complete_since,omitzero"`
 	// SucceededSince is when a succeeded event without a result came while a dispatch was open.
 	SucceededSince time.Time `json:"succeeded_since,omitzero"`
@@ -215,7 +216,7 @@ type Case struct {
 	// reports them once and moves them to Leaked.
 	AskedAfterEnd int `json:"asked_after_end,omitempty"`
 	Leaked        int `json:"leaked,omitempty"` // for people; nothing reads it
-	// LookedAt is when the last look began that found the work not done.
+	// LookedAt is when the last look began that found the work not done, by its counts too.
 	LookedAt time.Time `json:"looked_at,omitzero"`
 	// Past is what was known of earlier runs when this one began; once its documents are known, only of those like it.
 	Past *Past `json:"past,omitempty"`

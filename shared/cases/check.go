@@ -78,24 +78,28 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 
 // word is what a check's answer says of the end, if it does.
 func (in CheckOutcome) word() (word, bool) {
-	s := in.Reading.Status
-	final := in.Kind == CheckReading && (s == "succeeded" || s == "failed")
-	return word{id: in.id(), succeeded: s == "succeeded", message: in.Message, result: in.Result, source: SourceCheck}, final
+	final := in.Kind == CheckReading && in.Reading.terminal()
+	return word{id: in.id(), succeeded: in.Reading.Status == "succeeded", message: in.Message, result: in.Result, source: SourceCheck}, final
 }
 
 // isNews reports whether a reading tells of this run: anything does, but in a rerun only from the first reading on that is
-// neither the last one of the run before nor that run's completion.
+// neither the last one of the run before nor that run's end. At the same counts a status is news only if the run before had
+// its terminal status already.
 func (c Case) isNews(r Reading) bool {
 	b := c.Baseline
 	if b == nil {
 		return true
 	}
-	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || b.Status == "")
-	completion := r.complete() && r.Total == b.Total
+	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || !b.terminal())
+	completion := r.counted() && r.Total == b.Total
 	return !same && !completion
 }
 
-func (r Reading) complete() bool { return r.Total > 0 && r.Completed >= r.Total }
+// counted reports whether everything that is to be done is done, by the counts.
+func (r Reading) counted() bool { return r.Total > 0 && r.Completed >= r.Total }
+
+// terminal reports whether the status says how the run ended.
+func (r Reading) terminal() bool { return r.Status == "succeeded" || r.Status == "failed" }
 
 func (r Rules) reading(n *Case, in CheckOutcome, w word, final bool, now time.Time) Verdict {
 	n.Checks.Unbroken, n.Checks.Since, n.Checks.UnknownSince = 0, time.Time{}, time.Time{}
@@ -112,7 +116,7 @@ func (r Rules) reading(n *Case, in CheckOutcome, w word, final bool, now time.Ti
 // pace notes what a reading tells of when the run ends, for [Past.With].
 func (c *Case) pace(in CheckOutcome, now time.Time) {
 	p := c.Progress
-	if !in.Reading.complete() {
+	if !in.Reading.terminal() && !in.Reading.counted() {
 		c.LookedAt = in.Began
 	}
 	if c.Past != nil && p.Total > 0 {
@@ -166,13 +170,14 @@ func (r Rules) unable(n *Case, message string, now time.Time) {
 	}
 }
 
-// observe takes in a reading: progress never goes backwards, whatever the pipeline shows. It reports whether anything moved.
+// observe takes in a reading: progress never goes backwards, whatever the pipeline shows. A total of 0 is one that is not
+// known. It reports whether anything moved.
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	n.Reading = &in
 	switch {
-	case n.Dispatch.Phase == PhaseOpen: // its answer, not a count, is the end
-	case !in.complete():
+	case in.Status != "" || !in.counted(): // what it says beats what its counts suggest
 		n.CompleteSince = time.Time{}
+	case n.Dispatch.Phase == PhaseOpen: // its answer, not a count, is the end
 	case n.CompleteSince.IsZero():
 		n.CompleteSince = now
 	}
@@ -184,7 +189,9 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	if p.Total <= 0 {
 		p.Total = old.Total
 	}
-	p.Total = max(p.Total, p.Completed)
+	if p.Total > 0 {
+		p.Total = max(p.Total, p.Completed)
+	}
 	if p.Percent < 0 {
 		p.Percent = 0
 		if p.Total > 0 {

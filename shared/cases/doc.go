@@ -11,7 +11,7 @@
 //	    [*] --> pending: started
 //	    pending --> running: accepted (202), a reading, a running event
 //	    pending --> succeeded: the pipeline's own word
-//	    running --> succeeded: the pipeline's own word, or complete and nothing more for CompletionGrace
+//	    running --> succeeded: the pipeline's own word, or complete by its counts, without a status, and nothing more for CompletionGrace
 //	    pending --> failed: own word, refused, no documents, unreachable, lost, start unknown
 //	    running --> failed: own word, no documents, unreachable, lost
 //	    pending --> timed_out: deadline

@@ -37,13 +37,17 @@ func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	return r.word(n, word{id: in.ID, succeeded: in.Status == "succeeded", message: in.Message, result: in.Result, source: SourceEvent, unsure: in.Unsure}, now)
 }
 
+// runningEvent takes in that the pipeline works on the run. That ends a completion grace: what it says beats what a poll's
+// counts suggested, at the deadline too.
 func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
+	changed := !n.CompleteSince.IsZero()
+	n.CompleteSince = time.Time{}
 	if !now.Before(n.DeadlineAt) {
 		r.endAtDeadline(n, SourceDeadline, now)
 		return Verdict{Kind: Applied}
 	}
 	ch := &n.Checks
-	changed := n.State != Running || !n.Known || n.Dispatch.Phase == PhaseQueued || !ch.UnknownSince.IsZero() || ch.Unbroken > 0
+	changed = changed || n.State != Running || !n.Known || n.Dispatch.Phase == PhaseQueued || !ch.UnknownSince.IsZero() || ch.Unbroken > 0
 	n.nowRunning(now)
 	ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it lives, whatever the looks say
 	d := &n.Dispatch
@@ -51,8 +55,10 @@ func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
 	if d.Phase == PhaseQueued {
 		d.Phase, d.Attempts = PhaseAnswered, max(d.Attempts, 1)
 	}
-	if in.Progress != nil && r.observe(n, *in.Progress, now) {
-		changed = true
+	if p := in.Progress; p != nil {
+		reading := *p
+		reading.Status = in.Status
+		changed = r.observe(n, reading, now) || changed
 	}
 	if !changed {
 		return Verdict{Kind: Ignored}

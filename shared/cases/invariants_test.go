@@ -40,7 +40,7 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if after.Checks.Seq < before.Checks.Seq || after.Checks.Seq > before.Checks.Seq+1 || after.Dispatch.Seq < before.Dispatch.Seq || after.Dispatch.Seq > before.Dispatch.Seq+1 {
 		fail("a sequence number jumped")
 	}
-	if p, q := before.Progress, after.Progress; q.Completed < p.Completed || q.Percent < p.Percent || q.Percent > 100 || q.Completed > q.Total {
+	if p, q := before.Progress, after.Progress; q.Completed < p.Completed || q.Percent < p.Percent || q.Percent > 100 || q.Total > 0 && q.Completed > q.Total {
 		fail("progress went backwards or out of range")
 	}
 	if v.Keep == KeepResult && (before.HasResult || !after.HasResult) || v.Keep == KeepLate && (before.Late != nil && before.Late.HasResult || !after.Late.HasResult) {
@@ -66,6 +66,9 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 		}
 		if after.Late != nil {
 			fail("an end with a late word")
+		}
+		if after.End.Source == SourceCheck && after.End.Reason == ReasonCompleted && !after.Heard && after.Reading.Status != "" {
+			fail("counts ended a run that has a status")
 		}
 		if after.State == Succeeded && after.FormKept {
 			fail("the form of a run that succeeded is kept")

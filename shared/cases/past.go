@@ -187,8 +187,11 @@ func (p Past) With(c Case, now time.Time, jitter float64) (Past, bool) {
 	}
 	first, last := c.EndedAt, c.EndedAt
 	if c.End.Source == SourceCheck || c.End.Source == SourceDeadline || c.End.Source == SourceSweep {
-		if !c.CompleteSince.IsZero() {
+		switch {
+		case !c.CompleteSince.IsZero():
 			last = c.CompleteSince
+		case c.Reading != nil && c.Reading.counted():
+			last = c.ProgressAt // estimates tell when all is counted; what comes then is polled for anew
 		}
 		first = earlier(later(c.StartedAt, c.LookedAt), last)
 		p.Found++

@@ -22,34 +22,6 @@ func TestRunKeepsItsKind(t *testing.T) {
 	}
 }
 
-// A pipeline whose progress has a status of its own is asked while its result is awaited: the answer may be its word.
-func TestAsksForTheResult(t *testing.T) {
-	l := accepted(rules).read(10*time.Second, 4, 4)
-	if at := l.c.Checks.NextAt; !at.Equal(l.c.CompleteSince.Add(rules.CompletionGrace)) {
-		t.Errorf("without a status the next look is at %v", at)
-	}
-	l = accepted(rules)
-	l.now = l.now.Add(10 * time.Second)
-	grace := l.now.Add(rules.CompletionGrace)
-	status := Reading{Completed: 4, Total: 4, Percent: -1, Status: "running"}
-	looks := 0
-	for ; l.now.Before(grace) && looks < 20; looks++ {
-		l.do(0, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckReading, Reading: status})
-		if l.c.Checks.NextAt.After(grace) {
-			t.Fatalf("a look %v after the grace", l.c.Checks.NextAt.Sub(grace))
-		}
-		l.now = l.c.Checks.NextAt
-	}
-	if looks < 3 || looks > 6 || l.c.State != Running {
-		t.Errorf("%d looks in the grace, then %s", looks, l.c.State)
-	}
-	status.Status = "succeeded"
-	l.do(0, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckReading, Reading: status})
-	if l.c.State != Succeeded || !l.c.Heard {
-		t.Errorf("its word at the end of the grace: %s", dump(l.c))
-	}
-}
-
 // FuzzPast: what a store gives back, whatever it is, neither breaks the rules nor what is learned next.
 func FuzzPast(f *testing.F) {
 	f.Add([]byte(`{"version":20,"lengths":{"5":{"from":34,"n":[20]},"0":{"from":0,"n":[1,2]}},"found":20,"missed":3.5,"estimates":9}`), 12)

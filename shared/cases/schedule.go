@@ -6,7 +6,8 @@ import "time"
 // CheckMinInterval nor later than CheckMaxInterval.
 //
 // What decides is [Case.awaits]: the end of the work, as a rule, and then the wait is [outlook.wait]. While the pipeline cannot be asked, it backs
-// off, with jitter. Graces are looked at when they end. While somebody watches, looks follow each other at the least interval, see [Watched].
+// off, with jitter. Graces are looked at when they end. When all is counted and the pipeline says that it runs, the wait is as long
+// as progress has not moved. While somebody watches, looks follow each other at the least interval, see [Watched].
 //
 // A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due, or each look
 // would be due at once as long as that clock is.
@@ -18,10 +19,12 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	switch n.awaits() {
 	case awaitsResult:
 		over := n.CompleteSince.Add(r.CompletionGrace)
-		if !n.tellsItsEnd() && over.After(from) {
+		if over.After(from) {
 			return earlier(over, limit)
 		}
-		wait, limit = now.Sub(n.CompleteSince), earlier(limit, over)
+		wait = now.Sub(n.CompleteSince)
+	case awaitsReport:
+		wait = now.Sub(n.ProgressAt)
 	case awaitsDispatch:
 		wait = now.Sub(n.CreatedAt)
 	case awaitsPipeline:
@@ -69,7 +72,8 @@ type Awaited string
 
 const (
 	awaitsEnd      Awaited = "end"      // of the work
-	awaitsResult   Awaited = "result"   // of work that is done
+	awaitsResult   Awaited = "result"   // of work that is done, by its counts: it ends with the completion grace
+	awaitsReport   Awaited = "report"   // of work that is done by its counts, and that the pipeline says is running
 	awaitsDispatch Awaited = "dispatch" // nothing was sent yet
 	awaitsPipeline Awaited = "pipeline" // which cannot be asked
 	awaitsSign     Awaited = "sign"     // of a job that the pipeline does not know
@@ -86,13 +90,12 @@ func (c Case) awaits() Awaited {
 		return awaitsPipeline
 	case !c.Checks.UnknownSince.IsZero():
 		return awaitsSign
+	case c.Reading != nil && c.Reading.Status == "running" && c.Reading.counted():
+		return awaitsReport
 	default:
 		return awaitsEnd
 	}
 }
-
-// tellsItsEnd reports whether the pipeline's progress has a status of its own: then a look can find its word.
-func (c Case) tellsItsEnd() bool { return c.Reading != nil && c.Reading.Status != "" }
 
 // Remaining estimates how long the run will still take if it goes on as it has gone: from the share that is done and the time
 // that took, now included, so that the estimate grows while nothing moves. False if there is nothing to judge by, or the

@@ -33,7 +33,7 @@ const (
 	NoteUnknown     What = "unknown"         // the pipeline does not know the case
 	NoteKnown       What = "known"           // it knows it again
 	NoteComplete    What = "complete"        // completed == total was read; the result is still to come
-	NoteIncomplete  What = "incomplete"      // it is no longer
+	NoteIncomplete  What = "incomplete"      // it is still at work after all
 	NoteAnnounced   What = "announced"       // an event told of success; the answer with the result is still to come
 	NoteRearmed     What = "rearmed"         // the sweep scheduled a lost wake-up anew
 	NoteEnded       What = "ended"           // the one end

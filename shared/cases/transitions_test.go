@@ -112,6 +112,8 @@ func states(t *testing.T) []named[*life] {
 		{"running, unable since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnable, Message: "refused"})},
 		{"running, unknown since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnknown})},
 		{"complete, in grace", accepted().read(time.Second, 4, 4)},
+		{"running, all counted", accepted().do(time.Second, shows(4, 4, "running"))},
+		{"running, nothing counted", accepted().do(time.Second, shows(7, 0, "running"))},
 		{"running, watched", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Watched{Pending: true})},
 		{"adopted", adopt()},
 		{"succeeded, with result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded", Result: good})},
@@ -156,6 +158,8 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"check reads 3/4", reading("", 3)},
 		{"check reads 1/4", reading("", 1)},
 		{"check reads 4/4", reading("", 4)},
+		{"check reads 4/4, running", reading("running", 4)},
+		{"check reads 5/0, running", is(shows(5, 0, "running"))},
 		{"check reads succeeded", reading("succeeded", 4)},
 		{"check reads failed", reading("failed", 1)},
 		{"check unknown", is(CheckOutcome{Kind: CheckUnknown})},
@@ -234,7 +238,7 @@ func describe(c Case) string {
 	} else {
 		parts = append(parts, "dispatch "+string(c.Dispatch.Phase)+fmt.Sprintf(" #%d", c.Dispatch.Seq), fmt.Sprintf("check #%d in %v", c.Checks.Seq, c.Checks.NextAt.Sub(c.UpdatedAt)))
 	}
-	if c.Progress.Total > 0 {
+	if c.Progress.Total > 0 || c.Progress.Completed > 0 {
 		parts = append(parts, fmt.Sprintf("%d/%d", c.Progress.Completed, c.Progress.Total))
 	}
 	flag := func(is bool, name string) {
