@@ -132,7 +132,8 @@ type Dispatch struct {
 
 	// Attempts counts the attempts that may have arrived: begun, and not known to have started nothing.
 	Attempts int `json:"attempts,omitempty"`
-	// Confirmed says that an event of the pipeline said that it works on this run: it is never sent again, whatever the answer.
+	// Confirmed says that the pipeline said, by an event or by accepting an attempt, that it works on this run: it is never
+	// sent again, whatever the answer.
 	Confirmed bool `json:"confirmed,omitempty"`
 	// Backoffs counts the attempts in a row that started nothing; UnreachableSince is when the pipeline could first not be
 	// reached at all, without an answer since.

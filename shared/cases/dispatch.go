@@ -21,7 +21,7 @@ func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
 	}
 	d.Phase, d.Nonce, d.RetryCount, d.SentAt, d.ClosedAt = PhaseOpen, in.Nonce, in.RetryCount, now, time.Time{}
 	d.Attempts++
-	n.ProgressAt = now
+	n.ProgressAt, n.CompleteSince = now, time.Time{} // while it is open its answer, not a count, is the end
 	return Verdict{Kind: Applied}
 }
 
@@ -35,12 +35,15 @@ func (r Rules) closeUncertain(n *Case, now time.Time) {
 
 func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
 	id := "dispatch:" + in.Nonce
+	d, ch := &n.Dispatch, &n.Checks
+	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
+	if in.Kind == DispatchBusy && in.SaysFailed && mine && n.seenAtWork() && (n.State.Ended() || n.SucceededSince.IsZero()) {
+		in.Kind = DispatchFailed // it began, so this is how it ended
+	}
 	switch in.Kind {
 	case DispatchSucceeded, DispatchFailed:
 		return r.word(n, word{id: id, succeeded: in.Kind == DispatchSucceeded, message: in.Message, result: in.Result, source: SourceDispatch}, now)
 	}
-	d, ch := &n.Dispatch, &n.Checks
-	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
 	switch {
 	case n.State.Ended():
 		return Verdict{Kind: Ignored}
@@ -52,6 +55,7 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 			d.Phase = PhaseAnswered
 		}
 		ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it was reached, and knows it
+		d.Confirmed = true
 		n.nowRunning(now)
 		if !n.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
 			r.endSucceeded(n, SourceEvent, now)
@@ -63,9 +67,9 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 	case in.Kind == DispatchRefused:
 		n.Heard = d.Attempts == 1
 		n.finish(Failed, ReasonPipelineRefused, in.Message, SourceDispatch, now)
-	case (in.Kind == DispatchUnreachable || in.Kind == DispatchBusy) && d.Confirmed:
+	case in.Kind == DispatchUnreachable && d.Confirmed:
 		d.Phase = PhaseAnswered
-	case in.Kind == DispatchUnreachable || in.Kind == DispatchBusy:
+	case in.Kind == DispatchUnreachable, in.Kind == DispatchBusy && !n.seenAtWork():
 		r.requeue(n, in, now, jitter)
 	case d.Phase != PhaseOpen:
 		return Verdict{Kind: Ignored} // uncertain already
@@ -76,10 +80,18 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 	return Verdict{Kind: Applied}
 }
 
-// requeue schedules another dispatch after one that certainly started nothing.
+// seenAtWork reports whether the pipeline was seen to work on this run since its request was sent, so that an answer that says
+// otherwise does not send it again. A poll's reading shows that, unless some earlier run of the case may still be at work: the
+// pipeline does not know runs.
+func (c Case) seenAtWork() bool { return c.Dispatch.Confirmed || c.Known && !c.PriorUnheard }
+
+// requeue schedules another dispatch after one that started nothing.
 func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float64) {
 	d, ch := &n.Dispatch, &n.Checks
 	if d.Attempts--; d.Attempts == 0 { // whatever was seen was of something else
+		if n.Known {
+			n.Baseline = n.Reading
+		}
 		n.Known, n.CompleteSince, ch.UnknownSince = false, time.Time{}, time.Time{}
 	}
 	ch.Unbroken, ch.Since = 0, time.Time{}

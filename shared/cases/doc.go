@@ -32,12 +32,15 @@
 //	    [*] --> queued: started
 //	    [*] --> none: adopted
 //	    queued --> open: the mark is saved, then the request is sent
-//	    open --> queued: nothing was started (unreachable, busy), after a back-off
+//	    open --> queued: nothing was started (unreachable; busy, and not seen at work), after a back-off
 //	    open --> answered: accepted
-//	    open --> uncertain: no answer that tells, a redelivery, PipelineTimeout
+//	    open --> uncertain: no answer that tells, busy though it was seen at work, a redelivery, PipelineTimeout
 //	    uncertain --> answered: its answer comes after all
 //	    uncertain --> queued: nothing was started, says its late answer; or unknown for StartGrace and the pipeline is idempotent
 //	    queued --> answered: an event says that it runs
+//
+// Busy (429, or 503 with Retry-After) means that nothing was started, whatever the answer's body says. Once the pipeline was
+// seen to work on this run since the request was sent, it is not sent again: then a body that says failed is a terminal report.
 //
 // While it is open, only its answer, an event with a result, a failed event, a cancel or the deadline ends the run; after a succeeded event
 // without a result, also CompletionGrace, or the loss of the answer that would have brought it.

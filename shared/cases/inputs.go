@@ -31,7 +31,7 @@ type DispatchKind string
 const (
 	// DispatchUnreachable: no byte of the request was written. Nothing was started.
 	DispatchUnreachable DispatchKind = "unreachable"
-	// DispatchBusy: the pipeline said 429, or 503 with Retry-After. Nothing was started.
+	// DispatchBusy: the pipeline said 429, or 503 with Retry-After. Nothing was started, unless it was seen at work since.
 	DispatchBusy DispatchKind = "busy"
 	// DispatchRefused: the pipeline does not take this form (3xx, 4xx).
 	DispatchRefused DispatchKind = "refused"

@@ -85,6 +85,9 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if !after.UpdatedAt.Before(after.DeadlineAt) && after.Checks.NextAt.After(after.UpdatedAt) && v.Kind == Applied && after.Checks.Seq > before.Checks.Seq {
 		fail("a look scheduled beyond the deadline")
 	}
+	if b, d := before.Dispatch, after.Dispatch; d.Phase == PhaseQueued && b.Phase != PhaseQueued && b.Confirmed && !r.Idempotent {
+		fail("to be sent again, though the pipeline said that it works on it")
+	}
 	if d := after.Dispatch; d.Phase == PhaseOpen && before.Dispatch.Phase != PhaseOpen && before.Dispatch.Attempts > 0 && !r.Idempotent {
 		fail("sent a second time")
 	}
@@ -178,7 +181,7 @@ func fuzzInput(l *life, which byte, detail int) Input {
 		return DispatchBegun{Seq: l.c.Dispatch.Seq - int64(detail>>7), Nonce: string(rune('a' + l.c.Version%26)), RetryCount: detail & 3}
 	case 2, 3:
 		kinds := []DispatchKind{DispatchUnreachable, DispatchBusy, DispatchRefused, DispatchAccepted, DispatchSucceeded, DispatchFailed, DispatchUncertain}
-		return DispatchOutcome{Nonce: nonce, Kind: kinds[detail%len(kinds)], RetryAfter: time.Duration(detail) * time.Second, Result: res}
+		return DispatchOutcome{Nonce: nonce, Kind: kinds[detail%len(kinds)], RetryAfter: time.Duration(detail) * time.Second, SaysFailed: detail&16 != 0, Result: res}
 	case 4, 5, 6:
 		return CheckOutcome{Seq: seq, Kind: CheckReading, Reading: reading, Result: res}
 	case 7:

@@ -544,13 +544,17 @@ func TestOldRunsResultIsNotTheNewOnes(t *testing.T) {
 }
 
 func TestConfirmedRunIsNotSentAgain(t *testing.T) {
-	for name, l := range map[string]*life{
-		"event, then busy":        begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchBusy),
-		"event, then unreachable": begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchUnreachable),
-		"busy, then event":        begin(rules, nil).open().outcome(DispatchBusy).do(0, Event{ID: "r", Status: "running"}),
+	for name, x := range map[string]struct {
+		*life
+		phase Phase
+	}{
+		"event, then busy":        {begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchBusy), PhaseUncertain},
+		"event, then unreachable": {begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchUnreachable), PhaseAnswered},
+		"busy, then event":        {begin(rules, nil).open().outcome(DispatchBusy).do(0, Event{ID: "r", Status: "running"}), PhaseAnswered},
 	} {
+		l := x.life
 		l.do(2*time.Second, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "second"})
-		if l.v.Kind != Stale || l.c.Dispatch.Phase != PhaseAnswered {
+		if l.v.Kind != Stale || l.c.Dispatch.Phase != x.phase {
 			t.Errorf("%s: %s, %+v", name, l.v.Kind, l.c.Dispatch)
 		}
 		if l.do(0, Cancel{}); l.c.Heard {
@@ -579,7 +583,7 @@ func TestAnAnswerResetsUnreachability(t *testing.T) {
 
 func TestNothingStartedMeansNothingComplete(t *testing.T) {
 	l := begin(rules, nil).open().do(time.Second, DispatchBegun{Seq: 1, Nonce: "r", RetryCount: 1})
-	l.read(time.Second, 4, 4).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchBusy, RetryAfter: time.Minute})
+	l.read(time.Second, 4, 4).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchUnreachable})
 	if l.do(40*time.Second, CheckOutcome{Kind: CheckSkipped}); l.c.State.Ended() {
 		t.Errorf("%+v", l.c.End)
 	}

@@ -146,6 +146,9 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"dispatch begun, of the task before", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq - 1, Nonce: "new"} }},
 		{"dispatch unreachable", outcome(DispatchUnreachable, nil)},
 		{"dispatch busy", outcome(DispatchBusy, nil)},
+		{"dispatch busy, says failed", func(l *life) Input {
+			return DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: DispatchBusy, SaysFailed: true, Message: "said so"}
+		}},
 		{"dispatch refused", outcome(DispatchRefused, nil)},
 		{"dispatch accepted", outcome(DispatchAccepted, nil)},
 		{"dispatch succeeded", outcome(DispatchSucceeded, good)},
