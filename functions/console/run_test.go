@@ -107,6 +107,10 @@ func TestRunInTrouble(t *testing.T) {
 	}{
 		"failing": {func(c *cases.Case) { c.Checks.Failures, c.Checks.Unbroken, c.Checks.Since = 5, 3, at },
 			[]string{"3 looks in a row failed, since", "doubles with each, up to 30 s", "after 10 min"}},
+		"held back": {func(c *cases.Case) {
+			c.Dispatch.Phase, c.Dispatch.Attempts = cases.PhaseAnswered, 1
+			c.Checks.LastAt, c.Checks.BusyUntil = at, at.Add(time.Minute)
+		}, []string{"The pipeline is busy, and asked not to be asked before then"}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = at }, []string{"does not know the case, since"}},
 		"done":    {func(c *cases.Case) { c.CompleteSince = at }, []string{"All documents are counted: the result is awaited, for 30 s at most"}},
 		"counted": {func(c *cases.Case) {

@@ -89,6 +89,7 @@ func whatWord(w cases.What) string {
 		cases.NoteMoved:       "Progress moves again",
 		cases.NoteUnreachable: "The pipeline could not be asked",
 		cases.NoteReachable:   "The pipeline could be asked again",
+		cases.NoteBusy:        "The pipeline asked to be asked later",
 		cases.NoteUnknown:     "The pipeline does not know the case",
 		cases.NoteKnown:       "The pipeline knows the case again",
 		cases.NoteComplete:    "Every document is done; the result is awaited",

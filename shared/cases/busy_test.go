@@ -1,6 +1,7 @@
 package cases_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -129,5 +130,135 @@ func TestNothingStartedIsTheNextBaseline(t *testing.T) {
 	l.look(shows(10, 10, ""), 10*time.Minute) // run 1 gets done
 	if l.c.State != Running {
 		t.Errorf("run 2 ended with the work of run 1: %s", dump(l.c))
+	}
+}
+
+// TestBusyPoll: 429 to a poll proves that the pipeline can be reached, and tells nothing of the run.
+func TestBusyPoll(t *testing.T) {
+	l := accepted(rules)
+	l.look(unable, 9*time.Minute)
+	count, failures := l.c.Checks.Count, l.c.Checks.Failures
+	l.do(time.Second, busy(0))
+	if l.c.Checks.Count != count+1 || l.c.Checks.Failures != failures || l.c.Checks.Unbroken != 0 || !l.c.Checks.Since.IsZero() {
+		t.Errorf("%+v", l.c.Checks)
+	}
+	l.look(unable, 9*time.Minute)
+	if l.c.State.Ended() {
+		t.Error("it did not end the streak of failures")
+	}
+	l.look(busy(0), 2*time.Hour)
+	l.want(t, TimedOut, ReasonDeadline, SourceDeadline)
+
+	l = begin(rules, nil).open().outcome(DispatchUncertain).do(time.Second, busy(0))
+	if l.c.State != Pending || l.c.Known {
+		t.Errorf("a run is known that was not seen: %s", dump(l.c))
+	}
+
+	// The time for which a job is unknown goes on.
+	l = accepted(rules).do(time.Second, unknown)
+	since := l.c.Checks.UnknownSince
+	for !l.c.State.Ended() {
+		l.do(later(l.now, l.c.Checks.NextAt).Sub(l.now), busy(0))
+		if !l.c.State.Ended() {
+			l.do(l.c.Checks.NextAt.Sub(l.now), unknown)
+		}
+	}
+	l.want(t, Failed, ReasonPipelineLost, SourceCheck)
+	if lost := l.c.EndedAt.Sub(since); lost > rules.UnreachableAfter+2*rules.CheckMaxInterval {
+		t.Errorf("it was lost after %v", lost)
+	}
+	l = begin(rules, nil).open().outcome(DispatchUncertain).do(time.Second, unknown).do(time.Minute, busy(0)).do(time.Minute+time.Second, unknown)
+	l.want(t, Failed, ReasonStartUnknown, SourceCheck)
+
+	// An attempt that is to be repeated is not unreachable since before.
+	l = begin(idempotent, nil).open().outcome(DispatchUncertain)
+	l.look(unknown, rules.StartGrace+10*time.Second)
+	l.open().outcome(DispatchUnreachable).do(9*time.Minute, busy(0))
+	if l.do(2*time.Minute, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "z"}).outcome(DispatchUnreachable); l.c.State.Ended() {
+		t.Errorf("unreachable, though it answered a poll: %+v", l.c.End)
+	}
+}
+
+// TestRetryAfterOfAPoll: the next check comes when the pipeline asked for it, or at what ends the run without a poll, whichever is first.
+func TestRetryAfterOfAPoll(t *testing.T) {
+	for name, x := range map[string]struct {
+		l     *life
+		after time.Duration
+		want  time.Duration // until the next check; 0: by the usual schedule
+	}{
+		"longer than the longest interval": {accepted(rules), 7 * time.Minute, 7 * time.Minute},
+		"as a fraction":                    {accepted(rules), 7500 * time.Millisecond, 7500 * time.Millisecond},
+		"shorter than the least interval":  {accepted(rules), time.Second, rules.CheckMinInterval},
+		"beyond the deadline":              {accepted(rules), 3 * time.Hour, time.Hour - 2*time.Second},
+		"none":                             {accepted(rules), 0, 0},
+		"while nothing can be read":        {accepted(rules).do(0, unable).do(0, unable), time.Minute, time.Minute},
+		"while it is unknown":              {accepted(rules).do(0, unknown), 20 * time.Minute, 20 * time.Minute},
+		"after a succeeded event":          {begin(rules, nil).open().do(0, Event{ID: "e", Status: "succeeded"}), time.Minute, rules.CompletionGrace - time.Second},
+		"somebody watches":                 {accepted(rules).do(0, Watched{}), time.Minute, time.Minute},
+	} {
+		l := x.l
+		l.do(l.c.Checks.NextAt.Sub(l.now), busy(x.after)) // when it is due
+		wait := l.c.Checks.NextAt.Sub(l.now)
+		if x.want != 0 && wait != x.want {
+			t.Errorf("%s: the next check is in %v, want %v", name, wait, x.want)
+		}
+		if x.want == 0 && (wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval) {
+			t.Errorf("%s: the next check is in %v", name, wait)
+		}
+		if asked := l.c.Checks.NextAt.Sub(l.now) >= x.after; asked && x.after > 10*time.Second {
+			seq := l.c.Checks.Seq
+			for range 5 {
+				l.do(time.Second, Watched{Pending: true})
+			}
+			if l.c.Checks.Seq != seq {
+				t.Errorf("%s: a viewer brought it forward", name)
+			}
+			if l.r.Freshens(l.c, l.now) {
+				t.Errorf("%s: a viewer would write without effect", name)
+			}
+		}
+	}
+	// Once it is answered again, all is as before.
+	l := accepted(rules).do(time.Second, busy(time.Minute)).read(time.Minute, 1, 40)
+	if wait := l.c.Checks.NextAt.Sub(l.now); wait > rules.CheckMaxInterval {
+		t.Errorf("waits %v after an answer", wait)
+	}
+	if !l.r.Freshens(l.c, l.now) {
+		t.Error("a viewer has no effect after an answer")
+	}
+	// The check at the end of a completion grace polls nothing; by a clock that is behind it may, and is then followed by one that does not.
+	l = accepted(rules).read(0, 4, 4)
+	over := l.c.Checks.NextAt
+	if l.do(over.Sub(l.now)-time.Second, busy(time.Minute)); l.c.State.Ended() || !l.c.Checks.NextAt.Equal(over.Add(rules.CheckMinInterval)) {
+		t.Errorf("the next check is %v after the grace", l.c.Checks.NextAt.Sub(over))
+	}
+	// A clock that is behind does not poll before the time.
+	l = accepted(rules)
+	due := l.c.Checks.NextAt
+	l.now = due.Add(-20 * time.Second)
+	if l.do(0, busy(time.Minute)); l.c.Checks.NextAt.Before(due.Add(time.Minute)) {
+		t.Errorf("the next check is %v after the last was due", l.c.Checks.NextAt.Sub(due))
+	}
+}
+
+// TestBusyIsTold: the timeline and the reason for the next check say that the pipeline asked for it, once for many answers in a row.
+func TestBusyIsTold(t *testing.T) {
+	l := accepted(rules).do(time.Second, unable).do(time.Second, busy(time.Minute)).do(time.Minute, busy(time.Minute))
+	if why := l.r.Why(l.c); why == nil || why.Awaits != "busy" {
+		t.Errorf("%+v", why)
+	}
+	l.do(time.Minute, busy(0))
+	if why := l.r.Why(l.c); why == nil || why.Awaits != "end" {
+		t.Errorf("%+v", why)
+	}
+	l.read(time.Minute, 1, 4).do(time.Second, busy(time.Minute)).do(time.Minute, unable)
+	want := `unreachable by check (connection refused)
+reachable by check
+busy by check (the pipeline answered 429)
+reachable by check
+busy by check (the pipeline answered 429)
+unreachable by check (connection refused)`
+	if got := story(l.c); !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
 	}
 }

@@ -103,6 +103,9 @@ type Checks struct {
 	Since    time.Time `json:"since,omitzero"`
 	// UnknownSince is when the pipeline first said that it does not know the job, without knowing it since.
 	UnknownSince time.Time `json:"unknown_since,omitzero"`
+	// BusyUntil is until when the pipeline asked, by the last poll's answer, not to be polled: LastAt if that named no time,
+	// zero if the answer was another.
+	BusyUntil time.Time `json:"busy_until,omitzero"`
 }
 
 // Phase is where the handing-over of a run to the pipeline stands.

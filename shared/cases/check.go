@@ -43,16 +43,21 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	if d := &n.Dispatch; d.Phase == PhaseOpen && !now.Before(d.SentAt.Add(r.PipelineTimeout)) {
 		d.Phase, d.ClosedAt = PhaseUncertain, now
 	}
+	n.Checks.LastAt = later(now, n.Checks.NextAt)
 	if in.Kind != CheckSkipped {
 		n.Checks.Count++
+		n.Checks.BusyUntil = time.Time{}
 	}
 	var v Verdict
 	switch {
+	case in.Kind == CheckBusy: // it tells nothing of the run
+		n.reached()
+		n.Checks.BusyUntil = n.Checks.LastAt.Add(max(0, in.RetryAfter)).Truncate(time.Microsecond)
 	case n.Dispatch.Phase == PhaseQueued && n.Dispatch.Attempts == 0: // nothing was started: it looked at something else
 	case in.Kind == CheckReading && n.isNews(in.Reading):
 		v = r.reading(n, in, w, final, now)
 	case in.Kind == CheckReading && n.Known: // what the run before left: it tells nothing
-		n.Checks.Unbroken, n.Checks.Since = 0, time.Time{}
+		n.reached()
 	case in.Kind == CheckReading, in.Kind == CheckUnknown:
 		r.unknown(n, now)
 	case in.Kind == CheckUnable:
@@ -70,7 +75,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 		waiting := n.Dispatch.Phase == PhaseQueued || !n.CompleteSince.IsZero() || !n.SucceededSince.IsZero()
 		n.Stalled = !waiting && !now.Before(n.ProgressAt.Add(r.StallAfter))
 		n.Checks.Seq++
-		n.Checks.LastAt, n.Checks.NextAt = later(now, n.Checks.NextAt), r.nextLook(*n, now, jitter)
+		n.Checks.NextAt = r.nextLook(*n, now, jitter)
 	}
 	v.Kind = Applied
 	return v
@@ -102,7 +107,8 @@ func (r Reading) counted() bool { return r.Total > 0 && r.Completed >= r.Total }
 func (r Reading) terminal() bool { return r.Status == "succeeded" || r.Status == "failed" }
 
 func (r Rules) reading(n *Case, in CheckOutcome, w word, final bool, now time.Time) Verdict {
-	n.Checks.Unbroken, n.Checks.Since, n.Checks.UnknownSince = 0, time.Time{}, time.Time{}
+	n.reached()
+	n.Checks.UnknownSince = time.Time{}
 	n.Baseline = nil
 	n.nowRunning(now)
 	r.observe(n, in.Reading, now)
@@ -129,7 +135,7 @@ func (c *Case) pace(in CheckOutcome, now time.Time) {
 
 func (r Rules) unknown(n *Case, now time.Time) {
 	ch, d := &n.Checks, &n.Dispatch
-	ch.Unbroken, ch.Since = 0, time.Time{}
+	n.reached()
 	if ch.UnknownSince.IsZero() {
 		ch.UnknownSince = now
 	}
@@ -153,6 +159,11 @@ func (r Rules) unknown(n *Case, now time.Time) {
 	default:
 		n.finish(Failed, ReasonStartUnknown, "it is not known whether the request reached the pipeline, and the pipeline does not know this case", SourceCheck, now)
 	}
+}
+
+// reached notes that the pipeline answered a poll: no streak of failures goes on.
+func (c *Case) reached() {
+	c.Checks.Unbroken, c.Checks.Since, c.Dispatch.UnreachableSince = 0, time.Time{}, time.Time{}
 }
 
 func (r Rules) unable(n *Case, message string, now time.Time) {

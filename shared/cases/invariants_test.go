@@ -85,6 +85,10 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if !after.UpdatedAt.Before(after.DeadlineAt) && after.Checks.NextAt.After(after.UpdatedAt) && v.Kind == Applied && after.Checks.Seq > before.Checks.Seq {
 		fail("a look scheduled beyond the deadline")
 	}
+	if until := after.Checks.BusyUntil; until.After(after.Checks.LastAt) && after.Checks.Seq > before.Checks.Seq && after.CompleteSince.IsZero() && after.SucceededSince.IsZero() &&
+		v.Kind == Applied && after.Checks.NextAt.Before(until) && after.Checks.NextAt.Before(after.DeadlineAt) && !before.Checks.BusyUntil.Equal(until) {
+		fail("polled before the time that the pipeline named")
+	}
 	if b, d := before.Dispatch, after.Dispatch; d.Phase == PhaseQueued && b.Phase != PhaseQueued && b.Confirmed && !r.Idempotent {
 		fail("to be sent again, though the pipeline said that it works on it")
 	}
@@ -187,6 +191,9 @@ func fuzzInput(l *life, which byte, detail int) Input {
 	case 7:
 		return CheckOutcome{Seq: seq, Kind: CheckUnknown}
 	case 8:
+		if detail&1 == 1 {
+			return CheckOutcome{Seq: seq, Kind: CheckBusy, RetryAfter: time.Duration(detail/4) * 10 * time.Second, Message: "later"}
+		}
 		return CheckOutcome{Seq: seq, Kind: CheckUnable, Message: "no"}
 	case 9:
 		return Event{ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res}

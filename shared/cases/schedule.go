@@ -2,21 +2,29 @@ package cases
 
 import "time"
 
-// nextLook says when an open run is looked at next. Never past the deadline, and but for that and the ends of graces never sooner than
-// CheckMinInterval nor later than CheckMaxInterval.
+// nextLook says when an open run is looked at next. Never past the deadline, and but for that, the ends of graces and the time that a busy pipeline
+// named never sooner than CheckMinInterval nor later than CheckMaxInterval.
 //
 // What decides is [Case.awaits]: the end of the work, as a rule, and then the wait is [outlook.wait]. While the pipeline cannot be asked, it backs
 // off, with jitter. Graces are looked at when they end. When all is counted and the pipeline says that it runs, the wait is as long
 // as progress has not moved. While somebody watches, looks follow each other at the least interval, see [Watched].
 //
-// A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due, or each look
-// would be due at once as long as that clock is.
+// A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due (LastAt), or each
+// look would be due at once as long as that clock is.
 func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	ch, d := n.Checks, n.Dispatch
-	from := later(now, ch.NextAt)
+	from := ch.LastAt
 	var wait time.Duration
 	limit := n.DeadlineAt
 	switch n.awaits() {
+	case awaitsTime:
+		at := earlier(later(ch.BusyUntil, from.Add(r.CheckMinInterval)), limit)
+		for _, since := range []time.Time{n.CompleteSince, n.SucceededSince} { // a check at the end of a grace polls nothing
+			if !since.IsZero() {
+				at = earlier(at, later(since.Add(r.CompletionGrace), from.Add(r.CheckMinInterval)))
+			}
+		}
+		return at
 	case awaitsResult:
 		over := n.CompleteSince.Add(r.CompletionGrace)
 		if over.After(from) {
@@ -76,12 +84,15 @@ const (
 	awaitsReport   Awaited = "report"   // of work that is done by its counts, and that the pipeline says is running
 	awaitsDispatch Awaited = "dispatch" // nothing was sent yet
 	awaitsPipeline Awaited = "pipeline" // which cannot be asked
+	awaitsTime     Awaited = "busy"     // that the pipeline named: it asked not to be polled before
 	awaitsSign     Awaited = "sign"     // of a job that the pipeline does not know
 	awaitsProgress Awaited = "progress" // for somebody who watches
 )
 
 func (c Case) awaits() Awaited {
 	switch {
+	case c.isHeldBack():
+		return awaitsTime
 	case !c.CompleteSince.IsZero():
 		return awaitsResult
 	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:
@@ -113,6 +124,9 @@ func (c Case) Remaining(now time.Time) (time.Duration, bool) {
 	// Bounded by the deadline, which also keeps tiny shares from overflowing.
 	return min(time.Duration(min(float64(elapsed)*(1-min(done, 1))/done, float64(365*24*time.Hour))), max(0, c.DeadlineAt.Sub(now))), true
 }
+
+// isHeldBack reports whether the pipeline asked, by the last poll's answer, not to be polled for some time.
+func (c Case) isHeldBack() bool { return c.Checks.BusyUntil.After(c.Checks.LastAt) }
 
 // wakeAt says when somebody has to look at the record at the latest.
 func (r Rules) wakeAt(n Case) time.Time {

@@ -30,6 +30,7 @@ const (
 	NoteMoved       What = "moved"           // it moves again
 	NoteUnreachable What = "unreachable"     // a look got no usable answer
 	NoteReachable   What = "reachable"       // a look got one again
+	NoteBusy        What = "busy"            // the pipeline asked to be polled later
 	NoteUnknown     What = "unknown"         // the pipeline does not know the case
 	NoteKnown       What = "known"           // it knows it again
 	NoteComplete    What = "complete"        // completed == total was read; the result is still to come
@@ -77,10 +78,12 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 	note(before.State == Pending && n.State == Running, NoteRunning, "")
 	if !n.State.Ended() {
 		was, is := before.Checks, n.Checks // queued anew they begin anew, which tells nothing of the pipeline
+		wasBusy, isBusy := !was.BusyUntil.IsZero(), !is.BusyUntil.IsZero()
 		note(n.Stalled && !before.Stalled, NoteStalled, "")
 		note(!n.Stalled && before.Stalled, NoteMoved, "")
 		note(is.Unbroken > 0 && was.Unbroken == 0, NoteUnreachable, message)
-		note(is.Unbroken == 0 && was.Unbroken > 0 && !queued, NoteReachable, "")
+		note(is.Unbroken == 0 && (was.Unbroken > 0 && !queued || wasBusy && !isBusy && looked), NoteReachable, "")
+		note(isBusy && !wasBusy, NoteBusy, message)
 		note(!is.UnknownSince.IsZero() && was.UnknownSince.IsZero(), NoteUnknown, "")
 		note(is.UnknownSince.IsZero() && !was.UnknownSince.IsZero() && !queued, NoteKnown, "")
 		note(!n.CompleteSince.IsZero() && before.CompleteSince.IsZero(), NoteComplete, "")

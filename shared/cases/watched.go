@@ -36,10 +36,10 @@ func (r Rules) Freshens(c Case, now time.Time) bool {
 func (c Case) leaseEnds(now time.Time) bool { return !c.Watched.Until.After(now.Add(leaseRest)) }
 
 // canBeFresh reports whether closer looks would show more of an open run: not while nothing was sent, nor while everything is counted and only
-// the result is awaited, and not of a pipeline that fails, which is left its back-off.
+// the result is awaited, and not of a pipeline that fails, which is left its back-off, or that asked not to be polled.
 func (c Case) canBeFresh() bool {
 	sent := c.Dispatch.Phase != PhaseQueued || c.Dispatch.Attempts > 0
-	return c.Version > 0 && !c.State.Ended() && sent && c.CompleteSince.IsZero() && c.Checks.Unbroken == 0
+	return c.Version > 0 && !c.State.Ended() && sent && c.CompleteSince.IsZero() && c.Checks.Unbroken == 0 && !c.isHeldBack()
 }
 
 // IsFar reports whether the next look comes later than one that follows the last at the least interval, whatever a clock that is behind says. One

@@ -28,6 +28,7 @@ func TestWhy(t *testing.T) {
 		"nobody does any more": {accepted(rules).do(time.Second, Watched{}).read(time.Minute, 0, 4), `{"awaits":"end","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"all counted":          {accepted(rules).read(5*time.Second, 4, 4), `{"awaits":"result","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"counted, and running": {accepted(rules).do(5*time.Second, shows(4, 4, "running")), `{"awaits":"report","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"the pipeline is busy": {accepted(rules).do(5*time.Second, busy(time.Minute)).do(time.Second, Watched{}), `{"awaits":"busy","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"the pipeline is down": {accepted(rules).do(5*time.Second, unable), `{"awaits":"pipeline","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"the job is not known": {accepted(rules).do(5*time.Second, unknown), `{"awaits":"sign","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"it has ended":         {accepted(rules).do(5*time.Second, Cancel{}), `null`},
