@@ -58,11 +58,12 @@ const (
 	SourceSweep    Source = "sweep"
 )
 
-// Progress is what readers are shown. Within a run Completed and Percent never decrease.
+// Progress is what readers are shown. Within a run Completed and Percent never decrease. In a run that has succeeded Total is
+// Completed, the larger of what was last read and of the result's documents; every other end leaves what was last read.
 type Progress struct {
 	Completed int     `json:"completed"`
-	Total     int     `json:"total"`
-	Percent   float64 `json:"percent"` // 0 to 100, one decimal
+	Total     int     `json:"total"`   // 0 while it is not known
+	Percent   float64 `json:"percent"` // one decimal; 100 exactly in a run that has succeeded, else at most 99.9
 	Current   string  `json:"current"` // the document being worked on; "" if not said
 }
 
@@ -78,6 +79,14 @@ type Documents struct {
 	Total     int `json:"total"`
 	Succeeded int `json:"succeeded"`
 	Failed    int `json:"failed"`
+}
+
+// total is the number of documents; 0 if it is not known.
+func (d *Documents) total() int {
+	if d == nil {
+		return 0
+	}
+	return d.Total
 }
 
 // Late is a word of the pipeline about a run that had ended, and that did not become its end: the

@@ -181,6 +181,9 @@ func (r Rules) unable(n *Case, message string, now time.Time) {
 	}
 }
 
+// mostPercent is what a run shows at most that has not succeeded.
+const mostPercent = 99.9
+
 // observe takes in a reading: progress never goes backwards, whatever the pipeline shows. A total of 0 is one that is not
 // known. It reports whether anything moved.
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
@@ -203,13 +206,13 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	if p.Total > 0 {
 		p.Total = max(p.Total, p.Completed)
 	}
-	if p.Percent < 0 {
+	if !(p.Percent >= 0) {
 		p.Percent = 0
 		if p.Total > 0 {
 			p.Percent = 100 * float64(p.Completed) / float64(p.Total)
 		}
 	}
-	p.Percent = max(old.Percent, oneDecimal(min(p.Percent, 100)))
+	p.Percent = max(old.Percent, min(oneDecimal(min(p.Percent, 100)), mostPercent))
 	if p == old {
 		return false
 	}

@@ -129,6 +129,15 @@ func (c *Case) finish(state State, reason Reason, message string, source Source,
 	c.Checks.NextAt = time.Time{}
 }
 
+// wholeProgress is the progress of a run that has succeeded. A result that comes after the end does not change it any more:
+// the end was shown and published with it.
+func (c Case) wholeProgress() Progress {
+	p := c.Progress
+	p.Total = max(p.Total, p.Completed, c.Documents.total())
+	p.Completed, p.Percent = p.Total, 100
+	return p
+}
+
 // endSucceeded ends a run that the pipeline has finished, without a result.
 func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
 	n.Heard = source == SourceEvent

@@ -43,6 +43,12 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if p, q := before.Progress, after.Progress; q.Completed < p.Completed || q.Percent < p.Percent || q.Percent > 100 || q.Total > 0 && q.Completed > q.Total {
 		fail("progress went backwards or out of range")
 	}
+	if after.State == Succeeded != (after.Progress.Percent == 100) || after.Progress.Percent > 99.9 && after.State != Succeeded {
+		fail("it is at 100 percent and has not succeeded, or the other way round")
+	}
+	if after.State == Succeeded && after.Progress.Completed != after.Progress.Total {
+		fail("a success is not whole")
+	}
 	if v.Keep == KeepResult && (before.HasResult || !after.HasResult) || v.Keep == KeepLate && (before.Late != nil && before.Late.HasResult || !after.Late.HasResult) {
 		fail("a result was swapped in")
 	}

@@ -98,8 +98,9 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	n.Dispatch.At = n.Dispatch.At.Truncate(time.Microsecond)
 	if n.State.Ended() && !c.State.Ended() {
 		n.EndVersion = n.Version
-		if n.State == Succeeded && n.FormKept {
-			n.FormKept, v.DropForm = false, true
+		if n.State == Succeeded {
+			n.Progress = n.wholeProgress()
+			n.FormKept, v.DropForm = false, n.FormKept
 		}
 	}
 	n.record(c, in, v, now)
@@ -139,8 +140,8 @@ func (c Case) lastShown() *Reading {
 	switch {
 	case c.Reading != nil:
 		return c.Reading
-	case c.Documents != nil && c.Documents.Total > 0:
-		return &Reading{Completed: c.Documents.Total, Total: c.Documents.Total, Percent: -1}
+	case c.Documents.total() > 0:
+		return &Reading{Completed: c.Documents.total(), Total: c.Documents.total(), Percent: -1}
 	default:
 		return c.Baseline
 	}

@@ -109,11 +109,11 @@ func (c Case) awaits() Awaited {
 }
 
 // Remaining estimates how long the run will still take if it goes on as it has gone: from the share that is done and the time
-// that took, now included, so that the estimate grows while nothing moves. False if there is nothing to judge by, or the
-// pipeline does not know the job now.
+// that took, now included, so that the estimate grows while nothing moves. False if there is nothing to judge by, nothing
+// has moved for long, or the pipeline does not know the job now.
 func (c Case) Remaining(now time.Time) (time.Duration, bool) {
 	p := c.Progress
-	if c.State.Ended() || p.Total <= 0 || c.StartedAt.IsZero() || !c.Checks.UnknownSince.IsZero() {
+	if c.State.Ended() || c.Stalled || p.Total <= 0 || c.StartedAt.IsZero() || !c.Checks.UnknownSince.IsZero() {
 		return 0, false
 	}
 	done := max(float64(p.Completed)/float64(p.Total), p.Percent/100)

@@ -17,7 +17,7 @@ var checkGuards = []guard{
 	{name: "a pipeline that cannot be asked is given its grace", pkg: "shared/cases", in: "Rules.unable", is: "now.Sub(later(ch.Since, n.Dispatch.ClosedAt)) >= r.UnreachableAfter", not: "ch.Unbroken > 1"},
 	{name: "a result is waited for when all is counted", pkg: "shared/cases", in: "Rules.checkOutcome", is: "r.graceOver(n.CompleteSince, now):", not: "!n.CompleteSince.IsZero():"},
 	{name: "completed does not go backwards", pkg: "shared/cases", in: "Rules.observe", is: "in.Completed < old.Completed", not: "false"},
-	{name: "percent does not go backwards", pkg: "shared/cases", in: "Rules.observe", is: "p.Percent = max(old.Percent, oneDecimal(min(p.Percent, 100)))", not: "p.Percent = oneDecimal(min(p.Percent, 100))"},
+	{name: "percent does not go backwards", pkg: "shared/cases", in: "Rules.observe", is: "max(old.Percent, min(oneDecimal(min(p.Percent, 100)), mostPercent))", not: "min(oneDecimal(min(p.Percent, 100)), mostPercent)"},
 	{name: "what the run before left is no news", pkg: "shared/cases", in: "Case.isNews", is: "if b == nil {", not: "if true {"},
 }
 

@@ -27,7 +27,7 @@ var ruleGuards = []guard{
 	{name: "an end that is not told is looked at again", pkg: "shared/cases", in: "Rules.wakeAt", is: "!n.Settled:", not: "false:"},
 	{name: "a dispatch that is due is looked at", pkg: "shared/cases", in: "Rules.wakeAt", is: "return earlier(n.Checks.NextAt, n.Dispatch.At)", not: "return n.Checks.NextAt"},
 	{name: "a form that is kept too long is looked at", pkg: "shared/cases", in: "Rules.wakeAt", is: "n.FormKept:", not: "false:"},
-	{name: "the form of a run that succeeded is deleted", pkg: "shared/cases", in: "Rules.Apply", is: "n.FormKept, v.DropForm = false, true", not: ""},
+	{name: "the form of a run that succeeded is deleted", pkg: "shared/cases", in: "Rules.Apply", is: "n.FormKept, v.DropForm = false, n.FormKept", not: ""},
 	{name: "a check of an ended run asks nothing", pkg: "shared/cases", in: "Case.delivery", is: "c.State.Ended():", not: "false:"},
 	{name: "an event of no run is not of a later run", pkg: "shared/cases", in: "Case.OwnsUnnamed", is: "(c.Adopted || !c.PriorUnheard) &&", not: ""},
 	{name: "an event of no run is not of a run that began later", pkg: "shared/cases", in: "Case.MayOwn", is: "!published.Before(c.CreatedAt) &&", not: ""},
