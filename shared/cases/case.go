@@ -151,6 +151,12 @@ type Dispatch struct {
 	// reached at all, without an answer since.
 	Backoffs         int       `json:"backoffs,omitempty"`
 	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
+
+	// For readers; nothing decides by them. Begun counts the requests that were begun, Failures those of them that started
+	// nothing. LastError is what the last of these said, "" once the pipeline is known to have taken the run.
+	Begun     int    `json:"begun,omitempty"`
+	Failures  int    `json:"failures,omitempty"`
+	LastError string `json:"last_error,omitempty"`
 }
 
 // Reading is one answer of the pipeline's progress endpoint, or the progress in an event.

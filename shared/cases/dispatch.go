@@ -21,6 +21,7 @@ func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
 	}
 	d.Phase, d.Nonce, d.RetryCount, d.SentAt, d.ClosedAt = PhaseOpen, in.Nonce, in.RetryCount, now, time.Time{}
 	d.Attempts++
+	d.Begun++
 	n.ProgressAt, n.CompleteSince = now, time.Time{} // while it is open its answer, not a count, is the end
 	return Verdict{Kind: Applied}
 }
@@ -95,6 +96,8 @@ func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float6
 		n.Known, n.CompleteSince, ch.UnknownSince = false, time.Time{}, time.Time{}
 	}
 	ch.Unbroken, ch.Since = 0, time.Time{}
+	d.Failures++
+	d.LastError = clip(messageOf(in))
 	d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
 	d.Seq++
 	if in.Kind == DispatchBusy {

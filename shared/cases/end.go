@@ -73,7 +73,7 @@ func (r Rules) word(n *Case, w word, now time.Time) Verdict {
 	state, reason := w.end()
 	switch {
 	case !n.State.Ended():
-		n.Heard = true
+		n.Heard, n.Dispatch.LastError = true, ""
 		n.finish(state, reason, w.text(reason), w.source, now)
 		return Verdict{Kind: Applied, Keep: n.attach(w.result)}
 	case state == n.State && w.result != nil && !w.unsure && !n.HasResult && !n.ResultOmitted:
@@ -158,7 +158,7 @@ func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 
 // nowRunning notes that the pipeline has the job.
 func (c *Case) nowRunning(now time.Time) {
-	c.Known = true
+	c.Known, c.Dispatch.LastError = true, ""
 	if c.State != Pending {
 		return
 	}

@@ -26,6 +26,7 @@ type View struct {
 	Result          json.RawMessage `json:"result"`
 	OutputURL       *string         `json:"output_url"`
 	Late            *LateView       `json:"late"`
+	Dispatch        DispatchView    `json:"dispatch"`
 	Checks          *ChecksView     `json:"checks,omitempty"`
 	Version         int64           `json:"version"`
 }
@@ -38,6 +39,13 @@ type LateView struct {
 	Source  Source          `json:"source"`
 	At      time.Time       `json:"at"`
 	Count   int             `json:"count"`
+}
+
+// DispatchView is the handing-over of the run to the pipeline as readers see it.
+type DispatchView struct {
+	Attempts  int     `json:"attempts"`   // requests that were begun
+	Failures  int     `json:"failures"`   // those of them that started nothing: the pipeline was not reached, or busy
+	LastError *string `json:"last_error"` // what the last of these said; nil if there was none, and once the pipeline has taken the run
 }
 
 // ChecksView is the chain of checks as readers see it.
@@ -53,8 +61,9 @@ func (c Case) View(now time.Time, result, late []byte) View {
 		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Progress, Stalled: c.Stalled,
 		CreatedAt: c.CreatedAt, StartedAt: pointer(c.StartedAt), UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: pointer(c.EndedAt),
 		End: c.End, Documents: c.Documents, Result: result, OutputURL: pointer(c.OutputURL),
-		Checks:  &ChecksView{c.Checks.Count, c.Checks.Failures, pointer(c.Checks.NextAt)},
-		Version: c.Version,
+		Dispatch: DispatchView{c.Dispatch.Begun, c.Dispatch.Failures, pointer(c.Dispatch.LastError)},
+		Checks:   &ChecksView{c.Checks.Count, c.Checks.Failures, pointer(c.Checks.NextAt)},
+		Version:  c.Version,
 	}
 	if rest, ok := c.Remaining(c.UpdatedAt); ok { // as it was estimated then, counting down
 		seconds := math.Ceil(max(0, rest-now.Sub(c.UpdatedAt)).Seconds())

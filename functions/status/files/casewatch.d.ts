@@ -87,6 +87,8 @@ export interface Case {
   result: unknown;
   output_url: string | null;
   late: { state: "succeeded" | "failed"; result: unknown; message: string; source: string; at: string; count: number } | null;
+  /** Requests to the pipeline that were begun, those that started nothing, and what the last of these said until the run is taken. */
+  dispatch: { attempts: number; failures: number; last_error: string | null };
   checks?: { count: number; failures: number; next_at: string | null };
   version: number;
 }
