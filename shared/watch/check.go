@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -58,10 +59,22 @@ func (w *Watcher) logCheck(ctx context.Context, ch change, found cases.CheckOutc
 	if !c.State.Ended() {
 		more = append(more, slog.Float64("next_seconds", float64(c.Checks.NextAt.Sub(w.now()).Milliseconds())/1000))
 	}
-	w.Log.InfoContext(ctx, "progress checked", attrs(c, more...)...)
+	if found.Kind == cases.CheckUnable {
+		w.Log.WarnContext(ctx, "poll failed", attrs(c, append(more, slog.String("cause", cmp.Or(found.Cause, found.Message)))...)...)
+	} else {
+		w.Log.InfoContext(ctx, "progress checked", attrs(c, append(more, cause(found.Cause)...)...)...)
+	}
 	if c.Stalled && !ch.before.Stalled {
 		w.Log.WarnContext(ctx, "progress stalled", attrs(c, slog.Time("since", c.ProgressAt))...)
 	}
+}
+
+// cause is the attribute that says what went wrong, if anything did.
+func cause(text string) []any {
+	if text == "" {
+		return nil
+	}
+	return []any{slog.String("cause", text)}
 }
 
 // heal tells an end that was recorded and never told. If the end is young it first gives whoever made it the time to tell it.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -95,7 +96,7 @@ func (w *Watcher) saveAnswerOnce(ctx context.Context, c cases.Case, outcome case
 	if err != nil {
 		return err
 	}
-	w.Log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind)))...)
+	w.logDispatch(ctx, ch, outcome)
 	switch { // perhaps this very answer was saved by a try that seemed to fail, and nothing followed from it
 	case ch.before.State.Ended():
 		return w.heal(ctx, ch.after)
@@ -103,4 +104,14 @@ func (w *Watcher) saveAnswerOnce(ctx context.Context, c cases.Case, outcome case
 		return w.arm(ctx, ch.after, false, true)
 	}
 	return w.settle(ctx, ch, queue.Dispatch)
+}
+
+func (w *Watcher) logDispatch(ctx context.Context, ch change, outcome cases.DispatchOutcome) {
+	more := []any{slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind))}
+	switch outcome.Kind {
+	case cases.DispatchUnreachable, cases.DispatchUncertain: // no answer, or none that tells
+		w.Log.WarnContext(ctx, "dispatch failed", attrs(ch.after, append(more, slog.String("cause", cmp.Or(outcome.Cause, outcome.Message)))...)...)
+	default:
+		w.Log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, append(more, cause(outcome.Cause)...)...)...)
+	}
 }

@@ -182,6 +182,60 @@ func TestLinesSayWhetherProgressMoved(t *testing.T) {
 	}
 }
 
+// TestFailuresAreLoggedWithTheirCause: what went wrong with the pipeline is a warning that says so and why, and an answer is called one.
+func TestFailuresAreLoggedWithTheirCause(t *testing.T) {
+	const cause = "dial tcp 10.0.0.7:8000: connect: connection refused"
+	for kind, want := range map[cases.DispatchKind]string{
+		cases.DispatchUnreachable: "WARNING dispatch failed", cases.DispatchUncertain: "WARNING dispatch failed",
+		cases.DispatchBusy: "INFO the pipeline answered", cases.DispatchAccepted: "INFO the pipeline answered", cases.DispatchRefused: "INFO the pipeline answered",
+		cases.DispatchSucceeded: "INFO the pipeline answered", cases.DispatchFailed: "INFO the pipeline answered",
+	} {
+		for _, out := range []cases.DispatchOutcome{{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"}} {
+			w := newWorld(t)
+			w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return out }
+			w.begin()
+			w.run(0)
+			severity, message, _ := strings.Cut(want, " ")
+			lines := slices.Concat(w.lines("dispatch failed"), w.lines("the pipeline answered"))
+			if len(lines) != 1 || lines[0]["severity"] != severity || lines[0]["message"] != message || lines[0]["outcome"] != string(kind) {
+				t.Fatalf("%s: %v, want %s", kind, lines, want)
+			}
+			wantCause(t, lines[0], severity, out.Cause)
+		}
+	}
+	for kind, want := range map[cases.CheckKind]string{
+		cases.CheckUnable: "WARNING poll failed", cases.CheckBusy: "INFO progress checked", cases.CheckReading: "INFO progress checked", cases.CheckUnknown: "INFO progress checked",
+	} {
+		for _, found := range []cases.CheckOutcome{{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"}} {
+			w := newWorld(t)
+			w.pipe.look = func(string) cases.CheckOutcome { return found }
+			w.begin()
+			w.run(2 * time.Second)
+			severity, message, _ := strings.Cut(want, " ")
+			lines := slices.Concat(w.lines("poll failed"), w.lines("progress checked"))
+			if len(lines) != 1 || lines[0]["severity"] != severity || lines[0]["message"] != message || lines[0]["found"] != string(kind) {
+				t.Fatalf("%s: %v, want %s", kind, lines, want)
+			}
+			wantCause(t, lines[0], severity, found.Cause)
+		}
+	}
+}
+
+// wantCause wants a line to say what it was told, a warning at least what people are.
+func wantCause(t *testing.T, line map[string]any, severity, cause string) {
+	t.Helper()
+	var want any
+	switch {
+	case cause != "":
+		want = cause
+	case severity == "WARNING":
+		want = "not reached"
+	}
+	if line["cause"] != want {
+		t.Errorf("%v: the cause is not %v", line, want)
+	}
+}
+
 func TestStaleDeliveries(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
