@@ -113,12 +113,17 @@ func (c *checker) entry(e *Entry) {
 	case Answered:
 		if s := c.runs[key]; s != nil && s.opener == e.Invocation {
 			s.open = 0
-			if own := d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed; own && e.At < s.marked+c.rec.Plan.Rules.PipelineTimeout {
+			gaveUp := d.Outcome == cases.DispatchBusy && d.SaysFailed && (s.polled || s.confirmed)
+			if own := d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed || gaveUp; own && e.At < s.marked+c.rec.Plan.Rules.PipelineTimeout {
 				s.answer = e.Invocation
 			}
 		}
 	case Looked:
 		c.looked(e, d)
+	case Polled:
+		if s := c.runs[key]; s != nil {
+			s.polls[e.Invocation] = poll{d, s.polls[e.Invocation].at}
+		}
 	case Told:
 		c.told(e, d)
 	case Said:
@@ -130,9 +135,6 @@ func (c *checker) entry(e *Entry) {
 		if s != nil && !d.Lost {
 			if d.Status != "running" {
 				s.finals++
-			}
-			if s.counted == 0 {
-				s.counted = d.At // it may tell of progress
 			}
 		}
 	case Taken:

@@ -84,8 +84,12 @@ func (c *checker) looked(e *Entry, d Looked) {
 		c.broken(NoneAfterEnd, s.key, e.At, "%s began at %s, the run ended at %s", e.Invocation, clock(e.Began), clock(s.endedAt))
 	}
 	c.stale(e, s, queue.Check, "asks")
+	if s.notBefore > 0 && e.At < s.notBefore-skewGrace && e.Began > s.wroteAt {
+		c.broken(Polite, s.key, e.At, "%s polls, and the pipeline named %s", e.Invocation, clock(s.notBefore))
+	}
 	c.fresh(e, s)
 	s.seenAt = e.At
+	s.polls[e.Invocation] = poll{Polled{Outcome: cases.CheckOutcome{Kind: cases.CheckUnable}}, e.At} // until the answer comes
 	r := d.Outcome.Reading
 	if b := s.before; b != nil && d.Outcome.Kind == cases.CheckReading && (r.Completed != b.Completed || r.Total != b.Total || r.Status != b.Status) {
 		s.before = nil
@@ -96,7 +100,35 @@ func (c *checker) looked(e *Entry, d Looked) {
 	case r.Status == "succeeded", r.Status == "failed":
 		s.finals++
 		s.ownWord = true
-	case r.Total > 0 && r.Completed >= r.Total && s.counted == 0:
-		s.counted = e.At
+	}
+}
+
+// learns notes what a check or an event wrote down, given the record before.
+func (s *seen) learns(e *Entry, before, n cases.Case) {
+	if strings.HasPrefix(e.Invocation, "complete ") && !n.State.Ended() {
+		s.confirmed, s.counted = true, 0
+	}
+	d, ok := s.polls[e.Invocation]
+	if !ok || !strings.HasPrefix(e.Invocation, "check ") {
+		return
+	}
+	delete(s.polls, e.Invocation)
+	out, r := d.Outcome, d.Outcome.Reading
+	s.notBefore = 0
+	if out.Kind != cases.CheckUnable {
+		s.reached = d.at
+	}
+	switch {
+	case out.Kind == cases.CheckBusy && out.RetryAfter > 0:
+		s.notBefore, s.wroteAt = d.at+out.RetryAfter, e.At
+	case out.Kind != cases.CheckReading:
+	case r.Status != "" || r.Total == 0 || r.Completed < r.Total:
+		s.counted = 0
+	case s.counted == 0:
+		s.counted = d.at
+	}
+	inFlight := before.Dispatch.Phase == cases.PhaseOpen || before.Dispatch.Phase == cases.PhaseUncertain
+	if out.Kind == cases.CheckReading && d.Of == s.key && s.key.run == 1 && inFlight { // of a later run it may seem to be the one before
+		s.polled = true
 	}
 }

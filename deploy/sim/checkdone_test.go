@@ -32,7 +32,7 @@ func TestUndoneRecords(t *testing.T) {
 		}, Published},
 		"an answer that is dropped": {func(t *testing.T, r *Record) {
 			i := find(t, r, func(e *Entry, _ Answered) bool { return e.Run == 2 })
-			r.Entries[i].Data = Answered{cases.DispatchSucceeded}
+			r.Entries[i].Data = Answered{Outcome: cases.DispatchSucceeded}
 		}, Heard},
 		"a stale check that asks": {func(t *testing.T, r *Record) {
 			scheduled := find(t, r, func(e *Entry, d TaskChange) bool { return e.Run == 2 && d.Kind == queue.Check && d.Created })

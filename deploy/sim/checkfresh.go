@@ -73,7 +73,7 @@ func (c *checker) fresh(e *Entry, s *seen) {
 			return // that is the one that is followed
 		}
 	}
-	by := max(s.seenAt, s.able, f.since) + c.rec.Plan.Rules.CheckMinInterval + freshGrace
+	by := max(s.seenAt, s.able, f.since, s.notBefore) + c.rec.Plan.Rules.CheckMinInterval + freshGrace
 	if len(c.rec.Plan.Skews) > 1 { // by clocks that differ, a look may be planned so much later
 		by += skewGrace
 	}

@@ -14,13 +14,17 @@ func (c *checker) patience(e *Entry, s *seen, n cases.Case) {
 	case n.End.Reason == cases.ReasonDeadline && n.EndedAt.Before(n.DeadlineAt):
 		c.broken(Patience, s.key, e.At, "its deadline is at %v", n.DeadlineAt)
 	case early:
+	case s.unknown == 0 && (n.End.Reason == cases.ReasonStartUnknown || n.End.Reason == cases.ReasonPipelineLost):
+		c.broken(Patience, s.key, e.At, "%s, and every look found it", n.End.Reason)
+	case s.counted == 0 && n.End.Reason == cases.ReasonCompleted && !s.ownWord:
+		c.broken(Patience, s.key, e.At, "it was taken to be complete, and no look found it so, or it was said to be running since")
 	case n.End.Reason == cases.ReasonStartUnknown:
 		from, grace = s.unknown, rules.StartGrace
 	case n.End.Reason == cases.ReasonPipelineLost:
 		from, grace = s.unknown, rules.UnreachableAfter
 	case n.End.Reason == cases.ReasonPipelineUnreachable:
-		from, grace = s.looked, rules.UnreachableAfter
-	case n.End.Reason == cases.ReasonCompleted && !s.ownWord && s.counted > 0 && n.EndedAt.Before(n.DeadlineAt):
+		from, grace = max(s.looked, s.reached), rules.UnreachableAfter
+	case n.End.Reason == cases.ReasonCompleted && !s.ownWord && n.EndedAt.Before(n.DeadlineAt):
 		from, grace = s.counted, rules.CompletionGrace
 	}
 	if e.At < from+grace-skewGrace {

@@ -13,7 +13,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 	key := runKey{n.Case.CaseID, n.Case.Run}
 	s := c.runs[key]
 	if s == nil {
-		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}, wrote: map[string]time.Duration{}, read: map[string]time.Duration{}, passed: map[int64]string{}, wakes: map[queue.Kind]*wake{}}
+		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}, wrote: map[string]time.Duration{}, read: map[string]time.Duration{}, passed: map[int64]string{}, wakes: map[queue.Kind]*wake{}, polls: map[string]poll{}}
 		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted {
 			s.before = prior.last.Case.Reading
 		}
@@ -25,7 +25,9 @@ func (c *checker) commit(e *Entry, n Commit) {
 			s.passed[s.last.Case.Checks.Seq] = e.Invocation
 		}
 		c.step(e, s, n)
+		s.learns(e, s.last.Case, n.Case)
 	}
+	c.whole(e, s, n)
 	s.isAble(e, n)
 	s.versions[n.Case.Version], s.at[n.Case.Version], s.wrote[e.Invocation] = n, e.At, e.At
 	s.hasWakes(e, n)
@@ -60,11 +62,25 @@ func (c *checker) commit(e *Entry, n Commit) {
 	}
 }
 
+// whole looks whether 100 % is shown of a success, of all its documents, and of nothing else.
+func (c *checker) whole(e *Entry, s *seen, n Commit) {
+	p, succeeded := n.Case.Progress, n.Case.State == cases.Succeeded
+	switch {
+	case succeeded != (p.Percent == 100), !succeeded && p.Percent > 99.9, succeeded && p.Completed != p.Total:
+		c.broken(Whole, s.key, e.At, "it is %s at %d of %d, %v %%", n.Case.State, p.Completed, p.Total, p.Percent)
+	case succeeded && !s.ended && strings.Contains(n.Result, `"total_sets":5`) && p.Total < 5:
+		c.broken(Whole, s.key, e.At, "it succeeded with %d of %d, and has 5 documents", p.Completed, p.Total)
+	}
+}
+
 // ending looks at how a run ended.
 func (c *checker) ending(e *Entry, s *seen, n cases.Case) {
 	c.patience(e, s, n)
 	if n.End.Source == cases.SourceEvent && n.End.Reason == cases.ReasonCompleted && s.end.Result == "" && s.open > 0 {
 		c.unwaited(e, s)
+	}
+	if n.End.Source == cases.SourceDispatch && n.End.Reason == cases.ReasonPipelineFailed && s.lastSent == cases.DispatchBusy && !s.polled && !s.confirmed && s.key.run == 1 {
+		c.broken(Patience, s.key, e.At, "it was given up, and the pipeline was busy")
 	}
 	byCheck := n.End.Source == cases.SourceCheck
 	if byCheck && s.open > 0 && e.At < s.open+c.rec.Plan.Rules.PipelineTimeout-skewGrace {
@@ -92,6 +108,7 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		}
 		if o.Case.Dispatch.Phase == cases.PhaseOpen && n.Case.Dispatch.Phase == cases.PhaseQueued {
 			s.nothing++
+			s.polled = s.polled && s.lastSent != cases.DispatchUnreachable // what was seen cannot have been this
 		}
 		moved := q.Completed > p.Completed || n.Case.State == cases.Running && o.Case.State == cases.Pending
 		switch byCheck := strings.HasPrefix(e.Invocation, "check"); {

@@ -67,11 +67,15 @@ func (c *checker) sent(e *Entry, d Sent) {
 	if at, ok := s.wrote[e.Invocation]; ok && s.delivered > at || c.over[e.Invocation] {
 		s.open = 0 // perhaps it was given up before it arrived, and nobody waits for its answer any more
 	}
+	if (s.polled || s.confirmed) && !d.Idempotent {
+		c.broken(StartedOnce, key, e.At, "%s sends it, and it was seen at work", e.Invocation)
+	}
+	s.lastSent = d.Outcome
 	if d.Started {
 		s.started++
-		if d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed {
-			s.finals++
-		}
+	}
+	if d.Started && (d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed) || d.SaysFailed {
+		s.finals++
 	}
 	if s.started > 1 && !d.Idempotent {
 		c.broken(StartedOnce, key, e.At, "%s is request number %d", e.Invocation, s.started)

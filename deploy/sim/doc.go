@@ -20,7 +20,8 @@
 //   - an end is final, for everybody who reads; results are filled in, not swapped; later words are kept
 //   - one check pends, none that begins after the end asks the pipeline, none is left over
 //   - the pipeline is started at most once, unless it is idempotent
-//   - progress never goes backwards
+//   - the pipeline is not asked to start what it was seen to work on, nor polled before the time that it named
+//   - progress never goes backwards, and is 100 % of a success only
 //   - every end is published, under one id, with one content
 //   - the sweep's own count of broken promises is 0
 //

@@ -95,11 +95,11 @@ func (c chooser) shorten(p *Plan) {
 }
 
 func (c chooser) windows(p *Plan) {
-	kinds := []string{StoreDown, QueueDown, TopicDown, TasksPaused, ChecksPaused, TasksPurged, TasksPurged, SweepsLost, EventsHeld, Conflicts, Crash, Crash, Refuses, Errs, Hangs, Busy, PipelineStops}
+	kinds := []string{StoreDown, QueueDown, TopicDown, TasksPaused, ChecksPaused, TasksPurged, TasksPurged, SweepsLost, EventsHeld, Conflicts, Crash, Crash, Refuses, Errs, Hangs, Busy, PutsOff, PipelineStops}
 	for range c.IntN(6) {
 		w := Window{Kind: kinds[c.IntN(len(kinds))], From: c.evenly(0, p.Until)}
 		longest := 3 * time.Minute
-		if w.Kind == TasksPaused || w.Kind == SweepsLost || w.Kind == ChecksPaused || w.Kind == Refuses || w.Kind == Hangs {
+		if w.Kind == TasksPaused || w.Kind == SweepsLost || w.Kind == ChecksPaused || w.Kind == Refuses || w.Kind == Hangs || w.Kind == Busy {
 			longest = time.Hour
 		}
 		w.To = min(w.From+c.between(time.Second, longest), p.Until)
@@ -154,7 +154,7 @@ func (c chooser) casePlan(id string, p *Plan) CasePlan {
 
 func (c chooser) work(p *Plan) Work {
 	w := Work{
-		Answer:  one(c, AnswerResult, AnswerResult, AnswerResult, AnswerAccepted, AnswerAccepted, AnswerAccepted, AnswerCut, AnswerCut, AnswerBroken, AnswerRefused, AnswerFailed, AnswerHang, AnswerGarbled),
+		Answer:  one(c, AnswerResult, AnswerResult, AnswerResult, AnswerAccepted, AnswerAccepted, AnswerAccepted, AnswerCut, AnswerCut, AnswerBroken, AnswerRefused, AnswerFailed, AnswerHang, AnswerGarbled, AnswerLie, AnswerGivesUp),
 		Works:   c.chance(0.7),
 		Cut:     c.between(10*time.Millisecond, 2*time.Minute),
 		Total:   1 + c.IntN(30),
@@ -169,13 +169,14 @@ func (c chooser) work(p *Plan) Work {
 	w.Each = took / time.Duration(w.Total)
 	if c.chance(0.3) {
 		for range 1 + c.IntN(5) {
-			w.Before = append(w.Before, one(c, NotStartedBusy, NotStartedLater, NotStartedAway))
+			w.Before = append(w.Before, one(c, NotStartedBusy, NotStartedFails, NotStartedLater, NotStartedAway))
 		}
 	}
 	if c.chance(0.2) {
 		w.Stop = max(1, w.Total-1-c.IntN(3))
 	}
 	w.Grows = c.chance(0.15)
+	w.Counts = one(c, "", "", "", "", "", CountsNone, CountsAll)
 	if c.chance(0.1) {
 		w.Back = c.evenly(0, took)
 	}
@@ -183,7 +184,7 @@ func (c chooser) work(p *Plan) Work {
 		w.Forgets = c.evenly(0, took)
 	}
 	if c.chance(0.3) {
-		w.Events = append(w.Events, Word{Status: "running", After: -c.evenly(0, took), Progress: c.chance(0.7), NoRun: c.chance(0.3), Delay: c.between(5*time.Millisecond, 3*time.Minute)})
+		w.Events = append(w.Events, Word{Status: "running", After: -c.evenly(0, took), Progress: c.chance(0.7), NoRun: c.chance(0.3), Delay: c.between(5*time.Millisecond, 3*time.Minute), Copies: one(c, 0, 0, 1, 20)})
 	}
 	if w.Outcome != OutcomeNowhere && c.chance(0.65) {
 		status := map[string]string{OutcomeSuccess: "succeeded", OutcomeFailure: "failed", OutcomeNothing: "succeeded"}[w.Outcome]

@@ -75,6 +75,12 @@ func (j *job) reading(now time.Duration) cases.Reading {
 	if j.work.Grows && n <= total/2 {
 		total = max(1, total/2)
 	}
+	switch j.work.Counts {
+	case CountsNone:
+		total = 0
+	case CountsAll:
+		n = total
+	}
 	return cases.Reading{Completed: n, Total: total, Percent: -1, Current: fmt.Sprint("document ", n)}
 }
 

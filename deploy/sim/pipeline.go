@@ -47,14 +47,15 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.Dispatch
 	c := &call{inv: inv, what: callSend, about: key}
 	c.effect = func() (any, error) {
 		before := p.keys[key]
-		out, takes = p.take(key)
-		none := out.Kind == cases.DispatchUnreachable || out.Kind == cases.DispatchBusy && p.keys[key] == before
-		return Sent{Started: !none, Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
+		out, takes = p.take(key, inv.rnd)
+		lied := out.Kind == cases.DispatchBusy && p.keys[key] != before
+		started := out.Kind != cases.DispatchUnreachable && out.Kind != cases.DispatchBusy
+		return Sent{Started: started, Lied: lied, SaysFailed: out.SaysFailed, Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
 	}
 	c.wait = func(c *call, _ error) {
 		if takes >= 0 {
 			takes += inv.rnd.latency(0)
-			w.after(takes, func() { w.note(inv, "answered by the pipeline", nil, Answered{out.Kind}) })
+			w.after(takes, func() { w.note(inv, "answered by the pipeline", nil, Answered{out.Kind, out.SaysFailed}) })
 			w.reply(c, nil, takes)
 		}
 	}
@@ -65,14 +66,18 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.Dispatch
 }
 
 // take takes a request, and says how and after how long it is answered; never if that is below 0.
-func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
+func (p *fakePipeline) take(key runKey, rnd chooser) (cases.DispatchOutcome, time.Duration) {
 	w := p.w
 	soon := 20 * time.Millisecond
 	switch {
 	case w.broken(Refuses):
 		return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: "connection refused"}, soon
 	case w.broken(Busy):
-		return cases.DispatchOutcome{Kind: cases.DispatchBusy, Message: "429"}, soon
+		return p.tooBusy(key, rnd.chance(0.3)), soon
+	case w.broken(PutsOff):
+		out := p.tooBusy(key, rnd.chance(0.3))
+		out.RetryAfter = rnd.between(time.Second, 2*time.Minute)
+		return out, soon
 	case w.broken(Errs):
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "500"}, soon
 	case w.broken(Hangs):
@@ -91,7 +96,7 @@ func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
 		case NotStartedLater:
 			return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: 7 * time.Second, Message: "503"}, soon
 		}
-		return cases.DispatchOutcome{Kind: cases.DispatchBusy, Message: "429"}, soon
+		return p.tooBusy(key, work.Before[n] == NotStartedFails), soon
 	}
 	p.taken[key.id]++
 	p.asked[key.id] = 0
@@ -103,7 +108,7 @@ func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
 		r := p.word(key, "failed")
 		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Message: "no", Result: r}, soon
 	}
-	if work.Works || work.Answer == AnswerResult || work.Answer == AnswerAccepted || work.Answer == AnswerGarbled {
+	if work.Works || work.Answer == AnswerResult || work.Answer == AnswerAccepted || work.Answer == AnswerGarbled || work.Answer == AnswerLie || work.Answer == AnswerGivesUp {
 		p.begin(j)
 	}
 	switch work.Answer {
@@ -114,11 +119,23 @@ func (p *fakePipeline) take(key runKey) (cases.DispatchOutcome, time.Duration) {
 	case AnswerGarbled:
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "200, and no JSON"}, work.Duration()
 	case AnswerLie:
-		return cases.DispatchOutcome{Kind: cases.DispatchBusy, Message: "429"}, work.Cut
+		return p.tooBusy(key, false), work.Cut
+	case AnswerGivesUp:
+		w.after(work.Cut, func() { j.dead, j.lost = true, true })
+		return p.tooBusy(key, true), work.Cut
 	case AnswerHang:
 		return cases.DispatchOutcome{Kind: cases.DispatchUncertain}, -1
 	}
 	return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: work.Answer}, work.Cut
+}
+
+// tooBusy is an answer of 429. Its body may say that the run failed.
+func (p *fakePipeline) tooBusy(key runKey, saysFailed bool) cases.DispatchOutcome {
+	out := cases.DispatchOutcome{Kind: cases.DispatchBusy, SaysFailed: saysFailed, Message: "429"}
+	if saysFailed {
+		out.Result = p.word(key, "failed")
+	}
+	return out
 }
 
 // answer is the result, when the work is done; the connection breaks if the process dies before.
@@ -147,15 +164,22 @@ func (p *fakePipeline) Look(ctx context.Context, id, _ string) cases.CheckOutcom
 	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)
 	defer cancel()
 	var out cases.CheckOutcome
+	var of runKey
+	by, _ := ctx.Deadline()
 	c := &call{inv: inv, what: callLook, about: inv.about}
 	c.effect = func() (any, error) {
-		out = p.look(id)
-		return Looked{Outcome: out}, nil
+		out, of = p.look(id, inv.rnd)
+		return Looked{Outcome: out, Of: of}, nil
 	}
 	c.wait = func(c *call, _ error) {
-		if !w.broken(Hangs) {
-			w.reply(c, nil, inv.rnd.latency(w.plan.Slow))
+		if w.broken(Hangs) {
+			return
 		}
+		back := inv.rnd.latency(w.plan.Slow)
+		if time.Now().Add(back).Before(by) {
+			w.after(back, func() { w.note(inv, "polled", nil, Polled{Outcome: out, Of: of}) })
+		}
+		w.reply(c, nil, back)
 	}
 	if err := c.do(ctx, w); err != nil {
 		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "no answer"}
@@ -163,20 +187,22 @@ func (p *fakePipeline) Look(ctx context.Context, id, _ string) cases.CheckOutcom
 	return out
 }
 
-func (p *fakePipeline) look(id string) cases.CheckOutcome {
+// look is what it shows of a case, and of which run that is.
+func (p *fakePipeline) look(id string, rnd chooser) (cases.CheckOutcome, runKey) {
 	w := p.w
-	if w.broken(Refuses, Errs, Busy) {
-		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "refused"}
+	switch {
+	case w.broken(Refuses, Errs):
+		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "refused"}, runKey{}
+	case w.broken(Busy):
+		return cases.CheckOutcome{Kind: cases.CheckBusy, Message: "429"}, runKey{}
+	case w.broken(PutsOff):
+		return cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: rnd.between(time.Second, 4*time.Minute), Message: "503"}, runKey{}
 	}
 	j := p.jobs[id]
 	if j == nil || j.lost {
-		return cases.CheckOutcome{Kind: cases.CheckUnknown}
+		return cases.CheckOutcome{Kind: cases.CheckUnknown}, runKey{}
 	}
-	r := j.reading(w.now())
-	if r.Total == 0 {
-		return cases.CheckOutcome{Kind: cases.CheckUnknown}
-	}
-	out := cases.CheckOutcome{Kind: cases.CheckReading, Reading: r}
+	out := cases.CheckOutcome{Kind: cases.CheckReading, Reading: j.reading(w.now())}
 	if j.work.Says {
 		out.Reading.Status = "running"
 		if done := w.now() >= j.end() && j.work.Outcome != OutcomeNowhere; done {
@@ -186,5 +212,8 @@ func (p *fakePipeline) look(id string) cases.CheckOutcome {
 			}
 		}
 	}
-	return out
+	if out.Reading.Total == 0 && out.Reading.Status == "" {
+		return cases.CheckOutcome{Kind: cases.CheckUnknown}, runKey{}
+	}
+	return out, j.key
 }

@@ -88,6 +88,7 @@ const (
 	Errs          = "errs"           // it answers 500
 	Hangs         = "hangs"          // it does not answer
 	Busy          = "busy"           // it answers 429
+	PutsOff       = "puts off"       // it answers 503 with Retry-After
 	PipelineStops = "pipeline stops" // its process dies at From, with all work and progress
 )
 
@@ -137,18 +138,22 @@ const (
 	AnswerHang      = "hang"          // never
 	AnswerGarbled   = "garbled"       // 200, and no JSON, when it is done
 	AnswerLie       = "busy, it says" // 429 after Cut, and yet it works on it
+	AnswerGivesUp   = "gives up"      // 429 after Cut, and says that it failed, with what it worked on until then
 	OutcomeSuccess  = "succeeded"     // every document but one
 	OutcomeFailure  = "failed"        //
 	OutcomeNothing  = "nothing"       // every document failed
 	OutcomeNowhere  = "nowhere"       // it never ends
 	NotStartedBusy  = "busy"          // 429
+	NotStartedFails = "busy, failed"  // 429, and its body says that it failed
 	NotStartedLater = "busy later"    // 503 with Retry-After
 	NotStartedAway  = "away"          // nothing listens
+	CountsNone      = "none"          // its progress has no total
+	CountsAll       = "all"           // its progress says from the beginning that all is done
 )
 
 // Work is how the pipeline works on one request.
 type Work struct {
-	Before []string `json:",omitempty"` // how it answers before it takes the request: busy, busy later, away
+	Before []string `json:",omitempty"` // how it answers before it takes the request: busy, busy later, busy, failed, away
 	Answer string
 	Works  bool          // it works on it, whatever it answers
 	Cut    time.Duration `json:",omitempty"` // how long until an answer that does not wait for the work
@@ -157,8 +162,9 @@ type Work struct {
 	// Stop is where its count stops for ever; 0: nowhere. Back is when it goes back by two. Forgets is when it loses its count, but not the work.
 	Stop          int `json:",omitempty"`
 	Back, Forgets time.Duration
-	Grows         bool `json:",omitempty"` // half of its documents are found on the way
-	Says          bool `json:",omitempty"` // its progress says the status, too
+	Grows         bool   `json:",omitempty"` // half of its documents are found on the way
+	Says          bool   `json:",omitempty"` // its progress says the status, too
+	Counts        string `json:",omitempty"` // what its progress counts; "": what is done
 	Outcome       string
 	Events        []Word
 }

@@ -29,6 +29,8 @@ const (
 	StaleDrops   Promise = "a stale delivery asks nothing and sends nothing"
 	Patience     Promise = "no run is given up, nor its result, before the time for it is over"
 	Heard        Promise = "the pipeline's answer is not dropped"
+	Whole        Promise = "a run shows 100 % when it has succeeded, whole, and not before"
+	Polite       Promise = "a pipeline that names a time is not polled before"
 	Fresh        Promise = "in health, a run that somebody follows is looked at as often as may be"
 	Idle         Promise = "in health the sweep has nothing to repair"
 )

@@ -88,16 +88,27 @@ type Task struct {
 // Sent is a request to the pipeline to work on a run.
 type Sent struct {
 	Started    bool // it may have begun to work on it
+	Lied       bool // it began to work on it, and says that it did not
+	SaysFailed bool // and that it failed
 	Idempotent bool
 	Form       string
 	Outcome    cases.DispatchKind
 }
 
 // Answered is the answer to it.
-type Answered struct{ Outcome cases.DispatchKind }
+type Answered struct {
+	Outcome    cases.DispatchKind
+	SaysFailed bool
+}
 
 // Looked is a request for progress.
-type Looked struct{ Outcome cases.CheckOutcome }
+type Looked struct {
+	Outcome cases.CheckOutcome
+	Of      runKey // the run that a reading is of
+}
+
+// Polled is the answer to it, where it came in time.
+type Polled Looked
 
 // Said is an event that the pipeline published.
 type Said struct {

@@ -45,9 +45,17 @@ type seen struct {
 	seenAt time.Duration    // when the pipeline was last asked for progress
 	able   time.Duration    // since when every record of it shows a run whose progress can be had; 0: the last does not
 
+	polls     map[string]poll // what a check was answered that has not written yet
+	lastSent  cases.DispatchKind
+	polled    bool          // a look showed it at work while the request was open, and that was written
+	confirmed bool          // an event said that it works on it, and that was written
+	reached   time.Duration // when the pipeline last answered a look of which the outcome was written
+	notBefore time.Duration // when the pipeline asked to be polled again; 0: it did not
+	wroteAt   time.Duration // when that was written
+
 	looked  time.Duration  // when the first check began, or the last dispatch if that was later
 	unknown time.Duration  // when a look first did not find it
-	counted time.Duration  // when a look first found everything counted
+	counted time.Duration  // when a look first found everything counted, without a status, and nothing said since that it runs; 0: none
 	ownWord bool           // a look found the pipeline's own word
 	before  *cases.Reading // what the pipeline last showed of the run before; nil if that is not known, or a look found anything else
 
@@ -55,6 +63,12 @@ type seen struct {
 	overdue    bool
 	formSweeps int // that were done and began long enough after its form's time
 	alone      int // samples in a row in which nothing waits for it
+}
+
+// poll is what a check was answered, and when it asked.
+type poll struct {
+	Polled
+	at time.Duration
 }
 
 // wake is the task of a kind that a run waits for, as its record says.

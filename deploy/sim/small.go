@@ -39,20 +39,39 @@ func Small() map[string]Plan {
 	watched := with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 20 * time.Second, Outcome: OutcomeSuccess, Says: true})
 	watched.Until = 55 * time.Second
 	watched.Cases[0].Readers = []Reader{{From: 16 * time.Second, To: 30 * time.Second, Follow: true}, {From: 52 * time.Second, To: 55 * time.Second, Follow: true}}
+	gaveUp := with(Work{Answer: AnswerGivesUp, Works: true, Cut: 12 * time.Second, Total: 30, Each: time.Second, Outcome: OutcomeSuccess})
+	lied := with(Work{Answer: AnswerLie, Works: true, Cut: 12 * time.Second, Total: 8, Each: 3 * time.Second, Outcome: OutcomeSuccess})
+	counted := with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 9 * time.Second, Says: true, Counts: CountsAll, Outcome: OutcomeSuccess})
+	uncounted := with(Work{Answer: AnswerAccepted, Works: true, Total: 4, Each: 9 * time.Second, Says: true, Counts: CountsNone, Outcome: OutcomeSuccess})
+	uncounted.Until, uncounted.Windows = 20*time.Second, []Window{{Kind: Busy, From: 4 * time.Second, To: 20 * time.Second}}
+	lives := with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 15 * time.Second, Counts: CountsAll, Outcome: OutcomeSuccess,
+		Events: []Word{{Status: "running", After: -43 * time.Second, Copies: 13, Progress: true, Delay: 100 * time.Millisecond}, {Status: "succeeded", Result: true, Delay: 100 * time.Millisecond}}})
+	busy := with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 20 * time.Second, Outcome: OutcomeSuccess, Says: true})
+	busy.Until, busy.Windows = 55*time.Second, []Window{{Kind: Busy, From: 2 * time.Second, To: 50 * time.Second}}
+	putOff := with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 20 * time.Second, Outcome: OutcomeSuccess, Says: true})
+	putOff.Until, putOff.Windows = 55*time.Second, []Window{{Kind: PutsOff, From: 4 * time.Second, To: 30 * time.Second}}
+	putOff.Cases[0].Readers = []Reader{{From: 6 * time.Second, To: 55 * time.Second, Follow: true}}
 	return map[string]Plan{
-		"it says 202, then an event":          with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess, Events: []Word{ends}}),
-		"it says 202, and nothing more":       with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
-		"it answers when it is done":          with(Work{Answer: AnswerResult, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
-		"it answers, and an event":            with(Work{Answer: AnswerResult, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess, Events: []Word{ends}}),
-		"it cuts the connection, and not":     with(Work{Answer: AnswerCut, Cut: time.Second, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
-		"it cuts, and may be asked again":     idempotent,
-		"it is busy, then refuses":            with(Work{Before: []string{NotStartedBusy}, Answer: AnswerRefused, Total: 1, Each: time.Second, Outcome: OutcomeSuccess}),
-		"it cannot be asked, and answers":     unseen,
-		"it is busy with what was cancelled":  then(cancelled, 8*time.Second, anew),
-		"an event comes late, and of no run":  then(with(late), 18*time.Second, Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 8 * time.Second, Outcome: OutcomeSuccess}),
-		"an event of no run, then a request":  then(with(unsent), 11*time.Second, result, Window{Kind: TasksPaused, From: 10 * time.Second, To: 35 * time.Second}),
-		"it never ends, and no queue answers": alone,
-		"somebody comes to watch, and goes":   watched,
-		"it never ends":                       with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeNowhere}),
+		"it gives up, and says that it is busy": gaveUp,
+		"it works, and says that it is busy":    lied,
+		"all is counted, and it runs":           counted,
+		"nothing is counted, and it is busy":    uncounted,
+		"events say that it runs":               lives,
+		"polls are answered that it is busy":    busy,
+		"it asks to come later, and is watched": putOff,
+		"it says 202, then an event":            with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess, Events: []Word{ends}}),
+		"it says 202, and nothing more":         with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
+		"it answers when it is done":            with(Work{Answer: AnswerResult, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
+		"it answers, and an event":              with(Work{Answer: AnswerResult, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess, Events: []Word{ends}}),
+		"it cuts the connection, and not":       with(Work{Answer: AnswerCut, Cut: time.Second, Total: 3, Each: 3 * time.Second, Outcome: OutcomeSuccess}),
+		"it cuts, and may be asked again":       idempotent,
+		"it is busy, then refuses":              with(Work{Before: []string{NotStartedBusy}, Answer: AnswerRefused, Total: 1, Each: time.Second, Outcome: OutcomeSuccess}),
+		"it cannot be asked, and answers":       unseen,
+		"it is busy with what was cancelled":    then(cancelled, 8*time.Second, anew),
+		"an event comes late, and of no run":    then(with(late), 18*time.Second, Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 8 * time.Second, Outcome: OutcomeSuccess}),
+		"an event of no run, then a request":    then(with(unsent), 11*time.Second, result, Window{Kind: TasksPaused, From: 10 * time.Second, To: 35 * time.Second}),
+		"it never ends, and no queue answers":   alone,
+		"somebody comes to watch, and goes":     watched,
+		"it never ends":                         with(Work{Answer: AnswerAccepted, Works: true, Total: 3, Each: 3 * time.Second, Outcome: OutcomeNowhere}),
 	}
 }

@@ -146,3 +146,19 @@ func TestRerunIsNotFailedByTheRunBefore(t *testing.T) {
 		t.Error("that it runs again is news")
 	}
 }
+
+// TestOpenDispatchOutlivesAnOldCount: what was counted before a request was sent again does not end the run while that may be answered.
+func TestOpenDispatchOutlivesAnOldCount(t *testing.T) {
+	l := begin(idempotent, nil).open().outcome(DispatchUncertain)
+	l.look(unknown, rules.StartGrace+10*time.Second)
+	if l.read(time.Second, 4, 4); l.c.Dispatch.Phase != PhaseQueued || l.c.CompleteSince.IsZero() {
+		t.Fatalf("%s", dump(l.c))
+	}
+	l.open().look(CheckOutcome{Kind: CheckUnable}, rules.CompletionGrace+time.Minute)
+	if l.c.State != Running {
+		t.Errorf("%s", dump(l.c))
+	}
+	if l.outcome(DispatchSucceeded); l.c.End.Source != SourceDispatch {
+		t.Errorf("%+v", l.c.End)
+	}
+}

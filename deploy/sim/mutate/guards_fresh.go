@@ -12,6 +12,7 @@ var freshGuards = []guard{
 	{name: "a look is brought forward only if it is far", pkg: "shared/cases", in: "Rules.IsFar", is: "later(now, c.Checks.LastAt).Add(r.CheckMinInterval)", not: "now", test: "shared/cases TestWatchedLeavesWhatIsDue", why: "a look that is brought forward too often is still one"},
 	{name: "a clock that is behind brings nothing forward again and again", pkg: "shared/cases", in: "Rules.IsFar", is: "later(now, c.Checks.LastAt)", not: "now", test: "shared/cases TestWatchedByAClockThatIsBehind", why: "each chain that it makes is one, and looks too often"},
 	{name: "a pipeline that fails is left its back-off", pkg: "shared/cases", in: "Case.canBeFresh", is: "&& c.Checks.Unbroken == 0", not: "", test: "shared/cases TestWatchedInVain", why: "it only looks more often than need be"},
+	{name: "a busy pipeline is polled by no viewer before its time", pkg: "shared/cases", in: "Case.canBeFresh", is: "&& !c.isHeldBack()", not: ""},
 	{name: "that a run is watched is no news", pkg: "shared/cases", in: "Case.News", is: "if c.Version == c.Watched.Version {", not: "if false {", test: "shared/cases TestLeasesAreNoNews", why: "readers may be shown the same again"},
 	{name: "no lease after the end", pkg: "shared/cases", in: "Case.canBeFresh", is: "!c.State.Ended() &&", not: "", test: "shared/cases TestWatchedInVain", why: "nobody follows an end"},
 }
