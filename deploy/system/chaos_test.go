@@ -1,6 +1,7 @@
 package system_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -29,23 +30,37 @@ const (
 	viewed        = 5                 // one case in so many has a viewer
 )
 
-// chaosOptions are SEED, CHAOS (how long faults last) and CASES of the environment. Without CHAOS it is the short version.
+// casesPerSecond is how many cases begin at the usual intensity: 300 in two minutes.
+const casesPerSecond = 2.5
+
+// chaosOptions are SEED, CHAOS (how long faults last), INTENSITY (1, or 2 for twice the rate of faults and cases) and CASES of the environment.
+// Without CHAOS it is the short version.
 type chaosOptions struct {
-	seed  uint64
-	lasts time.Duration
-	cases int
-	short bool
+	seed      uint64
+	lasts     time.Duration
+	intensity int
+	cases     int
+	short     bool
+}
+
+func (o chaosOptions) String() string {
+	return fmt.Sprintf("SEED=%d CHAOS=%v INTENSITY=%d CASES=%d", o.seed, o.lasts, o.intensity, o.cases)
 }
 
 func chaosFromEnv(t *testing.T) chaosOptions {
 	t.Helper()
-	o := chaosOptions{seed: 1, lasts: 6 * time.Second, cases: 24, short: true}
+	o := chaosOptions{seed: 1, lasts: 6 * time.Second, intensity: 1, cases: 24, short: true}
 	var err error
+	if text := os.Getenv("INTENSITY"); text != "" {
+		if o.intensity, err = strconv.Atoi(text); err != nil || o.intensity < 1 || o.intensity > 2 {
+			t.Fatalf("INTENSITY: %q is neither 1 nor 2", text)
+		}
+	}
 	if text := os.Getenv("CHAOS"); text != "" {
-		o.short, o.cases = false, 300
 		if o.lasts, err = time.ParseDuration(text); err != nil {
 			t.Fatalf("CHAOS: %v", err)
 		}
+		o.short, o.cases = false, int(casesPerSecond*o.lasts.Seconds())*o.intensity
 	}
 	if text := os.Getenv("CASES"); text != "" {
 		if o.cases, err = strconv.Atoi(text); err != nil {
@@ -68,7 +83,7 @@ func chaosFromEnv(t *testing.T) chaosOptions {
 func TestChaos(t *testing.T) {
 	skipShort(t)
 	o := chaosFromEnv(t)
-	t.Logf("SEED=%d CHAOS=%v CASES=%d", o.seed, o.lasts, o.cases)
+	t.Log(o)
 	var hurt []*chaos
 	for _, store := range []struct {
 		name string
@@ -83,7 +98,7 @@ func TestChaos(t *testing.T) {
 			c.run(t)
 		})
 	}
-	t.Logf("SEED=%d CHAOS=%v CASES=%d\n%s", o.seed, o.lasts, o.cases, table(hurt))
+	t.Logf("%v\n%s", o, table(hurt))
 }
 
 // chaos is one system that is being hurt.
@@ -94,17 +109,19 @@ type chaos struct {
 	links  map[string]*link
 	kinds  []outage // in the order in which they were made
 	began  time.Time
-	over   time.Time // the faults
+	over   time.Time     // the faults
+	quiet  time.Duration // from then until every run was seen to have ended
 	trials []*trial
 
 	killed  map[string][]time.Time // instances, by function
-	outages []span                 // that are over
+	outages []span                 // that are over, in the order of their ends
 	verdict verdict
 }
 
 // outage is a fault that lasts.
 type outage struct {
 	name  string
+	of    string              // the server that is out, or slow, by the name of its link
 	tears string              // to which server it breaks connections, if to one
 	begin func() (end func()) // begins it, and returns what ends it
 	says  string              // what the functions have to have said of it, if anything
@@ -137,7 +154,7 @@ func newChaos(t *testing.T, o chaosOptions, name string, store *chaosStore) *cha
 		c.links["store"] = store.link
 	}
 	c.kinds = append(c.kinds,
-		outage{name: "the queue server is killed", begin: func() func() {
+		outage{name: "the queue server is killed", of: "queue", begin: func() func() {
 			c.tasks.kill()
 			c.mu.Lock()
 			c.departed = append(c.departed, c.tasks.out)
@@ -147,9 +164,9 @@ func newChaos(t *testing.T, o chaosOptions, name string, store *chaosStore) *cha
 				c.links["queue"].lead(c.tasks.addr)
 			}
 		}},
-		frozen("the Pub/Sub emulator", pubsub.cmd.Process.Pid),
-		unreachable("Pub/Sub", c.links["pubsub"]),
-		unreachable("the queue", c.links["queue"]))
+		frozen("the Pub/Sub emulator", "pubsub", pubsub.cmd.Process.Pid),
+		unreachable("Pub/Sub", "pubsub", c.links["pubsub"]),
+		unreachable("the queue", "queue", c.links["queue"]))
 	for _, name := range []string{"queue", "pubsub", "pipeline", "store"} {
 		if l := c.links[name]; l != nil {
 			c.kinds = append(c.kinds, slow(name, l), broken(name, l))
@@ -172,22 +189,36 @@ func (c *chaos) run(t *testing.T) {
 		working.Go(func() { trial.live(c, over.Add(quietWithin)) })
 	}
 	killing.Go(func() { c.killInstances(rand.New(rand.NewPCG(c.seed, 2)), over) })
-	c.haveOutages(t, rand.New(rand.NewPCG(c.seed, 3)), over)
+	for n, kinds := range c.series() {
+		killing.Go(func() { c.haveOutages(t, kinds, rand.New(rand.NewPCG(c.seed, uint64(3+n))), over) })
+	}
 	killing.Wait()
 	t.Logf("the faults are over: %d instances killed, %d outages", c.kills(), len(c.outages))
 	working.Wait()
-	t.Logf("every run has ended, or had the time to, %v later", time.Since(over).Round(time.Second))
+	c.quiet = time.Since(over)
+	t.Logf("every run has ended, or had the time to, %v later", c.quiet.Round(time.Second))
 	c.judge(t)
 }
 
-// killInstances kills an instance of a random function every second or two. Another is booted in its place, as long as that may take.
+// series are the kinds of outages, split into those that come one after the other. There is a series for each step of the intensity, and all
+// outages of one server are in one, so that what ends one does not end another.
+func (c *chaos) series() [][]outage {
+	all := make([][]outage, c.intensity)
+	for _, kind := range c.kinds {
+		n := slices.Index([]string{"store", "queue", "pipeline", "pubsub"}, kind.of) % c.intensity
+		all[n] = append(all[n], kind)
+	}
+	return all
+}
+
+// killInstances kills an instance of a random function every second or two, at the usual intensity. Another is booted in its place, as long as that may take.
 func (c *chaos) killInstances(dice *rand.Rand, over time.Time) {
 	functions := config.Functions()
 	slices.Sort(functions)
 	var booting sync.WaitGroup
 	defer booting.Wait()
 	for {
-		wait, function := time.Duration(500+dice.IntN(2000))*time.Millisecond, functions[dice.IntN(len(functions))]
+		wait, function := time.Duration(500+dice.IntN(2000))*time.Millisecond/time.Duration(c.intensity), functions[dice.IntN(len(functions))]
 		if c.short {
 			wait /= 3
 		}
@@ -208,13 +239,13 @@ func (c *chaos) killInstances(dice *rand.Rand, over time.Time) {
 }
 
 // haveOutages has one outage after the other, each kind before any comes again.
-func (c *chaos) haveOutages(t *testing.T, dice *rand.Rand, over time.Time) {
+func (c *chaos) haveOutages(t *testing.T, kinds []outage, dice *rand.Rand, over time.Time) {
 	var order []int
 	for {
 		if len(order) == 0 {
-			order = dice.Perm(len(c.kinds))
+			order = dice.Perm(len(kinds))
 		}
-		kind := c.kinds[order[0]]
+		kind := kinds[order[0]]
 		order = order[1:]
 		pause, lasts := time.Duration(300+dice.IntN(2000))*time.Millisecond, time.Duration(1000+dice.IntN(4500))*time.Millisecond
 		if c.short {
@@ -230,7 +261,9 @@ func (c *chaos) haveOutages(t *testing.T, dice *rand.Rand, over time.Time) {
 		time.Sleep(lasts)
 		end()
 		o.to = time.Now()
+		c.mu.Lock()
 		c.outages = append(c.outages, o)
+		c.mu.Unlock()
 		t.Logf("%6.1fs  %s for %v", o.from.Sub(c.began).Seconds(), o.name, o.to.Sub(o.from).Round(100*time.Millisecond))
 	}
 }

@@ -29,16 +29,16 @@ type chaosStore struct {
 }
 
 // frozen stops a process and lets it go on: it keeps what it knows and answers nothing meanwhile.
-func frozen(name string, pid int) outage {
-	return outage{name: name + " is frozen", begin: func() func() {
+func frozen(name, of string, pid int) outage {
+	return outage{name: name + " is frozen", of: of, begin: func() func() {
 		_ = syscall.Kill(pid, syscall.SIGSTOP) // if it is gone, the test fails for that
 		return func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 	}}
 }
 
 // unreachable breaks a link, and turns away who comes.
-func unreachable(name string, l *link) outage {
-	return outage{name: name + " cannot be reached", begin: func() func() {
+func unreachable(name, of string, l *link) outage {
+	return outage{name: name + " cannot be reached", of: of, begin: func() func() {
 		l.down.Store(true)
 		l.cut()
 		return func() { l.down.Store(false) }
@@ -46,7 +46,7 @@ func unreachable(name string, l *link) outage {
 }
 
 func slow(name string, l *link) outage {
-	return outage{name: "the network to the " + name + " is slow", begin: func() func() {
+	return outage{name: "the network to the " + name + " is slow", of: name, begin: func() func() {
 		l.delay.Store(int64(250 * time.Millisecond))
 		return func() { l.delay.Store(0) }
 	}}
@@ -54,7 +54,7 @@ func slow(name string, l *link) outage {
 
 // broken breaks a link again and again.
 func broken(name string, l *link) outage {
-	return outage{name: "the connections to the " + name + " break", tears: name, begin: func() func() {
+	return outage{name: "the connections to the " + name + " break", of: name, tears: name, begin: func() func() {
 		stop := make(chan struct{})
 		var cutting sync.WaitGroup
 		cutting.Go(func() {
@@ -80,7 +80,7 @@ func chaosOnFirestore(t *testing.T) *chaosStore {
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // others use it after this test
 	return &chaosStore{
 		binary: "program", env: map[string]string{"STORE": "firestore:", "FIRESTORE_EMULATOR_HOST": l.addr}, link: l,
-		outages: []outage{frozen("the Firestore emulator", pid), unreachable("Firestore", l)},
+		outages: []outage{frozen("the Firestore emulator", "store", pid), unreachable("Firestore", "store", l)},
 	}
 }
 
@@ -118,11 +118,11 @@ func chaosOnPostgres(t *testing.T) *chaosStore {
 	return &chaosStore{
 		binary: "program", env: map[string]string{"STORE": u.String()}, link: l,
 		outages: []outage{
-			{name: "PostgreSQL is stopped", begin: func() func() {
+			{name: "PostgreSQL is stopped", of: "store", begin: func() func() {
 				server.Stop(t)
 				return func() { server.Continue(t) }
 			}},
-			{name: "PostgreSQL crashes", begin: func() func() {
+			{name: "PostgreSQL crashes", of: "store", begin: func() func() {
 				data, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
 				first, _, _ := strings.Cut(string(data), "\n")
 				pid, err2 := strconv.Atoi(first)
@@ -134,7 +134,7 @@ func chaosOnPostgres(t *testing.T) *chaosStore {
 				server.Stop(t)
 				return func() { server.Continue(t) }
 			}},
-			unreachable("PostgreSQL", l),
+			unreachable("PostgreSQL", "store", l),
 		},
 	}
 }
@@ -145,7 +145,7 @@ func chaosOnSQLite(t *testing.T) *chaosStore {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "cases.db")
 	s := &chaosStore{binary: "embedded", env: map[string]string{"STORE": "sqlite:" + file}, outages: []outage{
-		{name: "the file is locked by another process", begin: func() func() {
+		{name: "the file is locked by another process", of: "store", begin: func() func() {
 			db := openFile(t, file)
 			_, err := db.ExecContext(context.Background(), "BEGIN IMMEDIATE")
 			if err != nil {
@@ -163,7 +163,7 @@ func chaosOnSQLite(t *testing.T) *chaosStore {
 			t.Errorf("unmounting: %v", err)
 		}
 	})
-	s.outages = append(s.outages, outage{name: "the disk is full", says: "disk is full", begin: func() func() {
+	s.outages = append(s.outages, outage{name: "the disk is full", of: "store", says: "disk is full", begin: func() func() {
 		db := openFile(t, file)
 		_, _ = db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)") // or the log has room for a while
 		_ = db.Close()

@@ -195,7 +195,7 @@ func (c *chaos) startLost(v cases.View) bool {
 
 // quietSince is that time, or the end of the last outage after it that began by then.
 func (c *chaos) quietSince(at, by time.Time) time.Time {
-	for _, o := range c.outages { // in the order of time
+	for _, o := range c.outages {
 		if o.to.After(at) && !o.from.After(by) {
 			at = o.to
 		}
