@@ -44,8 +44,9 @@ var layers = []layer{
 	{in: "shared/fault", notBelow: []string{"net/http"}},
 	{in: "shared/config"},
 	{in: "shared/gcplog"},
+	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/identity", ours: []string{"shared/fault"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
-	{in: "shared/watch", ours: []string{"shared/cases", "shared/fault", "shared/gcplog", "shared/store", "shared/queue", "shared/events"},
+	{in: "shared/watch", ours: []string{"shared/cases", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
 	// the interfaces, and what goes through them
 	{in: "shared/store", ours: []string{"shared/cases"}},
@@ -58,7 +59,7 @@ var layers = []layer{
 	{in: "shared/identity/identitytest", others: []string{"..."}},
 	// adapters: their interface and their SDK, never each other
 	{in: "shared/store/internal/...", ours: []string{"shared/store", "shared/cases"}},
-	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/fault"}, others: []string{"..."}},
+	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/fault", "shared/overload"}, others: []string{"..."}},
 	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault"}, others: []string{"..."}},

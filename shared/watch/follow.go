@@ -4,11 +4,17 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/fault"
 )
 
 // RoundTime is how long Follow waits at most before it says that there is no news. Viewers then write what keeps their connection
 // alive; about 15 s is what https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes advises.
 const RoundTime = 15 * time.Second
+
+// failedRound is how long a round lasts at least that fails because the store is down. Viewers who come meanwhile share its failure, and do not ask the
+// store again.
+const failedRound = 2 * time.Second
 
 // Follow waits for news of a run that was open when it was shown last; run 0 is whichever run of the case is current, so that a viewer goes
 // on with the run that takes its place. It returns a snapshot later than what was shown, or nil if there was none for a while: after
@@ -16,24 +22,21 @@ const RoundTime = 15 * time.Second
 // more can be expected counts as news. It never asks the pipeline, but says in the record that the run is watched, so that the checks look more often.
 //
 // All who follow the same run in one process share one wait and one read of the store. One of them does both, within its own call; the others
-// wait for it. There is no goroutine, and nothing is held once the last has returned.
+// wait for it. Those who are behind the others share one read too. There is no goroutine, and nothing is held once the last has returned. While the
+// store is down, a run costs at most one wait and one read in failedRound.
 //
 // Errors: NotFound, Unavailable, and the context's own when it ends first.
 func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown *Snapshot) (*Snapshot, error) {
-	at, known := followed{caseID, run}, shown.Seen()
+	at, known := followed{caseID: caseID, run: run}, shown.Seen()
 	for ctx.Err() == nil {
 		r, role := w.rounds.join(at, known)
-		switch role {
-		case leads:
+		if role == behind {
+			return w.catchUp(ctx, at, known)
+		}
+		if role == leads {
 			w.lead(ctx, at, r, shown)
-		case follows:
-			select {
-			case <-r.done:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		case behind:
-			return w.news(ctx, at, known)
+		} else if err := r.wait(ctx); err != nil {
+			return nil, err
 		}
 		switch {
 		case r.err != nil:
@@ -48,16 +51,36 @@ func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown *Sna
 	return nil, ctx.Err()
 }
 
-// news reads the run; nil if it is not news to who is that far. A store that has not answered after RoundTime is down: the others of a round
-// must not hang with its leader.
-func (w *Watcher) news(ctx context.Context, at followed, known Seen) (*Snapshot, error) {
-	s, err := w.reread(ctx, at)
-	if err != nil || !s.newsTo(known) {
+// catchUp reads the run, once for all who are behind; nil if that is not news to who is that far.
+func (w *Watcher) catchUp(ctx context.Context, at followed, known Seen) (*Snapshot, error) {
+	at.behind = true
+	r, role := w.rounds.join(at, Seen{})
+	if role == leads {
+		w.leadRead(ctx, at, r)
+	} else if err := r.wait(ctx); err != nil {
 		return nil, err
 	}
-	return &s, nil
+	if r.err != nil || r.news == nil || !r.news.newsTo(known) {
+		return nil, r.err
+	}
+	return r.news, nil
 }
 
+// leadRead reads the run, for all who are in the round. If the leader's context ends first there is no news.
+func (w *Watcher) leadRead(ctx context.Context, at followed, r *round) {
+	defer w.rounds.end(at, r)
+	rest, cancel := context.WithTimeout(ctx, failedRound)
+	defer cancel()
+	now, err := w.reread(ctx, at)
+	switch {
+	case err == nil:
+		r.news = &now
+	case ctx.Err() == nil:
+		r.fail(rest, err)
+	}
+}
+
+// reread reads the run. A store that has not answered after RoundTime is down: the others of a round must not hang with its leader.
 func (w *Watcher) reread(ctx context.Context, at followed) (Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, RoundTime)
 	defer cancel()
@@ -75,6 +98,8 @@ func (s *Snapshot) newsTo(known Seen) bool {
 // that this takes is the one that was read for the news before.
 func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapshot) {
 	defer w.rounds.end(at, r)
+	rest, cancel := context.WithTimeout(ctx, failedRound)
+	defer cancel()
 	version := w.freshen(ctx, shown)
 	waiting, cancel := context.WithTimeout(ctx, RoundTime)
 	defer cancel()
@@ -82,14 +107,14 @@ func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapsh
 		err := w.Store.Wait(waiting, at.caseID, r.base.Run, version)
 		if err != nil {
 			if waiting.Err() == nil {
-				r.err = w.storeFault(err)
+				r.fail(rest, w.storeFault(err))
 			}
 			return
 		}
 		now, err := w.reread(ctx, at)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			r.err = err
+			r.fail(rest, err)
 			return
 		case err != nil:
 			return
@@ -106,7 +131,8 @@ func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapsh
 // followed is what viewers share a wait for.
 type followed struct {
 	caseID string
-	run    int // 0: the current one
+	run    int  // 0: the current one
+	behind bool // a read, of those who have not seen what the others wait to be newer than
 }
 
 // round is one wait. Its news and err are written by its leader only, before done is closed, and read after that.
@@ -115,6 +141,23 @@ type round struct {
 	done chan struct{}
 	news *Snapshot // nil: there was none
 	err  error
+}
+
+// wait waits for the end of the round, as one who follows.
+func (r *round) wait(ctx context.Context) error {
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fail notes why there is no news. Unless that is for good, as when the case is not there, it holds the round open until rest ends.
+func (r *round) fail(rest context.Context, err error) {
+	if r.err = err; fault.KindOf(err) == fault.Unavailable {
+		<-rest.Done()
+	}
 }
 
 // rounds are the waits that are under way in a process. The zero value is ready.

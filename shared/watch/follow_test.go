@@ -457,3 +457,69 @@ func TestSeen(t *testing.T) {
 		}
 	}
 }
+
+// While the store is down, many viewers of a case cost one wait in a while, and those of them who are behind one read.
+func TestDownStoreIsLeftAlone(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		known        watch.Seen // by most of them
+		waits, reads int        // at most, in 20 s
+	}{
+		{"all wait for the same", watch.Seen{Run: 1, Version: 2}, 11, 0},
+		{"most are behind", first, 11, 11},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+				s.next()
+				s.down = errDown
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				var viewers sync.WaitGroup
+				for i := range 50 {
+					known := test.known
+					if i == 0 {
+						known = watch.Seen{Run: 1, Version: 2}
+					}
+					viewers.Go(func() {
+						for ctx.Err() == nil {
+							if _, err := w.Follow(ctx, "c", 0, shown(known)); err == nil {
+								t.Error("there is no news of a store that is down")
+							}
+							time.Sleep(time.Millisecond)
+						}
+					})
+				}
+				viewers.Wait()
+				if _, _, waits, reads := s.counts(); waits > test.waits || reads > test.reads || waits < 5 {
+					t.Errorf("%d waits, %d reads in 20 s", waits, reads)
+				}
+			})
+		})
+	}
+}
+
+// Those who are behind those who wait share one read.
+func TestWhoIsBehindSharesARead(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		s.next()
+		leader := follow(t.Context(), w, 0, watch.Seen{Run: 1, Version: 2})
+		synctest.Wait()
+		s.held = make(chan struct{})
+		var viewers []<-chan answer
+		for range 50 {
+			viewers = append(viewers, follow(t.Context(), w, 0, first))
+		}
+		synctest.Wait()
+		close(s.held)
+		for _, v := range viewers {
+			if a := <-v; a.err != nil || !a.news || a.s.Seen() != (watch.Seen{Run: 1, Version: 2}) {
+				t.Errorf("%+v", a)
+			}
+		}
+		if _, _, waits, reads := s.counts(); waits != 1 || reads != 1 {
+			t.Errorf("%d waits, %d reads", waits, reads)
+		}
+		s.next()
+		<-leader
+	})
+}

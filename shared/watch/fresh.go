@@ -2,12 +2,12 @@ package watch
 
 import (
 	"context"
-	"log/slog"
+	"errors"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 // armPatience is how often it is asked for the task of the next look before none is taken to be pending: after a check has saved when that look is due, it
@@ -16,11 +16,12 @@ const armPatience = 4
 
 // freshenTimeout bounds the saving of a lease and what follows from it. It goes on when its viewer has left: half done, the look that was brought
 // forward would wait for the delivery of the one before.
-const freshenTimeout = 10 * time.Second
+const freshenTimeout = 3 * time.Second
 
-// freshen says that the run is watched, if that has to be said. The next look is brought forward like any change: saved, then scheduled, and only then
-// the task deleted that nobody waits for any more; if that is not reached, its delivery is one behind the record, and does no more than see that
-// the next task exists. Whoever else watches the run finds it said, or meets it by the compare-and-swap.
+// freshen says that the run is watched, if that has to be said, as far as best effort goes. The next look is brought forward like any change: saved,
+// then scheduled, and only then the task deleted that nobody waits for any more; if that is not reached, its delivery is one behind the record, and
+// does no more than see that the next task exists. It is tried once: a save that meets another's change is left, since either a check was saved, and the viewer comes again
+// with what that found, or somebody else said that the run is watched.
 //
 // It returns the record's version after which there may be news to who knows the snapshot. What fails is logged: viewers are shown what there is.
 func (w *Watcher) freshen(ctx context.Context, known *Snapshot) int64 {
@@ -31,22 +32,32 @@ func (w *Watcher) freshen(ctx context.Context, known *Snapshot) int64 {
 	if w.Queue == nil || !w.cfg.Rules.Freshens(c, w.now()) {
 		return version
 	}
-	ctx, cancel := context.WithTimeout(gcplog.WithTrace(context.WithoutCancel(ctx), c.TraceParent), freshenTimeout)
-	defer cancel()
+	ctx = gcplog.WithTrace(context.WithoutCancel(ctx), c.TraceParent)
 	var ch change
-	pending, err := w.pendingCheck(ctx, c)
-	if err == nil {
-		ch, err = w.apply(ctx, c, cases.Watched{Pending: pending})
-	}
-	if err == nil && ch.before.Checks.Seq != ch.after.Checks.Seq {
-		if err = w.arm(ctx, ch.after, true, false); err == nil {
-			err = w.Queue.Delete(ctx, checkTask(ch.before))
+	err := w.bestEffort(ctx, freshenTimeout, func(ctx context.Context) error {
+		pending, err := w.pendingCheck(ctx, c)
+		if err != nil {
+			return err
 		}
+		saved, err := w.save(ctx, c, cases.Watched{Pending: pending})
+		if err != nil {
+			return err
+		}
+		if ch = saved; ch.before.Checks.Seq == ch.after.Checks.Seq {
+			return nil
+		}
+		if err := w.arm(ctx, ch.after, true, false); err != nil {
+			return err
+		}
+		return w.Queue.Delete(ctx, checkTask(ch.before))
+	})
+	switch {
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
+		return version
+	case err != nil:
+		w.logLeftOut(ctx, "progress may not be fresh for those who watch", err, attrs(c)...)
 	}
-	if err != nil && fault.KindOf(err) != fault.NotFound {
-		w.Log.WarnContext(ctx, "progress may not be fresh for those who watch", attrs(c, slog.Any("error", err))...)
-	}
-	if ch.before.Version == version && ch.verdict.Changed() {
+	if ch.verdict.Changed() {
 		return ch.after.Version
 	}
 	return version

@@ -12,8 +12,8 @@ import (
 const (
 	// pastKept is for how long an instance goes by what it read of the past: it changes slowly.
 	pastKept = time.Minute
-	// pastPatience bounds what reading or saving it may take. Whoever has no luck goes without.
-	pastPatience = time.Second
+	// pastTimeout bounds what reading or saving it may take. A run begins, or ends, without it.
+	pastTimeout = time.Second
 )
 
 // remembered is what this instance last read of the past. It is of all runs, and no larger for many.
@@ -23,7 +23,8 @@ type remembered struct {
 	past *cases.Past
 }
 
-// past is what is known of earlier runs; nil if nothing is. It is read again once a minute, by one caller: the others go by what was read before.
+// past is what is known of earlier runs; nil if nothing is. It is read again once a minute, as far as best effort goes, by one caller: the others go
+// by what was read before.
 func (w *Watcher) past(ctx context.Context) *cases.Past {
 	r := &w.remembered
 	r.mu.Lock()
@@ -36,11 +37,13 @@ func (w *Watcher) past(ctx context.Context) *cases.Past {
 	if fresh {
 		return past
 	}
-	ctx, cancel := context.WithTimeout(ctx, pastPatience)
-	defer cancel()
-	read, err := w.Store.Past(ctx)
+	var read cases.Past
+	err := w.bestEffort(ctx, pastTimeout, func(ctx context.Context) (err error) {
+		read, err = w.Store.Past(ctx)
+		return err
+	})
 	if err != nil {
-		w.Log.WarnContext(ctx, "what earlier runs tell could not be read", slog.Any("error", err))
+		w.logLeftOut(ctx, "what earlier runs tell could not be read", err)
 		return past
 	}
 	if read.Version == 0 {
@@ -52,19 +55,22 @@ func (w *Watcher) past(ctx context.Context) *cases.Past {
 	return r.past
 }
 
-// learn adds what an ended run tells of how long runs take. It is tried once, after all else is done; what is lost is learned from another run.
+// learn adds what an ended run tells of how long runs take. It is tried once, as far as best effort goes, after all else is done; what is lost is
+// learned from another run.
 func (w *Watcher) learn(ctx context.Context, c cases.Case) {
 	if !c.Learns(w.Jitter()) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, pastPatience)
-	defer cancel()
-	past, err := w.Store.Past(ctx)
-	if err == nil {
+	err := w.bestEffort(ctx, pastTimeout, func(ctx context.Context) error {
+		past, err := w.Store.Past(ctx)
+		if err != nil {
+			return err
+		}
 		if next, ok := past.With(c, w.now(), w.Jitter()); ok {
 			err = w.Store.SavePast(ctx, next)
 		}
-	}
+		return err
+	})
 	if err != nil {
 		w.Log.DebugContext(ctx, "a run was not learned from", attrs(c, slog.Any("error", err))...)
 	}

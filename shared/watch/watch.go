@@ -18,6 +18,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/store"
 )
@@ -75,6 +76,7 @@ type Watcher struct {
 	Deps
 	rounds     rounds
 	remembered remembered
+	effort     overload.BestEffort // of the store and the queue
 }
 
 // New returns a Watcher, or an error that names what is missing.
@@ -93,7 +95,9 @@ func New(cfg Config, deps Deps) (*Watcher, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	return &Watcher{cfg: cfg, Deps: deps}, nil
+	w := &Watcher{cfg: cfg, Deps: deps}
+	w.effort.Now, w.effort.AtOnce, w.effort.Pause = w.now, maxBestEffort, bestEffortPause
+	return w, nil
 }
 
 // now is the time, in UTC and as precise as every store keeps it.

@@ -17,18 +17,21 @@ import (
 )
 
 // A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait in between, of firstBackoff and then four times
-// the one before, give or take a half: about a second in all. All of it ends with the caller's context.
+// the one before, give or take a half: about a second in all. All of it ends with the caller's context. Repeats are taken from the budget of the
+// Store: a slow database sees fewer calls, not more.
 const (
 	maxAttempts    = 5
 	attemptTimeout = 15 * time.Second
 	firstBackoff   = 10 * time.Millisecond
 )
 
-// call runs f until it succeeds, fails for good, has failed maxAttempts times, or ctx ends. Every call here may be repeated.
+// call runs f until it succeeds, fails for good, has failed maxAttempts times, the budget for repeats is spent, or ctx ends. Every call here may
+// be repeated.
 func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	wait := s.backoff
 	for attempt := 1; ; attempt++ {
 		err := s.attempt(ctx, f)
+		repeat := s.note(ctx, err)
 		switch {
 		case err == nil:
 			return nil
@@ -36,7 +39,7 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 			return fmt.Errorf("%w (attempt %d: %v)", ctx.Err(), attempt, err)
 		case !passing(err):
 			return err
-		case attempt == maxAttempts:
+		case attempt == maxAttempts || !repeat:
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
@@ -44,6 +47,19 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 		}
 		wait *= 4
 	}
+}
+
+// note tells the budget how an attempt ended, and reports whether it may be repeated. A caller that left tells nothing of the database; one whose
+// time ran out does.
+func (s *Store) note(ctx context.Context, err error) bool {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return false
+	case err == nil || !passing(err):
+		s.retries.Succeeded()
+		return false
+	}
+	return s.retries.Failed()
 }
 
 func (s *Store) attempt(ctx context.Context, f func(context.Context) error) error {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -36,6 +37,7 @@ type Store struct {
 	memo   memo
 
 	listening listening
+	retries   overload.Retries
 
 	attemptTimeout, backoff time.Duration
 }
@@ -73,10 +75,10 @@ func open(ctx context.Context, o Options, more ...option.ClientOption) (*Store, 
 		names:          newNames(o.Project, o.Database),
 		keep:           o.Retention + slack,
 		opts:           append(opts, more...),
-		listening:      newListening(),
 		attemptTimeout: attemptTimeout,
 		backoff:        firstBackoff,
 	}
+	s.listening.init()
 	client, err := s.newClient(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening the Firestore store: %w", err)
@@ -108,6 +110,9 @@ func (s *Store) Close() error {
 type listening struct {
 	places chan struct{} // one for each stream that is open
 
+	opening overload.BestEffort // of streams, until they have told what there is
+	looking overload.BestEffort // by ordinary reads, of those who cannot listen
+
 	mu     sync.Mutex
 	client *apiv1.Client
 
@@ -123,11 +128,21 @@ const (
 	maxListens  = listenConns * 64
 )
 
-func newListening() listening {
-	return listening{
-		places: make(chan struct{}, maxListens),
-		atMost: listenFor, pause: firstPause, laterLook: lastPause,
-	}
+// Waiting is best effort: nothing is lost when a viewer learns of a change late. So a database that is slow is not asked by all who wait at the same
+// time, nor asked again immediately.
+const (
+	maxOpening   = 16               // streams that are being opened
+	unheardPause = 30 * time.Second // without new streams, after one could not be opened
+	maxLooking   = 4                // reads of those who cannot listen
+	unreadPause  = 5 * time.Second  // without such reads, after one failed
+)
+
+// init readies l for use.
+func (l *listening) init() {
+	l.places = make(chan struct{}, maxListens)
+	l.atMost, l.pause, l.laterLook = listenFor, firstPause, lastPause
+	l.opening.Now, l.opening.AtOnce, l.opening.Pause = time.Now, maxOpening, unheardPause
+	l.looking.Now, l.looking.AtOnce, l.looking.Pause = time.Now, maxLooking, unreadPause
 }
 
 // listener returns the client to listen with.

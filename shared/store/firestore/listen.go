@@ -9,11 +9,13 @@ import (
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/casewatch/casewatch/shared/overload"
 )
 
 // listen returns nil when there is what w waits for, ErrNotFound when the run is gone, errQuiet when nothing of that came for a
 // while, and errDeaf when it could not listen. Its stream is over when it returns.
-func (s *Store) listen(ctx context.Context, w watched) error {
+func (s *Store) listen(ctx context.Context, w watched) (err error) {
 	select {
 	case s.listening.places <- struct{}{}:
 		defer func() { <-s.listening.places }()
@@ -24,6 +26,17 @@ func (s *Store) listen(ctx context.Context, w watched) error {
 	if err != nil {
 		return err
 	}
+	end, ok := s.listening.opening.Begin()
+	if !ok {
+		return fmt.Errorf("%w: others are at it, or could not", errDeaf)
+	}
+	seen := snapshot{runs: map[string]stamp{}}
+	opened := false
+	defer func() {
+		if !opened {
+			end(unopened(ctx, err))
+		}
+	}()
 	limited, cancel := context.WithTimeout(s.routed(ctx), s.listening.atMost)
 	defer cancel()
 	stream, err := client.Listen(limited)
@@ -37,13 +50,16 @@ func (s *Store) listen(ctx context.Context, w watched) error {
 		}
 	}()
 	_ = stream.Send(s.listenRequest(w)) // an error is told by Recv
-	seen := snapshot{runs: map[string]stamp{}}
 	for {
 		var news *pb.ListenResponse
 		if news, over = stream.Recv(); over != nil {
 			return whyDeaf(ctx, limited, over, seen.current)
 		}
 		whole, err := seen.take(news)
+		if seen.current && !opened {
+			opened = true
+			end(overload.Succeeded)
+		}
 		if err != nil {
 			return whyDeaf(ctx, limited, err, seen.current)
 		}
@@ -54,6 +70,17 @@ func (s *Store) listen(ctx context.Context, w watched) error {
 			return err
 		}
 	}
+}
+
+// unopened is what it tells of the database that a stream did not tell what there is.
+func unopened(ctx context.Context, err error) overload.Outcome {
+	switch {
+	case ctx.Err() != nil:
+		return overload.Abandoned
+	case errors.Is(err, errDeaf):
+		return overload.Failed
+	}
+	return overload.Succeeded
 }
 
 // target is the number of the one thing that a stream listens to.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -151,6 +152,7 @@ func TestFaults(t *testing.T) {
 			{codes.PermissionDenied, 1, codes.PermissionDenied},
 			{codes.Unavailable, maxAttempts - 1, codes.OK},
 		} {
+			s.retries = overload.Retries{} // more than any instance meets
 			w.refuse = first(fault.times, method.name, fault.code)
 			err := method.call(t.Context())
 			if got := status.Code(err); err != nil && got != fault.want || (err == nil) != (fault.want == codes.OK) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -26,7 +27,8 @@ var (
 
 // Wait implements [store.Store]. It listens to the runs of the case from this one on, in one stream of the caller's own, at one
 // document read at first and one for each change, and one each ten seconds. When the stream breaks off, or as many are open as the connections of this
-// Store bear (256), it looks again by ordinary reads, at most every two seconds, and tries to listen in between.
+// Store bear (256), it looks again by ordinary reads, at most every two seconds, and tries to listen in between. After a stream could not be opened no
+// other is for 30 s; at most 4 such reads are under way, and after one failed there is none for 5 s.
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
 	err := s.wait(ctx, watched{caseID: caseID, run: run, version: version})
 	return wrap(ctx, err, "waiting for %q run %d", caseID, run)
@@ -51,7 +53,7 @@ func (s *Store) wait(ctx context.Context, w watched) error {
 		case !errors.Is(err, errDeaf):
 			return err
 		}
-		if newer, err := s.newer(ctx, w); newer || err != nil {
+		if newer, err := s.look(ctx, w); newer || err != nil {
 			return err
 		}
 		if err := pause(ctx, wait); err != nil {
@@ -59,6 +61,28 @@ func (s *Store) wait(ctx context.Context, w watched) error {
 		}
 		wait = min(2*wait, s.listening.laterLook)
 	}
+}
+
+// look is newer within the budget for it; without, there is nothing new.
+func (s *Store) look(ctx context.Context, w watched) (bool, error) {
+	end, ok := s.listening.looking.Begin()
+	if !ok {
+		return false, nil
+	}
+	newer, err := s.newer(ctx, w)
+	end(outcome(ctx, err))
+	return newer, err
+}
+
+// outcome is what an error tells of the database.
+func outcome(ctx context.Context, err error) overload.Outcome {
+	switch {
+	case err == nil, errors.Is(err, store.ErrNotFound):
+		return overload.Succeeded
+	case errors.Is(ctx.Err(), context.Canceled):
+		return overload.Abandoned
+	}
+	return overload.Failed
 }
 
 // newer looks whether there is what w waits for.

@@ -41,6 +41,7 @@ func TestWaitWithoutListening(t *testing.T) {
 				o := options(t)
 				s, other := opened(t, o, w.option()...), opened(t, o)
 				s.listening.pause, s.listening.laterLook = time.Millisecond, 20*time.Millisecond
+				s.listening.opening.Pause = 0
 				deaf.make(s, &w)
 				save(t, other, "a")
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
