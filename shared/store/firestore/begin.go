@@ -14,6 +14,9 @@ import (
 // Begin implements [store.Store]. One call, which writes head, record and form, deletes what a run of the same number may have
 // left behind, and writes what b.End does; two more, one a read of two or three documents, if they are not as this Store saw them last.
 func (s *Store) Begin(ctx context.Context, b store.Begin) error {
+	if b.End != nil {
+		ctx = withUrgency(ctx)
+	}
 	n, err := s.newBeginning(b)
 	if err == nil {
 		err = s.save(ctx, n)

@@ -13,16 +13,23 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
 // A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait in between, of firstBackoff and then four times
-// the one before, give or take a half: about a second in all. All of it ends with the caller's context. Repeats are taken from the budget of the
-// Store: a slow database sees fewer calls, not more.
+// the one before, give or take a half: about a second in all. All of it ends with the caller's context.
+//
+// A slow database sees fewer calls, not more: repeats are taken from the budget of the Store, and an attempt waits at most turnPatience until as few
+// are under way as the database answers. A change that was refused because another made one is not a failed call: it is made again after a read, at
+// most maxLooks times.
 const (
 	maxAttempts    = 5
 	attemptTimeout = 15 * time.Second
 	firstBackoff   = 10 * time.Millisecond
+
+	maxUnderWay  = 100 // calls at the same time: what one connection to Google's front ends bears
+	turnPatience = 2 * time.Second
 )
 
 // call runs f until it succeeds, fails for good, has failed maxAttempts times, the budget for repeats is spent, or ctx ends. Every call here may
@@ -30,16 +37,24 @@ const (
 func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	wait := s.backoff
 	for attempt := 1; ; attempt++ {
-		err := s.attempt(ctx, f)
-		repeat := s.note(ctx, err)
+		end, err := s.limit.Begin(ctx, isUrgent(ctx))
+		if err != nil {
+			return err
+		}
+		err = s.attempt(ctx, f)
+		o := outcome(ctx, err)
+		end(o)
 		switch {
 		case err == nil:
+			s.retries.Succeeded()
 			return nil
 		case ctx.Err() != nil:
+			s.repeats(o)
 			return fmt.Errorf("%w (attempt %d: %v)", ctx.Err(), attempt, err)
 		case !passing(err):
+			s.retries.Succeeded()
 			return err
-		case attempt == maxAttempts || !repeat:
+		case attempt == maxAttempts || !s.repeats(o):
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
@@ -49,18 +64,29 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	}
 }
 
-// note tells the budget how an attempt ended, and reports whether it may be repeated. A caller that left tells nothing of the database; one whose
-// time ran out does.
-func (s *Store) note(ctx context.Context, err error) bool {
+// repeats notes a failed attempt, and reports whether there may be another.
+func (s *Store) repeats(o overload.Outcome) bool { return o != overload.Failed || s.retries.Failed() }
+
+// outcome is what the end of an attempt tells of the database. A caller that left tells nothing; one whose time ran out does. A refusal is an answer,
+// and so is that another was changing the same.
+func outcome(ctx context.Context, err error) overload.Outcome {
 	switch {
+	case err == nil, !passing(err) && ctx.Err() == nil, status.Code(err) == codes.Aborted:
+		return overload.Succeeded
 	case errors.Is(ctx.Err(), context.Canceled):
-		return false
-	case err == nil || !passing(err):
-		s.retries.Succeeded()
-		return false
+		return overload.Abandoned
 	}
-	return s.retries.Failed()
+	return overload.Failed
 }
+
+type urgent struct{}
+
+// withUrgency marks the calls of ctx as those of a write that carries an end: where calls wait for their turn, they go first.
+func withUrgency(ctx context.Context) context.Context {
+	return context.WithValue(ctx, urgent{}, true)
+}
+
+func isUrgent(ctx context.Context) bool { return ctx.Value(urgent{}) != nil }
 
 func (s *Store) attempt(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(s.routed(ctx), s.attemptTimeout)

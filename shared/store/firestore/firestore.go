@@ -38,6 +38,7 @@ type Store struct {
 
 	listening listening
 	retries   overload.Retries
+	limit     overload.Limit
 
 	attemptTimeout, backoff time.Duration
 }
@@ -78,6 +79,7 @@ func open(ctx context.Context, o Options, more ...option.ClientOption) (*Store, 
 		attemptTimeout: attemptTimeout,
 		backoff:        firstBackoff,
 	}
+	s.limit.Max, s.limit.Patience = maxUnderWay, turnPatience
 	s.listening.init()
 	client, err := s.newClient(ctx)
 	if err != nil {

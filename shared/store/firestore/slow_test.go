@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/api/option"
@@ -14,9 +15,71 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// unopenedStore is a Store without a database.
+func unopenedStore(attemptTimeout time.Duration) *Store {
+	s := &Store{attemptTimeout: attemptTimeout, backoff: 1}
+	s.limit.Max = maxUnderWay
+	return s
+}
+
+// TestUrgentCallsGoFirst: while the database is slow, few calls are under way, the others wait for their turn, and a write that carries an end does not
+// wait behind them.
+func TestUrgentCallsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := unopenedStore(15 * time.Second)
+		s.limit.Patience = turnPatience
+		var underWay, most atomic.Int64
+		back := make(chan struct{})
+		slow := func(ctx context.Context) error {
+			most.Store(max(most.Load(), underWay.Add(1)))
+			defer underWay.Add(-1)
+			select {
+			case <-back:
+				return nil
+			case <-ctx.Done():
+				return status.FromContextError(ctx.Err()).Err()
+			}
+		}
+		calls := func(n int, f func(context.Context) error) *sync.WaitGroup {
+			var all sync.WaitGroup
+			for range n {
+				all.Go(func() { _ = s.call(t.Context(), f) })
+			}
+			return &all
+		}
+		calls(300, slow).Wait() // so many as to make it known
+		most.Store(0)
+		waiting := calls(100, slow)
+		synctest.Wait()
+		if most.Load() != 1 {
+			t.Errorf("%d calls to a database that does not answer", most.Load())
+		}
+		var mu sync.Mutex
+		var order []string
+		note := func(name string) func(context.Context) error {
+			return func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, name)
+				return nil
+			}
+		}
+		later := calls(10, note("other"))
+		synctest.Wait()
+		later.Go(func() { _ = s.call(withUrgency(t.Context()), note("end")) })
+		synctest.Wait()
+		close(back)
+		later.Wait()
+		waiting.Wait()
+		if len(order) != 11 || order[0] != "end" {
+			t.Errorf("%v", order)
+		}
+	})
+}
+
 // TestRepeatsHaveABudget: a database that answers nothing sees each call about once, however many there are, and each is repeated again once it answers.
 func TestRepeatsHaveABudget(t *testing.T) {
-	s := &Store{attemptTimeout: time.Second, backoff: 1}
+	s := unopenedStore(time.Second)
 	attempts := 0
 	down := func(context.Context) error {
 		attempts++
@@ -51,7 +114,7 @@ func TestCallersWhoLeave(t *testing.T) {
 		_ = s.call(t.Context(), func(context.Context) error { n++; return status.Error(codes.Unavailable, "as told") })
 		return n
 	}
-	left, late := &Store{attemptTimeout: time.Hour, backoff: 1}, &Store{attemptTimeout: time.Hour, backoff: 1}
+	left, late := unopenedStore(time.Hour), unopenedStore(time.Hour)
 	for range 100 {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -13,6 +13,9 @@ import (
 // Update implements [store.Store]. One call, which writes the record and its values; two more, one a read, if the
 // record is not as this Store saw it last.
 func (s *Store) Update(ctx context.Context, w store.Write) error {
+	if w.Case.State.Ended() {
+		ctx = withUrgency(ctx)
+	}
 	u, err := s.newUpdate(w)
 	if err == nil {
 		err = s.save(ctx, u)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -72,17 +71,6 @@ func (s *Store) look(ctx context.Context, w watched) (bool, error) {
 	newer, err := s.newer(ctx, w)
 	end(outcome(ctx, err))
 	return newer, err
-}
-
-// outcome is what an error tells of the database.
-func outcome(ctx context.Context, err error) overload.Outcome {
-	switch {
-	case err == nil, errors.Is(err, store.ErrNotFound):
-		return overload.Succeeded
-	case errors.Is(ctx.Err(), context.Canceled):
-		return overload.Abandoned
-	}
-	return overload.Failed
 }
 
 // newer looks whether there is what w waits for.
