@@ -19,7 +19,8 @@ var errUnfinished = errors.New("the writer did not finish")
 // change is one write on its way.
 type change struct {
 	caseID string
-	size   int // of its values, in bytes
+	size   int  // of its values, in bytes
+	urgent bool // it carries an end: it is written before those that do not
 	apply  func(w *writer) error
 	err    error // the result, once told
 	// turn tells its caller to lead (true), or that the result is there (false).
@@ -48,7 +49,7 @@ func (q *commits) do(ctx context.Context, c *change) error {
 	}
 	c.turn = make(chan bool, 1)
 	q.mu.Lock()
-	q.queue = append(q.queue, c)
+	q.add(c)
 	lead := !q.leader
 	q.leader = true
 	q.mu.Unlock()
@@ -66,6 +67,16 @@ func (q *commits) do(ctx context.Context, c *change) error {
 		q.lead(ctx, c)
 	}
 	return c.err
+}
+
+// add adds c behind the others; an urgent one behind the urgent ones. The first of the queue stays the first: it is the leader's, or that of the next.
+func (q *commits) add(c *change) {
+	at := len(q.queue)
+	if c.urgent && at > 1 {
+		for at = 1; at < len(q.queue) && q.queue[at].urgent; at++ {
+		}
+	}
+	q.queue = slices.Insert(q.queue, at, c)
 }
 
 // withdraw takes c out of the queue, unless it is taken, or is to lead: then its turn is told.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -136,6 +137,65 @@ func TestSharedCommit(t *testing.T) {
 		t.Errorf("%q, want %q", log, want)
 	}
 	h.wantHeads(t, "a", "b", "c")
+}
+
+// TestEndsAreWrittenFirst: of those that queue up behind the leader, the ones that carry an end are written first, in the order of arrival.
+func TestEndsAreWrittenFirst(t *testing.T) {
+	h := hold(t)
+	h.commits.most = 3
+	var log []string // written by the leader alone
+	h.commits.saved = func(id string) { log = append(log, id) }
+	var all []<-chan error
+	for _, id := range []string{"a", "b", "c", "end1", "d", "end2"} {
+		c := adds(id)
+		c.urgent = strings.HasPrefix(id, "end")
+		all = append(all, h.start(t, t.Context(), c))
+	}
+	h.release()
+	for _, done := range all {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"a", "end1", "end2", "b", "c", "d"}; !slices.Equal(log, want) {
+		t.Errorf("%q, want %q", log, want)
+	}
+}
+
+// TestWritesOfEndsAreUrgent: a change of an ended run, and a beginning that ends the run before, are what is written first.
+func TestWritesOfEndsAreUrgent(t *testing.T) {
+	h := hold(t)
+	h.release()
+	c := save(t, h.Store, "a")
+	h.again(t)
+	queued := make(chan error, 3)
+	ended := after(c)
+	ended.Case.State = cases.Failed
+	next := beginning("b")
+	next.End = &ended
+	for i, do := range []func() error{
+		func() error { return h.Update(t.Context(), after(c)) },
+		func() error { return h.Update(t.Context(), ended) },
+		func() error { return h.Begin(t.Context(), next) },
+	} {
+		go func() { queued <- do() }()
+		for end := time.Now().Add(5 * time.Second); h.queued() != i+1; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the write did not queue up")
+			}
+		}
+	}
+	h.commits.mu.Lock()
+	for i, c := range h.commits.queue {
+		if c.urgent != (i > 0) {
+			t.Errorf("write %d: urgent %t", i, c.urgent)
+		}
+	}
+	h.commits.mu.Unlock()
+	h.release()
+	for range 3 {
+		<-queued // one of them is saved
+	}
 }
 
 // TestFaultsInABatch: a write that goes wrong is told so; what that does to its neighbours depends on how it went wrong, but

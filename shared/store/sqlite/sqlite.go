@@ -56,7 +56,7 @@ func open(path string) (_ *Store, err error) {
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"1"},
-		"_pragma":       {fmt.Sprintf("journal_size_limit(%d)", maxWAL)},
+		"_pragma":       {fmt.Sprintf("journal_size_limit(%d)", maxWAL), "secure_delete(ON)"},
 	}); err != nil {
 		return nil, err
 	}

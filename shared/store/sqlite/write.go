@@ -61,7 +61,7 @@ func (w *writer) put(ctx context.Context, caseID string, run int, v store.Value,
 func (s *Store) Update(ctx context.Context, w store.Write) error {
 	e, err := row.EncodeWrite(w)
 	if err == nil {
-		err = s.commits.do(ctx, &change{caseID: e.CaseID, size: e.Size(), apply: write(e).apply})
+		err = s.commits.do(ctx, &change{caseID: e.CaseID, size: e.Size(), urgent: w.Case.State.Ended(), apply: write(e).apply})
 	}
 	return wrap(err, "updating %q run %d", w.Case.CaseID, w.Case.Run)
 }
@@ -70,7 +70,7 @@ func (s *Store) Update(ctx context.Context, w store.Write) error {
 func (s *Store) Begin(ctx context.Context, b store.Begin) error {
 	e, err := row.EncodeBegin(b)
 	if err == nil {
-		err = s.commits.do(ctx, &change{caseID: e.First.CaseID, size: e.Size(), apply: begin(e).apply})
+		err = s.commits.do(ctx, &change{caseID: e.First.CaseID, size: e.Size(), urgent: b.End != nil, apply: begin(e).apply})
 	}
 	return wrap(err, "beginning %q run %d", b.Case.CaseID, b.Case.Run)
 }
