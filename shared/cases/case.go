@@ -231,8 +231,8 @@ type Case struct {
 	// Settled says that the ended event is published and no check pends. FormKept says that the form is still stored.
 	Settled  bool `json:"settled,omitempty"`
 	FormKept bool `json:"form_kept,omitempty"`
-	// AskedAfterEnd counts checks that began after the end and asked the pipeline all the same: a broken promise. The sweep
-	// reports them once and moves them to Leaked.
+	// AskedAfterEnd counts checks that had read the end and asked the pipeline all the same: a broken promise. The sweep reports them once and moves
+	// them to Leaked.
 	AskedAfterEnd int `json:"asked_after_end,omitempty"`
 	Leaked        int `json:"leaked,omitempty"` // for people; nothing reads it
 	// LookedAt is when the last look began that found the work not done, by its counts too.

@@ -2,10 +2,6 @@ package cases
 
 import "time"
 
-// unsavedEnd is for how long after EndedAt a check may begin that cannot know the end: it is decided before it is saved, saving takes up to
-// 76 s when every try of Firestore's client fails but the last, and the clocks of two instances may be seconds apart.
-const unsavedEnd = 90 * time.Second
-
 // Asks reports whether a check of c at now is to ask the pipeline. It is not while nothing was sent, at the deadline, and
 // at the end of a completion grace, when only the time matters.
 func (r Rules) Asks(c Case, now time.Time) bool {
@@ -29,7 +25,9 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 		if final && n.isNews(in.Reading) {
 			v = r.word(n, w, now)
 		}
-		if in.Kind != CheckSkipped && in.Began.After(n.EndedAt.Add(unsavedEnd)) {
+		// The record that a check reads is at least that of the last save that returned. So a check that read an open run began before anybody could
+		// know the end, however long the save of that took.
+		if in.Kind != CheckSkipped && in.Read >= n.EndVersion {
 			n.AskedAfterEnd++
 			if !v.Changed() {
 				v = Verdict{Kind: Applied}

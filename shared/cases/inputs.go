@@ -76,6 +76,7 @@ const (
 type CheckOutcome struct {
 	Seq        int64
 	Began      time.Time // when the check began, before it read the record
+	Read       int64     // the version of the record that it read before it asked the pipeline
 	Kind       CheckKind
 	Reading    Reading       // with CheckReading
 	RetryAfter time.Duration // with CheckBusy: as the pipeline asked; 0 if it did not

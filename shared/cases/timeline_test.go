@@ -121,7 +121,7 @@ form_dropped by sweep`},
 		{"adopted, and over at its deadline", adopt().do(48*time.Hour, Tick{}),
 			`began (the pipeline works on it already)
 ended by sweep (timed_out, deadline: the deadline passed before the pipeline was done)`},
-		{"a check asks after the end", accepted(rules).do(time.Second, Cancel{}).do(time.Minute, CheckOutcome{Kind: CheckReading, Began: epoch.Add(time.Hour)}),
+		{"a check asks after the end", accepted(rules).do(time.Second, Cancel{}).do(time.Minute, CheckOutcome{Kind: CheckReading, Began: epoch.Add(time.Hour), Read: 100}),
 			`began
 sent by dispatch (attempt 1)
 answered by dispatch

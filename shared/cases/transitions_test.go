@@ -171,7 +171,7 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"check busy", is(busy(0))},
 		{"check busy, for 7 minutes", is(busy(7 * time.Minute))},
 		{"check of a task before", func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown} }},
-		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, Began: l.now.Add(time.Hour)} }},
+		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, Read: l.c.Version} }},
 		{"event running 3/4", is(Event{ID: "e", Status: "running", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})},
 		{"event succeeded, result", is(Event{ID: "e", Status: "succeeded", Result: good})},
 		{"event succeeded, no result", is(Event{ID: "e", Status: "succeeded"})},

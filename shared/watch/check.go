@@ -40,7 +40,7 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 	if w.cfg.Rules.Asks(c, w.now()) {
 		found = w.Pipeline.Look(ctx, c.CaseID, c.TraceParent)
 	}
-	found.Seq, found.Began = task.Seq, began
+	found.Seq, found.Began, found.Read = task.Seq, began, c.Version
 	ch, err := w.apply(ctx, c, found)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ const (
 	foundCheckLate            // open; its check has not come, perhaps nor its dispatch
 	foundDispatchLate         // open; only its dispatch has not come, which may be waiting its turn
 	foundUntold               // ended, and that was never told
-	foundAsked                // ended, and the pipeline was asked by a check that began after that
+	foundAsked                // ended, and the pipeline was asked by a check that had read that
 	foundExpired              // past its retention
 	foundFormExpired          // its form is
 )
@@ -47,6 +47,12 @@ func (w *Watcher) find(c cases.Case, before time.Time) finding {
 
 // unscheduled reports whether an open run has no next wake-up: a broken promise.
 func unscheduled(c cases.Case) bool { return c.Checks.NextAt.IsZero() }
+
+// endedByCheck reports whether a check made the end. Its own task pends until its delivery is answered, which takes long if saving does: it began
+// before anybody could know the end.
+func endedByCheck(c cases.Case) bool {
+	return c.End.Source == cases.SourceCheck || c.End.Source == cases.SourceDeadline
+}
 
 // lost asks which of the tasks that an open run waits for, and that are late, the queue no longer has.
 func (w *Watcher) lost(ctx context.Context, c cases.Case, before time.Time) (cases.Tick, error) {

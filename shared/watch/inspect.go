@@ -81,7 +81,7 @@ func (i *inspection) look(ctx context.Context, c cases.Case) {
 		i.found.Unpublished++
 		i.ask(ctx, c, func() error {
 			exists, err := i.w.Queue.Exists(ctx, checkTask(c))
-			if exists {
+			if exists && !endedByCheck(c) {
 				i.found.Leaked++
 			}
 			return err

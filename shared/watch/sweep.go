@@ -50,7 +50,7 @@ func (r *Report) add(found Report) {
 
 // Sweep repairs what was lost, and reports it. It looks at what is overdue, in pages, until there is no more or its context is about to end.
 //
-// Leaked counts ended runs that still had a pending check long after, or whose pipeline was asked by a check that began after the end, and open
+// Leaked counts ended runs that still had a pending check long after, or whose pipeline was asked by a check that had read the end, and open
 // runs with no next wake-up. It is to be 0.
 //
 // A queue or topic that is down does not keep runs from ending at their deadline: after a few faults the rest is done without them, and
@@ -250,7 +250,7 @@ func (s *sweep) tell(ctx context.Context, c cases.Case) (Report, error) {
 	if err != nil {
 		return found, err
 	}
-	if exists {
+	if exists && !endedByCheck(c) {
 		found.Leaked = 1
 	}
 	if err := s.w.tellEnd(ctx, c, ""); err != nil {
