@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/casewatch/casewatch/shared/overload"
 )
 
 // migrations lead from each version of the schema to the next. They are only ever added to, and only ever add: an older
@@ -64,7 +66,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, migrations fs.FS) error {
 
 // schemaVersion returns 0 for a database without tables of ours.
 func schemaVersion(ctx context.Context, pool *pgxpool.Pool) (version int64, err error) {
-	err = repeat(ctx, passing, func() error {
+	err = repeat(ctx, new(overload.Retries), passing, func() error {
 		return pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
 	})
 	switch sqlState(err) {

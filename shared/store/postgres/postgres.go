@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/internal/waiters"
 )
@@ -21,6 +22,7 @@ type Store struct {
 	cloudSQL *cloudSQL // nil unless the DSN names an instance
 	waiters  waiters.Waiters
 	pauses   waiters.Pauses
+	retries  overload.Retries
 	// listener goes from hand to hand: whoever takes it out listens for all who wait, and puts it back.
 	listener chan *listener
 }
@@ -83,10 +85,15 @@ func explain(ctx context.Context, err error, format string, args ...any) error {
 // tries bounds how often a statement is sent, and so how many dead connections it may meet.
 const tries = 10
 
-// repeat calls f again while it fails in a way that may pass at once.
-func repeat(ctx context.Context, passes func(error) bool, f func() error) (err error) {
+// repeat calls f again while it fails in a way that may pass immediately. What the server may have begun is taken from the budget for repeats; what
+// never left this process, or met a transaction of another that was saved instead, is not: neither adds to what a slow server has to do.
+func repeat(ctx context.Context, budget *overload.Retries, passes func(error) bool, f func() error) (err error) {
 	for range tries {
-		if err = f(); err == nil || ctx.Err() != nil || !passes(err) {
+		if err = f(); err == nil {
+			budget.Succeeded()
+			return nil
+		}
+		if ctx.Err() != nil || !passes(err) || !undone(err) && !budget.Failed() {
 			return err
 		}
 	}

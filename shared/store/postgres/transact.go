@@ -52,7 +52,7 @@ func (r *round) must(query string, args ...any) {
 // The word to those who wait goes with the commit, but as a transaction of its own: those that notify commit one after the other in
 // the whole cluster, and would each have the others wait for the disk. A word that is lost in between is what pauses is for.
 func (s *Store) transact(ctx context.Context, caseID string, steps ...step) error {
-	return repeat(ctx, undone, func() error {
+	return repeat(ctx, &s.retries, undone, func() error {
 		conn, err := s.pool.Acquire(ctx)
 		if err != nil {
 			return err
