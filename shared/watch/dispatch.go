@@ -63,7 +63,8 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 
 // saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
 // until it is known to be saved or markPatience is over, even if whoever delivered the task has gone: without a mark saved for nothing, the next
-// delivery may send; and what is then not sent, since this request is over, is known not to have been started.
+// delivery may send; and what is then not sent, since this request is over, is known not to have been started. Unlike the repeats of the store's driver
+// these have no budget: there is one at a time in a delivery, and they back off.
 func (w *Watcher) saveMark(ctx context.Context, c cases.Case, mark cases.DispatchBegun) (change, error) {
 	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), markPatience)
 	defer cancel()
@@ -75,7 +76,8 @@ func (w *Watcher) saveMark(ctx context.Context, c cases.Case, mark cases.Dispatc
 	}
 }
 
-// saveAnswer saves what the pipeline answered, trying until the request ends, and once more after: the answer is had only once.
+// saveAnswer saves what the pipeline answered, trying until the request ends, and once more after: the answer is had only once. It may carry the end, so
+// these repeats have no budget either.
 func (w *Watcher) saveAnswer(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
 	for try := 0; ; try++ {
 		err := w.saveAnswerOnce(ctx, c, outcome)

@@ -116,7 +116,8 @@ type change struct {
 func (c change) moved() bool { return c.after.ProgressAt.After(c.before.ProgressAt) }
 
 // apply saves what follows from an input for a run that was loaded before. If it has changed since, it is loaded again, and what follows is of what
-// it has become.
+// it has become. Only a conflict is tried again: somebody else's save succeeded, so the store answers. A call that failed is not; the delivery is
+// repeated.
 func (w *Watcher) apply(ctx context.Context, c cases.Case, in cases.Input) (change, error) {
 	for try := range maxTries {
 		ch, err := w.save(ctx, c, in)

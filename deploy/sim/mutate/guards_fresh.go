@@ -15,4 +15,7 @@ var freshGuards = []guard{
 	{name: "a busy pipeline is polled by no viewer before its time", pkg: "shared/cases", in: "Case.canBeFresh", is: "&& !c.isHeldBack()", not: ""},
 	{name: "that a run is watched is no news", pkg: "shared/cases", in: "Case.News", is: "if c.Version == c.Watched.Version {", not: "if false {", test: "shared/cases TestLeasesAreNoNews", why: "readers may be shown the same again"},
 	{name: "no lease after the end", pkg: "shared/cases", in: "Case.canBeFresh", is: "!c.State.Ended() &&", not: "", test: "shared/cases TestWatchedInVain", why: "nobody follows an end"},
+	{name: "best effort gives way", pkg: "shared/watch", in: "Watcher.bestEffort", is: "if !ok {", not: "if end == nil { end = func(overload.Outcome) {} }; if false {", test: "shared/watch TestBestEffortGivesWay", why: "its store is down or answers, and is never slow under many"},
+	{name: "a save that meets another's is not best effort that failed", pkg: "shared/watch", in: "Watcher.bestEffort", is: "errors.Is(err, store.ErrConflict),", not: "", test: "shared/watch TestBestEffortMeetsAnotherChange", why: "viewers are shown progress later, which is no promise"},
+	{name: "a round that fails lasts a while", pkg: "shared/watch", in: "round.fail", is: "<-rest.Done()", not: "", test: "shared/watch TestDownStoreIsLeftAlone", why: "it does not count what a store that is down is asked"},
 }

@@ -50,6 +50,13 @@
 //	SavePast          2 calls  1 R, 1 W
 //	Purge             2 calls  2 R, 2 or 1 W, 4 or 5 D; + 1 call, 1 R for the current run unless it is the first
 //
+// # A slow database
+//
+// A database that is slow sees fewer calls, not more. Of the calls under way in one Store each that fails halves how many there may be, and each that
+// succeeds adds one, up to 100; the others wait for their turn, at most 2 s, a write that carries an end first. About one call in ten is repeated in
+// the long run, and 50 that fail together. A refusal is an answer: a change that met another one is looked at and made again, without that budget. Who
+// waits opens at most 16 streams at the same time, and none for 30 s after one could not be opened; meanwhile it reads, as one of at most 4.
+//
 // # What expires
 //
 // The sweep purges in order. Should it not run, expire_at, 30 days later, is the net below: Firestore deletes the documents by itself,
