@@ -214,7 +214,7 @@ func (s *served) until(statusURL string, holds func(cases.View) bool) cases.View
 func (s *served) publish(event string) {
 	s.t.Helper()
 	w := httptest.NewRecorder()
-	s.machine.Handlers["/publish"].ServeHTTP(w, httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, "/publish", strings.NewReader(event)))
+	s.machine.Handlers["/publish"].ServeHTTP(w, httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, s.base+"/publish", strings.NewReader(event)))
 	if w.Code != http.StatusOK {
 		s.t.Fatalf("%d %s", w.Code, w.Body)
 	}

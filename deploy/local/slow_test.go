@@ -36,13 +36,13 @@ func TestSlowClients(t *testing.T) {
 		conns         []net.Conn
 	}
 	kinds := []*slow{
-		{name: "headers that do not end", request: "POST /start HTTP/1.1\r\nHost: x\r\nX-A: "},
-		{name: "a form that does not come", request: "POST /start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{", cut: true},
-		{name: "chunks that do not come", request: "POST /start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", cut: true},
-		{name: "a refused caller's body", request: "POST /check HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", cut: true},
-		{name: "a body where there is none", request: "GET /status/none HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", cut: true},
+		{name: "headers that do not end", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nX-A: "},
+		{name: "a form that does not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{", cut: true},
+		{name: "chunks that do not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", cut: true},
+		{name: "a refused caller's body", request: "POST /check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", cut: true},
+		{name: "a body where there is none", request: "GET /status/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", cut: true},
 		{name: "a console's form", request: "POST /console/main?run=1 HTTP/1.1\r\nHost: " + u.Host + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na", cut: true},
-		{name: "viewers who do not read", request: "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"},
+		{name: "viewers who do not read", request: "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"},
 	}
 	for _, kind := range kinds {
 		for range each {

@@ -60,7 +60,8 @@ type Options struct {
 
 // Machine is a running set of servers. What it serves is in Handlers; it reaches them itself, over HTTP, at its BaseURL.
 type Machine struct {
-	// Handlers are what is to be served, by path; a path that ends in a slash stands for all below it.
+	// Handlers are what is to be served, by path; a path that ends in a slash stands for all below it. They answer 421 to
+	// requests whose Host is not loopback.
 	Handlers map[string]http.Handler
 
 	Tasks    *taskserver.Server
@@ -159,6 +160,9 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		issuerPath + "/": under(issuerPath, m.Issuer),
 		"/publish":       m.PubSub.Handler(cfg.Topics.PipelineEvents),
 		"/":              page.Handler(),
+	}
+	for path, h := range m.Handlers {
+		m.Handlers[path] = m.loopbackOnly(h)
 	}
 	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
