@@ -31,8 +31,10 @@ type program struct {
 	base string
 	cmd  *exec.Cmd
 	log  *bytes.Buffer // of all its lives; read it only while it is dead
-	done chan struct{}
-	http *http.Client
+
+	greeting string // what it printed last when it was ready
+	done     chan struct{}
+	http     *http.Client
 }
 
 // binary is built once, with the race detector when the test has it.
@@ -99,11 +101,15 @@ func (p *program) run() {
 	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
-		lines := bufio.NewReader(out)
+		lines, greeting := bufio.NewReader(out), ""
 		for {
 			line, err := lines.ReadString('\n')
 			p.log.WriteString(line)
-			if strings.HasPrefix(line, "ready ") {
+			if strings.HasPrefix(line, "ready ") || greeting != "" && strings.HasPrefix(line, "  ") {
+				greeting += line
+			}
+			if strings.HasPrefix(line, "  pages ") { // its last line
+				p.greeting = greeting
 				ready <- true
 			}
 			if err != nil {

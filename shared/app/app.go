@@ -32,6 +32,9 @@ type Options struct {
 	Stores map[config.StoreKind]OpenStore   // the store drivers there are; nil for those of a deployed function
 	Log    io.Writer                        // safe for concurrent use; nil for standard output
 	Now    func() time.Time                 // nil for time.Now
+
+	// Handler writes the log in place of the JSON lines that go to Log; nil for those. A deployed function has none.
+	Handler slog.Handler
 }
 
 // Process is what a function, or several with the same settings, share. It is safe for concurrent use.
@@ -86,6 +89,13 @@ func (p *Process) Log() *slog.Logger {
 	project := ""
 	if cfg, err := p.Config(); err == nil {
 		project = cfg.Project
+	}
+	return p.newLog(project)
+}
+
+func (p *Process) newLog(project string) *slog.Logger {
+	if p.opts.Handler != nil {
+		return slog.New(p.opts.Handler)
 	}
 	return newLog(p.opts.Log, project)
 }

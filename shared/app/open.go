@@ -80,7 +80,7 @@ func (p *Process) try(o *opening, cfg *config.Config) {
 
 // compose opens the clients. Those that it returns are to be closed, also with an error.
 func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Watcher, closers []func() error, err error) {
-	deps := watch.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: newLog(p.opts.Log, cfg.Project)}
+	deps := watch.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
 	open, ok := p.opts.Stores[cfg.Store.Kind]
 	if !ok {
 		return nil, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)

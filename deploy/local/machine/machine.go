@@ -51,7 +51,8 @@ type Options struct {
 	Lookup  func(name string) (string, bool) // the environment; settings that it lacks have local values
 	BaseURL string                           // where the handlers will be reached: http://127.0.0.1:port
 	DataDir string                           // of all state; it is made
-	Log     io.Writer                        // of the functions and the servers
+	Log     io.Writer                        // of the functions and the servers: JSON lines
+	Handler slog.Handler                     // writes the log in place of the JSON lines to Log; nil for those
 	// DocumentTime is how long the sample pipeline takes for a document; 0 for a second.
 	DocumentTime time.Duration
 	// SweepInterval is how often sweep is called; 0 for 10 s.
@@ -108,8 +109,11 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Handler == nil {
+		o.Handler = gcplog.New(o.Log, gcplog.Options{Project: cfg.Project})
+	}
 	m := &Machine{
-		Config: cfg, Issuer: identitytest.New(o.BaseURL + issuerPath), base: o.BaseURL, log: slog.New(gcplog.New(o.Log, gcplog.Options{Project: cfg.Project})),
+		Config: cfg, Issuer: identitytest.New(o.BaseURL + issuerPath), base: o.BaseURL, log: slog.New(o.Handler),
 		sweepEvery: cmp.Or(o.SweepInterval, 10*time.Second),
 	}
 	defer func() {
@@ -140,7 +144,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		Dir: filepath.Join(o.DataDir, "documents"), DocumentTime: o.DocumentTime, Logger: m.log,
 	})
 	m.process = app.New(config.Local, app.Options{
-		Lookup: settings.lookup, Log: o.Log,
+		Lookup: settings.lookup, Handler: o.Handler,
 		Stores: map[config.StoreKind]app.OpenStore{config.SQLite: openSQLite},
 	})
 	if err = m.process.Open(); err != nil {
