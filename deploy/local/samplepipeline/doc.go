@@ -18,12 +18,22 @@
 // taken as absent. Nobody named gives one plaintiff and one defendant with a blank to fill in; no document_types, or none that is a list,
 // gives all three. A document of a type that is not srogs, pods or admissions fails; the others do not.
 //
+// As the form frontend sends it:
+//
 //	{"case_id","run","Form":{"Id","InternalName","Name"},
-//	 "PlaintiffDetails":[{"Id","FirstName","LastName","HeadOfHousehold"}],
-//	 "DefendantDetails2":[{"Id","FirstName","LastName","EntityType"}],
-//	 "Full_Address":{"Street","City","State","PostalCode"},"FilingCity","FilingCounty",
+//	 "PlaintiffDetails":[{"Id","ItemNumber","HeadOfHousehold","PlaintiffItemNumberName":{"First","Last","FirstAndLast"},
+//	   "PlaintiffItemNumberType","PlaintiffItemNumberAgeCategory":[],"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice"]}}],
+//	 "DefendantDetails2":[{"Id","ItemNumber","DefendantItemNumberName":{"First","Last","FirstAndLast"},
+//	   "DefendantItemNumberType","DefendantItemNumberManagerOwner"}],
+//	 "Full_Address":{"StreetAddress","Line1","City","State","PostalCode"},"Filing city","Filing county",
 //	 "document_types":["srogs","pods","admissions"],
 //	 "sample":{"mode":"sync","fault":"","at":9}}
+//
+// Each list in PlaintiffItemNumberDiscovery that is not empty is an issue. In the documents of that plaintiff, and in no others, each
+// issue is one request more.
+//
+// The shape before is read too: "FirstName", "LastName" and "EntityType" of a party, "Street" of the address, "FilingCity" and
+// "FilingCounty". Where a form has both, the frontend's counts.
 //
 // # Behaviour
 //

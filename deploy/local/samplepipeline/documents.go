@@ -21,6 +21,7 @@ type kind struct {
 	Request  string // what one request is called, before its number
 	Preamble string
 	Rule     string // the section it is served under
+	Issue    string // the request about one issue; {issue} is filled in
 	requests []string
 }
 
@@ -34,6 +35,7 @@ type document struct {
 	Plaintiff  string // the propounding party
 	Head       bool   // of the household
 	Defendant  string // the responding party
+	Role       string // of the responding party; "" if not given
 	Address    string
 	City       string
 	Date       string
@@ -87,8 +89,8 @@ func styleHash() string {
 func newDocument(f *form, s set, at time.Time) document {
 	d := document{
 		Style: style, Kind: s.kind, County: strings.ToUpper(county(f)), Plaintiff: plaintiffName(s.plaintiff), Head: bool(s.plaintiff.HeadOfHousehold),
-		Defendant: defendantName(s.defendant), Address: or(f.Address.v.String(), "[address of the premises]"),
-		City: or(string(f.FilingCity), string(f.Address.v.City), "[city]"), Date: at.Format("January 2, 2006"), Matter: matter(f),
+		Defendant: defendantName(s.defendant), Role: strings.ToLower(string(s.defendant.DefendantRole)),
+		Address: or(f.Address.v.String(), "[address of the premises]"), City: or(f.filingCity(), "[city]"), Date: at.Format("January 2, 2006"), Matter: matter(f),
 	}
 	for _, p := range f.Plaintiffs {
 		d.Plaintiffs = append(d.Plaintiffs, plaintiffName(p))
@@ -99,6 +101,9 @@ func newDocument(f *form, s set, at time.Time) document {
 	fill := strings.NewReplacer("{address}", d.Address, "{plaintiff}", d.Plaintiff, "{defendant}", d.Defendant)
 	for _, r := range s.kind.requests {
 		d.Requests = append(d.Requests, fill.Replace(r))
+	}
+	for _, issue := range s.plaintiff.Issues {
+		d.Requests = append(d.Requests, strings.NewReplacer("{plaintiff}", d.Plaintiff, "{issue}", issue).Replace(s.kind.Issue))
 	}
 	return d
 }
@@ -134,9 +139,12 @@ func or(choices ...string) string {
 func plaintiffName(p party) string { return or(p.name(), "[Plaintiff]") }
 func defendantName(p party) string { return or(p.name(), "[Defendant]") }
 
+// leadingArticle finds the article of "an individual" or "a corporation".
+var leadingArticle = regexp.MustCompile(`(?i)^an?\s+`)
+
 // describe is a defendant as a caption names it: with what kind of entity it is, if that is more than a person.
 func describe(p party) string {
-	entity := strings.TrimSpace(string(p.EntityType))
+	entity := leadingArticle.ReplaceAllString(or(string(p.DefendantType), string(p.EntityType)), "")
 	if entity == "" || strings.EqualFold(entity, "individual") {
 		return defendantName(p)
 	}
@@ -163,7 +171,7 @@ func article(entity string) string {
 var endsInCounty = regexp.MustCompile(`(?i)\s+county$`)
 
 func county(f *form) string {
-	return or(endsInCounty.ReplaceAllString(string(f.FilingCounty), ""), "[county]")
+	return or(endsInCounty.ReplaceAllString(or(string(f.FilingCounty), string(f.FilingCountyBefore)), ""), "[county]")
 }
 
 func matter(f *form) string {

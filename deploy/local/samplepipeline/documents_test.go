@@ -74,6 +74,37 @@ func TestDocumentsAreThereAndStay(t *testing.T) {
 	}
 }
 
+// The issues of a plaintiff become requests of their own in each of that plaintiff's documents, and in no other's.
+func TestDocumentsOfTheFrontendsForm(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	code, _, body := r.post(t, frontend, "")
+	if code != 200 || body["webhook_summary"].(map[string]any)["succeeded"] != 6.0 {
+		t.Fatalf("%d %v", code, body)
+	}
+	for file, parts := range map[string][]string{
+		"001-srogs.html": {
+			"Ana Ruiz’s Special Interrogatories, Set One, to Harbor Homes", "12 Oak St, Oakland, CA 94607", "County of ALAMEDA<", "Berkeley</p>", "head of household",
+			"<strong>Harbor Homes, a corporation</strong>", "Defendant Harbor Homes (manager)", "Special Interrogatory No. 14:", "Vermin (Rats/Mice, Skunks)", "Insects (Roaches)",
+		},
+		"002-pods.html":       {"Request for Production No. 14:", "Vermin (Rats/Mice, Skunks)"},
+		"003-admissions.html": {"Request for Admission No. 14:", "Insects (Roaches)"},
+		"004-srogs.html":      {"Bo Li’s Special Interrogatories", "Special Interrogatory No. 12:"},
+	} {
+		code, _, page := r.get(t, "/documents/doc:2/1/"+file)
+		if code != 200 {
+			t.Errorf("%s: %d", file, code)
+		}
+		for _, part := range parts {
+			if !strings.Contains(page, part) {
+				t.Errorf("%s does not contain %q", file, part)
+			}
+		}
+		if of := strings.Contains(page, "No. 13:"); of != (file < "004") || strings.Contains(page, "No. 15:") {
+			t.Errorf("%s has requests about issues: %v", file, of)
+		}
+	}
+}
+
 func TestSensibleWithoutAnything(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	_, _, body := r.post(t, `{"document_types":["srogs","subpoena"]}`, "")

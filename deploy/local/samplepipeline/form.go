@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,9 +38,13 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	default:
 		v = ""
 	}
-	s := []rune(strings.TrimSpace(strings.Map(printable, fmt.Sprint(v))))
-	*t = text(s[:min(len(s), maxText)])
+	*t = clean(fmt.Sprint(v))
 	return nil
+}
+
+func clean(s string) text {
+	runes := []rune(strings.TrimSpace(strings.Map(printable, s)))
+	return text(runes[:min(len(runes), maxText)])
 }
 
 func printable(r rune) rune {
@@ -91,23 +96,67 @@ func (l *lenient[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// party is a plaintiff or a defendant, in the form frontend's members or in those of the shape before it.
 type party struct {
 	ID              text `json:"Id"`
-	FirstName       text
-	LastName        text
 	HeadOfHousehold flag
-	EntityType      text
+
+	PlaintiffName lenient[name] `json:"PlaintiffItemNumberName"`
+	Issues        issues        `json:"PlaintiffItemNumberDiscovery"`
+	DefendantName lenient[name] `json:"DefendantItemNumberName"`
+	DefendantType text          `json:"DefendantItemNumberType"`
+	DefendantRole text          `json:"DefendantItemNumberManagerOwner"`
+
+	// The shape before.
+	FirstName, LastName, EntityType text
 }
+
+type name struct{ First, Last, FirstAndLast text }
+
+func (n name) String() string { return or(string(n.FirstAndLast), join(n.First, n.Last)) }
 
 func (p party) name() string {
-	return strings.TrimSpace(string(p.FirstName + " " + p.LastName))
+	return or(p.PlaintiffName.v.String(), p.DefendantName.v.String(), join(p.FirstName, p.LastName))
 }
 
-type address struct{ Street, City, State, PostalCode text }
+func join(first, last text) string { return strings.TrimSpace(string(first + " " + last)) }
+
+// maxIssues is the most kinds of issues of one plaintiff that get into documents. The form frontend has about 25.
+const maxIssues = 40
+
+// issues are what a plaintiff complains of, as texts such as "Vermin (Rats/Mice, Skunks)", in the order of their names.
+type issues []string
+
+// UnmarshalJSON reads the members that are lists, each the choices of one kind of issue; an empty list is no issue. The
+// flags beside them (VerminIssue for Vermin) only say that the list is not empty, and are not read.
+func (all *issues) UnmarshalJSON(data []byte) error {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(data, &members) // anything but an object has none
+	for _, kind := range slices.Sorted(maps.Keys(members)) {
+		var choices []text
+		if json.Unmarshal(members[kind], &choices) != nil || len(*all) == maxIssues {
+			continue
+		}
+		var texts []string
+		for _, c := range choices {
+			if c != "" {
+				texts = append(texts, string(c))
+			}
+		}
+		if len(texts) > 0 {
+			*all = append(*all, string(clean(kind+" ("+strings.Join(texts, ", ")+")")))
+		}
+	}
+	return nil
+}
+
+// address has a street of one of three names.
+type address struct{ StreetAddress, Line1, Street, City, State, PostalCode text }
 
 func (a address) String() string {
 	region := strings.TrimSpace(string(a.State + " " + a.PostalCode))
-	parts := slices.DeleteFunc([]string{string(a.Street), string(a.City), region}, func(s string) bool { return s == "" })
+	street := or(string(a.StreetAddress), string(a.Line1), string(a.Street))
+	parts := slices.DeleteFunc([]string{street, string(a.City), region}, func(s string) bool { return s == "" })
 	return strings.Join(parts, ", ")
 }
 
@@ -126,13 +175,15 @@ type form struct {
 		InternalName text
 		Name         text
 	}]
-	Plaintiffs    list[party]      `json:"PlaintiffDetails"`
-	Defendants    list[party]      `json:"DefendantDetails2"`
-	Address       lenient[address] `json:"Full_Address"`
-	FilingCity    text
-	FilingCounty  text
-	DocumentTypes list[text]      `json:"document_types"`
-	RawSample     json.RawMessage `json:"sample"`
+	Plaintiffs         list[party]      `json:"PlaintiffDetails"`
+	Defendants         list[party]      `json:"DefendantDetails2"`
+	Address            lenient[address] `json:"Full_Address"`
+	FilingCity         text             `json:"Filing city"`
+	FilingCounty       text             `json:"Filing county"`
+	FilingCityBefore   text             `json:"FilingCity"`
+	FilingCountyBefore text             `json:"FilingCounty"`
+	DocumentTypes      list[text]       `json:"document_types"`
+	RawSample          json.RawMessage  `json:"sample"`
 
 	sample sample
 }
@@ -200,6 +251,10 @@ func (f *form) parseSample() error {
 
 // runFolder is the run as a part of paths. A caller that knows no runs has one.
 func (f *form) runFolder() string { return cmp.Or(string(f.Run), "1") }
+
+func (f *form) filingCity() string {
+	return or(string(f.FilingCity), string(f.FilingCityBefore), string(f.Address.v.City))
+}
 
 func (f *form) total() int { return len(f.Plaintiffs) * len(f.Defendants) * len(f.DocumentTypes) }
 

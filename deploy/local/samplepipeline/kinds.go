@@ -1,12 +1,14 @@
 package samplepipeline
 
-// kinds are the document types, by their name in the form. In a request, {address}, {plaintiff} and {defendant} are filled in.
+// kinds are the document types, by their name in the form. In a request, {address}, {plaintiff} and {defendant} are
+// filled in, in that about an issue {plaintiff} and {issue}.
 var kinds = map[string]*kind{
 	"srogs": {
 		Short: "Special Interrogatories", Title: "Special Interrogatories, Set One", Request: "Special Interrogatory No.",
 		Rule: "California Code of Civil Procedure § 2030.010 et seq.",
 		Preamble: "answer the following interrogatories separately and fully, in writing and under oath, within thirty days after service. " +
 			"Where an answer is not known in full, state what is known and who is likely to know the rest.",
+		Issue: "State when and from whom YOU first learned of the following at the PREMISES, and what YOU did about it: {issue}.",
 		requests: []string{
 			"State the full name, address and telephone number of each person who has owned the PREMISES at {address} at any time since {plaintiff} first occupied it.",
 			"State the period during which YOU have owned, leased, managed or maintained the PREMISES, and in which capacity.",
@@ -27,6 +29,7 @@ var kinds = map[string]*kind{
 		Rule: "California Code of Civil Procedure § 2031.010 et seq.",
 		Preamble: "produce the following documents and things for inspection and copying, at the office of counsel for the propounding party, thirty days after " +
 			"service, and respond to each request in writing and under oath. Documents kept electronically are to be produced in the form in which they are kept.",
+		Issue: "All DOCUMENTS and COMMUNICATIONS that concern the following at the PREMISES: {issue}.",
 		requests: []string{
 			"Each lease, rental agreement, addendum and house rule that applied to the tenancy of {plaintiff} at {address}.",
 			"All rent ledgers, receipts and records of payment for the tenancy of {plaintiff}.",
@@ -47,6 +50,7 @@ var kinds = map[string]*kind{
 		Rule: "California Code of Civil Procedure § 2033.010 et seq.",
 		Preamble: "admit, within thirty days after service, the truth of each of the following matters. A matter that is neither admitted nor denied in a timely and " +
 			"verified response may be deemed admitted.",
+		Issue: "Admit that the following was present at the PREMISES while {plaintiff} occupied them: {issue}.",
 		requests: []string{
 			"Admit that YOU owned, leased or managed the PREMISES at {address} at all times during the tenancy of {plaintiff}.",
 			"Admit that {plaintiff} lawfully occupied the PREMISES.",

@@ -47,7 +47,7 @@ func (p *Pipeline) take(w http.ResponseWriter, r *http.Request, f *form, key str
 	}
 	switch f.sample.Fault {
 	case "refuse":
-		reply(w, http.StatusUnprocessableEntity, fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "LastName"))
+		reply(w, http.StatusUnprocessableEntity, fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "PlaintiffItemNumberName"))
 		return nil, "refused"
 	case "busy":
 		if p.refusals(key + "\x00" + string(f.CaseID)) {
