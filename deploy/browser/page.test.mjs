@@ -64,6 +64,32 @@ test("a form becomes documents", async (t) => {
   assert.equal(other.requests.length, settled);
 });
 
+test("the form is what the form frontend sends", async (t) => {
+  const page = await open(t, await launch(t), base);
+  let sent;
+  await page.route("**/start", async (route) => { sent = route.request().postDataJSON(); await route.abort(); });
+  await page.getByRole("button", { name: "Remove plaintiff 3", exact: true }).click();
+  await page.getByRole("button", { name: "Remove defendant 2", exact: true }).click();
+  await page.getByLabel("Bedbugs").check();
+  await page.getByRole("button", { name: "Submit the case" }).click();
+  await until("it is sent", () => sent);
+  const issues = { VerminIssue: true, Vermin: ["Rats/Mice"], InsectIssues: true, Insects: ["Roaches", "Bedbugs"] };
+  const plaintiff = (n, First, head) => ({
+    Id: `p${n}`, ItemNumber: n, HeadOfHousehold: head, PlaintiffItemNumberName: { First, Last: "Alvarez", FirstAndLast: `${First} Alvarez` },
+    PlaintiffItemNumberType: "Individual", PlaintiffItemNumberAgeCategory: ["Adult"], PlaintiffItemNumberDiscovery: issues,
+  });
+  assert.deepEqual(sent, { // without what only the sample pipeline knows
+    Form: { Id: "1", InternalName: "local-page", Name: "Alvarez et al. v. Linden Street Properties" },
+    PlaintiffDetails: [plaintiff(1, "Maria", true), plaintiff(2, "Daniel", false)],
+    DefendantDetails2: [{
+      Id: "d1", ItemNumber: 1, DefendantItemNumberName: { First: "", Last: "Linden Street Properties", FirstAndLast: "Linden Street Properties" },
+      DefendantItemNumberType: "LLC", DefendantItemNumberManagerOwner: "Owner",
+    }],
+    Full_Address: { StreetAddress: "1420 Linden Street, Apt. 3", Line1: "1420 Linden Street, Apt. 3", City: "Oakland", State: "CA", PostalCode: "94607" },
+    "Filing city": "Oakland", "Filing county": "Alameda", document_types: ["srogs", "pods", "admissions"],
+  });
+});
+
 test("a reload while a form is on its way", async (t) => {
   const page = await open(t, await launch(t), base);
   const started = [];

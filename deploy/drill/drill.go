@@ -109,13 +109,23 @@ const defendants = "defendants"
 // hanging is a job that stops midway, so that only we say how it goes on.
 var hanging = sample{"mode": "silent", "fault": "hang"}
 
+// ownForm is the form of a canary where the target gives none. It has all that a real pipeline needs: `make run` may have
+// one of its user's.
+const ownForm = `{"Form":{"Id":"drill","InternalName":"drill","Name":"Drill v. Fire LLC"},
+	"PlaintiffDetails":[{"Id":"p1","ItemNumber":1,"HeadOfHousehold":true,"PlaintiffItemNumberName":{"First":"Dora","Last":"Drill","FirstAndLast":"Dora Drill"},
+		"PlaintiffItemNumberType":"Individual","PlaintiffItemNumberAgeCategory":["Adult"],"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice"]}}],
+	"DefendantDetails2":[{"Id":"d1","ItemNumber":1,"DefendantItemNumberName":{"First":"","Last":"Fire LLC","FirstAndLast":"Fire LLC"},
+		"DefendantItemNumberType":"LLC","DefendantItemNumberManagerOwner":"Owner"}],
+	"Full_Address":{"StreetAddress":"1 Test Street","Line1":"1 Test Street","City":"Los Angeles","State":"CA","PostalCode":"90001"},
+	"Filing city":"Los Angeles","Filing county":"Los Angeles","document_types":["srogs","pods","admissions"]}`
+
 // start begins a case and watches it, by JSON and by the stream, until the drill ends.
 func (d *drill) start(ctx context.Context, fault, name string, behaviour sample, deadline time.Duration, key string) (*canary, error) {
 	c := &canary{witness: newWitness("drill-" + d.stamp + "-" + name), fault: fault}
 	form := map[string]any{}
 	text := d.t.Form
 	if len(text) == 0 {
-		text = []byte(`{"PlaintiffDetails":[{"FirstName":"Dora","LastName":"Drill"}],"DefendantDetails2":[{"LastName":"Fire LLC"}],"document_types":["srogs","pods","admissions"]}`)
+		text = []byte(ownForm)
 	}
 	if err := json.Unmarshal(text, &form); err != nil {
 		return nil, fmt.Errorf("the form of the canary: %w", err)

@@ -200,9 +200,12 @@ func (p *program) end(statusURL string) cases.View {
 }
 
 const bigForm = `{"case_id":"main","Form":{"Id":"f-1","InternalName":"intake","Name":"Intake"},
-"PlaintiffDetails":[{"Id":1,"FirstName":"Jane","LastName":"Doe","HeadOfHousehold":true},{"Id":2,"FirstName":"John","LastName":"Doe"},{"Id":3,"FirstName":"Åsa <b>","LastName":"O'Neil & Sons"}],
-"DefendantDetails2":[{"Id":"a","FirstName":"","LastName":"Acme LLC","EntityType":"LLC"},{"Id":"b","FirstName":"Bob","LastName":"Owner"}],
-"Full_Address":{"Street":"1 Main St","City":"Los Angeles","State":"CA","PostalCode":"90012"},"FilingCity":"Los Angeles","FilingCounty":"Los Angeles","document_types":["srogs","pods","admissions"]}`
+"PlaintiffDetails":[{"Id":"1","ItemNumber":1,"HeadOfHousehold":true,"PlaintiffItemNumberName":{"First":"Jane","Last":"Doe","FirstAndLast":"Jane Doe"},
+	"PlaintiffItemNumberType":"Individual","PlaintiffItemNumberAgeCategory":["Adult"],"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice <b>"]}},
+	{"Id":2,"FirstName":"John","LastName":"Doe"},{"Id":"3","PlaintiffItemNumberName":{"First":"Åsa <b>","Last":"O'Neil & Sons","FirstAndLast":"Åsa <b> O'Neil & Sons"}}],
+"DefendantDetails2":[{"Id":"a","DefendantItemNumberName":{"First":"","Last":"Acme LLC","FirstAndLast":"Acme LLC"},"DefendantItemNumberType":"LLC","DefendantItemNumberManagerOwner":"Manager"},
+	{"Id":"b","DefendantItemNumberName":{"First":"Bob","Last":"Owner"}}],
+"Full_Address":{"StreetAddress":"1 Main St","City":"Los Angeles","State":"CA","PostalCode":"90012"},"Filing city":"Los Angeles","Filing county":"Los Angeles","document_types":["srogs","pods","admissions"]}`
 
 func TestFormBecomesDocuments(t *testing.T) {
 	t.Parallel()

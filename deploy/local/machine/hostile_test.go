@@ -276,8 +276,10 @@ func TestHTMLInjection(t *testing.T) {
 	s := newSystem(t, map[string]string{"PIPELINE_API_URL": ""}) // the sample pipeline
 	const evil = `</title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>"'{{.}}${7*7} javascript:alert(3) \u0022; } body{background:url(//evil.example)}`
 	quoted, _ := json.Marshal(evil)
-	form := fmt.Sprintf(`{"case_id":"evil","Form":{"Name":%[1]s,"InternalName":%[1]s},"PlaintiffDetails":[{"Id":%[1]s,"FirstName":%[1]s,"LastName":%[1]s,"HeadOfHousehold":true}],
-		"DefendantDetails2":[{"FirstName":%[1]s,"LastName":%[1]s,"EntityType":%[1]s}],"Full_Address":{"Street":%[1]s,"City":%[1]s},"FilingCity":%[1]s,"FilingCounty":%[1]s,"document_types":["srogs",%[1]s]}`, quoted)
+	form := fmt.Sprintf(`{"case_id":"evil","Form":{"Name":%[1]s,"InternalName":%[1]s},"PlaintiffDetails":[{"Id":%[1]s,"HeadOfHousehold":true,"PlaintiffItemNumberName":{"First":%[1]s,"Last":%[1]s,"FirstAndLast":%[1]s},
+			"PlaintiffItemNumberDiscovery":{%[1]s:[%[1]s],"Vermin":[%[1]s]}},{"FirstName":%[1]s,"LastName":%[1]s}],
+		"DefendantDetails2":[{"DefendantItemNumberName":{"FirstAndLast":%[1]s},"DefendantItemNumberType":%[1]s,"DefendantItemNumberManagerOwner":%[1]s},{"LastName":%[1]s,"EntityType":%[1]s}],
+		"Full_Address":{"StreetAddress":%[1]s,"City":%[1]s},"Filing city":%[1]s,"Filing county":%[1]s,"document_types":["srogs",%[1]s]}`, quoted)
 	c := s.start(form, "")
 	v := s.until(c, "it ends", ended)
 	if v.OutputURL == nil {

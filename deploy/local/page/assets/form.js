@@ -12,13 +12,13 @@ const form = $("form");
 
 const PARTIES = {
   plaintiff: [
-    { FirstName: "Maria", LastName: "Alvarez", HeadOfHousehold: true },
-    { FirstName: "Daniel", LastName: "Alvarez" },
-    { FirstName: "Grace", LastName: "Okafor" },
+    { first: "Maria", last: "Alvarez", head: true },
+    { first: "Daniel", last: "Alvarez" },
+    { first: "Grace", last: "Okafor", head: true },
   ],
   defendant: [
-    { FirstName: "", LastName: "Linden Street Properties", EntityType: "LLC" },
-    { FirstName: "Harold", LastName: "Voss", EntityType: "Individual" },
+    { last: "Linden Street Properties", type: "LLC", role: "Owner" },
+    { first: "Harold", last: "Voss", type: "Individual", role: "Manager" },
   ],
 };
 
@@ -43,13 +43,14 @@ function number(kind) {
   });
 }
 
+// parties are the rows, as their fields name them, each with its number and its name in whole.
 function parties(kind) {
   return [...$(`${kind}s`).children].map((row, i) => {
-    const party = { Id: i + 1 };
+    const party = { number: i + 1 };
     for (const field of row.querySelectorAll("[data-field]")) {
       party[field.dataset.field] = field.type === "checkbox" ? field.checked : field.value.trim();
     }
-    return party;
+    return { ...party, name: [party.first, party.last].filter(Boolean).join(" ") };
   });
 }
 
@@ -71,27 +72,46 @@ form.addEventListener("click", ({ target }) => {
 
 // --- the form as JSON ---
 
+const name = ({ first, last, name }) => ({ First: first, Last: last, FirstAndLast: name });
+
+// issues are the kinds that are checked, each with a flag and the list of its choices.
+function issues() {
+  const all = {};
+  for (const { dataset: { kind, flag }, value } of form.querySelectorAll("[name=issue]:checked")) {
+    all[flag] = true;
+    (all[kind] ??= []).push(value);
+  }
+  return all;
+}
+
+// content is the form as the form frontend sends it, but for serverTimestamp: a form that is sent again has to be the same.
 function content() {
   const value = (name) => form.elements[name].value.trim();
-  const plaintiffs = parties("plaintiff");
-  const sample = { mode: value("mode") };
+  const plaintiffs = parties("plaintiff"), defendants = parties("defendant");
+  const object = {
+    Form: { Id: "1", InternalName: "local-page", Name: title(plaintiffs, defendants) },
+    PlaintiffDetails: plaintiffs.map((p) => ({
+      Id: `p${p.number}`, ItemNumber: p.number, HeadOfHousehold: p.head, PlaintiffItemNumberName: name(p), PlaintiffItemNumberType: "Individual",
+      PlaintiffItemNumberAgeCategory: ["Adult"], PlaintiffItemNumberDiscovery: issues(),
+    })),
+    DefendantDetails2: defendants.map((d) => ({
+      Id: `d${d.number}`, ItemNumber: d.number, DefendantItemNumberName: name(d), DefendantItemNumberType: d.type, DefendantItemNumberManagerOwner: d.role,
+    })),
+    Full_Address: { StreetAddress: value("street"), Line1: value("street"), City: value("city"), State: value("state"), PostalCode: value("postal") },
+    "Filing city": value("filing-city"),
+    "Filing county": value("filing-county"),
+    document_types: [...form.querySelectorAll("[name=type]:checked")].map((box) => box.value),
+  };
+  const sample = {};
+  if (value("mode") !== "sync") sample.mode = value("mode");
   if (value("fault")) sample.fault = value("fault");
   if (Number(value("at")) > 0) sample.at = Math.floor(Number(value("at")));
-  return {
-    Form: { Id: 1, InternalName: "local-page", Name: title(plaintiffs, parties("defendant")) },
-    PlaintiffDetails: plaintiffs,
-    DefendantDetails2: parties("defendant"),
-    Full_Address: { Street: value("street"), City: value("city"), State: value("state"), PostalCode: value("postal") },
-    FilingCity: value("filing-city"),
-    FilingCounty: value("filing-county"),
-    document_types: [...form.querySelectorAll("[name=type]:checked")].map((box) => box.value),
-    sample,
-  };
+  return Object.keys(sample).length > 0 ? { ...object, sample } : object;
 }
 
 function title(plaintiffs, defendants) {
   const side = (people, otherwise) => {
-    const first = people[0] && (people[0].LastName || people[0].FirstName);
+    const first = people[0] && (people[0].last || people[0].first);
     return (first || otherwise) + (people.length > 1 ? " et al." : "");
   };
   return `${side(plaintiffs, "Plaintiff")} v. ${side(defendants, "Defendant")}`;
