@@ -90,6 +90,35 @@ test("the form is what the form frontend sends", async (t) => {
   });
 });
 
+test("dispatches that fail are told in words, until one does not", async (t) => {
+  const page = await open(t, await launch(t), base);
+  let state = "pending", dispatch, version = 1, reads = 0;
+  await page.route("**/status/fixture?*", async (route) => {
+    const common = { case_id: "fixture", run: 1, state, stalled: false, eta_seconds: null };
+    if (route.request().resourceType() === "eventsource") {
+      const data = JSON.stringify({ ...common, jobId: "fixture", current: 0, total: 0, percent: 0, message: "waiting for the pipeline to begin" });
+      return route.fulfill({ contentType: "text/event-stream", body: `retry: 500\n\nevent: progress\nid: 1.${version}\ndata: ${data}\n\n` });
+    }
+    reads++;
+    const progress = { completed: 0, total: 0, percent: 0, current: "" };
+    return route.fulfill({ json: { ...common, progress, version, end: null, documents: null, result: null, output_url: null, dispatch } });
+  });
+  await page.goto(`${base}/#case=fixture~token~Alvarez`);
+  const notice = page.getByRole("article").locator("[data-slot=notice]");
+  await until("it is read once", () => reads > 0); // of a service that says nothing of dispatches
+  assert.equal(await notice.isVisible(), false);
+  dispatch = { attempts: 2, failures: 2, last_error: "connection refused" };
+  await until("it says so", async () => await notice.isVisible() && /has failed 2 times: “Connection refused\.” It is tried again\./.test(await notice.textContent()));
+  await accessible(page, "a case that cannot be handed over");
+  await shot(page, "page-dispatch-fails");
+  [state, version] = ["running", 2];
+  await until("it no longer says so", async () => !await notice.isVisible());
+  assert.equal(await page.getByRole("article").getAttribute("data-state"), "running");
+  const before = reads;
+  await page.waitForTimeout(10_000);
+  assert.equal(reads, before, "it is read on, though it runs");
+});
+
 test("a reload while a form is on its way", async (t) => {
   const page = await open(t, await launch(t), base);
   const started = [];

@@ -2,9 +2,11 @@
 
 import { cancel, follow } from "/status/-/casewatch.js";
 
-import { documents, endLine, link, progressLine, sentence, STATES } from "./words.js";
+import { dispatchLine, documents, endLine, link, progressLine, sentence, STATES } from "./words.js";
 
 const OPEN_LIST = 30; // longer lists of documents are shown folded
+// A case that waits for so long is asked for the reason, which the stream does not tell: then again after twice the time, up to the longest.
+const WHY_WAITING = 3_000, WHY_WAITING_LONGEST = 30_000;
 
 let cards = 0;
 
@@ -31,6 +33,8 @@ export function card(entry, { news, again, remove }) {
   let doneAt = null; // when it will be done, by the estimate
   let clock;
   let trouble = "", stalled = false;
+  let refusals = ""; // why the case still waits
+  let asking; // the timer of the next time that this is asked
 
   function showState(name, over) {
     element.dataset.state = name;
@@ -50,7 +54,34 @@ export function card(entry, { news, again, remove }) {
 
   function showNotice() {
     const text = stalled ? "Stalled: its progress has not moved for a while. It is still watched, until its deadline at the latest." : "";
-    show(slot("notice"), trouble || text);
+    show(slot("notice"), trouble || refusals || text);
+  }
+
+  // askWhy reads the case after a time, and says if handing it over fails. It goes on until the case no longer waits.
+  function askWhy(wait) {
+    const { signal } = stop;
+    const mine = asking = setTimeout(async () => {
+      let answer;
+      try {
+        if (!document.hidden) answer = await (await fetch(address("status"), { headers: { Accept: "application/json" }, cache: "no-store", signal })).json();
+      } catch {
+        // what follows the case says so
+      }
+      if (asking !== mine) return; // it no longer waits, or waits anew
+      if (answer?.state === "pending") {
+        const text = dispatchLine(answer.dispatch);
+        if (text && !refusals) news(`${entry.title}: ${text}`);
+        refusals = text;
+        showNotice();
+      }
+      askWhy(Math.min(2 * wait, WHY_WAITING_LONGEST));
+    }, wait);
+  }
+
+  function askNoMore() {
+    clearTimeout(asking);
+    asking = undefined;
+    refusals = "";
   }
 
   function onState(s) {
@@ -66,6 +97,8 @@ export function card(entry, { news, again, remove }) {
     showLine();
     if (s.stalled && !stalled) news(`${entry.title} has stalled.`);
     stalled = s.stalled;
+    if (s.state !== "pending") askNoMore();
+    else if (!asking) askWhy(WHY_WAITING);
     showNotice();
   }
 
@@ -100,6 +133,7 @@ export function card(entry, { news, again, remove }) {
 
   function begin() {
     stop.abort();
+    askNoMore();
     const { signal } = stop = new AbortController();
     doneAt = null;
     trouble = "";
@@ -109,6 +143,7 @@ export function card(entry, { news, again, remove }) {
     showNotice();
     follow(address("status"), { onProgress: onState, onEnd, onTrouble, signal }).catch((error) => {
       if (signal.aborted) return;
+      askNoMore();
       doneAt = null;
       showLine();
       trouble = "";
@@ -121,6 +156,7 @@ export function card(entry, { news, again, remove }) {
 
   function end() {
     stop.abort();
+    askNoMore();
     clearTimeout(clock);
   }
 

@@ -43,6 +43,16 @@ export function progressLine({ ended, state, completed, total, message }, left) 
   return message.startsWith(`${completed} of ${total}`) ? line : `${line} Now: ${message}`;
 }
 
+// dispatchLine says that a case cannot be handed to the pipeline, if that is so. dispatch is that member of the status's JSON; an older
+// service has none.
+export function dispatchLine(dispatch) {
+  const { failures, last_error: error } = dispatch ?? {};
+  if (!(failures > 0)) return "";
+  const times = failures === 1 ? "once" : `${failures} times`;
+  const why = typeof error === "string" && error ? `: “${sentence(error)}”` : ".";
+  return `Handing the case to the pipeline has failed ${times}${why} It is tried again.`;
+}
+
 // endLine says how a case ended.
 export function endLine({ state, reason, message, documents, output_url }) {
   if (state === "succeeded") {

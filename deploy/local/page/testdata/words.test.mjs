@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 const source = readFileSync(new URL("../assets/words.js", import.meta.url));
-const { documents, duration, endLine, link, progressLine } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
+const { dispatchLine, documents, duration, endLine, link, progressLine } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
 
 const running = { state: "running", ended: false, completed: 4, total: 18, message: "SROGs" };
 
@@ -21,6 +21,16 @@ test("progress in words", () => {
     [{ ...running, state: "succeeded", ended: true }, null, ""],
   ]) assert.equal(progressLine(state, left), want);
   assert.deepEqual([59.6, 3_599, 3_660, -1].map(duration), ["1 min 0 s", "59 min 59 s", "1 h 1 min", "0 s"]);
+});
+
+test("dispatches that fail, in words", () => {
+  for (const [dispatch, want] of [
+    [{ attempts: 1, failures: 1, last_error: "the pipeline refused the connection" }, "Handing the case to the pipeline has failed once: “The pipeline refused the connection.” It is tried again."],
+    [{ attempts: 4, failures: 3, last_error: null }, "Handing the case to the pipeline has failed 3 times. It is tried again."],
+    [{ attempts: 1, failures: 0, last_error: null }, ""],
+    [{ attempts: 0, failures: 0, last_error: "old" }, ""],
+    [undefined, ""], [null, ""], [{}, ""], [{ failures: "many", last_error: {} }, ""],
+  ]) assert.equal(dispatchLine(dispatch), want);
 });
 
 test("every end in words", () => {
