@@ -70,15 +70,25 @@ func TestPlantedEventsAreFound(t *testing.T) {
 		stream string
 		good   bool
 	}{
-		"nothing yet":      {"retry: 2000\n\n", true},
-		"an error":         {"retry: 2000\n\n:\n\n" + whole, true},
-		"no retry":         {whole, false},
-		"cut":              {"retry: 2000\n\n" + whole[:40], false},
-		"no id":            {"retry: 2000\n\n" + strings.Replace(whole, "id: 1.2\n", "", 1), false},
-		"another id":       {"retry: 2000\n\n" + strings.Replace(whole, "1.2", "12", 1), false},
-		"an unknown field": {"retry: 2000\n\n" + strings.Replace(whole, `{"jobId"`, `{"x":1,"jobId"`, 1), false},
-		"an unknown code":  {"retry: 2000\n\n" + strings.Replace(whole, "deadline", "x", 1), false},
-		"data of another":  {"retry: 2000\n\n" + strings.Replace(whole, "event: error", "event: progress", 1), false},
+		"nothing":               {"", true},
+		"nothing yet":           {":\n:\n", true},
+		"later":                 {"retry: 5000\n", true},
+		"an error":              {"retry: 2000\n" + whole, true},
+		"after a comment":       {":\nretry: 2000\n" + whole + ":\n", true},
+		"one of too many":       {"retry: 5000\n" + whole, true},
+		"then something broke":  {"retry: 2000\n" + whole + "retry: 5000\n", true},
+		"no retry":              {whole, false},
+		"retry again":           {"retry: 2000\n" + whole + "retry: 2000\n" + whole, false},
+		"retry without an end":  {"retry: 2000\n", false},
+		"retry as a block":      {"retry: 2000\n\n" + whole, false},
+		"a comment as a block":  {"retry: 2000\n" + whole + ":\n\n", false},
+		"an event without data": {"retry: 2000\nevent: error\nid: 1.2\n\n", false},
+		"cut":                   {"retry: 2000\n" + whole[:40], false},
+		"no id":                 {"retry: 2000\n" + strings.Replace(whole, "id: 1.2\n", "", 1), false},
+		"another id":            {"retry: 2000\n" + strings.Replace(whole, "1.2", "12", 1), false},
+		"an unknown code":       {"retry: 2000\n" + strings.Replace(whole, "deadline", "x", 1), false},
+		"data of another":       {"retry: 2000\n" + strings.Replace(whole, "event: error", "event: progress", 1), false},
+		"an unknown field":      {"retry: 2000\n" + strings.Replace(whole, `{"jobId"`, `{"x":1,"jobId"`, 1), false},
 	} {
 		events, err := decodeEvents(strings.NewReader(test.stream), nil, nil, nil)
 		if err == nil {

@@ -21,6 +21,7 @@ type (
 		Total      int         `json:"total"`
 		Message    string      `json:"message"`
 		Percent    float64     `json:"percent"`
+		Progress   float64     `json:"progress"` // the percent again, where form frontends look for it
 		State      cases.State `json:"state"`
 		ETASeconds *float64    `json:"eta_seconds"`
 		Stalled    bool        `json:"stalled"`
@@ -50,7 +51,8 @@ func event(s *watch.Snapshot) ([][]byte, error) {
 	switch {
 	case !v.State.Ended():
 		p := v.Progress
-		return encode("progress", s.Seen(), progressEvent{v.CaseID, v.CaseID, v.Run, p.Completed, p.Total, doing(*v), p.Percent, v.State, v.ETASeconds, v.Stalled})
+		return encode("progress", s.Seen(), progressEvent{v.CaseID, v.CaseID, v.Run, p.Completed, p.Total, doing(*v), p.Percent, p.Percent,
+			v.State, v.ETASeconds, v.Stalled})
 	case v.State == cases.Succeeded:
 		total := v.Progress.Total
 		if v.Documents != nil {

@@ -15,13 +15,18 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
+// What a stream says beside its events. An empty line ends a block, and many libraries deliver a block without data as an
+// empty message. So none of these has one: a browser obeys each line as it comes, and the next event ends the block.
 const (
-	// comeBack is what a viewer first reads: it comes back after 2 s when the connection ends.
-	comeBack = "retry: 2000\n\n"
-	// comeBackLater is what it reads when something is down.
-	comeBackLater = "retry: 5000\n\n"
-	// alive is a comment, which keeps what is between from closing a quiet connection.
-	alive = ":\n\n"
+	// reconnect stands in the first event: the viewer reconnects 2 s after the connection ends.
+	reconnect = "retry: 2000\n"
+	// reconnectLater is the last line of a stream that its viewer has to leave for 5 s.
+	reconnectLater = "retry: 5000\n"
+	// alive is a comment. It keeps proxies from closing a quiet connection.
+	alive = ":\n"
+)
+
+const (
 
 	// firstWord is how long a viewer waits for the store before it is told to come back later. Without an answer it would be cut off with
 	// its request, and a browser never comes back from that.
@@ -43,9 +48,8 @@ func (f *function) stream(rw http.ResponseWriter, r *http.Request) error {
 	passing := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
 	if passing {
 		answer.Log(r, f.w.Log, err)
-		if s.begin() == nil {
-			_ = s.write([]byte(comeBackLater)) // the viewer may be gone
-		}
+		s.begin()
+		_ = s.write([]byte(reconnectLater)) // the viewer may be gone
 	}
 	if !s.begun {
 		return err
@@ -91,12 +95,10 @@ func (f *function) first(s *stream, r *http.Request, at address.Address) (*watch
 		s.rw.WriteHeader(http.StatusNoContent)
 		return nil, nil
 	}
-	if err := s.begin(); err != nil {
-		return nil, err
-	}
+	s.begin()
 	head := r.Method == http.MethodHead
 	if known || head {
-		err = s.write() // at once all the same, so that the viewer knows that it is connected
+		err = s.write([]byte(alive)) // so that the viewer knows immediately that it is connected
 	} else {
 		err = s.show(&now)
 	}
@@ -142,14 +144,15 @@ func (f *function) hold(ctx context.Context) time.Duration {
 type stream struct {
 	rw    http.ResponseWriter
 	rc    *http.ResponseController
-	begun bool // the status is sent
+	begun bool // the header is written
+	shown bool // an event is written
 	gone  bool // nothing reaches the viewer any more
 }
 
-// begin writes what comes before the events, once. It is sent with what follows.
-func (s *stream) begin() error {
+// begin writes the header, once. It is sent with what follows.
+func (s *stream) begin() {
 	if s.begun {
-		return nil
+		return
 	}
 	s.begun = true
 	h := s.rw.Header()
@@ -157,7 +160,6 @@ func (s *stream) begin() error {
 	h.Set("Cache-Control", "no-cache, no-transform") // nobody may keep it or compress it
 	h.Set("X-Accel-Buffering", "no")                 // proxies of that kind pass it on as it comes
 	s.rw.WriteHeader(http.StatusOK)
-	return s.put([]byte(comeBack))
 }
 
 // show writes the event of a snapshot.
@@ -165,6 +167,10 @@ func (s *stream) show(now *watch.Snapshot) error {
 	parts, err := event(now)
 	if err != nil {
 		return err
+	}
+	if !s.shown {
+		s.shown = true
+		parts = append([][]byte{[]byte(reconnect)}, parts...)
 	}
 	return s.write(parts...)
 }

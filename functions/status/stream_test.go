@@ -24,8 +24,14 @@ import (
 
 const asStream = "Accept: text/event-stream"
 
-// block is what a stream says between two empty lines.
-type block struct{ comment, retry, event, id, data string }
+// block is what a stream says before an empty line, or before its end.
+type block struct {
+	comment, retry, event, id, data string
+	cut                             bool // the stream ended before the empty line
+}
+
+// closing is how a stream ends that tells its viewer to reconnect later.
+var closing = block{retry: "5000", cut: true}
 
 // viewer reads a stream as it comes.
 type viewer struct {
@@ -34,6 +40,7 @@ type viewer struct {
 	status int
 	blocks chan block // closed at the end
 	leave  func()
+	retry  string // what the next block with data has to say of it
 }
 
 // view opens a stream. The viewer leaves when the test ends, at the latest.
@@ -71,12 +78,18 @@ func viewWith(t testing.TB, client *http.Client, url string, header ...string) *
 		for {
 			line, err := lines.ReadString('\n')
 			if err != nil {
+				if b.cut = true; b != (block{cut: true}) {
+					v.blocks <- b
+				}
 				return
 			}
 			field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 			value = strings.TrimPrefix(value, " ")
 			switch {
 			case line == "\n":
+				if b.data == "" { // libraries deliver it as an empty message
+					v.t.Errorf("a block without data: %+v", b)
+				}
 				v.blocks <- b
 				b = block{}
 			case field == "":
@@ -108,6 +121,12 @@ func (v *viewer) next() block {
 			v.t.Fatal("the stream has ended")
 		}
 		b.data = strings.TrimSuffix(b.data, "\n")
+		if b.data != "" {
+			if b.retry != v.retry {
+				v.t.Errorf("retry is %q in %+v, want %q", b.retry, b, v.retry)
+			}
+			b.retry, v.retry = "", ""
+		}
 		return b
 	case <-time.After(enough):
 		v.t.Fatal("nothing comes")
@@ -123,9 +142,7 @@ func (v *viewer) begins() {
 		h.Get("Content-Encoding") != "" || !slices.Contains(h.Values("Vary"), "Accept") {
 		v.t.Fatalf("%d %v", v.status, h)
 	}
-	if b := v.next(); b != (block{retry: "2000"}) {
-		v.t.Fatalf("it begins with %+v", b)
-	}
+	v.retry = "2000"
 }
 
 // shows checks the next event, whole: the fields are JSON, without those that every event has.
@@ -138,7 +155,7 @@ func (v *viewer) shows(event, id, fields string) {
 	if eta, ok := got["eta_seconds"].(float64); ok && eta >= 0 {
 		got["eta_seconds"] = "some" // it is estimated from the time
 	}
-	if b.event != event || b.id != id || b.comment+b.retry != "" || !maps.EqualFunc(got, want, func(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
+	if b.event != event || b.id != id || b.cut || !maps.EqualFunc(got, want, func(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
 		v.t.Errorf("got %+v\nwant %s %s %v", b, event, id, want)
 	}
 }
@@ -165,7 +182,7 @@ func decode(t testing.TB, data string) map[string]any {
 	return v
 }
 
-const pending = `"current":0,"total":0,"message":"waiting for the pipeline to begin","percent":0,"state":"pending","eta_seconds":null,"stalled":false`
+const pending = `"current":0,"total":0,"message":"waiting for the pipeline to begin","percent":0,"progress":0,"state":"pending","eta_seconds":null,"stalled":false`
 
 // released waits until nobody waits any more.
 func released(t testing.TB, b *functiontest.Bench) {
@@ -197,12 +214,12 @@ func TestStream(t *testing.T) {
 	v.begins()
 	v.shows("progress", "1.1", pending)
 	b.Event("m1", `{"case_id":"c","run":1,"status":"running"}`)
-	v.shows("progress", "1.2", `"current":0,"total":0,"message":"the pipeline is working","percent":0,"state":"running","eta_seconds":null,"stalled":false`)
+	v.shows("progress", "1.2", `"current":0,"total":0,"message":"the pipeline is working","percent":0,"progress":0,"state":"running","eta_seconds":null,"stalled":false`)
 	leased(t, b, 1) // which makes 1.3, and is no news
 	b.Event("m2", `{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"Ann vs. Bob & Co\n <srogs>"}}`)
-	v.shows("progress", "1.4", `"current":1,"total":4,"message":"Ann vs. Bob & Co  <srogs>","percent":25,"state":"running","eta_seconds":"some","stalled":false`)
+	v.shows("progress", "1.4", `"current":1,"total":4,"message":"Ann vs. Bob & Co  <srogs>","percent":25,"progress":25,"state":"running","eta_seconds":"some","stalled":false`)
 	b.Event("m3", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`)
-	v.shows("progress", "1.5", `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"state":"running","eta_seconds":"some","stalled":false`)
+	v.shows("progress", "1.5", `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
 	result := `{"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"https://docs.example/?a=1&b=2","n":12345678901234567890}`
 	b.Event("m4", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
 	id := fmt.Sprintf("1.%d", b.Case("c", 1).EndVersion)
@@ -228,6 +245,22 @@ func TestStream(t *testing.T) {
 		t.Error("status asked the pipeline")
 	}
 	released(t, b)
+}
+
+// The fields of a progress event, in the order in which other programs' authors see them.
+func TestProgressFields(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(status.New)
+	b.Begin("c")
+	b.Event("m", `{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":3}}`)
+	v := view(t, u+"/c")
+	v.begins()
+	got := v.next().data
+	want := `{"jobId":"c","case_id":"c","run":1,"current":1,"total":3,"message":"1 of 3 documents are done",` +
+		`"percent":33.3,"progress":33.3,"state":"running","eta_seconds":`
+	if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, `,"stalled":false}`) {
+		t.Errorf("got %s\nwant %s… stalled", got, want)
+	}
 }
 
 // update changes the record of a run past all rules.
@@ -328,6 +361,9 @@ func TestLastEventID(t *testing.T) {
 				if test.want == "nothing" {
 					<-waits // it waits, having shown nothing
 					v.leave()
+					if b := v.next(); b != (block{comment: ":", cut: true}) {
+						t.Errorf("%+v", b)
+					}
 					v.ends()
 					return
 				}
@@ -504,7 +540,7 @@ func TestPassingFaults(t *testing.T) {
 	b.Store.SetDown(true)
 	first := view(t, u+"/c", "Last-Event-ID: 1.1")
 	first.begins()
-	if e := first.next(); e != (block{retry: "5000"}) {
+	if e := first.next(); e != closing {
 		t.Errorf("%+v", e)
 	}
 	first.ends()
@@ -519,7 +555,7 @@ func TestPassingFaults(t *testing.T) {
 		}
 	}
 	changed()
-	if e := watching.next(); e != (block{retry: "5000"}) {
+	if e := watching.next(); e != closing {
 		t.Errorf("%+v", e)
 	}
 	watching.ends()
@@ -560,13 +596,13 @@ func TestPanics(t *testing.T) {
 	v.begins()
 	v.next()
 	update(b, "c", 1, func(*cases.Case) {})
-	if e := v.next(); e != (block{retry: "5000"}) {
+	if e := v.next(); e != closing {
 		t.Errorf("%+v", e)
 	}
 	v.ends()
 	at := view(t, u+"/c")
 	at.begins()
-	if e := at.next(); e != (block{retry: "5000"}) {
+	if e := at.next(); e != closing {
 		t.Errorf("%+v", e)
 	}
 	at.ends()
@@ -663,9 +699,6 @@ func TestViewersLeave(t *testing.T) {
 		b.Event(fmt.Sprint(len(viewers)), fmt.Sprintf(`{"case_id":"c","run":1,"status":"running","progress":{"completed":%d,"total":9}}`, 9-len(viewers)))
 		for _, v := range viewers {
 			e := v.next()
-			for e.comment != "" {
-				e = v.next()
-			}
 			if decode(t, e.data)["current"] != float64(9-len(viewers)) {
 				t.Errorf("%+v", e)
 			}
@@ -683,7 +716,7 @@ func TestNoFlush(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/c", http.NoBody)
 	r.Header = http.Header{"X-Api-Key": {functiontest.Key}, "Accept": {"text/event-stream"}}
 	status.New(b.Config, b.Watcher).ServeHTTP(struct{ http.ResponseWriter }{w}, r)
-	if w.Code != 200 || !strings.HasPrefix(w.Body.String(), "retry: 2000\n\nevent: progress\nid: 1.1\ndata: {") {
+	if w.Code != 200 || !strings.HasPrefix(w.Body.String(), "retry: 2000\nevent: progress\nid: 1.1\ndata: {") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -136,7 +136,7 @@ func (p *Process) Handler(build Build) http.Handler {
 		if err != nil {
 			p.Log().ErrorContext(r.Context(), "the function cannot work yet", "function", p.function, "error", err.Error())
 			if r.Method == http.MethodGet && strings.Contains(strings.ToLower(r.Header.Get("Accept")), eventStream) {
-				comeBack(w)
+				reconnectLater(w)
 				return
 			}
 			unavailable(w)
@@ -157,13 +157,14 @@ func unavailable(w http.ResponseWriter) {
 
 const eventStream = "text/event-stream"
 
-// comeBack answers who wants events with none, and that it is to come back after 5 s. Every page may read that: who may call is known once the
-// function works. https://html.spec.whatwg.org/multipage/server-sent-events.html
-func comeBack(w http.ResponseWriter) {
+// reconnectLater sends an event stream without events that tells the client to reconnect in 5 s. Every page may read that: who
+// may call is known once the function works. No empty line follows: libraries deliver a block without data as an empty message.
+// https://html.spec.whatwg.org/multipage/server-sent-events.html
+func reconnectLater(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", eventStream)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = io.WriteString(w, "retry: 5000\n\n") // the client may be gone
+	_, _ = io.WriteString(w, "retry: 5000\n") // the client may be gone
 }
 
 // sweepAtOnce is how many runs a sweep handles at once. Each waits for four or five calls, of the queue, the store and the topic: 10,000 runs whose

@@ -137,7 +137,7 @@ func TestOpenedWhenItCanBe(t *testing.T) {
 	}
 	// A browser that wants events would not come back from a 503.
 	stream := call(t, h, "GET", "/c", "", key, "Accept: text/event-stream")
-	if stream.Code != 200 || stream.Body.String() != "retry: 5000\n\n" || stream.Header().Get("Content-Type") != "text/event-stream" || stream.Header().Get("Access-Control-Allow-Origin") != "*" {
+	if stream.Code != 200 || stream.Body.String() != "retry: 5000\n" || stream.Header().Get("Content-Type") != "text/event-stream" || stream.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("%d %v %s", stream.Code, stream.Header(), stream.Body)
 	}
 	if a := call(t, h, "POST", "/c", "", key, "Accept: text/event-stream"); a.Code != 503 {

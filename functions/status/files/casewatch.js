@@ -223,7 +223,7 @@ function fromEvent(type, { data, lastEventId }, last) {
   const before = last?.run === d.run ? last : undefined;
   const state = {
     case_id: d.case_id, run: d.run, version: Number(lastEventId.split(".")[1]), state: d.state, completed: before?.completed ?? 0,
-    total: d.total ?? before?.total ?? 0, percent: d.percent ?? before?.percent ?? 0, eta_seconds: null, stalled: false,
+    total: d.total ?? before?.total ?? 0, percent: d.percent ?? d.progress ?? before?.percent ?? 0, eta_seconds: null, stalled: false,
     ended: type !== "progress", reason: null, message: d.message ?? "", documents: null, output_url: null, result: null,
   };
   if (!Number.isInteger(state.run) || !Number.isInteger(state.version)) throw new TypeError("The event names no run, or no version of it.");

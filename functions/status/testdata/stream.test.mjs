@@ -25,6 +25,18 @@ test("a stream to its end", async (t) => {
   await w.over();
 });
 
+test("the percent is read by either name", async (t) => {
+  const w = world(t, { answers: [] });
+  const h = watch();
+  w.stream.opens();
+  w.stream.progress(1, 2, 3, { progress: undefined }); // as before there was progress
+  w.stream.progress(1, 3, 6, { percent: undefined });
+  w.stream.complete(1, 4);
+  await flush();
+  assert.deepEqual(seen(h.progress), ["1.2 3/18 16.7", "1.3 6/18 33.3"]);
+  await w.over();
+});
+
 test("it is closed when the end is told, before the browser could come back", async (t) => {
   for (const tell of ["complete", "fails"]) {
     await t.test(tell, async (t) => {

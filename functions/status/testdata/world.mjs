@@ -73,8 +73,9 @@ export function world(t, { answers = [], stream = true, visible = true } = {}) {
       this.dispatchEvent(new MessageEvent(type, { data: typeof data === "string" ? data : JSON.stringify(data), lastEventId: id }));
     }
     progress(run, version, current, changes) {
+      const percent = Math.round(1000 * current / 18) / 10;
       this.sends("progress", `${run}.${version}`, {
-        jobId: "c", case_id: "c", run, current, total: 18, message: "SROGs", percent: Math.round(1000 * current / 18) / 10, state: "running", eta_seconds: 14, stalled: false, ...changes,
+        jobId: "c", case_id: "c", run, current, total: 18, message: "SROGs", percent, progress: percent, state: "running", eta_seconds: 14, stalled: false, ...changes,
       });
     }
     complete(run, version) {
