@@ -148,8 +148,11 @@ func (r *reader) next() {
 	w.spawn(name, runKey{id: r.id}, w.anyInstance(r.rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
 		if follows {
 			s, err := to.Follow(ctx, r.id, 0, &r.known)
-			if s != nil {
+			switch {
+			case s.NewsTo(&r.known):
 				got = *s
+			case s != nil:
+				r.known = *s
 			}
 			return err
 		}

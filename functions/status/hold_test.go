@@ -71,6 +71,7 @@ func (s *still) change(f func(c *cases.Case)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.c.Version++
+	s.c.Shown.Version = s.c.Version
 	f(&s.c)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -102,7 +103,7 @@ func (p *pipes) dial() net.Conn {
 // bubble serves status by net/http in a bubble of time.
 func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &still{c: cases.Case{CaseID: "c", Run: 1, Version: 1, State: cases.Pending, CreatedAt: time.Now()}, changed: make(chan struct{})}
+		s := &still{c: cases.Case{CaseID: "c", Run: 1, Version: 1, State: cases.Pending, CreatedAt: time.Now(), Shown: cases.Shown{Version: 1}}, changed: make(chan struct{})}
 		w, err := watch.New(watch.Config{}, watch.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return jitter }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -193,6 +194,25 @@ func TestStoreHangs(t *testing.T) {
 			t.Errorf("%q, %v after %v", body, err, took)
 		}
 		_ = conn.Close()
+	})
+}
+
+// Polls that make no event do not keep a viewer from being kept alive.
+func TestKeptAliveBetweenPolls(t *testing.T) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: 50 * time.Second}}, 0, func(t *testing.T, s *still, network *pipes) {
+		conn := network.dial()
+		defer conn.Close()
+		var body []byte
+		var reading sync.WaitGroup
+		reading.Go(func() { body, _ = io.ReadAll(ask(t, conn)) })
+		for range 24 {
+			time.Sleep(2 * time.Second)
+			s.change(func(c *cases.Case) { c.Shown.Version = 1 })
+		}
+		reading.Wait()
+		if got := comments(body); got != 3 || strings.Count(string(body), "event: ") != 1 {
+			t.Errorf("%q, want one event, and it kept alive 3 times", body)
+		}
 	})
 }
 

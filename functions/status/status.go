@@ -115,7 +115,7 @@ func (f *function) read(ctx context.Context, at address.Address, known string, w
 	defer cancel()
 	s, err := f.w.Read(ctx, at.CaseID, at.Run)
 	for err == nil && wait > 0 && s.Open() && matches(known, etag(s.View)) {
-		news, err := f.w.Follow(waiting, at.CaseID, at.Run, &s)
+		news, err := f.w.FollowVersion(waiting, at.CaseID, at.Run, &s)
 		switch {
 		case waiting.Err() != nil && ctx.Err() == nil && err != nil:
 			return s.View, nil

@@ -111,19 +111,23 @@ func (f *function) first(s *stream, r *http.Request, at address.Address) (*watch
 // follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
 func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown *watch.Snapshot) error {
 	for {
-		news, err := f.w.Follow(ctx, at.CaseID, at.Run, shown)
+		now, err := f.w.Follow(ctx, at.CaseID, at.Run, shown)
+		news := now.NewsTo(shown)
 		switch {
-		case ctx.Err() != nil && news == nil:
+		case ctx.Err() != nil && !news:
 			return nil
 		case err != nil:
 			return err
-		case news == nil:
-			err = s.write([]byte(alive))
+		case news:
+			err = s.show(now)
 		default:
-			shown, err = news, s.show(news)
+			err = s.write([]byte(alive))
 		}
-		if err != nil || news != nil && !news.Open() {
+		if err != nil || news && !now.Open() {
 			return err
+		}
+		if now != nil {
+			shown = now
 		}
 	}
 }

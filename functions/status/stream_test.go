@@ -18,6 +18,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/watch"
 )
@@ -263,12 +264,13 @@ func TestProgressFields(t *testing.T) {
 	}
 }
 
-// update changes the record of a run past all rules.
+// update changes the record of a run past all rules, as if that made an event.
 func update(b *functiontest.Bench, caseID string, run int, change func(c *cases.Case)) cases.Case {
 	b.T.Helper()
 	c := b.Case(caseID, run)
 	change(&c)
 	c.Version++
+	c.Shown.Version = c.Version
 	if err := b.Store.Update(context.Background(), store.Write{Case: c}); err != nil {
 		b.T.Fatal(err)
 	}
@@ -401,6 +403,45 @@ func TestSupersededWhileWatched(t *testing.T) {
 	b.Event("m", `{"case_id":"c","run":2,"status":"failed","error":"no"}`)
 	current.shows("error", "2.2", `"code":"pipeline_failed","message":"no","state":"failed"`)
 	current.ends()
+}
+
+// Polls that find what was known send nothing, neither to who watches nor to who comes back: an event and its id come once. Somebody
+// who asks for JSON gets each version.
+func TestNoRepeatedEvent(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(status.New)
+	c := b.Begin("c")
+	check := func() cases.Case {
+		if err := b.Watcher.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: b.Case("c", 1).Checks.Seq}); err != nil {
+			t.Fatal(err)
+		}
+		return b.Case("c", 1)
+	}
+	b.Event("m1", `{"case_id":"c","run":1,"status":"running"}`) // else nothing is asked
+	c = check()
+	v := view(t, u+"/c")
+	v.begins()
+	id := fmt.Sprintf("1.%d", c.Version)
+	if e := v.next(); e.id != id {
+		t.Errorf("%+v, want %s", e, id)
+	}
+	leased(t, b, 1)
+	for range 3 {
+		before := tag(b.Case("c", 1))
+		c = check()
+		if a := b.Do("GET", u+"/c", "", key, "If-None-Match: "+before); a.Status != 200 || a.Header.Get("ETag") != tag(c) || before == tag(c) {
+			t.Errorf("%d %v, it is at %s", a.Status, a.Header, tag(c))
+		}
+	}
+	waits := b.Store.NextWait()
+	again := view(t, u+"/c", "Last-Event-ID: "+id)
+	again.begins()
+	<-waits // it waits, having shown nothing
+	b.Event("m2", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`)
+	id = fmt.Sprintf("1.%d", b.Case("c", 1).Version)
+	for _, v := range []*viewer{v, again} {
+		v.shows("progress", id, `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
+	}
 }
 
 // A viewer whose connection was lost in one run, which ended, comes back in the next.
@@ -550,6 +591,7 @@ func TestPassingFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Version++
+		c.Shown.Version = c.Version
 		if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 			t.Fatal(err)
 		}

@@ -214,6 +214,7 @@ type Case struct {
 	Checks   Checks   `json:"checks"`
 	Dispatch Dispatch `json:"dispatch"`
 	Watched  Lease    `json:"watched,omitzero"`
+	Shown    Shown    `json:"shown,omitzero"`
 
 	Adopted bool `json:"adopted,omitempty"`
 	// Heard says that nothing more can come of this run but repetition: it ended by the pipeline's own word, or was never sent to it.

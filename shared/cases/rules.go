@@ -103,6 +103,7 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 			n.FormKept, v.DropForm = false, n.FormKept
 		}
 	}
+	n.show(c, now)
 	n.record(c, in, v, now)
 	n.WakeAt = r.wakeAt(n)
 	return n, v

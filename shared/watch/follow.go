@@ -12,26 +12,42 @@ import (
 // alive; about 15 s is what https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes advises.
 const RoundTime = 15 * time.Second
 
-// failedRound is how long a round lasts at least that fails because the store is down. Viewers who come meanwhile share its failure, and do not ask the
-// store again.
+// failedRound is how long a round lasts at least that fails because the store is down. Viewers who come meanwhile share its
+// failure, and do not ask the store again.
 const failedRound = 2 * time.Second
 
-// Follow waits for news of a run that was open when it was shown last; run 0 is whichever run of the case is current, so that a viewer goes
-// on with the run that takes its place. It returns a snapshot later than what was shown, or nil if there was none for a while: after
-// RoundTime at most, and earlier when those who wait with it change. Then it is to be called again. A snapshot of a run of which nothing
-// more can be expected counts as news. It never asks the pipeline, but says in the record that the run is watched, so that the checks look more often.
+// Follow waits for the next event of a run that was open when it was shown last; run 0 is whichever run of the case is current, so
+// that a viewer goes on with the run that takes its place. It returns the newest snapshot that was read since, or nil if none was:
+// after RoundTime at most, and earlier when those who wait with it change. [Snapshot.NewsTo] says whether that has an event to show.
+// If it has none, or is nil, Follow is to be called again, with what is the newest then. It never polls the pipeline, but says in the
+// record that the run is watched, so that the checks follow more closely.
 //
-// All who follow the same run in one process share one wait and one read of the store. One of them does both, within its own call; the others
-// wait for it. Those who are behind the others share one read too. There is no goroutine, and nothing is held once the last has returned. While the
-// store is down, a run costs at most one wait and one read in failedRound.
+// All who follow the same run in one process share one wait and one read of the store. One of them does both, within its own call;
+// the others wait for it. Those who are behind the others share one read too. There is no goroutine, and nothing is held once the
+// last has returned. While the store is down, a run costs at most one wait and one read in failedRound.
 //
 // Errors: NotFound, Unavailable, and the context's own when it ends first.
 func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown *Snapshot) (*Snapshot, error) {
-	at, known := followed{caseID: caseID, run: run}, shown.Seen()
+	return w.follow(ctx, followed{caseID: caseID, run: run}, shown)
+}
+
+// FollowVersion waits as Follow does, but for any later version of the record, and returns nothing else. A version that only says that
+// the run is watched does not count.
+func (w *Watcher) FollowVersion(ctx context.Context, caseID string, run int, shown *Snapshot) (*Snapshot, error) {
+	at := followed{caseID: caseID, run: run, versions: true}
+	s, err := w.follow(ctx, at, shown)
+	if s != nil && !at.isNews(s, at.seen(shown)) {
+		return nil, err
+	}
+	return s, err
+}
+
+func (w *Watcher) follow(ctx context.Context, at followed, shown *Snapshot) (*Snapshot, error) {
+	known := at.seen(shown)
 	for ctx.Err() == nil {
 		r, role := w.rounds.join(at, known)
 		if role == behind {
-			return w.catchUp(ctx, at, known)
+			return w.catchUp(ctx, at, shown)
 		}
 		if role == leads {
 			w.lead(ctx, at, r, shown)
@@ -41,18 +57,18 @@ func (w *Watcher) Follow(ctx context.Context, caseID string, run int, shown *Sna
 		switch {
 		case r.err != nil:
 			return nil, r.err
-		case r.news == nil:
-			return nil, ctx.Err()
-		case r.news.newsTo(known):
-			return r.news, nil
+		case r.newest == nil || !at.isNews(r.newest, r.base):
+			return r.newest.since(shown), ctx.Err()
+		case at.isNews(r.newest, known):
+			return r.newest, nil
 		}
 		// The round began before what this viewer knows, and ended there.
 	}
 	return nil, ctx.Err()
 }
 
-// catchUp reads the run, once for all who are behind; nil if that is not news to who is that far.
-func (w *Watcher) catchUp(ctx context.Context, at followed, known Seen) (*Snapshot, error) {
+// catchUp reads the run, once for all who are behind. It returns nil if what was read is no later than what was shown.
+func (w *Watcher) catchUp(ctx context.Context, at followed, shown *Snapshot) (*Snapshot, error) {
 	at.behind = true
 	r, role := w.rounds.join(at, Seen{})
 	if role == leads {
@@ -60,13 +76,10 @@ func (w *Watcher) catchUp(ctx context.Context, at followed, known Seen) (*Snapsh
 	} else if err := r.wait(ctx); err != nil {
 		return nil, err
 	}
-	if r.err != nil || r.news == nil || !r.news.newsTo(known) {
-		return nil, r.err
-	}
-	return r.news, nil
+	return r.newest.since(shown), r.err
 }
 
-// leadRead reads the run, for all who are in the round. If the leader's context ends first there is no news.
+// leadRead reads the run, for all who are in the round. If the leader's context ends first, nothing was read.
 func (w *Watcher) leadRead(ctx context.Context, at followed, r *round) {
 	defer w.rounds.end(at, r)
 	rest, cancel := context.WithTimeout(ctx, failedRound)
@@ -74,36 +87,42 @@ func (w *Watcher) leadRead(ctx context.Context, at followed, r *round) {
 	now, err := w.reread(ctx, at)
 	switch {
 	case err == nil:
-		r.news = &now
+		r.newest = now
 	case ctx.Err() == nil:
 		r.fail(rest, err)
 	}
 }
 
-// reread reads the run. A store that has not answered after RoundTime is down: the others of a round must not hang with its leader.
-func (w *Watcher) reread(ctx context.Context, at followed) (Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, RoundTime)
-	defer cancel()
-	return w.Read(ctx, at.caseID, at.run)
+// since returns s if it is a later version than another snapshot, else nil.
+func (s *Snapshot) since(shown *Snapshot) *Snapshot {
+	if s == nil || !(Seen{shown.View.Run, shown.View.Version}).Before(Seen{s.View.Run, s.View.Version}) {
+		return nil
+	}
+	return s
 }
 
-// newsTo reports whether the snapshot has to be shown to who is that far: it is later, or the last that there is. An earlier one never is, not
-// even an end: a round may have read it just before the next run began, which whoever came meanwhile has seen.
-func (s *Snapshot) newsTo(known Seen) bool {
-	return known.Before(s.Seen()) || !s.Open() && !s.Seen().Before(known)
+// reread reads the run. A store that has not answered after RoundTime is down: the others of a round must not hang with its leader.
+func (w *Watcher) reread(ctx context.Context, at followed) (*Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, RoundTime)
+	defer cancel()
+	s, err := w.Read(ctx, at.caseID, at.run)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
 }
 
 // lead waits for news and reads it, for all who are in the round. It ends the round in any case, also when it panics: if the leader's
-// context ends first there is no news, and another leads the next round. Before it waits it sees to it that the run counts as watched: the record
-// that this takes is the one that was read for the news before.
+// context ends first there is no news, and another leads the next round. Before each wait it sees to it that the run counts as
+// watched: the record that this takes is the one that was read last.
 func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapshot) {
 	defer w.rounds.end(at, r)
 	rest, cancel := context.WithTimeout(ctx, failedRound)
 	defer cancel()
-	version := w.freshen(ctx, shown)
 	waiting, cancel := context.WithTimeout(ctx, RoundTime)
 	defer cancel()
 	for try := 0; waiting.Err() == nil; try++ {
+		version := w.freshen(ctx, shown)
 		err := w.Store.Wait(waiting, at.caseID, r.base.Run, version)
 		if err != nil {
 			if waiting.Err() == nil {
@@ -112,17 +131,18 @@ func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapsh
 			return
 		}
 		now, err := w.reread(ctx, at)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			r.fail(rest, err)
+		if err != nil {
+			if ctx.Err() == nil {
+				r.fail(rest, err)
+			}
 			return
-		case err != nil:
+		}
+		r.newest = now
+		if at.isNews(now, r.base) {
 			return
-		case now.newsTo(r.base):
-			r.news = &now
-			return
-		case now.View.Run == r.base.Run:
-			version = max(version, now.View.Version)
+		}
+		if later := now.since(shown); later != nil {
+			shown = later
 		}
 		_ = w.pause(waiting, try) // the store may return early
 	}
@@ -130,17 +150,33 @@ func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapsh
 
 // followed is what viewers share a wait for.
 type followed struct {
-	caseID string
-	run    int  // 0: the current one
-	behind bool // a read, of those who have not seen what the others wait to be newer than
+	caseID   string
+	run      int  // 0: the current one
+	versions bool // each version counts, not only those with an event
+	behind   bool // a read, of those who have not seen what the others wait to be newer than
 }
 
-// round is one wait. Its news and err are written by its leader only, before done is closed, and read after that.
+// seen returns how far somebody is who knows the snapshot.
+func (at followed) seen(s *Snapshot) Seen {
+	if at.versions {
+		return s.seenVersion()
+	}
+	return s.Seen()
+}
+
+// isNews reports whether the snapshot has to be shown to somebody who is that far: it is later, or the last that there is. An earlier
+// one never is, not even an end: a round may have read it just before the next run began, which those who came meanwhile have seen.
+func (at followed) isNews(s *Snapshot, known Seen) bool {
+	seen := at.seen(s)
+	return known.Before(seen) || !s.Open() && !seen.Before(known)
+}
+
+// round is one wait. Its newest and err are written by its leader only, before done is closed, and read after that.
 type round struct {
-	base Seen // what is waited to be newer than
-	done chan struct{}
-	news *Snapshot // nil: there was none
-	err  error
+	base   Seen // what is waited to be newer than
+	done   chan struct{}
+	newest *Snapshot // that was read, news or not; nil: none was
+	err    error
 }
 
 // wait waits for the end of the round, as one who follows.

@@ -32,7 +32,7 @@ type watched struct {
 }
 
 func newWatched() *watched {
-	return &watched{changed: make(chan struct{}), runs: []cases.Case{{CaseID: "c", Run: 1, Version: 1, State: cases.Pending}}}
+	return &watched{changed: make(chan struct{}), runs: []cases.Case{{CaseID: "c", Run: 1, Version: 1, State: cases.Pending, Shown: cases.Shown{Version: 1}}}}
 }
 
 func (s *watched) Current(ctx context.Context, _ string) (store.Head, cases.Case, error) {
@@ -95,8 +95,18 @@ func (s *watched) Wait(ctx context.Context, _ string, run int, version int64) er
 	}
 }
 
-// change changes the case, and wakes who waits.
+// change changes the case, which makes an event, and wakes who waits.
 func (s *watched) change(f func()) {
+	s.quiet(func() {
+		f()
+		for i := range s.runs {
+			s.runs[i].Shown.Version = s.runs[i].Version
+		}
+	})
+}
+
+// quiet changes the case, and wakes who waits.
+func (s *watched) quiet(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
@@ -107,6 +117,11 @@ func (s *watched) change(f func()) {
 // next is the next version of the newest run.
 func (s *watched) next() {
 	s.change(func() { s.runs[len(s.runs)-1].Version++ })
+}
+
+// poll is a version that makes no event.
+func (s *watched) poll() {
+	s.quiet(func() { s.runs[len(s.runs)-1].Version++ })
 }
 
 func (s *watched) end() {
@@ -151,7 +166,7 @@ func follow(ctx context.Context, w *watch.Watcher, run int, known watch.Seen) <-
 		a := answer{}
 		s, err := w.Follow(ctx, "c", run, shown(known))
 		if s != nil {
-			a.s, a.news = *s, true
+			a.s, a.news = *s, s.NewsTo(shown(known))
 		}
 		a.err, a.at = err, time.Since(begin)
 		answers <- a
@@ -213,6 +228,46 @@ func TestNoNews(t *testing.T) {
 		if _, most, waits, reads := s.counts(); most != 1 || waits != 1 || reads != 0 {
 			t.Errorf("%d at once, %d waits, %d reads", most, waits, reads)
 		}
+	})
+}
+
+// Versions that make no event wake no viewer, and do not put off the end of the round. Somebody who waits for versions gets each.
+func TestVersionsWithoutAnEvent(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watched, w *watch.Watcher) {
+		viewers := []<-chan answer{follow(t.Context(), w, 0, first), follow(t.Context(), w, 0, first)}
+		known := first
+		for range 7 {
+			time.Sleep(2 * time.Second)
+			versions := make(chan watch.Seen, 1)
+			go func() {
+				if now, err := w.FollowVersion(t.Context(), "c", 0, shown(known)); err != nil || now == nil {
+					t.Errorf("%v %v", now, err)
+				} else {
+					versions <- watch.Seen{Run: now.View.Run, Version: now.View.Version}
+				}
+				close(versions)
+			}()
+			synctest.Wait()
+			s.poll()
+			if known.Version++; <-versions != known {
+				t.Errorf("version %d did not come", known.Version)
+			}
+		}
+		for _, v := range viewers {
+			// The newest of them comes all the same: the next wait is to go on from there.
+			if a := <-v; a.news || a.err != nil || a.at != watch.RoundTime || a.s.View.Version != 8 || a.s.Seen() != first {
+				t.Errorf("%+v", a)
+			}
+		}
+		again := make(chan *watch.Snapshot, 1)
+		go func() {
+			now, err := w.FollowVersion(t.Context(), "c", 0, shown(known))
+			if err != nil || now != nil {
+				t.Errorf("%v %v", now, err)
+			}
+			again <- now
+		}()
+		<-again
 	})
 }
 

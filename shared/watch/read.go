@@ -23,17 +23,31 @@ type Snapshot struct {
 	record *cases.Case // as it was read; nil if it was not
 }
 
-// Seen returns how far a reader is who knows the snapshot: an end stays where it was made, whatever the record's version became, and that the run is
-// watched is no news.
+// Seen returns how far a reader of events is who knows the snapshot: where what they say last changed. An end stays where it was
+// made, whatever the record's version became.
 func (s Snapshot) Seen() Seen {
 	switch v := s.View; {
 	case v.State.Ended() && s.EndVersion > 0:
 		return Seen{v.Run, s.EndVersion}
 	case s.record != nil:
-		return Seen{v.Run, s.record.News()}
+		return Seen{v.Run, s.record.Shown.Version}
 	default:
 		return Seen{v.Run, v.Version}
 	}
+}
+
+// seenVersion returns how far a reader of records is who knows the snapshot. That the run is watched is no news.
+func (s Snapshot) seenVersion() Seen {
+	if s.record != nil && !s.View.State.Ended() {
+		return Seen{s.View.Run, s.record.News()}
+	}
+	return s.Seen()
+}
+
+// NewsTo reports whether the snapshot, which may be nil, has an event to show to a viewer who knows another one: it is later, or the
+// last that there is.
+func (s *Snapshot) NewsTo(shown *Snapshot) bool {
+	return s != nil && followed{}.isNews(s, shown.Seen())
 }
 
 // Open reports whether news can be expected of the run.

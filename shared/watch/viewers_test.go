@@ -110,7 +110,7 @@ func viewUntil(t *testing.T, w *watch.Watcher, over <-chan struct{}) (last watch
 			if err != nil && ctx.Err() == nil && (fault.KindOf(err) != fault.Unavailable || errors.Is(err, context.Canceled)) {
 				t.Errorf("%v", err)
 			}
-			if open = err == nil; news != nil {
+			if open = err == nil; news.NewsTo(shown(last)) {
 				show(*news)
 				open = news.Open()
 			}
