@@ -45,6 +45,10 @@ func serveFile(rw http.ResponseWriter, r *http.Request) error {
 		return fault.New(fault.NotFound, "there is no such file")
 	}
 	h.Set("Cache-Control", "public, max-age=300")
+	if known := noneMatch(r); known != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("If-None-Match", known)
+	}
 	f.ServeHTTP(rw, r)
 	return nil
 }

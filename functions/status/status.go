@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	known := strings.Join(r.Header.Values("If-None-Match"), ",")
+	known := noneMatch(r)
 	view, err := f.read(r.Context(), at, known, wait)
 	if err != nil {
 		return err
@@ -131,10 +132,21 @@ func (f *function) read(ctx context.Context, at address.Address, known string, w
 // etag is weak: what is estimated from the time changes without it.
 func etag(v cases.View) string { return fmt.Sprintf(`W/"%d.%d"`, v.Run, v.Version) }
 
+// entityTags finds the members of an If-None-Match; suffix what a proxy that compresses an answer makes of its tag: "x-gzip" (Apache,
+// lighttpd, Caddy), "x--gzip" (Jetty), "x;gzip" (Django) or "x"-gzip (Apache 2.2). Few of them take it away again.
+var (
+	entityTags = regexp.MustCompile(`\*|(?:W/)?"[^"]*"`)
+	suffix     = regexp.MustCompile(`(?:--?|;)(?:gzip|br|zstd|deflate)"|"-gzip`)
+)
+
+// noneMatch returns the If-None-Match of a request, without the suffixes of proxies.
+func noneMatch(r *http.Request) string {
+	return suffix.ReplaceAllLiteralString(strings.Join(r.Header.Values("If-None-Match"), ","), `"`)
+}
+
 // matches reports whether an If-None-Match lists the tag (weak comparison, RFC 9110, section 13.1.2).
 func matches(ifNoneMatch, tag string) bool {
-	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
-		candidate = strings.TrimSpace(candidate)
+	for _, candidate := range entityTags.FindAllString(ifNoneMatch, -1) {
 		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == strings.TrimPrefix(tag, "W/") {
 			return true
 		}

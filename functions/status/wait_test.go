@@ -99,6 +99,18 @@ func TestWaitEndsWithoutNews(t *testing.T) {
 	}
 }
 
+// A proxy that compresses changes the tag, and a long poll waits all the same.
+func TestWaitWithACompressedTag(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(status.New)
+	b.Begin("c")
+	answers := poll(t, b, u+"/c?wait=60s", `If-None-Match: W/"1.1-gzip"`)
+	b.Event("m", `{"case_id":"c","run":1,"status":"running"}`)
+	if a := answered(t, answers); a.Status != 200 || a.Header.Get("ETag") != `W/"1.2"` {
+		t.Errorf("%d %v", a.Status, a.Header)
+	}
+}
+
 func TestNothingToWaitFor(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
