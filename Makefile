@@ -57,7 +57,7 @@ chaos: ## the same for CHAOS (2m) a store under killed instances, stopped server
 load: ## LOAD (10000) cases started at once, over SQLite
 	LOAD=$(LOAD) $(GO) test -count=1 -v -timeout=15m -run='^TestLoad$$' ./deploy/system
 
-fresh: ## how old progress is for 1 and for 500 viewers of a case, and how often it is looked at, over FRESH (1m) each, on PostgreSQL
+fresh: ## how old progress is for 1 viewer and for 500 viewers of 16 cases, and how many times it is polled, over FRESH (1m) each, on PostgreSQL
 	FRESH=$(or $(FRESH),1m) $(GO) test -count=1 -v -timeout=15m -run='^TestFresh$$' ./deploy/system
 
 # In a simulated world one goroutine runs at a time: more processors only pass it around.

@@ -31,12 +31,13 @@ type function struct {
 	cfg     *config.Config
 	w       *watch.Watcher
 	callers access.Callers
+	held    held
 }
 
 // New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has; or, for who
 // accepts text/event-stream, a stream of its events. GET /-/ has public files: the browser's module and the description of the API.
 func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := &function{cfg, w, access.NewCallers(cfg, w.Now)}
+	f := &function{cfg: cfg, w: w, callers: access.NewCallers(cfg, w.Now)}
 	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead)
 	shown := access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
 	public := answer.Handler(w.Log, serveFile, http.MethodGet, http.MethodHead)
@@ -76,13 +77,17 @@ func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	known := noneMatch(r)
-	view, err := f.read(r.Context(), at, known, wait)
+	view, crowded, err := f.read(r.Context(), at, known, wait)
 	if err != nil {
 		return err
 	}
 	h := rw.Header()
 	h.Set("ETag", etag(view))
-	if next := retryAfter(view, f.w.Now()); next > 0 {
+	next := retryAfter(view, f.w.Now())
+	if crowded {
+		next = max(next, int(comeBackIn.Seconds()))
+	}
+	if next > 0 {
 		h.Set("Retry-After", strconv.Itoa(next))
 	}
 	if matches(known, etag(view)) {
@@ -110,23 +115,32 @@ func (f *function) wait(r *http.Request) (time.Duration, error) {
 	return wait, nil
 }
 
-// read returns the run. While it is what the caller knows, and more can be expected of it, it waits for a change, at most that long.
-func (f *function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (cases.View, error) {
+// read returns the run. While it is what the caller knows, and more can be expected of it, it waits for a change, at most that long;
+// but not if the case is crowded: enough requests about it are held already.
+func (f *function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (v cases.View, crowded bool, err error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s, err := f.w.Read(ctx, at.CaseID, at.Run)
-	for err == nil && wait > 0 && s.Open() && matches(known, etag(s.View)) {
+	isKnown := func() bool { return s.Open() && matches(known, etag(s.View)) }
+	if err != nil || wait == 0 || !isKnown() {
+		return s.View, false, err
+	}
+	if !f.held.take(at.CaseID) {
+		return s.View, true, nil
+	}
+	defer f.held.release(at.CaseID)
+	for isKnown() {
 		news, err := f.w.FollowVersion(waiting, at.CaseID, at.Run, &s)
 		switch {
 		case waiting.Err() != nil && ctx.Err() == nil && err != nil:
-			return s.View, nil
+			return s.View, false, nil
 		case err != nil:
-			return s.View, err
+			return s.View, false, err
 		case news != nil:
 			s = *news
 		}
 	}
-	return s.View, err
+	return s.View, false, nil
 }
 
 // etag is weak: what is estimated from the time changes without it.

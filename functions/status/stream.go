@@ -43,7 +43,7 @@ const (
 // time is over. https://html.spec.whatwg.org/multipage/server-sent-events.html says how it is read: 204 makes an EventSource stop, and
 // every other status than 200 makes it give up. So what passes is answered 200, with the request to come back later.
 func (f *function) stream(rw http.ResponseWriter, r *http.Request) error {
-	s := &stream{rw: rw, rc: http.NewResponseController(rw)}
+	s := &stream{rw: rw, rc: http.NewResponseController(rw), retry: reconnect}
 	err := f.events(s, r)
 	passing := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
 	if passing {
@@ -72,40 +72,46 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 	if err != nil {
 		return err
 	}
-	shown, err := f.first(s, r, at)
-	if err != nil || shown == nil {
-		return err
-	}
-	holding, cancel := context.WithTimeout(r.Context(), f.hold(r.Context()))
-	defer cancel()
-	return f.follow(holding, s, at, shown)
-}
-
-// first writes how the run is, if the viewer does not know. It returns what the viewer knows then, or nil if there is nothing to follow.
-func (f *function) first(s *stream, r *http.Request, at address.Address) (*watch.Snapshot, error) {
-	reading, cancel := context.WithTimeout(r.Context(), firstWord)
-	defer cancel()
-	now, err := f.w.Read(reading, at.CaseID, at.Run)
+	now, err := f.first(r, at)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// An id that is ahead of the run is of an earlier case of that name.
 	known := lastEvent(r.Header.Get("Last-Event-ID")) == now.Seen()
 	if known && !now.Open() {
 		s.rw.WriteHeader(http.StatusNoContent)
-		return nil, nil
+		return nil
 	}
 	s.begin()
-	head := r.Method == http.MethodHead
-	if known || head {
+	toHold := now.Open() && r.Method != http.MethodHead
+	isHeld := toHold && f.held.take(at.CaseID)
+	if isHeld {
+		defer f.held.release(at.CaseID)
+	} else if toHold {
+		s.retry = reconnectLater
+	}
+	switch {
+	case !known:
+		err = s.show(now)
+	case toHold && !isHeld:
+		err = s.write([]byte(reconnectLater))
+	default:
 		err = s.write([]byte(alive)) // so that the viewer knows immediately that it is connected
-	} else {
-		err = s.show(&now)
 	}
-	if err != nil || head || !now.Open() {
-		return nil, err
+	if err != nil || !isHeld {
+		return err
 	}
-	return &now, nil
+	holding, cancel := context.WithTimeout(r.Context(), f.hold(r.Context()))
+	defer cancel()
+	return f.follow(holding, s, at, now)
+}
+
+// first reads the run. A store that does not answer for a while is down. Its snapshot is held once, not in each frame of the stack.
+func (f *function) first(r *http.Request, at address.Address) (*watch.Snapshot, error) {
+	reading, cancel := context.WithTimeout(r.Context(), firstWord)
+	defer cancel()
+	now, err := f.w.Read(reading, at.CaseID, at.Run)
+	return &now, err
 }
 
 // follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
@@ -149,8 +155,9 @@ type stream struct {
 	rw    http.ResponseWriter
 	rc    *http.ResponseController
 	begun bool // the header is written
-	shown bool // an event is written
 	gone  bool // nothing reaches the viewer any more
+	// retry is what the next event says of when to reconnect: the first of a stream says it.
+	retry string
 }
 
 // begin writes the header, once. It is sent with what follows.
@@ -172,10 +179,8 @@ func (s *stream) show(now *watch.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if !s.shown {
-		s.shown = true
-		parts = append([][]byte{[]byte(reconnect)}, parts...)
-	}
+	parts = append([][]byte{[]byte(s.retry)}, parts...)
+	s.retry = ""
 	return s.write(parts...)
 }
 

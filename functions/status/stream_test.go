@@ -535,7 +535,7 @@ func (s *reads) Wait(ctx context.Context, caseID string, run int, version int64)
 
 func (s *reads) count() (n, most int) { s.mu.Lock(); defer s.mu.Unlock(); return s.n, s.most }
 
-// Fifty viewers of one case cost one wait at a time, and one read a change; and nothing once they left.
+// Thirty viewers of one case cost one wait at a time, and one read a change; and nothing once they left.
 func TestViewersShareOneWait(t *testing.T) {
 	b := functiontest.New(t, nil)
 	counted := &reads{Store: b.Store.Store}
@@ -543,7 +543,7 @@ func TestViewersShareOneWait(t *testing.T) {
 	u := b.Serve(status.New)
 	b.Begin("c")
 	var viewers []*viewer
-	for range 50 {
+	for range 30 {
 		v := view(t, u+"/c")
 		v.begins()
 		v.next()

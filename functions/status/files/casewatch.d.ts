@@ -168,7 +168,8 @@ export function start(url: string | URL, form: object | string, options?: StartO
 /**
  * Follows a case to the end of its current run.
  *
- * It listens to the service's stream. Where that does not get through (nothing in five seconds, or refused twice), where there is no
+ * It listens to the service's stream. Where that does not get through (nothing in five seconds, refused twice, or closed as soon as
+ * it is opened: an instance holds 32 viewers of a case), where there is no
  * `EventSource`, or where three streams of the page are open already, it asks for JSON as often as the service says. It never holds two
  * connections, and none while the page is hidden; it looks as soon as the page is shown again, unless the
  * service just asked it to wait. What may pass (no answer, 5xx, 408, 425,

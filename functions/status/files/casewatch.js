@@ -138,7 +138,8 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
     }
 
     function broken() {
-      const held = openedAt && Date.now() - openedAt >= BRIEF;
+      const opened = openedAt > 0;
+      const held = opened && Date.now() - openedAt >= BRIEF;
       openedAt = 0;
       if (mine.readyState === 2) { // for good; the status that says why is not shown to scripts
         refused++;
@@ -147,6 +148,10 @@ export function follow(statusUrl, { onProgress, onEnd, onTrouble, signal, header
       } else if (live && (held || !lost)) { // perhaps its planned end: the browser comes back, and says what it saw last
         lost = true;
         arm(RECONNECT, broken);
+      } else if (live && opened) { // the service closes what it opens: it is in trouble, or too many watch the case; JSON tells
+        refused = 2;
+        letGo();
+        look();
       } else {
         fail(new CasewatchError({ title: "The connection was lost." }));
       }

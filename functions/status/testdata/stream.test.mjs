@@ -195,20 +195,34 @@ test("a stream that fails again is closed, and opened anew with a back-off", asy
 });
 
 test("a stream that closes as soon as it opens does not loop", async (t) => {
-  const w = world(t);
-  const h = watch();
-  w.stream.opens();
-  w.stream.progress(1, 1, 1);
-  await w.pass(3_000);
-  w.stream.loses();
-  w.stream.opens();
-  w.stream.loses(); // a passing fault of the service: 200, and closed
-  assert.deepEqual([w.stream.readyState, h.troubles.length], [2, 1]);
-  await w.pass(600);
-  w.stream.complete(1, 2);
-  await flush();
-  assert.deepEqual([h.result.version, h.troubles.at(-1)], [2, null]);
-  await w.over();
+  const closes = (w) => { // a transient problem of the service, or too many viewers: 200, and closed
+    w.stream.opens();
+    w.stream.progress(1, 1, 1);
+    w.stream.loses();
+    w.stream.opens();
+    w.stream.loses();
+    assert.equal(w.stream.readyState, 2);
+  };
+  await t.test("in trouble", async (t) => {
+    const w = world(t, { answers: [problem(503)] });
+    const h = watch();
+    closes(w);
+    await flush();
+    assert.equal(h.troubles.length, 1);
+    await w.pass(600);
+    w.stream.complete(1, 2);
+    await flush();
+    assert.deepEqual([h.result.version, h.troubles.at(-1)], [2, null]);
+    await w.over();
+  });
+  await t.test("crowded", async (t) => {
+    const w = world(t, { answers: [json(200, view(1, 2), { "Retry-After": "2" }), json(200, view(1, 3), { "Retry-After": "2" }), json(200, doneView(1, 4))] });
+    const h = watch();
+    closes(w);
+    await w.pass(10_000);
+    assert.deepEqual([w.streams.length, w.requests.length, h.troubles, h.result.version], [1, 3, [], 4]);
+    await w.over();
+  });
 });
 
 test("a browser that does not come back is helped", async (t) => {
