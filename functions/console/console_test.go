@@ -222,6 +222,9 @@ func TestNothingIsInjected(t *testing.T) {
 	for _, a := range []functiontest.Answer{running, b.Do("GET", u+"/c", ""), b.Do("GET", u+"/", ""), b.Do("GET", u+"/?id="+url.QueryEscape(evil), ""), b.Do("GET", u+"/?state="+url.QueryEscape(evil), ""),
 		b.Do("GET", u+"/c?done="+url.QueryEscape(evil), ""), b.Do("GET", u+"/"+url.PathEscape(evil), "")} {
 		guarded(t, a)
+		if strings.Contains(a.Body, "<dt>Output</dt>") {
+			t.Errorf("an address that is none of the web is the output:\n%s", a.Body)
+		}
 		for _, bad := range []string{"<script>", "<img", "onerror=alert(2)>", `href="javascript:`, "</pre>{", "alert(3)</a>"} {
 			if strings.Contains(a.Body, bad) {
 				t.Errorf("%q is in the page:\n%s", bad, a.Body)
@@ -230,6 +233,9 @@ func TestNothingIsInjected(t *testing.T) {
 		if n := strings.Count(a.Body, "<script "); n != 1 { // our own
 			t.Errorf("%d scripts", n)
 		}
+	}
+	if a := b.Do("GET", u+"/c", "", "Accept: application/json"); !strings.Contains(a.Body, `"output_url":null,`) {
+		t.Errorf("%s", a.Body)
 	}
 	page := b.Do("GET", u+"/c", "").Body
 	for _, want := range []string{"&lt;script&gt;alert(1)", "javascript:alert(3)", "The pipeline said that it failed."} {

@@ -8,7 +8,6 @@ var (
 	DurationWord = durationWord
 	AgeWord      = ageWord
 	Shown        = shown
-	Link         = link
 )
 
 // CostOf returns what a run took.

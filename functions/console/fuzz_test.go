@@ -59,18 +59,3 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzLink: what is linked to is of the web.
-func FuzzLink(f *testing.F) {
-	for _, text := range []string{"https://documents.example/c?a=b#c", "javascript:alert(1)", "JaVaScRiPt://x/%0aalert(1)", "data:text/html,x", "//h", "https:h", "http://a\nb", " https://h", "https://h/\"onmouseover=x"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		to := console.Link(&text)
-		if to == "" {
-			return
-		}
-		if u, err := url.Parse(to); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(to, " \"<>\r\n\t") {
-			t.Errorf("%q leads to %q", text, to)
-		}
-	})
-}

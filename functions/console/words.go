@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,7 +22,7 @@ var words = template.FuncMap{
 	"rfc":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"utc":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 	"precise":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
-	"link":     link, "shown": shown,
+	"shown":    shown,
 	"runs": func(caption string, runs []summary) any {
 		return struct {
 			Caption string
@@ -149,18 +148,6 @@ func durationWord(d time.Duration) string {
 		}
 	}
 	return strings.Join(said, " ")
-}
-
-// link returns an address that a page may link to; "" for one that is not of the web.
-func link(text *string) string {
-	if text == nil {
-		return ""
-	}
-	u, err := url.Parse(*text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(u.Host, "\"<>") { // which the parser lets pass
-		return ""
-	}
-	return u.String()
 }
 
 // maxShown bounds how much of a result a page shows, in bytes.

@@ -493,6 +493,25 @@ func TestResultArrivesWhole(t *testing.T) {
 	}
 }
 
+// An address that is none of the web is in no output but the result, which is as it came.
+func TestOutputURLIsOfTheWeb(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(status.New)
+	b.Begin("c")
+	result := `{"output_url":"javascript:alert(1)"}`
+	b.Event("m", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
+	v := view(t, u+"/c")
+	v.begins()
+	v.shows("complete", fmt.Sprintf("1.%d", b.Case("c", 1).EndVersion), `"total":0,"outputUrl":null,"documents":null,"result":`+result)
+	v.ends()
+	if a := b.Do("GET", u+"/c", "", key); a.JSON(t)["output_url"] != nil || !strings.Contains(a.Body, result) {
+		t.Errorf("%s", a.Body)
+	}
+	if ended := b.Topic.Ended(); len(ended) != 1 || ended[0].OutputURL != nil {
+		t.Errorf("%+v", ended)
+	}
+}
+
 // Without a result, documents or address these are null.
 func TestCompleteWithoutResult(t *testing.T) {
 	b := functiontest.New(t, nil)

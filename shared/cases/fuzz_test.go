@@ -3,6 +3,7 @@ package cases_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -27,6 +28,22 @@ func FuzzParseResult(f *testing.F) {
 		}
 		if again, err := ParseResult(r.Raw); err != nil || !bytes.Equal(again.Raw, r.Raw) || again.OutputURL != r.OutputURL || again.Message != r.Message {
 			t.Errorf("%q is %+v, and then %+v, %v", raw, r, again, err)
+		}
+	})
+}
+
+// FuzzOutputURL: an address that is shown is of the web, as it was said.
+func FuzzOutputURL(f *testing.F) {
+	for _, text := range []string{"https://documents.example/c?a=b#c", "javascript:alert(1)", "JaVaScRiPt://x/%0aalert(1)", "data:text/html,x", "//h", "https:h", "http://a\nb", " https://h", "https://h/\"onmouseover=x"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		shown := Case{OutputURL: text}.View(epoch, nil, nil).OutputURL
+		if shown == nil {
+			return
+		}
+		if u, err := url.Parse(*shown); *shown != text || err != nil || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(u.Host, "\"<>") || u.Host == "" {
+			t.Errorf("%q is shown as %q", text, *shown)
 		}
 	})
 }

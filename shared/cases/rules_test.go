@@ -481,6 +481,21 @@ func TestSweepsPart(t *testing.T) {
 	}
 }
 
+// What is shown as the address of the documents is an address of the web: pages link to it.
+func TestOutputURL(t *testing.T) {
+	for said, want := range map[string]bool{
+		"https://docs.example/?a=1&b=2#c": true, "http://docs.example:8080": true, "HTTPS://docs.example/é": true, "http://[::1]/": true,
+		"javascript:alert(1)": false, "JaVaScRiPt://x/%0aalert(1)": false, "data:text/html,x": false, "file:///etc/passwd": false, "gs://bucket/c": false,
+		"ftp://docs.example": false, "//docs.example": false, "/c": false, "c": false, "": false, "https:c": false, "https://": false, "https:///c": false,
+		" https://docs.example": false, "http://a\nb": false, "%": false, "https://a\"b": false,
+	} {
+		got := Case{OutputURL: said}.View(epoch, nil, nil).OutputURL
+		if (got != nil) != want || want && *got != said {
+			t.Errorf("%q is shown as %v", said, got)
+		}
+	}
+}
+
 func TestView(t *testing.T) {
 	l := begin(rules, nil).open().read(10*time.Second, 1, 4)
 	encode := func(c Case, result, late []byte) string {

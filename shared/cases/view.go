@@ -3,6 +3,8 @@ package cases
 import (
 	"encoding/json"
 	"math"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -60,7 +62,7 @@ func (c Case) View(now time.Time, result, late []byte) View {
 	v := View{
 		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Progress, Stalled: c.Stalled,
 		CreatedAt: c.CreatedAt, StartedAt: pointer(c.StartedAt), UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: pointer(c.EndedAt),
-		End: c.End, Documents: c.Documents, Result: result, OutputURL: pointer(c.OutputURL),
+		End: c.End, Documents: c.Documents, Result: result, OutputURL: webAddress(c.OutputURL),
 		Dispatch: DispatchView{c.Dispatch.Begun, c.Dispatch.Failures, pointer(c.Dispatch.LastError)},
 		Checks:   &ChecksView{c.Checks.Count, c.Checks.Failures, pointer(c.Checks.NextAt)},
 		Version:  c.Version,
@@ -77,6 +79,15 @@ func (c Case) View(now time.Time, result, late []byte) View {
 		v.Late = &LateView{l.State, late, l.Message, l.Source, l.At, l.Count}
 	}
 	return v
+}
+
+// webAddress returns text as it is, or nil if it is no address of http or https. It is what the pipeline says, and pages link to it.
+func webAddress(text string) *string {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(u.Host, "\"<>") { // which Parse lets pass
+		return nil
+	}
+	return &text
 }
 
 // pointer returns nil for the zero value.

@@ -47,7 +47,7 @@ export interface CaseState {
   readonly message: string;
   /** null before the end, and if the pipeline did not say. */
   readonly documents: Documents | null;
-  /** Where the documents are. It is the pipeline's word: see that it is http or https before you link to it. */
+  /** Where the documents are, as the pipeline says: an address of http or https; null if it gave no such address. */
   readonly output_url: string | null;
   /** The pipeline's result as it sent it; null before the end, if it sent none, or if that was too large. */
   readonly result: unknown;

@@ -234,7 +234,7 @@ function fromEvent(type, { data, lastEventId }, last) {
   if (!Number.isInteger(state.run) || !Number.isInteger(state.version)) throw new TypeError("The event names no run, or no version of it.");
   if (type === "progress") return Object.assign(state, { completed: d.current, eta_seconds: d.eta_seconds ?? null, stalled: Boolean(d.stalled) });
   if (type === "error") return Object.assign(state, { reason: d.code });
-  return Object.assign(state, { state: "succeeded", reason: "completed", documents: d.documents ?? null, output_url: d.outputUrl ?? null, result: d.result ?? null });
+  return Object.assign(state, { state: "succeeded", reason: "completed", documents: d.documents ?? null, output_url: web(d.outputUrl), result: d.result ?? null });
 }
 
 function fromJSON({ case_id, run, version, state, progress: p, eta_seconds, stalled, end, documents, output_url, result }) {
@@ -242,9 +242,12 @@ function fromJSON({ case_id, run, version, state, progress: p, eta_seconds, stal
   const ended = ENDS.has(state);
   return {
     case_id, run, version, state, completed: p.completed, total: p.total, percent: p.percent, eta_seconds: eta_seconds ?? null,
-    stalled: stalled && !ended, ended, reason: end?.reason ?? null, message: ended ? end?.message ?? "" : p.current || doing(state, p), documents: documents ?? null, output_url: output_url ?? null, result: result ?? null,
+    stalled: stalled && !ended, ended, reason: end?.reason ?? null, message: ended ? end?.message ?? "" : p.current || doing(state, p), documents: documents ?? null, output_url: web(output_url), result: result ?? null,
   };
 }
+
+// web makes null of what is no address of the web, as the service does: pages link to it.
+const web = (address) => (/^https?:\/\//i.test(address ?? "") ? address : null);
 
 // doing says where an open run stands, as the stream does.
 function doing(state, { completed, total }) {

@@ -60,3 +60,18 @@ for (const [name, body] of [
     await w.over();
   });
 }
+
+test("an address that is none of the web is none", async (t) => {
+  for (const [address, want] of [["javascript:alert(1)", null], ["data:text/html,x", null], [7, null], [" https://x", null], ["HTTPS://documents.example/c", "HTTPS://documents.example/c"]]) {
+    await t.test(String(address), async (t) => {
+      const w = world(t, { answers: [json(200, { ...doneView(1, 7), output_url: address })] });
+      const streamed = watch();
+      w.stream.sends("complete", "1.7", { run: 1, total: 1, outputUrl: address });
+      const asked = watch();
+      w.stream.shut();
+      await flush();
+      assert.deepEqual([streamed.result.output_url, asked.result.output_url], [want, want]);
+      await w.over();
+    });
+  }
+});
