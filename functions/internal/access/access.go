@@ -50,28 +50,31 @@ func (c Callers) Needed() string {
 	return "an API key or ID token"
 }
 
-// Identify returns who calls. The error is Unauthorized if a key or ID token is shown that is none, Unavailable if nobody can tell whether an
-// ID token is one.
+// Identify returns who calls. One valid credential suffices, whatever stands beside it: gateways put tokens of their own
+// into Authorization. An API key, in X-API-Key or as a bearer, outranks an ID token.
+//
+// The error is Unauthorized if credentials are shown and none is valid, Unavailable if it cannot be told whether an ID
+// token is.
 func (c Callers) Identify(r *http.Request) (Caller, error) {
 	key := r.Header.Get("X-API-Key")
-	if credentials, ok := bearer(r.Header.Get("Authorization")); ok {
-		if c.oidc != nil && identity.IsToken(credentials) && !c.keys.Match(credentials) { // a key may look like a token
-			claims, err := c.oidc.Verify(r.Context(), credentials)
-			if err != nil {
-				return Caller{}, err
-			}
-			// Keys hold no NUL, so that none has the name of an account.
-			return named("oidc\x00" + claims.Issuer + "\x00" + claims.Subject), nil
+	credentials, _ := bearer(r.Header.Get("Authorization"))
+	for _, shown := range []string{key, credentials} {
+		if shown != "" && c.keys.Match(shown) {
+			return named(shown), nil
 		}
-		key = credentials
 	}
-	if key == "" {
-		return Caller{}, nil
-	}
-	if !c.keys.Match(key) {
+	switch {
+	case c.oidc != nil && identity.IsToken(credentials):
+		claims, err := c.oidc.Verify(r.Context(), credentials)
+		if err != nil {
+			return Caller{}, err
+		}
+		// Keys hold no NUL, so that none has the name of an account.
+		return named("oidc\x00" + claims.Issuer + "\x00" + claims.Subject), nil
+	case key != "" || credentials != "":
 		return Caller{}, fault.New(fault.Unauthorized, "the API key is not known")
 	}
-	return named(key), nil
+	return Caller{}, nil
 }
 
 // named returns the caller who showed that it is who. Ids of cases are derived from the names: they never change.
@@ -83,7 +86,10 @@ func named(who string) Caller {
 // bearer returns the credentials of an Authorization header of the scheme Bearer, and whether it is of that scheme.
 func bearer(header string) (credentials string, ok bool) {
 	scheme, credentials, ok := strings.Cut(header, " ")
-	return strings.TrimSpace(credentials), ok && strings.EqualFold(scheme, "Bearer")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(credentials), true
 }
 
 // ToCase returns nil if the request may see and cancel a case: by a key, an ID token, or a token of the case in its query. Else the error is
@@ -114,7 +120,10 @@ func CORS(origins []string, h http.Handler, methods ...string) http.Handler {
 	shared := cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: methods,
-		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Traceparent", "X-API-Key"},
+		AllowedHeaders: []string{
+			"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "X-API-Key",
+			"Baggage", "Sentry-Trace", "Traceparent", "Tracestate", // libraries that trace add these to every request of a page
+		},
 		ExposedHeaders: []string{"ETag", "Location", "Retry-After"},
 		MaxAge:         600,
 	}).Handler(h)

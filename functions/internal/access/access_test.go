@@ -42,8 +42,10 @@ func TestIdentify(t *testing.T) {
 		{"scheme in small letters", http.Header{"Authorization": {"bearer alpha-key"}}, alpha},
 		{"scheme in capitals", http.Header{"Authorization": {"BEARER beta-key"}}, beta},
 		{"spaces", http.Header{"Authorization": {"Bearer   beta-key "}}, beta},
-		{"both: the Bearer counts", http.Header{"Authorization": {"Bearer alpha-key"}, "X-Api-Key": {"beta-key"}}, alpha},
-		{"both, a wrong Bearer", http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"beta-key"}}, refused},
+		{"both: X-API-Key counts", http.Header{"Authorization": {"Bearer alpha-key"}, "X-Api-Key": {"beta-key"}}, beta},
+		{"both, a Bearer of a gateway", http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"beta-key"}}, beta},
+		{"both, a wrong X-API-Key", http.Header{"Authorization": {"Bearer alpha-key"}, "X-Api-Key": {"wrong"}}, alpha},
+		{"both wrong", http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"wrong"}}, refused},
 		{"another scheme", http.Header{"Authorization": {"Basic alpha-key"}}, nobody},
 		{"another scheme and a key", http.Header{"Authorization": {"Basic eDp5"}, "X-Api-Key": {"beta-key"}}, beta},
 		{"no credentials", http.Header{"Authorization": {"Bearer"}}, nobody},
@@ -121,7 +123,8 @@ func TestToCase(t *testing.T) {
 
 // What a page's own client of events sends along.
 func TestCORSHeaders(t *testing.T) {
-	for _, name := range []string{"last-event-id", "cache-control", "if-none-match", "idempotency-key", "content-type", "authorization", "x-api-key"} {
+	for _, name := range []string{"last-event-id", "cache-control", "if-none-match", "idempotency-key", "content-type", "authorization", "x-api-key",
+		"traceparent", "tracestate", "baggage", "sentry-trace"} { // what libraries that trace add by themselves
 		r := httptest.NewRequest(http.MethodOptions, "/", http.NoBody)
 		r.Header = http.Header{"Origin": {"https://forms.example"}, "Access-Control-Request-Method": {"GET"}, "Access-Control-Request-Headers": {name}}
 		w := httptest.NewRecorder()
