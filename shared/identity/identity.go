@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -90,15 +91,19 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 // VerifyAllButSignature is Verify without the signature. It is for a token whose signature was checked, and taken off, by
 // somebody who is known to have done so; of any other it says nothing. It asks nobody.
 func (v *Verifier) VerifyAllButSignature(token string) (Claims, error) {
-	if _, err := jose.ParseSignedCompact(token, algorithms); err != nil { // go-oidc would let "none" pass here
-		return Claims{}, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
-	}
 	return v.verify(context.Background(), token, true)
 }
 
 func (v *Verifier) verify(ctx context.Context, token string, unsigned bool) (Claims, error) {
 	if !IsToken(token) {
 		return Claims{}, fault.New(fault.Unauthorized, "this is no ID token")
+	}
+	parsed, err := jose.ParseSignedCompact(token, algorithms) // without a signature, go-oidc would let "none" pass
+	switch {
+	case err != nil:
+		return Claims{}, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
+	case !isIDTokenType(parsed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType]):
+		return Claims{}, fault.New(fault.Unauthorized, "the token's type says that it is no ID token")
 	}
 	signature := &signature{keys: v.keys}
 	checks := oidc.NewVerifier(v.cfg.Issuer, signature, &oidc.Config{
@@ -134,6 +139,18 @@ func (v *Verifier) verify(ctx context.Context, token string, unsigned bool) (Cla
 		return Claims{}, fault.New(fault.Unauthorized, "the token has no subject")
 	}
 	return Claims{Issuer: v.cfg.Issuer, Subject: verified.Subject, Email: more.Email, EmailVerified: bool(more.EmailVerified), Audience: verified.Audience}, nil
+}
+
+// isIDTokenType reports whether the type in a token's header can be that of an ID token: it is missing, or names no
+// special use. Tokens for other uses say so there, with a type such as at+jwt (RFC 8725, section 3.11): an access token
+// (RFC 9068) or logout token of the same issuer may have the same audience, and is not meant to show who calls.
+func isIDTokenType(typ any) bool {
+	if typ == nil {
+		return true
+	}
+	text, _ := typ.(string)
+	mediaType, _, err := mime.ParseMediaType(text) // in lower case; application/ may be left out (RFC 7515, section 4.1.9)
+	return err == nil && !strings.HasSuffix(mediaType, "+jwt")
 }
 
 // signature checks the signature of one token, and keeps why that failed: go-oidc hands on only the text.
