@@ -19,7 +19,7 @@ const (
 	isForm   = "Content-Type: application/x-www-form-urlencoded"
 	asJSON   = "Accept: application/json"
 	asStream = "Accept: text/event-stream"
-	apiKey   = "X-API-Key: contract-key"
+	apiKey   = "X-API-Key: contract-key-of-20-characters"
 	operator = "operator@example.com"
 )
 
@@ -30,7 +30,7 @@ func TestOpenAPIHoldsOnEveryRoute(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	open := newMachine(t, c, nil)
 	guarded := newMachine(t, c, map[string]string{
-		"ALLOW_ANONYMOUS": "false", "API_KEYS": "contract-key", "OIDC_ISSUER": issuer.URL, "OIDC_AUDIENCE": "contract",
+		"ALLOW_ANONYMOUS": "false", "API_KEYS": "contract-key-of-20-characters", "OIDC_ISSUER": issuer.URL, "OIDC_AUDIENCE": "contract",
 		"CONSOLE_USERS": operator, "CONSOLE_AUDIENCES": "console",
 	})
 	routesOfStart(open)
@@ -224,7 +224,7 @@ func routesOfCallers(s *served, issuer *identitytest.Issuer) {
 		exchange{200, "GET", bare(statusURL), "", []string{apiKey}, false},
 		exchange{200, "GET", bare(statusURL), "", []string{token}, false},
 		exchange{401, "GET", bare(statusURL), "", nil, true},
-		exchange{200, "POST", bare(cancelURL), "", []string{"Authorization: Bearer contract-key"}, false},
+		exchange{200, "POST", bare(cancelURL), "", []string{"Authorization: Bearer contract-key-of-20-characters"}, false},
 		exchange{404, "GET", "/status/nobody", "", []string{apiKey}, false},
 		exchange{404, "POST", "/cancel/nobody", "", []string{apiKey}, false},
 	)

@@ -42,7 +42,7 @@ type Setting struct {
 
 const (
 	documents = 60
-	apiKey    = "example-api-key"
+	apiKey    = "example-api-key-of-20"
 	caseID    = "case"
 	trace     = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 )

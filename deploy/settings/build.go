@@ -180,7 +180,7 @@ func (p *Plan) setting(f envFile, s *Service, name string) string {
 
 // standIns are values that config accepts, in place of the secrets that only Secret Manager knows, and of what a function would need that is left out.
 var standIns = map[string]string{
-	"TOKEN_SECRET": strings.Repeat("x", 32), "API_KEYS": "x", "PIPELINE_API_KEY": "x", "STORE": "postgres://u@database.example.com/d",
+	"TOKEN_SECRET": strings.Repeat("x", 32), "API_KEYS": strings.Repeat("x", 32), "PIPELINE_API_KEY": "x", "STORE": "postgres://u@database.example.com/d",
 	"CONSOLE_USERS": "operator@example.com", "CONSOLE_AUDIENCES": "x",
 }
 

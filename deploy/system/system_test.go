@@ -28,7 +28,7 @@ const (
 )
 
 const (
-	apiKey   = "system-key"
+	apiKey   = "system-key-of-20-characters"
 	operator = "operator@example.com" // of the console
 )
 

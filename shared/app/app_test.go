@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	key  = "X-API-Key: example-key"
+	key  = "X-API-Key: example-key-of-20-characters"
 	task = `{"case_id":"c","run":1,"seq":1}`
 )
 
@@ -76,7 +76,7 @@ func TestFunctions(t *testing.T) {
 			if a.Code != test.want {
 				t.Errorf("%d %s, want %d\n%s", a.Code, a.Body, test.want, log)
 			}
-			if strings.Contains(log.String(), `"severity":"ERROR"`) || strings.Contains(log.String(), "example-key") {
+			if strings.Contains(log.String(), `"severity":"ERROR"`) || strings.Contains(log.String(), "example-key-of-20-characters") {
 				t.Errorf("%s", log)
 			}
 		})

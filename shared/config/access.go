@@ -28,8 +28,11 @@ func visible(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
+// minAPIKey is the least length of a plain key, in characters: 20 random letters and digits have 119 bits.
+const minAPIKey = 20
+
 func apiKeys() value {
-	expects := "a comma-separated list of keys of visible ASCII characters, each plain or as sha256:<64 hex digits>"
+	expects := fmt.Sprintf("a comma-separated list of keys of visible ASCII characters, each plain and of at least %d characters, or as sha256:<64 hex digits>", minAPIKey)
 	return value{expects: expects, parse: func(c *Config, text string) error {
 		var hashes [][sha256.Size]byte
 		for i, key := range strings.Split(text, ",") {
@@ -38,6 +41,9 @@ func apiKeys() value {
 				return fmt.Errorf("has an entry, number %d, that is empty or has other characters", i+1)
 			}
 			digits, hashed := strings.CutPrefix(key, "sha256:")
+			if !hashed && len(key) < minAPIKey {
+				return fmt.Errorf("has an entry, number %d, of %d characters", i+1, len(key))
+			}
 			if !hashed {
 				hashes = append(hashes, sha256.Sum256([]byte(key)))
 				continue

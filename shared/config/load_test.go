@@ -291,7 +291,7 @@ type holder struct {
 }
 
 func TestNothingPrintsASecret(t *testing.T) {
-	secrets := []string{"pipeline-key-7731", "caller-key-7732", strings.Repeat("token-secret-7733", 3), "password-7734"}
+	secrets := []string{"pipeline-key-7731", "caller-key-7732-7732", strings.Repeat("token-secret-7733", 3), "password-7734"}
 	env := onCloud().with(
 		"PIPELINE_API_KEY", secrets[0], "API_KEYS", secrets[1], "TOKEN_SECRET", secrets[2]+","+secrets[2]+"x",
 		"STORE", "postgres://casewatch:"+secrets[3]+"@db.internal/casewatch")

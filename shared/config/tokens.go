@@ -3,12 +3,16 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 )
 
 // googleIssuer signs the ID tokens of Google's service accounts (https://accounts.google.com/.well-known/openid-configuration).
-const googleIssuer = "https://accounts.google.com"
+const (
+	googleHost   = "accounts.google.com"
+	googleIssuer = "https://" + googleHost
+)
 
 // list parses a comma-separated list whose entries parse accepts, each once. What it says of an entry follows the name of the setting.
 func list(text string, parse func(entry string) error) ([]string, error) {
@@ -95,6 +99,20 @@ func issuer(f field[string]) value {
 		*f(c) = text
 		return nil
 	}}
+}
+
+// callerIssuer refuses Google's own accounts: with those, anybody would be a caller.
+func callerIssuer() value {
+	v := issuer(func(c *Config) *string { return &c.Access.OIDC.Issuer })
+	v.expects += ", and not Google's own " + googleIssuer
+	parse := v.parse
+	v.parse = func(c *Config, text string) error {
+		if u, err := url.Parse(text); err == nil && strings.TrimSuffix(strings.ToLower(u.Hostname()), ".") == googleHost {
+			return errors.New("is Google's own: anybody with a Google account would be a caller; Firebase Auth and Identity Platform have issuers for one project")
+		}
+		return parse(c, text)
+	}
+	return v
 }
 
 // invokerIssuer refuses on Google Cloud all but Google, as emulators are refused there.

@@ -70,9 +70,12 @@ var values = map[string]struct{ good, bad []string }{
 	"CONSOLE_AUDIENCES": {good: []string{"", "https://console.example.run.app", "/projects/1/locations/l/services/s,32555940559.apps.googleusercontent.com"}, bad: []string{"a,", "a b", "ä"}},
 	"ALLOWED_ORIGINS":   {good: []string{"*", "https://a.example,http://localhost:3000", "https://a.example , https://b.example"}, bad: []string{"*,https://a", "https://a/", "a.example", "https://A.example", "https://a:443", "http://a:80", "null", "https://a,,https://b", "https://*.example", "https://u@a", "https://a?x", "ftp://a"}},
 	"ALLOW_ANONYMOUS":   {good: []string{"true"}, bad: []string{"True", "on"}},
-	"API_KEYS":          {good: []string{"k", "a, b", "sha256:" + strings.Repeat("Ab", 32)}, bad: []string{",", "a,", "a b", "sha256:", "sha256:ab", "sha256:" + strings.Repeat("g", 64), "é"}},
+	"API_KEYS": {good: []string{strings.Repeat("k", 20), strings.Repeat("k", 20) + ", " + strings.Repeat("l", 21), "sha256:" + strings.Repeat("Ab", 32)},
+		bad: []string{",", strings.Repeat("k", 20) + ",", strings.Repeat("k", 10) + " " + strings.Repeat("k", 10), "sha256:", "sha256:ab", "sha256:" + strings.Repeat("g", 64),
+			strings.Repeat("é", 20), strings.Repeat("k", 19), strings.Repeat("k", 20) + ",short", "sha256:" + strings.Repeat("Ab", 32) + ",k"}},
 	"OIDC_ISSUER": {good: []string{"https://securetoken.google.com/demo-p", "https://tenant.eu.auth0.com/", "http://127.0.0.1:9099/x"},
-		bad: []string{"securetoken.google.com/demo-p", "http://issuer.example", "https://issuer.example/?x=1", "https://issuer.example/#x", "https://u:p@issuer.example", "https:issuer.example"}},
+		bad: []string{"securetoken.google.com/demo-p", "http://issuer.example", "https://issuer.example/?x=1", "https://issuer.example/#x", "https://u:p@issuer.example", "https:issuer.example",
+			"https://accounts.google.com", "https://accounts.google.com/", "https://Accounts.Google.com", "https://accounts.google.com:443", "https://accounts.google.com."}},
 	"OIDC_AUDIENCE":             {good: []string{"demo-p", "https://api.example/,client.id-1", "a, b"}, bad: []string{",", "a,", "a b", "é"}},
 	"TOKEN_SECRET":              {good: []string{strings.Repeat("x", 32), strings.Repeat("x", 32) + "," + strings.Repeat("y", 40)}, bad: []string{strings.Repeat("x", 31), strings.Repeat("x", 32) + ",y", strings.Repeat("x", 32) + ","}},
 	"CLOUD_RUN_TIMEOUT_SECONDS": {good: []string{"3600"}, bad: []string{"0", "3601", "60s", "1e3", "-5"}},
@@ -195,7 +198,7 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 func TestWhatValuesBecome(t *testing.T) {
 	env := onePlace().with(
 		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/", "STORE", "postgres://u:p@h/db",
-		"API_KEYS", "plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))), "ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
+		"API_KEYS", "plain-plain-plain-plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))), "ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
 		"CONSOLE_USERS", "Operator@Example.com, a@b.c,operator@example.com", "CONSOLE_AUDIENCES", "https://console.example, /projects/1/locations/l/services/s",
 		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c", "INVOKER_AUDIENCES", "https://x.example/,http://127.0.0.1:8080", "OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE", "one, two",
 		"DISPATCH_RATE", "2.5", "CLOUD_RUN_TIMEOUT_SECONDS", "3000", "PUBSUB_EMULATOR_HOST", "localhost:8085", "CASE_DEADLINE", "90m")
@@ -213,12 +216,12 @@ func TestWhatValuesBecome(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for key, want := range map[string]bool{"plain": true, "hashed": true, "": false, "Plain": false, "plain ": false} {
+	for key, want := range map[string]bool{"plain-plain-plain-plain": true, "hashed": true, "": false, "Plain-plain-plain-plain": false, "plain-plain-plain-plain ": false} {
 		if got := c.Access.APIKeys.Match(key); got != want {
 			t.Errorf("Match(%q) = %v", key, got)
 		}
 	}
-	if c.Access.APIKeys.Len() != 2 || (config.APIKeys{}).Match("plain") || (config.APIKeys{}).Len() != 0 {
+	if c.Access.APIKeys.Len() != 2 || (config.APIKeys{}).Match("plain-plain-plain-plain") || (config.APIKeys{}).Len() != 0 {
 		t.Error("the number of keys is not what was given")
 	}
 	if !c.Pipeline.APIKey.IsZero() || c.Pipeline.APIKey.Reveal() != "" || c.Store.DSN.IsZero() {
@@ -256,4 +259,22 @@ func FuzzPlaces(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A key that can be guessed opens every case. The message says which entry it is, and not what it is.
+func TestShortAPIKey(t *testing.T) {
+	_, err := config.Load(config.Local, onePlace().with("API_KEYS", strings.Repeat("k", 20)+",hunter2-hunter2").lookup)
+	if err == nil || !strings.Contains(err.Error(), "number 2, of 15 characters") || !strings.Contains(err.Error(), "at least 20 characters") {
+		t.Errorf("%v", err)
+	}
+	if err != nil && strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the key is told: %v", err)
+	}
+}
+
+func TestGoogleIsNoIssuerOfCallers(t *testing.T) {
+	_, err := config.Load("status", onCloud().with("OIDC_ISSUER", "https://accounts.google.com").lookup)
+	if err == nil || !strings.Contains(err.Error(), "anybody with a Google account") {
+		t.Errorf("%v", err)
+	}
 }

@@ -15,7 +15,7 @@ import (
 // token, not a query. Ids of cases do, and so they hold nothing that could end a header; and an origin that the settings name.
 func TestNothingThatIsSaidIsInAHeaderOrTheLog(t *testing.T) {
 	const said = "Zq7~said" // as no id of a case
-	s := newSystem(t, map[string]string{"ALLOWED_ORIGINS": "https://forms.example", "API_KEYS": "key-" + said, "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "project"})
+	s := newSystem(t, map[string]string{"ALLOWED_ORIGINS": "https://forms.example", "API_KEYS": "key-of-20-characters-" + said, "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "project"})
 	s.pipe.Default(pipelinetest.Hang(true, 10))
 	form := fmt.Sprintf(`{"case_id":"c","name":%[1]q,%[1]q:{"Traceparent":%[1]q},"Form":{"Id":%[1]q}}`, said)
 	query := url.Values{}
@@ -66,7 +66,7 @@ func TestNothingThatIsSaidIsInAHeaderOrTheLog(t *testing.T) {
 			for _, change := range []func(http.Header){
 				func(http.Header) {}, bare,
 				func(h http.Header) { h.Set("Authorization", "Bearer "+said) },
-				func(h http.Header) { h.Set("X-Api-Key", "key-"+said) },
+				func(h http.Header) { h.Set("X-Api-Key", "key-of-20-characters-"+said) },
 				func(h http.Header) { h.Set("Origin", "https://"+said+".example") },
 				func(h http.Header) {
 					h.Set("Origin", "https://forms.example")

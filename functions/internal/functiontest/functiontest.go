@@ -28,7 +28,7 @@ import (
 )
 
 // Key is an API key that the configuration knows.
-const Key = "functiontest-key"
+const Key = "functiontest-key-of-20"
 
 // Bench is what a function works with in a test.
 type Bench struct {
