@@ -37,7 +37,7 @@ var layers = []layer{
 		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
 	{in: "functions"}, // the OpenAPI description, embedded
-	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity"},
+	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
 	{in: "shared/cases"},
@@ -45,6 +45,7 @@ var layers = []layer{
 	{in: "shared/config"},
 	{in: "shared/gcplog"},
 	{in: "shared/overload", notBelow: []string{"net/http"}},
+	{in: "shared/jsonscan", notBelow: []string{"net/http"}},
 	{in: "shared/identity", ours: []string{"shared/fault"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
 	{in: "shared/watch", ours: []string{"shared/cases", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
@@ -62,7 +63,7 @@ var layers = []layer{
 	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/fault", "shared/overload"}, others: []string{"..."}},
 	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault"}, others: []string{"..."}},
-	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault"}, others: []string{"..."}},
+	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan"}, others: []string{"..."}},
 	// the composition root
 	{in: "shared/app", ours: []string{"shared/watch", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/store", "shared/queue", "shared/events",
 		"shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
