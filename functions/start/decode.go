@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,58 +22,32 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// maxKey is the longest Idempotency-Key, in bytes.
-const maxKey = 255
+const (
+	// maxKey is the longest Idempotency-Key, in bytes.
+	maxKey = 255
+	// maxNamed is how many unknown parameters are named, and maxName how many bytes of a name.
+	maxNamed, maxName = 20, 64
+)
 
-// decode reads a start request, and whether it names its case. The error is Invalid, with every fault.
+// problems are what is wrong with a request, in the order in which they are found. That is the same for each request.
+type problems []fault.Fault
+
+func (p *problems) add(pointer, detail string) {
+	*p = append(*p, fault.Fault{Pointer: pointer, Detail: detail})
+}
+
+// decode reads a start request, and whether it names its case. The error is Invalid, with every problem.
 func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time.Duration) (req watch.StartRequest, named bool, err error) {
 	req.Form = form
-	var faults []fault.Fault
-	bad := func(pointer, detail string) { faults = append(faults, fault.Fault{Pointer: pointer, Detail: detail}) }
-
-	var fields map[string]json.RawMessage
-	switch {
-	case !utf8.Valid(form):
-		bad("", "the body must be valid UTF-8")
-	case !json.Valid(form):
-		bad("", "the body must be a JSON object; it is not JSON")
-	case json.Unmarshal(form, &fields) != nil || fields == nil:
-		bad("", "the body must be a JSON object; it is other JSON")
-	}
-	if raw, ok := fields["case_id"]; ok && string(raw) != "null" {
-		named = true
-		if json.Unmarshal(raw, &req.CaseID) != nil || !cases.ValidID(req.CaseID) {
-			bad("/case_id", address.InvalidID)
-		}
-	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		bad("", "the query cannot be read")
-	}
-	if query.Has("deadline") {
-		req.Deadline, err = time.ParseDuration(query.Get("deadline"))
-		if err != nil || req.Deadline <= 0 || req.Deadline > maxDeadline {
-			bad("deadline", "must be a duration such as 30m, above 0 and at most "+maxDeadline.String())
-		}
-	}
-	for name, to := range map[string]*bool{"supersede": &req.Supersede, "adopt": &req.Adopt} {
-		switch query.Get(name) {
-		case "", "false":
-		case "true":
-			*to = true
-		default:
-			bad(name, "must be true or false")
-		}
-	}
+	var bad problems
+	req.CaseID, named = readForm(form, &bad)
+	readQuery(r.URL.RawQuery, maxDeadline, &req, &bad)
 	if req.Adopt && !named {
-		bad("/case_id", "is needed with adopt=true: it says which case the pipeline works on")
+		bad.add("/case_id", "is needed with adopt=true: it says which case the pipeline works on")
 	}
-	key := r.Header.Get("Idempotency-Key")
-	if r.Header.Values("Idempotency-Key") != nil && (strings.TrimSpace(key) == "" || len(key) > maxKey) {
-		bad("Idempotency-Key", "must have 1 to 255 bytes")
-	}
-	if len(faults) > 0 {
-		return req, named, &fault.Error{Kind: fault.Invalid, Detail: "the request is not valid", Faults: faults}
+	key := readKey(r.Header.Values("Idempotency-Key"), &bad)
+	if len(bad) > 0 {
+		return req, named, &fault.Error{Kind: fault.Invalid, Detail: "the request is not valid", Faults: bad}
 	}
 	if key != "" {
 		req.Key = digest("key", caller.Name, key)
@@ -87,6 +64,80 @@ func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time
 		req.CaseID = id.String()
 	}
 	return req, named, nil
+}
+
+// readForm returns the id of the case, if the form names it.
+func readForm(form []byte, bad *problems) (caseID string, named bool) {
+	var fields map[string]json.RawMessage
+	switch {
+	case !utf8.Valid(form):
+		bad.add("", "the body must be valid UTF-8")
+	case !json.Valid(form):
+		bad.add("", "the body must be a JSON object; it is not JSON")
+	case json.Unmarshal(form, &fields) != nil || fields == nil:
+		bad.add("", "the body must be a JSON object; it is other JSON")
+	}
+	raw, ok := fields["case_id"]
+	if !ok || string(raw) == "null" {
+		return "", false
+	}
+	if json.Unmarshal(raw, &caseID) != nil || !cases.ValidID(caseID) {
+		bad.add("/case_id", address.InvalidID)
+	}
+	return caseID, true
+}
+
+// readQuery reads the parameters. One that start does not know is a problem: it may be one that is misspelt, and without
+// it the request would mean something else.
+func readQuery(rawQuery string, maxDeadline time.Duration, req *watch.StartRequest, bad *problems) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		bad.add("", "the query cannot be read")
+	}
+	one := func(name string) (value string, given bool) {
+		values := query[name]
+		delete(query, name)
+		if len(values) > 1 {
+			bad.add(name, "must be given once")
+		}
+		return strings.Join(values, ""), len(values) == 1
+	}
+	if text, given := one("deadline"); given {
+		if req.Deadline, err = time.ParseDuration(text); err != nil || req.Deadline <= 0 || req.Deadline > maxDeadline {
+			bad.add("deadline", "must be a duration such as 30m, above 0 and at most "+maxDeadline.String())
+		}
+	}
+	for _, flag := range []struct {
+		name string
+		to   *bool
+	}{{"supersede", &req.Supersede}, {"adopt", &req.Adopt}} {
+		text, given := one(flag.name)
+		*flag.to = text == "true"
+		if given && text != "true" && text != "false" {
+			bad.add(flag.name, "must be true or false")
+		}
+	}
+	unknown := slices.Sorted(maps.Keys(query))
+	for _, name := range unknown[:min(len(unknown), maxNamed)] {
+		name = strings.ToValidUTF8(name[:min(len(name), maxName)], "")
+		bad.add(name, "is not known; the parameters are deadline, supersede and adopt")
+	}
+	if more := len(unknown) - maxNamed; more > 0 {
+		bad.add("", fmt.Sprintf("%d more parameters are not known", more))
+	}
+}
+
+// readKey returns the Idempotency-Key; "" for none.
+func readKey(values []string, bad *problems) string {
+	switch {
+	case len(values) == 0:
+		return ""
+	case len(values) > 1:
+		bad.add("Idempotency-Key", "must be sent once")
+	case strings.TrimSpace(values[0]) == "" || len(values[0]) > maxKey:
+		bad.add("Idempotency-Key", fmt.Sprintf("must have 1 to %d bytes", maxKey))
+	}
+	return values[0]
 }
 
 // digest is a hash of parts that no other parts share.

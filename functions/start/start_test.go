@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,6 +112,20 @@ func TestBadInput(t *testing.T) {
 		{"supersede", "POST", "/?supersede=yes", "{}", []string{isJSON, key}, 400, "supersede"},
 		{"query", "POST", "/?a=%zz", "{}", []string{isJSON, key}, 400, "query"},
 		{"adopt without id", "POST", "/?adopt=true", "{}", []string{isJSON, key}, 400, "adopt=true"},
+		{"supersede empty", "POST", "/?supersede=", "{}", []string{isJSON, key}, 400, `"supersede"`},
+		{"supersede without a value", "POST", "/?supersede", "{}", []string{isJSON, key}, 400, `"supersede"`},
+		{"supersede in capitals", "POST", "/?supersede=True", "{}", []string{isJSON, key}, 400, `"supersede"`},
+		{"supersede twice", "POST", "/?supersede=true&supersede=true", "{}", []string{isJSON, key}, 400, `"supersede"`},
+		{"adopt twice", "POST", "/?adopt=false&adopt=true", `{"case_id":"c"}`, []string{isJSON, key}, 400, `"adopt"`},
+		{"deadline twice", "POST", "/?deadline=1m&deadline=2m", "{}", []string{isJSON, key}, 400, `"deadline"`},
+		{"a parameter misspelt", "POST", "/?supercede=true", "{}", []string{isJSON, key}, 400, `"supercede"`},
+		{"a parameter in capitals", "POST", "/?Supersede=true", "{}", []string{isJSON, key}, 400, `"Supersede"`},
+		{"a parameter of another function", "POST", "/?run=1", "{}", []string{isJSON, key}, 400, `"run"`},
+		{"a parameter without a name", "POST", "/?=1", "{}", []string{isJSON, key}, 400, "not known"},
+		{"a parameter of JavaScript", "POST", "/?%3Cscript%3E=1", "{}", []string{isJSON, key}, 400, "<script>"},
+		{"two keys", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: a", "Idempotency-Key: b"}, 400, "Idempotency-Key"},
+		{"the same key twice", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: a", "Idempotency-Key: a"}, 400, "Idempotency-Key"},
+		{"a key and an empty one", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: a", "Idempotency-Key: "}, 400, "Idempotency-Key"},
 		{"key empty", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: "}, 400, "Idempotency-Key"},
 		{"key long", "POST", "/", "{}", []string{isJSON, key, "Idempotency-Key: " + strings.Repeat("x", 256)}, 400, "Idempotency-Key"},
 	} {
@@ -132,6 +147,43 @@ func TestBadInput(t *testing.T) {
 	if len(b.Queue.Tasks()) != 0 {
 		t.Error("bad input began something")
 	}
+}
+
+// All problems are named at once, in the same order each time.
+func TestProblemsInOrder(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(start.New)
+	want := []string{"/case_id", "deadline", "supersede", "adopt", "a", "supercede", "z", "Idempotency-Key"}
+	for range 20 {
+		a := b.Do("POST", u+"/?z=1&supercede=true&adopt=maybe&a&deadline=x&supersede=yes", `{"case_id":"/"}`, isJSON, key, "Idempotency-Key: ")
+		b.Problem(a, 400)
+		if got := pointers(t, a); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+	// What is unknown is named, but neither without end nor at any length.
+	query := "?"
+	for i := range 1000 {
+		query += fmt.Sprintf("x%03d%s&", i, strings.Repeat("y", 100))
+	}
+	a := b.Do("POST", u+"/"+query, "{}", isJSON, key)
+	b.Problem(a, 400)
+	if len(a.Body) > 8<<10 || !strings.Contains(a.Body, "x000yy") || !strings.Contains(a.Body, "980 more") {
+		t.Errorf("%d bytes: %.1000s", len(a.Body), a.Body)
+	}
+}
+
+// pointers are what the errors of a problem are about.
+func pointers(t *testing.T, a functiontest.Answer) (all []string) {
+	t.Helper()
+	var problem struct{ Errors []struct{ Pointer string } }
+	if err := json.Unmarshal([]byte(a.Body), &problem); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range problem.Errors {
+		all = append(all, e.Pointer)
+	}
+	return all
 }
 
 func TestCallers(t *testing.T) {

@@ -27,10 +27,10 @@ func Parse(r *http.Request) (Address, error) {
 	if !cases.ValidID(id) {
 		faults = append(faults, fault.Fault{Pointer: "case_id", Detail: InvalidID})
 	}
-	if run := r.URL.Query().Get("run"); r.URL.Query().Has("run") {
+	if runs := r.URL.Query()["run"]; len(runs) > 0 {
 		var err error
-		if a.Run, err = strconv.Atoi(run); err != nil || a.Run < 1 {
-			faults = append(faults, fault.Fault{Pointer: "run", Detail: "must be a positive number"})
+		if a.Run, err = strconv.Atoi(runs[0]); err != nil || a.Run < 1 || len(runs) > 1 {
+			faults = append(faults, fault.Fault{Pointer: "run", Detail: "must be a positive number, given once"})
 		}
 	}
 	if len(faults) > 0 {

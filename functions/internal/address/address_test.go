@@ -52,6 +52,9 @@ func TestParse(t *testing.T) {
 		{"/c?run=-1", address.Address{}, fault.Invalid, 1},
 		{"/c?run=1.5", address.Address{}, fault.Invalid, 1},
 		{"/c?run=99999999999999999999", address.Address{}, fault.Invalid, 1},
+		{"/c?run=1&run=2", address.Address{}, fault.Invalid, 1},
+		{"/c?run=2&run=2", address.Address{}, fault.Invalid, 1},
+		{"/c?run=1&wait=1s&token=x&utm_source=y", address.Address{CaseID: "c", Run: 1}, 0, 0}, // unknown ones are of no matter
 		{"/..?run=x", address.Address{}, fault.Invalid, 2},
 	} {
 		t.Run(test.target, func(t *testing.T) {
