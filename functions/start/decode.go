@@ -19,6 +19,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/jsonscan"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
@@ -68,20 +69,19 @@ func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time
 
 // readForm returns the id of the case, if the form names it.
 func readForm(form []byte, bad *problems) (caseID string, named bool) {
-	var fields map[string]json.RawMessage
+	members, err := jsonscan.Members(form, "case_id")
 	switch {
 	case !utf8.Valid(form):
 		bad.add("", "the body must be valid UTF-8")
-	case !json.Valid(form):
+	case err != nil && !json.Valid(form):
 		bad.add("", "the body must be a JSON object; it is not JSON")
-	case json.Unmarshal(form, &fields) != nil || fields == nil:
+	case err != nil:
 		bad.add("", "the body must be a JSON object; it is other JSON")
 	}
-	raw, ok := fields["case_id"]
-	if !ok || string(raw) == "null" {
+	if err != nil || members[0] == nil || string(members[0]) == "null" {
 		return "", false
 	}
-	if json.Unmarshal(raw, &caseID) != nil || !cases.ValidID(caseID) {
+	if json.Unmarshal(members[0], &caseID) != nil || !cases.ValidID(caseID) {
 		bad.add("/case_id", address.InvalidID)
 	}
 	return caseID, true

@@ -345,7 +345,7 @@ func TestPreflightWithABody(t *testing.T) {
 func FuzzStart(f *testing.F) {
 	b := functiontest.New(f, nil)
 	h := start.New(b.Config, b.Watcher)
-	for _, seed := range []string{`{}`, `{"case_id":"a"}`, `[]`, "{\"a\":\"\xff\"}", `{"case_id":"a","case_id":"b"}`} {
+	for _, seed := range []string{`{}`, `{"case_id":"a"}`, `[]`, "{\"a\":\"\xff\"}", `{"case_id":"a","case_id":"b"}`, `{"case\u005fid":"a"}`} {
 		f.Add([]byte(seed), "deadline=1m", "k")
 	}
 	f.Fuzz(func(t *testing.T, body []byte, query, idempotencyKey string) {
