@@ -17,7 +17,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-const task = `{"case_id":"c","run":1,"seq":1}`
+const (
+	task   = `{"case_id":"c","run":1,"seq":1}`
+	isJSON = "Content-Type: application/json"
+)
 
 func begin(t *testing.T, b *functiontest.Bench) {
 	t.Helper()
@@ -40,7 +43,7 @@ func TestLooksOnceAndSchedulesTheNext(t *testing.T) {
 	u := b.Serve(check.New)
 	begin(t, b)
 	for range 3 { // delivered again, it neither asks nor schedules
-		if a := b.Do("POST", u, task); a.Status != 200 || a.Header.Get("Content-Type") != "application/json" {
+		if a := b.Do("POST", u, task, isJSON); a.Status != 200 || a.Header.Get("Content-Type") != "application/json" {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 	}
@@ -60,7 +63,7 @@ func TestEndedCase(t *testing.T) {
 	if _, err := b.Watcher.Cancel(t.Context(), "c", 0); err != nil {
 		t.Fatal(err)
 	}
-	if a := b.Do("POST", u, task); a.Status != 200 {
+	if a := b.Do("POST", u, task, isJSON); a.Status != 200 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if c := b.Case("c", 1); c.Checks.Count != 0 || len(checks(b)) != 1 {
@@ -84,7 +87,7 @@ func TestOtherTasks(t *testing.T) {
 		{"HEAD", "HEAD", ``, 405},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := b.Do(test.method, u, test.body)
+			a := b.Do(test.method, u, test.body, isJSON)
 			if test.want != 200 && test.method != "HEAD" {
 				b.Problem(a, test.want)
 			}
@@ -103,13 +106,13 @@ func TestDown(t *testing.T) {
 	u := b.Serve(check.New)
 	begin(t, b)
 	b.Store.SetDown(true)
-	b.Problem(b.Do("POST", u, task), 503)
+	b.Problem(b.Do("POST", u, task, isJSON), 503)
 	b.Store.SetDown(false)
 	// The next check could not be scheduled: the delivery comes again, and only schedules it.
 	b.Queue.SetDown(true)
-	b.Problem(b.Do("POST", u, task), 503)
+	b.Problem(b.Do("POST", u, task, isJSON), 503)
 	b.Queue.SetDown(false)
-	if a := b.Do("POST", u, task); a.Status != 200 {
+	if a := b.Do("POST", u, task, isJSON); a.Status != 200 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if c := b.Case("c", 1); c.Checks.Count != 1 || len(checks(b)) != 2 {
@@ -118,5 +121,9 @@ func TestDown(t *testing.T) {
 }
 
 func TestWhoMayCall(t *testing.T) {
-	functiontest.Refused(t, check.New, task, 200)
+	functiontest.Refused(t, check.New, task, 200, isJSON)
+}
+
+func TestPagesAreRefused(t *testing.T) {
+	functiontest.RefusesPages(t, check.New, task, 200, isJSON)
 }

@@ -85,8 +85,8 @@ func TestPush(t *testing.T) {
 	if a := b.Do("POST", u+url, wrapped("7", `{"case_id":"c","run":1,"status":"succeeded"}`), binary("7")...); a.Status != 204 || b.Case("c", 1).Late != nil {
 		t.Errorf("%d %s, late %+v", a.Status, a.Body, b.Case("c", 1).Late)
 	}
-	// Without attributes, data or a type of content, it is a message all the same, and forwarded as invalid.
-	if a := b.Do("POST", u, `{"message":{"messageId":"9","publishTime":"2026-01-02T03:04:05.678Z"},"subscription":"projects/p/subscriptions/s"}`); a.Status != 204 || len(b.Topic.Invalid()) != 1 {
+	// Without attributes or data it is a message all the same, and forwarded as invalid.
+	if a := b.Do("POST", u, `{"message":{"messageId":"9","publishTime":"2026-01-02T03:04:05.678Z"},"subscription":"projects/p/subscriptions/s"}`, push[0]); a.Status != 204 || len(b.Topic.Invalid()) != 1 {
 		t.Errorf("%d %s, forwarded %v", a.Status, a.Body, b.Topic.Invalid())
 	}
 }
@@ -288,4 +288,9 @@ func FuzzComplete(f *testing.F) {
 			t.Fatalf("%q: %d %s", body, w.Code, w.Body)
 		}
 	})
+}
+
+func TestPagesAreRefused(t *testing.T) {
+	functiontest.RefusesPages(t, complete.New, wrapped("7", `{"case_id":"nobody","status":"running"}`), 204, push...)
+	functiontest.RefusesPages(t, complete.New, wrapped("7", `{"case_id":"nobody","status":"running"}`), 204, binary("7")...)
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
+const isJSON = "Content-Type: application/json"
+
 func TestMain(m *testing.M) {
 	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
@@ -23,7 +25,7 @@ func TestHandsOver(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(dispatch.New)
 	b.Begin("c")
-	if a := b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: 0"); a.Status != 200 {
+	if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 0"); a.Status != 200 {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	if jobs := b.Pipe.Jobs(); len(jobs) != 1 || jobs[0].CaseID != "c" || jobs[0].Run != 1 || string(jobs[0].Form) != `{"a":1}` {
@@ -33,7 +35,7 @@ func TestHandsOver(t *testing.T) {
 		t.Errorf("%s %s", c.State, c.Dispatch.Phase)
 	}
 	// Delivered again, it is not handed over again.
-	if a := b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: 1"); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
+	if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 1"); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
 		t.Errorf("%d %s, %d jobs", a.Status, a.Body, len(b.Pipe.Jobs()))
 	}
 }
@@ -54,7 +56,7 @@ func TestRetryCount(t *testing.T) {
 			answer := make(chan struct{})
 			b.Pipe.Hold(answer)
 			first := make(chan functiontest.Answer, 1)
-			go func() { first <- b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: 2") }()
+			go func() { first <- b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 2") }()
 			for deadline := time.Now().Add(20 * time.Second); len(b.Pipe.Jobs()) == 0; time.Sleep(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("nothing is handed over")
@@ -63,7 +65,7 @@ func TestRetryCount(t *testing.T) {
 			if c := b.Case("c", 1); c.Dispatch.RetryCount != 2 || c.Dispatch.Phase != cases.PhaseOpen {
 				t.Errorf("the mark is %+v", c.Dispatch)
 			}
-			if a := b.Do("POST", u, task, "X-CloudTasks-TaskRetryCount: "+test.header); a.Status != 200 {
+			if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: "+test.header); a.Status != 200 {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 			if c := b.Case("c", 1); c.Dispatch.Phase != test.phase {
@@ -97,7 +99,7 @@ func TestOtherTasks(t *testing.T) {
 		{"PUT", "PUT", task, 405},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := b.Do(test.method, u, test.body)
+			a := b.Do(test.method, u, test.body, isJSON)
 			if test.want != 200 {
 				b.Problem(a, test.want)
 			}
@@ -116,16 +118,20 @@ func TestDown(t *testing.T) {
 	u := b.Serve(dispatch.New)
 	b.Begin("c")
 	b.Store.SetDown(true)
-	b.Problem(b.Do("POST", u, task), 503)
+	b.Problem(b.Do("POST", u, task, isJSON), 503)
 	if len(b.Pipe.Jobs()) != 0 {
 		t.Error("it was handed over without a mark")
 	}
 	b.Store.SetDown(false)
-	if a := b.Do("POST", u, task, fmt.Sprint("X-CloudTasks-TaskRetryCount: ", 1)); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
+	if a := b.Do("POST", u, task, isJSON, fmt.Sprint("X-CloudTasks-TaskRetryCount: ", 1)); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
 		t.Errorf("%d %s, %d jobs", a.Status, a.Body, len(b.Pipe.Jobs()))
 	}
 }
 
 func TestWhoMayCall(t *testing.T) {
-	functiontest.Refused(t, dispatch.New, `{"case_id":"c","run":1,"seq":1}`, 200)
+	functiontest.Refused(t, dispatch.New, `{"case_id":"c","run":1,"seq":1}`, 200, isJSON)
+}
+
+func TestPagesAreRefused(t *testing.T) {
+	functiontest.RefusesPages(t, dispatch.New, `{"case_id":"c","run":1,"seq":1}`, 200, "Content-Type: application/json; charset=utf-8")
 }

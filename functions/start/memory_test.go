@@ -48,12 +48,10 @@ func TestMemoryFollowsSize(t *testing.T) {
 		want int
 	}{
 		{"115,000 keys", numbered(`"%x":1,`), http.StatusAccepted},
-		{"keys with escapes", numbered(`"\u0063%x":1,`), http.StatusAccepted},
 		{"one key many times", numbered(`"case_id":"c%x",`), http.StatusAccepted},
 		{"case_id is a list", repeated(`{"case_id":[0`, ",0", `]}`), http.StatusBadRequest},
 		{"small objects", repeated(`{"a":[0`, `,{"":0}`, `]}`), http.StatusAccepted},
 		{"as deep as JSON is read", []byte(`{"a":` + strings.Repeat("[", 9_990) + strings.Repeat(" ", 900_000) + strings.Repeat("]", 9_990) + `}`), http.StatusAccepted},
-		{"a list", repeated("[0", ",0", "]"), http.StatusBadRequest},
 	} {
 		got := peak(t, shape.name, shape.form, shape.want)
 		t.Logf("%s: %.0f MB, %.2f times the %.0f MB of plain forms", shape.name, got, got/plain, plain)

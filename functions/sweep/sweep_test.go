@@ -78,3 +78,7 @@ func TestRefused(t *testing.T) {
 func TestWhoMayCall(t *testing.T) {
 	functiontest.Refused(t, sweep.New, "", 200)
 }
+
+func TestPagesAreRefused(t *testing.T) {
+	functiontest.RefusesPages(t, sweep.New, "", 200, "Content-Type: application/octet-stream")
+}

@@ -46,7 +46,10 @@ func TestNothingThatIsSaidIsFetched(t *testing.T) {
 	var runs []started
 	for _, id := range []string{"redirected", "looks-redirected", "result"} {
 		form := fmt.Sprintf(`{"case_id":%q,"output_url":%q,"callback_url":%q,"webhook":{"url":%q},"status_url":%q,"Form":{"Id":%q},"$ref":%q}`, id, at, at, at, at, at, at)
-		code, body := s.do("POST", s.base+"/start"+query, form, append(header, "Idempotency-Key: "+at+id)...)
+		if code, body := s.do("POST", s.base+"/start"+query, form, header...); code != http.StatusBadRequest {
+			t.Fatalf("with parameters that nobody knows: %d %s", code, body)
+		}
+		code, body := s.do("POST", s.base+"/start", form, append(header, "Idempotency-Key: "+at+id)...)
 		var b struct {
 			Status string `json:"status_url"`
 		}

@@ -23,15 +23,20 @@ var otherProofs = []string{"X-Serverless-Authorization", "Proxy-Authorization", 
 // settings name. It looks at headers only. Else the error is Unauthorized if it shows no token that is good here, Forbidden if it shows one of another account,
 // Unavailable if nobody can tell. Refusals are logged: they are a deployment that does not fit together, or somebody trying.
 //
-// If the settings name no account, everyone may: IAM alone guards the function.
+// If the settings name no account, everyone may but a page of another site, which would have the browser of somebody
+// call who may: IAM alone guards the function.
 func Private(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r *http.Request) error {
-	if len(cfg.Access.Invokers) == 0 {
-		return func(*http.Request) error { return nil }
-	}
 	invokers := cfg.Access.Invokers
 	tokens := newIDTokens(cfg, cfg.Access.InvokerTokens.Audiences, now, func(email string) bool { return slices.Contains(invokers, email) })
+	cross := http.NewCrossOriginProtection()
 	return func(r *http.Request) error {
-		_, err := tokens.identify(r)
+		err := cross.Check(r)
+		switch {
+		case err != nil:
+			err = fault.Wrap(fault.Forbidden, err, "a page of another site may not call the function")
+		case len(invokers) > 0:
+			_, err = tokens.identify(r)
+		}
 		logRefusal(r, log, err)
 		return err
 	}

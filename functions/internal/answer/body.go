@@ -76,6 +76,20 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// RequireJSONIfAny is RequireJSON for a request that need not have a body, and then says nothing of its type, or anything.
+func RequireJSONIfAny(r *http.Request) error {
+	err := RequireJSON(r)
+	if err == nil || r.ContentLength == 0 {
+		return nil
+	}
+	if r.ContentLength < 0 { // in chunks: whether there are any shows when the first is read
+		if n, end := io.ReadFull(r.Body, make([]byte, 1)); n == 0 && errors.Is(end, io.EOF) {
+			return nil
+		}
+	}
+	return err
+}
+
 // RequireJSON returns MediaType unless the request says that its body is JSON.
 func RequireJSON(r *http.Request) error {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))

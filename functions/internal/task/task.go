@@ -16,10 +16,13 @@ import (
 const maxBody = 4 << 10
 
 // Handler serves deliveries with deliver, which is given the task and the delivery's X-CloudTasks-TaskRetryCount. What allowed returns an error for
-// is answered with that, its body unread. An unknown run is answered 200, since no repetition would find it; what is not a task 400.
+// is answered with that, its body unread. An unknown run is answered 200, since no repetition would find it; what is not a task 400, or 415 if it is not even JSON.
 func Handler(log *slog.Logger, allowed func(*http.Request) error, deliver func(r *http.Request, body queue.Body, retryCount int) error) http.Handler {
 	return answer.Handler(log, func(w http.ResponseWriter, r *http.Request) error {
 		if err := allowed(r); err != nil {
+			return err
+		}
+		if err := answer.RequireJSONIfAny(r); err != nil {
 			return err
 		}
 		data, err := answer.Body(w, r, maxBody)

@@ -32,6 +32,7 @@ func deliver(t *testing.T, method, body, retryCount string, err error) (answer *
 		return err
 	})
 	r := httptest.NewRequestWithContext(t.Context(), method, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
 	if retryCount != "-" {
 		r.Header.Set("X-CloudTasks-TaskRetryCount", retryCount)
 	}
