@@ -19,6 +19,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/watch"
 )
@@ -145,7 +146,7 @@ func result() []byte {
 }
 
 func parsed() *cases.Result {
-	r, err := cases.ParseResult(result())
+	r, err := report.ParseResult(result())
 	if err != nil {
 		panic(err) // it is ours
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	said "github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 // job is what it works on.
@@ -91,7 +92,7 @@ func (p *fakePipeline) word(key runKey, outcome string) *cases.Result {
 	if err != nil {
 		panic(err)
 	}
-	r, err := cases.ParseResult(raw)
+	r, err := said.ParseResult(raw)
 	if err != nil {
 		panic(err)
 	}

@@ -1,11 +1,6 @@
 package cases
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // MaxForm is the largest form, in bytes: with its record it stays below Firestore's limit of a document
 // (https://cloud.google.com/firestore/quotas).
@@ -26,90 +21,6 @@ type Result struct {
 	Success *bool
 	// Message is its own error message; "" if it has none.
 	Message string
-}
-
-// maxURL is the longest address of documents that is taken for one, in bytes. Servers understand 8000 (RFC 9110, section 4.1); the address is part
-// of the record and of the ended event, which have limits of their own.
-const maxURL = 8 << 10
-
-// ErrNotAResult is returned by [ParseResult] for what is not a JSON object.
-var ErrNotAResult = errors.New("not a JSON object")
-
-// ParseResult reads a result: the body of the pipeline's answer, or the result of an event. The bytes are kept as they
-// are (made valid UTF-8), unless they are more than MaxResult. Fields that are not of the expected type, and addresses of more than 8 KiB, are taken as
-// absent. The error is ErrNotAResult.
-func ParseResult(raw []byte) (*Result, error) {
-	raw = bytes.ToValidUTF8(bytes.TrimSpace(raw), []byte("\uFFFD"))
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(raw, &fields) != nil || fields == nil {
-		return nil, ErrNotAResult
-	}
-	r := &Result{Raw: raw, Size: len(raw)}
-	if len(raw) > MaxResult {
-		r.Raw = nil
-	}
-	var summary struct {
-		Total     *int   `json:"total_sets"`
-		Succeeded *int   `json:"succeeded"`
-		Failed    *int   `json:"failed"`
-		OutputURL string `json:"output_url"`
-	}
-	if json.Unmarshal(fields["webhook_summary"], &summary) == nil {
-		r.Documents = documents(summary.Total, summary.Succeeded, summary.Failed)
-	}
-	var url string
-	_ = json.Unmarshal(fields["output_url"], &url) // "" if it is no text
-	for _, said := range []string{url, summary.OutputURL} {
-		if r.OutputURL == "" && len(said) <= maxURL {
-			r.OutputURL = said
-		}
-	}
-	if r.Success = ownWord(fields); r.Success != nil {
-		r.Message = ErrorText(raw)
-	}
-	return r, nil
-}
-
-// maxCount is the largest number of documents that is believed.
-const maxCount = 1 << 31
-
-// documents completes the counts: any one of the three follows from the other two.
-func documents(total, succeeded, failed *int) *Documents {
-	known := 0
-	value := func(p *int) int {
-		if p == nil || *p < 0 || *p > maxCount {
-			return 0
-		}
-		known++
-		return *p
-	}
-	d := Documents{Total: value(total), Succeeded: value(succeeded), Failed: value(failed)}
-	if known == 0 {
-		return nil
-	}
-	switch {
-	case total == nil:
-		d.Total = d.Succeeded + d.Failed
-	case failed == nil && succeeded != nil:
-		d.Failed = max(0, d.Total-d.Succeeded)
-	case succeeded == nil && failed != nil:
-		d.Succeeded = max(0, d.Total-d.Failed)
-	}
-	return &d
-}
-
-// ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised.
-func ownWord(fields map[string]json.RawMessage) (success *bool) {
-	if json.Unmarshal(fields["success"], &success) == nil && success != nil {
-		return success
-	}
-	var detail struct {
-		Success *bool `json:"success"`
-	}
-	if json.Unmarshal(fields["detail"], &detail) != nil {
-		return nil
-	}
-	return detail.Success
 }
 
 // omitted is what the end's message says of a result that was too large to keep.

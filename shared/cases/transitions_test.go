@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	. "github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 var update = flag.Bool("update", false, "write testdata/transitions.md anew; read the difference")
@@ -81,7 +82,7 @@ func (l *life) read(after time.Duration, completed, total int) *life {
 
 func result(t testing.TB, text string) *Result {
 	t.Helper()
-	res, err := ParseResult([]byte(text))
+	res, err := report.ParseResult([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 // MaxData is the largest data of a pipeline's event, in bytes. Eventarc hands events of up to 512 KB to a function, base64 and
@@ -68,14 +69,14 @@ func Decode(data []byte) (Incoming, error) {
 		} // beside the end it does not matter
 	}
 	if raw := fields["result"]; present(raw) {
-		result, err := cases.ParseResult(raw)
+		result, err := report.ParseResult(raw)
 		if err != nil {
 			fault("result is %v", err)
 		}
 		in.Result = result
 	}
 	if raw := fields["error"]; present(raw) {
-		in.Message = clip(cases.ErrorText(fmt.Appendf(nil, `{"error":%s}`, raw)))
+		in.Message = clip(report.Message(fmt.Appendf(nil, `{"error":%s}`, raw)))
 	}
 	if len(faults) > 0 {
 		return Incoming{}, fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))

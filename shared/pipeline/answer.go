@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 // maxRetryAfter bounds what a Retry-After can ask for: no run lives longer.
@@ -28,8 +29,8 @@ func (a answer) outcome() cases.DispatchOutcome {
 	var result *cases.Result
 	said := ""
 	if a.fault == "" {
-		result, _ = cases.ParseResult(a.body) // nil if the body is no object
-		said = clean(cases.ErrorText(a.body), maxMessage, a.secrets)
+		result, _ = report.ParseResult(a.body) // nil if the body is no object
+		said = clean(report.Message(a.body), maxMessage, a.secrets)
 	}
 	if result != nil && result.Success != nil {
 		result.Message = said

@@ -31,7 +31,7 @@ var errTooLarge = errors.New("the answer is larger than is read")
 //     failed, a connection broken before the first byte, ctx ended before that;
 //   - failed: the whole answer says "success": false, whatever its status, at the top or under "detail". Message and Result are its own;
 //   - accepted: 202;
-//   - succeeded: 200, or another 2xx but 202, with "success": true. Result is the answer; a large one is kept as [cases.ParseResult] says;
+//   - succeeded: 200, or another 2xx but 202, with "success": true. Result is the answer; a large one is kept as [report.ParseResult] says;
 //   - busy: 429, or 503 with Retry-After. RetryAfter is 0 if it says none that can be read, or one that is past;
 //   - refused: any other 4xx, and 3xx, since redirects are not followed. Message is the pipeline's. Also a form that is not a JSON object, which is
 //     not sent at all;

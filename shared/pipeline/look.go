@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 // maxCount is the largest number of documents that is believed.
@@ -54,7 +55,7 @@ func (c *Client) Look(ctx context.Context, caseID, traceParent string) cases.Che
 		return unable(answered + ", but " + faultText(ctx, err))
 	}
 	if resp.StatusCode != http.StatusOK {
-		if said := cases.ErrorText(body); said != "" {
+		if said := report.Message(body); said != "" {
 			answered += ": " + said
 		}
 		return unable(clean(answered, maxMessage, secrets))
@@ -108,16 +109,16 @@ func decodeProgress(body []byte, secrets []string) cases.CheckOutcome {
 			out.Reading.Status = status
 		}
 	}
-	out.Result, _ = cases.ParseResult(fields["result"]) // nil if there is none
+	out.Result, _ = report.ParseResult(fields["result"]) // nil if there is none
 	if r := out.Result; r != nil {
-		r.Message = clean(cases.ErrorText(fields["result"]), maxMessage, secrets)
+		r.Message = clean(report.Message(fields["result"]), maxMessage, secrets)
 		if r.Success != nil && !*r.Success {
 			out.Reading.Status = "failed"
 		}
 	}
 	final := out.Reading.Status == "succeeded" || out.Reading.Status == "failed"
 	if out.Reading.Status == "failed" {
-		out.Message = clean(cases.ErrorText(fields["error"]), maxMessage, secrets)
+		out.Message = clean(report.Message(fields["error"]), maxMessage, secrets)
 		if out.Message == "" && out.Result != nil {
 			out.Message = out.Result.Message
 		}

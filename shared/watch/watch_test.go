@@ -13,6 +13,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/watch"
@@ -80,7 +81,7 @@ func TestEndsByDispatch(t *testing.T) {
 		if c := w.get(1); c.State != cases.Running || c.Progress.Completed != 4 {
 			t.Errorf("while it was open: %s %+v", c.State, c.Progress)
 		}
-		res, err := cases.ParseResult([]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1}}`))
+		res, err := report.ParseResult([]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1}}`))
 		if err != nil {
 			t.Fatal(err)
 		}

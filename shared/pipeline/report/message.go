@@ -1,4 +1,4 @@
-package cases
+package report
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ const maxFaults = 5
 // maxNested bounds how deep a message is looked for: deeper ones are nobody's, and each level copies what it says.
 const maxNested = 16
 
-// ErrorText returns what the body of an answer says went wrong; "" if it does not say. It knows {"error"}, FastAPI's {"detail"} as a
+// Message returns what the body of an answer says went wrong; "" if it does not say. It knows {"error"}, FastAPI's {"detail"} as a
 // string, an object or a list, and plain text. A page of HTML is nobody's message, nor is JSON that cannot be read: it may hold the form.
-func ErrorText(body []byte) string {
+func Message(body []byte) string {
 	body = bytes.TrimSpace(body)
 	if !json.Valid(body) {
 		if len(body) == 0 || bytes.IndexByte([]byte("<{["), body[0]) >= 0 {

@@ -1,4 +1,4 @@
-package cases_test
+package report_test
 
 import (
 	"encoding/json"
@@ -10,18 +10,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	. "github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/cases"
+	. "github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParseResult(t *testing.T) {
 	yes, no := true, false
-	for in, want := range map[string]*Result{
-		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Success: &yes, Documents: &Documents{52, 20, 32}, OutputURL: "http://o"},
-		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Success: &yes, Documents: &Documents{52, 51, 1}, OutputURL: "http://s"},
-		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Documents: &Documents{3, 2, 1}},
-		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Documents: &Documents{4, 3, 1}},
+	for in, want := range map[string]*cases.Result{
+		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Success: &yes, Documents: &cases.Documents{Total: 52, Succeeded: 20, Failed: 32}, OutputURL: "http://o"},
+		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Success: &yes, Documents: &cases.Documents{Total: 52, Succeeded: 51, Failed: 1}, OutputURL: "http://s"},
+		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Documents: &cases.Documents{Total: 3, Succeeded: 2, Failed: 1}},
+		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Documents: &cases.Documents{Total: 4, Succeeded: 3, Failed: 1}},
 		`{"webhook_summary":{"succeeded":-3}}`:                                                                                                                       {},
 		`{"webhook_summary":{"succeeded":"many"},"output_url":7}`:                                                                                                    {},
 		`{"webhook_summary":[],"success":"yes"}`:                                                                                                                     {},
@@ -59,8 +60,8 @@ func TestParseResult(t *testing.T) {
 		`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"error":{"a" : 1}}`: `a: 1`, `plain words`: "plain words", `<html>`: "",
 		`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123"},"ctx":{"ssn":"123"}}]}`: "body.Form: Field required",
 	} {
-		if got := ErrorText([]byte(in)); got != want {
-			t.Errorf("ErrorText(%s) = %q, not %q", in, got, want)
+		if got := Message([]byte(in)); got != want {
+			t.Errorf("Message(%s) = %q, not %q", in, got, want)
 		}
 	}
 }
