@@ -128,7 +128,7 @@ func routesOfCases(s *served) {
 
 	event := `{"case_id":"smith","run":1,"status":"succeeded","result":` + string(pipelinetest.Result("smith", 3, 1)) + `}`
 	s.publish(event)
-	s.until(statusURL, func(v cases.View) bool { return v.Result != nil && v.Documents != nil && v.Documents.Failed == 1 })
+	s.until(statusURL, func(v cases.View) bool { return v.Result != nil && v.Documents != nil && *v.Documents.Failed == 1 })
 	s.publish(`{"case_id":"smith","run":1,"status":"failed","error":{"code":"x","message":"late"}}`)
 	s.until(statusURL, func(v cases.View) bool { return v.Late != nil })
 	post := func(status int, at string, wrong bool, header ...string) exchange {

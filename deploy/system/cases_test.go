@@ -3,6 +3,7 @@ package system_test
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,7 @@ var stories = []story{
 	{name: "answers", posts: []pipelinetest.Reaction{pipelinetest.Work(4, 1, 100*time.Millisecond)},
 		state: cases.Succeeded, reason: cases.ReasonCompleted, source: cases.SourceDispatch,
 		check: func(t *testing.T, v cases.View) {
-			if v.Documents == nil || *v.Documents != (cases.Documents{Total: 4, Succeeded: 3, Failed: 1}) {
+			if v.Documents == nil || !reflect.DeepEqual(v.Documents, &cases.Documents{Total: new(4), Succeeded: new(3), Failed: new(1)}) {
 				t.Errorf("%+v", v.Documents)
 			}
 		}},
@@ -102,7 +103,7 @@ var stories = []story{
 		posts: []pipelinetest.Reaction{pipelinetest.Answer(200, `{"success":true,"output_url":"https://files.example/1","webhook_summary":{"total_sets":2,"succeeded":2,"failed":0},"log":"`+strings.Repeat("y", 600<<10)+`"}`)},
 		state: cases.Succeeded, reason: cases.ReasonCompleted, source: cases.SourceDispatch,
 		check: func(t *testing.T, v cases.View) {
-			if string(v.Result) != "null" || v.Documents == nil || v.Documents.Total != 2 || v.OutputURL == nil {
+			if string(v.Result) != "null" || v.Documents == nil || *v.Documents.Total != 2 || v.OutputURL == nil {
 				t.Errorf("%.100s %+v", v.Result, v.Documents)
 			}
 		}},

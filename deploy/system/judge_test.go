@@ -70,7 +70,7 @@ func TestSameEnd(t *testing.T) {
 	at, later := time.Now(), time.Now().Add(time.Second)
 	full := json.RawMessage(`{"success":true}`)
 	end := func(change func(v *cases.View)) cases.View {
-		v := cases.View{State: cases.Succeeded, EndedAt: &at, End: &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}, Result: full, Documents: &cases.Documents{Total: 1, Succeeded: 1}}
+		v := cases.View{State: cases.Succeeded, EndedAt: &at, End: &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}, Result: full, Documents: &cases.Documents{Total: new(1), Succeeded: new(1), Failed: new(0)}}
 		if change != nil {
 			change(&v)
 		}

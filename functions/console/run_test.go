@@ -120,8 +120,10 @@ func TestRunInTrouble(t *testing.T) {
 			c.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
 			c.Past = &cases.Past{Version: 9, Lengths: map[int]cases.Lengths{3: {From: 40, Counts: []int{7, 2}}}}
 		}, []string{"Its progress does not tell yet when it ends.", "It goes by 9 earlier runs; 9 took longer"}},
-		"waiting": {func(*cases.Case) {}, []string{"Nothing was sent yet"}},
-		"stalled": {func(c *cases.Case) { c.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
+		"counted in part": {func(c *cases.Case) { c.Documents = &cases.Documents{Total: new(3)} }, []string{"<dd>3 in all</dd>"}},
+		"only failures":   {func(c *cases.Case) { c.Documents = &cases.Documents{Failed: new(3)} }, []string{`not counted, <strong class="warn">3 failed</strong>`}},
+		"waiting":         {func(*cases.Case) {}, []string{"Nothing was sent yet"}},
+		"stalled":         {func(c *cases.Case) { c.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
 		"busy": {func(c *cases.Case) { c.Dispatch.Backoffs, c.Dispatch.UnreachableSince = 4, at },
 			[]string{"4 attempts in a row started nothing", "cannot be reached since", "next attempt in"}},
 		"adopted": {func(c *cases.Case) { c.Adopted = true }, []string{"adopted: the pipeline worked on it already"}},

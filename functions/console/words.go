@@ -22,7 +22,7 @@ var words = template.FuncMap{
 	"rfc":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"utc":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 	"precise":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
-	"shown":    shown,
+	"shown":    shown, "made": madeWord, "failures": failures,
 	"runs": func(caption string, runs []summary) any {
 		return struct {
 			Caption string
@@ -37,6 +37,27 @@ var words = template.FuncMap{
 		}{name, count, meaning}
 	},
 	"dollars": func(usd float64) string { return fmt.Sprintf("$%.6f", usd) },
+}
+
+// madeWord says how many documents were made, as far as the pipeline counts them.
+func madeWord(d *cases.Documents) string {
+	switch {
+	case d.Succeeded != nil && d.Total != nil:
+		return fmt.Sprintf("%d of %d made", *d.Succeeded, *d.Total)
+	case d.Succeeded != nil:
+		return fmt.Sprintf("%d made", *d.Succeeded)
+	case d.Total != nil:
+		return fmt.Sprintf("%d in all", *d.Total)
+	}
+	return "not counted"
+}
+
+// failures returns how many documents failed; 0 if the pipeline does not say.
+func failures(d *cases.Documents) int {
+	if d.Failed == nil {
+		return 0
+	}
+	return *d.Failed
 }
 
 func stateWord(s cases.State) string {

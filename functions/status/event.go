@@ -55,8 +55,8 @@ func event(s *watch.Snapshot) ([][]byte, error) {
 			v.State, v.ETASeconds, v.Stalled})
 	case v.State == cases.Succeeded:
 		total := v.Progress.Total
-		if v.Documents != nil {
-			total = v.Documents.Total
+		if v.Documents != nil && v.Documents.Total != nil {
+			total = *v.Documents.Total
 		}
 		parts, err := encode("complete", s.Seen(), completeEvent{v.CaseID, v.CaseID, v.Run, total, v.OutputURL, v.Documents})
 		if err != nil {

@@ -74,19 +74,25 @@ type End struct {
 	Source  Source `json:"source"`
 }
 
-// Documents counts the documents of a result. Total is Succeeded + Failed unless the pipeline says otherwise.
+// Documents counts the documents of a result. A count that the pipeline does not give, and that does not follow from the two
+// others, is nil. Counts that contradict each other are kept as given.
 type Documents struct {
-	Total     int `json:"total"`
-	Succeeded int `json:"succeeded"`
-	Failed    int `json:"failed"`
+	Total     *int `json:"total"`
+	Succeeded *int `json:"succeeded"`
+	Failed    *int `json:"failed"`
+}
+
+// none reports whether no document was made, though there were some to make.
+func (d *Documents) none() bool {
+	return d != nil && d.Total != nil && *d.Total > 0 && d.Succeeded != nil && *d.Succeeded == 0
 }
 
 // total is the number of documents; 0 if it is not known.
 func (d *Documents) total() int {
-	if d == nil {
+	if d == nil || d.Total == nil {
 		return 0
 	}
-	return d.Total
+	return *d.Total
 }
 
 // Late is a word of the pipeline about a run that had ended, and that did not become its end: the

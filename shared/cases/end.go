@@ -32,21 +32,14 @@ func (in CheckOutcome) id() string { return "check:" + strconv.FormatInt(in.Seq,
 
 // end returns the state and reason that w means: a run of which every document failed has not succeeded.
 func (w word) end() (State, Reason) {
-	switch d := w.documents(); {
+	switch {
 	case !w.succeeded, w.result != nil && w.result.Success != nil && !*w.result.Success:
 		return Failed, ReasonPipelineFailed
-	case d != nil && d.Total > 0 && d.Succeeded == 0:
+	case w.result != nil && w.result.Documents.none():
 		return Failed, ReasonNoDocuments
 	default:
 		return Succeeded, ReasonCompleted
 	}
-}
-
-func (w word) documents() *Documents {
-	if w.result == nil {
-		return nil
-	}
-	return w.result.Documents
 }
 
 // text is the message that w leaves.

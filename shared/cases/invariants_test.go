@@ -178,7 +178,7 @@ func fuzzInput(l *life, which byte, detail int) Input {
 	}
 	var res *Result
 	if detail&128 != 0 {
-		res = &Result{Raw: []byte(`{}`), Size: 2, Documents: &Documents{Total: detail & 3, Succeeded: detail & 1}}
+		res = &Result{Raw: []byte(`{}`), Size: 2, Documents: &Documents{Total: new(detail & 3), Succeeded: new(detail & 1), Failed: new(0)}}
 		if detail&32 != 0 {
 			res.Raw, res.Size = nil, MaxResult+1
 		}

@@ -57,7 +57,7 @@ func TestResultAfterTheEndMovesNothing(t *testing.T) {
 	l := accepted(rules).do(time.Second, Event{ID: "e", Status: "succeeded", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})
 	before := l.c.Progress
 	l.do(time.Second, Event{ID: "f", Status: "succeeded", Result: result(t, `{"success":true,"webhook_summary":{"total_sets":9,"succeeded":9}}`)})
-	if l.v.Kind != Filled || l.c.Documents.Succeeded != 9 || l.c.Progress != before || before != (Progress{4, 4, 100, ""}) {
+	if l.v.Kind != Filled || *l.c.Documents.Succeeded != 9 || l.c.Progress != before || before != (Progress{4, 4, 100, ""}) {
 		t.Errorf("%s: %+v became %+v, with %+v", l.v.Kind, before, l.c.Progress, l.c.Documents)
 	}
 }

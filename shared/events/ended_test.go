@@ -24,7 +24,7 @@ func ended(result, late []byte) cases.View {
 		CreatedAt: begin, StartedAt: begin.Add(time.Second), UpdatedAt: begin.Add(91 * time.Second), EndedAt: begin.Add(90 * time.Second), DeadlineAt: begin.Add(time.Hour),
 		Progress:  cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "SROGs é <1>"},
 		End:       &cases.End{Reason: cases.ReasonCompleted, Message: "", Source: cases.SourceEvent},
-		Documents: &cases.Documents{Total: 52, Succeeded: 51, Failed: 1}, OutputURL: "https://docs.example/?a=1&b=2",
+		Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "https://docs.example/?a=1&b=2",
 		Late:     &cases.Late{State: cases.Failed, HasResult: true, Message: "too late", Source: cases.SourceDispatch, At: begin.Add(91 * time.Second), Count: 2},
 		Dispatch: cases.Dispatch{Begun: 3, Failures: 2}, Checks: cases.Checks{Seq: 9, Count: 8, Failures: 1},
 	}

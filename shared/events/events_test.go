@@ -38,7 +38,7 @@ func TestDecode(t *testing.T) {
 		{"result", `{"case_id":"c","status":"succeeded","result":{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}}`,
 			events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{
 				Raw: []byte(`{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}`), Size: 94,
-				Documents: &cases.Documents{Total: 2, Succeeded: 1, Failed: 1}, OutputURL: "u"}}},
+				Documents: &cases.Documents{Total: new(2), Succeeded: new(1), Failed: new(1)}, OutputURL: "u"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := events.Decode([]byte(test.data))

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -104,7 +105,7 @@ func TestAnswerReadsALargeResult(t *testing.T) {
 	body := `{"success":true,"filler":"` + strings.Repeat("x", cases.MaxResult) + `","webhook_summary":{"total_sets":3,"succeeded":1,"failed":2},"output_url":"u"}`
 	got := answer{status: 200, body: []byte(body)}.outcome()
 	if got.Kind != cases.DispatchSucceeded || got.Result.Raw != nil || got.Result.Size != len(body) || got.Result.OutputURL != "u" ||
-		*got.Result.Documents != (cases.Documents{Total: 3, Succeeded: 1, Failed: 2}) {
+		!reflect.DeepEqual(got.Result.Documents, &cases.Documents{Total: new(3), Succeeded: new(1), Failed: new(2)}) {
 		t.Fatalf("got %+v", got.Result)
 	}
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestDispatchWaitsForASyncAnswer(t *testing.T) {
 	}
 	p.Finish("c-1", pipelinetest.Result("c-1", 5, 2))
 	got := <-answers
-	if got.Kind != cases.DispatchSucceeded || *got.Result.Documents != (cases.Documents{Total: 5, Succeeded: 3, Failed: 2}) || got.Result.OutputURL == "" {
+	if got.Kind != cases.DispatchSucceeded || !reflect.DeepEqual(got.Result.Documents, &cases.Documents{Total: new(5), Succeeded: new(3), Failed: new(2)}) || got.Result.OutputURL == "" {
 		t.Fatalf("got %+v", got)
 	}
 }

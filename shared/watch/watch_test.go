@@ -47,7 +47,7 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
-	if !c.Settled || c.Documents.Failed != 1 || c.OutputURL != "http://o" {
+	if !c.Settled || *c.Documents.Failed != 1 || c.OutputURL != "http://o" {
 		t.Errorf("%+v", c)
 	}
 	if len(w.topic.ended) != 1 || string(w.topic.ended[0].Result) == "null" {
@@ -90,7 +90,7 @@ func TestEndsByDispatch(t *testing.T) {
 	w.begin()
 	w.run(time.Hour)
 	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
-	if c.End.Source != cases.SourceDispatch || c.Documents.Failed != 1 || w.queue.count(queue.Check) != 0 {
+	if c.End.Source != cases.SourceDispatch || *c.Documents.Failed != 1 || w.queue.count(queue.Check) != 0 {
 		t.Errorf("%+v %+v", c.End, c.Documents)
 	}
 	s, err := w.Read(t.Context(), "c", 0)

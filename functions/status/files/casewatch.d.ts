@@ -8,11 +8,11 @@ export type Reason =
   | "completed" | "pipeline_failed" | "pipeline_refused" | "pipeline_unreachable" | "pipeline_lost" | "no_documents" | "start_unknown"
   | "deadline" | "cancelled" | "superseded";
 
-/** How many documents a run was to make, and how many it did. */
+/** How many documents a run was to make, and how many it did. Null is a count that the pipeline does not give. */
 export interface Documents {
-  total: number;
-  succeeded: number;
-  failed: number;
+  total: number | null;
+  succeeded: number | null;
+  failed: number | null;
 }
 
 /** A run as it was last heard of: the same whether it came by stream or as JSON. It is frozen. */

@@ -19,8 +19,15 @@ func FuzzParseResult(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if d := r.Documents; d != nil && (d.Total < 0 || d.Succeeded < 0 || d.Failed < 0) {
-			t.Errorf("%q has %+v", raw, *d)
+		if d := r.Documents; d != nil {
+			if d.Total == nil && d.Succeeded == nil && d.Failed == nil {
+				t.Errorf("%q counts nothing", raw)
+			}
+			for _, count := range []*int{d.Total, d.Succeeded, d.Failed} {
+				if count != nil && *count < 0 {
+					t.Errorf("%q counts %d", raw, *count)
+				}
+			}
 		}
 		if !utf8.Valid(r.Raw) || !json.Valid(r.Raw) || len(r.Raw) != r.Size || r.Success == nil && r.Message != "" {
 			t.Errorf("%q is %+v", raw, r)

@@ -10,88 +10,87 @@ import (
 	"errors"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/jsonscan"
 )
 
-// maxURL is the longest address of documents that is taken for one, in bytes. Servers understand 8000 (RFC 9110, section 4.1); the address is part
-// of the record and of the ended event, which have limits of their own.
+// maxURL is the longest address of documents that is taken for one, in bytes. Servers understand 8000 (RFC 9110, section
+// 4.1); the address is part of the record and of the ended event, which have limits of their own.
 const maxURL = 8 << 10
 
 // ErrNotAResult is returned by [ParseResult] for what is not a JSON object.
 var ErrNotAResult = errors.New("not a JSON object")
 
-// ParseResult reads a result: the body of the pipeline's answer, or the result of an event. The bytes are kept as they
-// are (made valid UTF-8), unless they are more than [cases.MaxResult]. Fields that are not of the expected type, and addresses of more than 8 KiB, are taken as
-// absent. The error is ErrNotAResult.
+// ParseResult reads a result: the body of the pipeline's answer, or the result in an event or a poll's answer. The bytes are
+// kept as they are (made valid UTF-8), unless they are more than [cases.MaxResult]. A field that is not of the expected type,
+// a count that no pipeline reaches and an address of more than 8 KiB are taken as not given; they spoil nothing beside them.
+// The error is ErrNotAResult.
 func ParseResult(raw []byte) (*cases.Result, error) {
 	raw = bytes.ToValidUTF8(bytes.TrimSpace(raw), []byte("\uFFFD"))
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(raw, &fields) != nil || fields == nil {
+	members, err := jsonscan.Members(raw, "success", "detail", "webhook_summary", "output_url")
+	if err != nil {
 		return nil, ErrNotAResult
 	}
+	success, detail, summary, url := members[0], members[1], members[2], members[3]
 	r := &cases.Result{Raw: raw, Size: len(raw)}
 	if len(raw) > cases.MaxResult {
 		r.Raw = nil
 	}
-	var summary struct {
-		Total     *int   `json:"total_sets"`
-		Succeeded *int   `json:"succeeded"`
-		Failed    *int   `json:"failed"`
-		OutputURL string `json:"output_url"`
+	said := []json.RawMessage{url}
+	if s, err := jsonscan.Members(summary, "total_sets", "succeeded", "failed", "output_url"); err == nil {
+		r.Documents = documents(s[0], s[1], s[2])
+		said = append(said, s[3])
 	}
-	if json.Unmarshal(fields["webhook_summary"], &summary) == nil {
-		r.Documents = documents(summary.Total, summary.Succeeded, summary.Failed)
-	}
-	var url string
-	_ = json.Unmarshal(fields["output_url"], &url) // "" if it is no text
-	for _, said := range []string{url, summary.OutputURL} {
-		if r.OutputURL == "" && len(said) <= maxURL {
-			r.OutputURL = said
+	for _, raw := range said {
+		if url := str(raw); r.OutputURL == "" && len(url) <= maxURL {
+			r.OutputURL = url
 		}
 	}
-	if r.Success = ownWord(fields); r.Success != nil {
+	if r.Success = ownWord(success, detail); r.Success != nil {
 		r.Message = Message(raw)
 	}
 	return r, nil
 }
 
-// maxCount is the largest number of documents that is believed.
-const maxCount = 1 << 31
-
-// documents completes the counts: any one of the three follows from the other two.
-func documents(total, succeeded, failed *int) *cases.Documents {
-	known := 0
-	value := func(p *int) int {
-		if p == nil || *p < 0 || *p > maxCount {
-			return 0
+// documents reads the counts. Two that are given imply the third, unless they contradict each other. Nil if none is given.
+func documents(total, succeeded, failed json.RawMessage) *cases.Documents {
+	read := func(raw json.RawMessage) *int {
+		if n, ok := whole(raw); ok && n >= 0 {
+			return &n
 		}
-		known++
-		return *p
-	}
-	d := cases.Documents{Total: value(total), Succeeded: value(succeeded), Failed: value(failed)}
-	if known == 0 {
 		return nil
 	}
-	switch {
-	case total == nil:
-		d.Total = d.Succeeded + d.Failed
-	case failed == nil && succeeded != nil:
-		d.Failed = max(0, d.Total-d.Succeeded)
-	case succeeded == nil && failed != nil:
-		d.Succeeded = max(0, d.Total-d.Failed)
+	d := cases.Documents{Total: read(total), Succeeded: read(succeeded), Failed: read(failed)}
+	switch t, s, f := d.Total, d.Succeeded, d.Failed; {
+	case t == nil && s == nil && f == nil:
+		return nil
+	case t == nil && s != nil && f != nil:
+		d.Total = new(*s + *f)
+	case s == nil && t != nil && f != nil && *f <= *t:
+		d.Succeeded = new(*t - *f)
+	case f == nil && t != nil && s != nil && *s <= *t:
+		d.Failed = new(*t - *s)
 	}
 	return &d
 }
 
 // ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised.
-func ownWord(fields map[string]json.RawMessage) (success *bool) {
-	if json.Unmarshal(fields["success"], &success) == nil && success != nil {
-		return success
+func ownWord(success, detail json.RawMessage) *bool {
+	for _, raw := range []json.RawMessage{success, below(detail, "success")} {
+		switch string(raw) {
+		case "true":
+			return new(true)
+		case "false":
+			return new(false)
+		}
 	}
-	var detail struct {
-		Success *bool `json:"success"`
-	}
-	if json.Unmarshal(fields["detail"], &detail) != nil {
+	return nil
+}
+
+// below returns a member of an object; nil if it is missing, or raw is no object.
+func below(raw json.RawMessage, name string) json.RawMessage {
+	members, err := jsonscan.Members(raw, name)
+	if err != nil {
 		return nil
 	}
-	return detail.Success
+	return members[0]
 }

@@ -19,10 +19,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestParseResult(t *testing.T) {
 	yes, no := true, false
 	for in, want := range map[string]*cases.Result{
-		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Success: &yes, Documents: &cases.Documents{Total: 52, Succeeded: 20, Failed: 32}, OutputURL: "http://o"},
-		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Success: &yes, Documents: &cases.Documents{Total: 52, Succeeded: 51, Failed: 1}, OutputURL: "http://s"},
-		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Documents: &cases.Documents{Total: 3, Succeeded: 2, Failed: 1}},
-		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Documents: &cases.Documents{Total: 4, Succeeded: 3, Failed: 1}},
+		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Success: &yes, Documents: &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}, OutputURL: "http://o"},
+		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Success: &yes, Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "http://s"},
+		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Documents: &cases.Documents{Total: new(3), Succeeded: new(2), Failed: new(1)}},
+		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Documents: &cases.Documents{Total: new(4), Succeeded: new(3), Failed: new(1)}},
 		`{"webhook_summary":{"succeeded":-3}}`:                                                                                                                       {},
 		`{"webhook_summary":{"succeeded":"many"},"output_url":7}`:                                                                                                    {},
 		`{"webhook_summary":[],"success":"yes"}`:                                                                                                                     {},

@@ -106,7 +106,7 @@ func testWholeRecord(t *testing.T, e *env) {
 		c.Stalled, c.Known, c.HasResult, c.ResultOmitted, c.Adopted, c.Heard, c.PriorUnheard, c.Settled = true, true, true, true, true, true, true, true
 		c.Reading, c.Baseline = &reading, &reading
 		c.EndVersion = c.Version
-		c.Documents = &cases.Documents{Total: 52, Succeeded: 20, Failed: 32}
+		c.Documents = &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}
 		c.OutputURL = "https://example.com/?a=1&b=<2>"
 		c.Late = &cases.Late{State: cases.Failed, HasResult: true, Message: "m", Source: cases.SourceEvent, At: at, Count: 3}
 		c.Words = []string{"w1", "w2"}

@@ -53,15 +53,21 @@ export function dispatchLine(dispatch) {
   return `Handing the case to the pipeline has failed ${times}${why} It is tried again.`;
 }
 
+// made says how many documents there are, as far as the pipeline counts them; null if it does not.
+function made({ total, succeeded }) {
+  if (succeeded === null) return null;
+  return total === null ? `${succeeded} documents` : `${succeeded} of ${total} documents`;
+}
+
 // endLine says how a case ended.
 export function endLine({ state, reason, message, documents, output_url }) {
   if (state === "succeeded") {
     if (!documents) return output_url ? "The documents are ready." : "Done, as the progress says; the pipeline sent no result.";
-    return `${documents.succeeded} of ${documents.total} documents are ready${documents.failed ? `; ${documents.failed} failed` : ""}.`;
+    return `${made(documents) ?? "The documents"} are ready${documents.failed ? `; ${documents.failed} failed` : ""}.`;
   }
   const parts = [REASONS[reason] ?? sentence(message || String(reason))];
   if (QUOTED.has(reason) && message) parts.push(`“${stopped(message)}”`);
-  if (documents) parts.push(`${documents.succeeded} of ${documents.total} documents.`);
+  if (documents && made(documents)) parts.push(`${made(documents)}.`);
   return parts.join(" ");
 }
 

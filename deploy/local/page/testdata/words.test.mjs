@@ -41,6 +41,11 @@ test("every end in words", () => {
   const counts = { total: 18, succeeded: 12, failed: 6 };
   for (const [end, want] of [
     [{ state: "succeeded", reason: "completed", documents: counts }, "12 of 18 documents are ready; 6 failed."],
+    [{ state: "succeeded", reason: "completed", documents: { total: 18, succeeded: null, failed: null } }, "The documents are ready."],
+    [{ state: "succeeded", reason: "completed", documents: { total: null, succeeded: null, failed: 2 } }, "The documents are ready; 2 failed."],
+    [{ state: "succeeded", reason: "completed", documents: { total: null, succeeded: 3, failed: null } }, "3 documents are ready."],
+    [{ state: "failed", reason: "no_documents", message: "no ink", documents: { total: 18, succeeded: 0, failed: null } }, "The pipeline finished, but made no document. “no ink.” 0 of 18 documents."],
+    [{ state: "failed", reason: "no_documents", message: "no ink", documents: { total: null, succeeded: null, failed: 3 } }, "The pipeline finished, but made no document. “no ink.”"],
     [{ state: "succeeded", reason: "completed", documents: null, output_url: null }, "Done, as the progress says; the pipeline sent no result."],
     [{ state: "succeeded", reason: "completed", documents: null, output_url: "https://x.example/" }, "The documents are ready."],
     [{ state: "failed", reason: "pipeline_failed", message: "out of paper", documents: null }, "The pipeline gave up. “out of paper.”"],

@@ -1,0 +1,44 @@
+package report
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// maxCount is the largest number of documents that is believed.
+const maxCount = 1 << 31
+
+// given reports whether a member is there, and not null.
+func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+
+// str reads a string; "" if raw is none.
+func str(raw json.RawMessage) string {
+	var s string
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// number reads a number, or a string that spells one as JSON does.
+func number(raw json.RawMessage) (float64, bool) {
+	text := string(raw)
+	if len(raw) > 0 && raw[0] == '"' {
+		if text = strings.TrimSpace(str(raw)); !json.Valid([]byte(text)) {
+			return 0, false // such as 0x1p4, 1_000 or Inf, which ParseFloat takes too
+		}
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil
+}
+
+// whole reads a whole number, however it is written: 3, 3.0, 3e0, "3".
+func whole(raw json.RawMessage) (int, bool) {
+	n, ok := number(raw)
+	if !ok || n != math.Trunc(n) || math.Abs(n) > maxCount {
+		return 0, false
+	}
+	return int(n), true
+}
