@@ -158,7 +158,7 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 }
 
 // Look implements watch.Pipeline.
-func (p *fakePipeline) Look(ctx context.Context, id, _ string) cases.CheckOutcome {
+func (p *fakePipeline) Look(ctx context.Context, id string, _ int, _ string) cases.CheckOutcome {
 	w := p.w
 	inv := invocationOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)

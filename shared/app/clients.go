@@ -72,8 +72,8 @@ func (p pipelineClient) Dispatch(ctx context.Context, job watch.Job) cases.Dispa
 	return p.client.Dispatch(ctx, pipeline.Request{CaseID: job.CaseID, Run: job.Run, Form: job.Form, TraceParent: job.TraceParent})
 }
 
-func (p pipelineClient) Look(ctx context.Context, caseID, traceParent string) cases.CheckOutcome {
-	return p.client.Look(ctx, caseID, traceParent)
+func (p pipelineClient) Look(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
+	return p.client.Look(ctx, caseID, run, traceParent)
 }
 
 func (p pipelineClient) close() error {

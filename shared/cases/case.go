@@ -82,8 +82,8 @@ type Documents struct {
 	Failed    *int `json:"failed"`
 }
 
-// none reports whether no document was made, though there were some to make.
-func (d *Documents) none() bool {
+// None reports whether no document was made, though there were some to make.
+func (d *Documents) None() bool {
 	return d != nil && d.Total != nil && *d.Total > 0 && d.Succeeded != nil && *d.Succeeded == 0
 }
 

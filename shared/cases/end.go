@@ -35,7 +35,7 @@ func (w word) end() (State, Reason) {
 	switch {
 	case !w.succeeded, w.result != nil && w.result.Success != nil && !*w.result.Success:
 		return Failed, ReasonPipelineFailed
-	case w.result != nil && w.result.Documents.none():
+	case w.result != nil && w.result.Documents.None():
 		return Failed, ReasonNoDocuments
 	default:
 		return Succeeded, ReasonCompleted
@@ -95,6 +95,7 @@ func (c *Case) attach(res *Result) Keep {
 	if end.Message == withoutResult {
 		end.Message = ""
 	}
+	end.Message = strings.TrimSuffix(strings.TrimSuffix(end.Message, ResultDropped), "; ") // here it is after all
 	c.End = &end
 	if res.Raw != nil {
 		c.HasResult = true

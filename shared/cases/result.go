@@ -9,6 +9,12 @@ const MaxForm = 900 << 10
 // MaxResult is the largest result that is kept, in bytes. Of a larger one only the counts and the address are read.
 const MaxResult = 512 << 10
 
+// What the message of an end says of the parts of the pipeline's terminal report that could not be read.
+const (
+	ResultDropped   = "the result could not be read and was dropped"
+	ProgressDropped = "the progress could not be read and was dropped"
+)
+
 // Result is what the pipeline said at its end: its own words, and what the rules read from them.
 type Result struct {
 	// Raw is the JSON object as it came; nil if it was larger than MaxResult.

@@ -25,6 +25,12 @@ func Members(text []byte, names ...string) ([]json.RawMessage, error) {
 	if i := skipSpace(text, 0); i == len(text) || text[i] != '{' || !json.Valid(text) {
 		return nil, ErrNotObject
 	}
+	return Find(text, names...), nil
+}
+
+// Find is [Members] for a text that is known to be valid JSON and an object, such as a value that Members returned: it is not
+// checked again.
+func Find(text []byte, names ...string) []json.RawMessage {
 	values := make([]json.RawMessage, len(names))
 	for m := range Object(text) {
 		for i, name := range names {
@@ -33,7 +39,7 @@ func Members(text []byte, names ...string) ([]json.RawMessage, error) {
 			}
 		}
 	}
-	return values, nil
+	return values
 }
 
 // Member is a member of an object. Its value is text[From:To] of the text that [Object] was given.

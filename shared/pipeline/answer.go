@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"context"
+	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
@@ -14,55 +16,99 @@ import (
 // maxRetryAfter bounds what a Retry-After can ask for: no run lives longer.
 const maxRetryAfter = 24 * time.Hour
 
-// answer is the pipeline's answer to a dispatch.
+// answer is what the pipeline answered to a request.
 type answer struct {
 	status     int
 	retryAfter string // the header; "" without one
-	body       []byte
-	fault      string // why the body is not whole; "" if it is
+	body       []byte // as [report.Text] returns it
+	fault      string // why the body is not whole, or cannot be read; "" if it is
 	now        time.Time
 	secrets    []string
+	host       string // of the pipeline, for causes
 }
 
-// outcome reads the answer as [Client.Dispatch] says.
-func (a answer) outcome() cases.DispatchOutcome {
+// receive reads an answer.
+func (c *Client) receive(ctx context.Context, resp *http.Response, secrets []string) answer {
+	a := answer{
+		status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After"), now: c.config.Now(), secrets: secrets, host: c.host,
+	}
+	body, err := report.ReadAll(resp.Body, c.config.MaxAnswer) // to its end, or the connection cannot be used again
+	if err != nil {
+		a.fault = faultText(ctx, err)
+		return a
+	}
+	switch resp.Header.Get("Content-Encoding") {
+	case "", "identity", "gzip", "x-gzip":
+	default: // it may be said of what is plain JSON all the same
+		if !json.Valid(body) {
+			a.fault = "it is in an encoding that was not asked for"
+			return a
+		}
+	}
+	a.body = body
+	return a
+}
+
+// answered says which status came.
+func (a answer) answered() string { return "the pipeline answered " + statusText(a.status) }
+
+// because returns the cause of an outcome for the log: the status and the host, and never what the body says.
+func (a answer) because(why string) string {
+	return clean(cause(statusText(a.status)+why, a.host), maxMessage, a.secrets)
+}
+
+// busy reports whether the pipeline asks to try again.
+func (a answer) busy() bool {
+	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable && a.retryAfter != ""
+}
+
+// outcome reads the answer to a dispatch of that run, as [Client.Dispatch] says.
+func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 	var result *cases.Result
 	said := ""
 	if a.fault == "" {
+		if other := report.Another(a.body, caseID, run); other != "" {
+			return cases.DispatchOutcome{Kind: cases.DispatchUncertain,
+				Message: a.answered() + ", but about " + other, Cause: a.because(", about " + other)}
+		}
 		result, _ = report.ParseResult(a.body) // nil if the body is no object
 		said = clean(report.Message(a.body), maxMessage, a.secrets)
 	}
 	if result != nil && result.Success != nil {
-		result.Message = said
-		if !*result.Success {
-			return cases.DispatchOutcome{Kind: cases.DispatchFailed, Result: result,
-				Message: or(said, "the pipeline says that it failed, and not why")}
-		}
+		result.Message = clean(result.Message, maxMessage, a.secrets)
 	}
+	failed := result != nil && result.Success != nil && !*result.Success
 
-	answered := "the pipeline answered " + statusText(a.status)
-	wait := retryAfter(a.retryAfter, a.now)
+	out := cases.DispatchOutcome{Cause: a.because("")}
 	switch {
+	case a.busy():
+		out.Kind, out.RetryAfter, out.Message = cases.DispatchBusy, retryAfter(a.retryAfter, a.now), or(said, a.answered())
+		if failed {
+			out.SaysFailed, out.Result = true, result
+		}
+	case failed:
+		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Result: result, Message: or(said, "the pipeline says that it failed, and not why")}
 	case a.status == http.StatusAccepted:
 		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
 	case a.status >= 300 && a.status < 400:
-		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: or(said, answered+", a redirect, which is not followed")}
-	case a.status >= 400 && a.status < 500 && a.status != http.StatusTooManyRequests:
-		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: or(said, answered)}
+		out.Kind, out.Message = cases.DispatchRefused, or(said, a.answered()+", a redirect, which is not followed")
+	case a.status >= 400 && a.status < 500:
+		out.Kind, out.Message = cases.DispatchRefused, or(said, a.answered())
 	case a.fault != "":
-		// What did not come could be the pipeline's own word.
-		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: answered + ", but " + a.fault}
-	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable && a.retryAfter != "":
-		return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: wait, Message: or(said, answered)}
+		// What did not come could be the pipeline's own report.
+		out.Kind, out.Message, out.Cause = cases.DispatchUncertain, a.answered()+", but "+a.fault, a.because(", but "+a.fault)
 	case a.status/100 == 2 && result != nil && result.Success != nil:
 		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: result}
 	case a.status == http.StatusOK:
-		return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: answered + " without saying whether it succeeded"}
+		out.Kind, out.Message = cases.DispatchUncertain, a.answered()+" without saying whether it succeeded"
+		out.Cause = a.because(" without saying whether it succeeded")
+	default:
+		out.Kind, out.Message = cases.DispatchUncertain, a.answered()
+		if said != "" {
+			out.Message = clean(out.Message+": "+said, maxMessage, a.secrets)
+		}
 	}
-	if said != "" {
-		answered += ": " + said
-	}
-	return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: clean(answered, maxMessage, a.secrets)}
+	return out
 }
 
 // retryAfter reads a Retry-After: seconds, or a date of HTTP (RFC 9110, section 10.2.3). It is 0 for anything else.

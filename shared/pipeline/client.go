@@ -68,6 +68,7 @@ type Config struct {
 type Client struct {
 	config    Config
 	base      string // the URL without a slash at the end
+	host      string // the URL's host, with its port if it has one
 	tlsConfig *tls.Config
 	looks     *http.Transport
 }
@@ -83,7 +84,7 @@ func New(config Config) (*Client, error) {
 		faults = append(faults, err)
 	} else {
 		c.base = u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/")
-		c.tlsConfig = c.clientTLS(u.Hostname())
+		c.host, c.tlsConfig = u.Host, c.clientTLS(u.Hostname())
 	}
 	if !headerValue(config.APIKey) {
 		fault("the API key has characters that no header can carry (a line end, perhaps)")

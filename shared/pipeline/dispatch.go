@@ -3,9 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,40 +18,42 @@ type Request struct {
 	TraceParent string // W3C traceparent; "" for none
 }
 
-var errTooLarge = errors.New("the answer is larger than is read")
-
 // Dispatch sends the run to the pipeline, POST {URL}/api/normalize, and waits for the answer at most for Config.Timeout. It sends exactly one
 // request, with Idempotency-Key "<case_id>:<run>", over a new connection that is closed when it returns.
 //
 // The outcome, its Nonce left empty, is
 //   - unreachable: no byte of the request was handed to the network: no token, no address, no connection, a TLS handshake that
 //     failed, a connection broken before the first byte, ctx ended before that;
+//   - busy: 429, or 503 with Retry-After, whatever the body says. RetryAfter is 0 if it says none that can be read, or one that is
+//     past. SaysFailed, Message and Result are those of a body that says "success": false;
 //   - failed: the whole answer says "success": false, whatever its status, at the top or under "detail". Message and Result are its own;
 //   - accepted: 202;
 //   - succeeded: 200, or another 2xx but 202, with "success": true. Result is the answer; a large one is kept as [report.ParseResult] says;
-//   - busy: 429, or 503 with Retry-After. RetryAfter is 0 if it says none that can be read, or one that is past;
 //   - refused: any other 4xx, and 3xx, since redirects are not followed. Message is the pipeline's. Also a form that is not a JSON object, which is
 //     not sent at all;
-//   - uncertain: everything else: another 200 or 2xx, another 5xx, an answer that broke off, did not come in time or is larger than
-//     Config.MaxAnswer. A status line of 202, 3xx or 4xx (but 429) counts even when the body behind it broke off.
+//   - uncertain: everything else: an answer of any status that names another case or run, another 200 or 2xx, another 5xx, an answer
+//     that broke off, did not come in time, cannot be unpacked or is larger than Config.MaxAnswer. A status line of 202, 3xx, 4xx, or of a
+//     busy pipeline counts even when the body behind it cannot be read.
 //
-// Message is one line for people, without form content of ours, secrets or URLs.
+// Answers are read as [report.ReadAll] says. Message is one line for people, without form content of ours, secrets or addresses.
+// Cause is one line for the log: what went wrong with which host, without what the pipeline said.
 func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcome {
 	body, err := splice(req.Form, req.CaseID, req.Run)
 	if err != nil {
-		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: errNotAnObject.Error()}
+		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: errNotAnObject.Error(), Cause: errNotAnObject.Error()}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout, timeoutError(c.config.Timeout))
 	defer cancel()
 
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/api/normalize", bytes.NewReader(body))
 	if err != nil {
-		return unreachable("the request cannot be made")
+		return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: "the request cannot be made", Cause: cause("the request cannot be made", c.host)}
 	}
 	r.GetBody = nil // nothing may send it again
 	secrets, err := c.authorize(ctx, r.Header, req.TraceParent)
 	if err != nil {
-		return unreachable(clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey}))
+		message := clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey})
+		return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: message, Cause: cause(message, c.host)}
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json")
@@ -66,10 +65,11 @@ func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcom
 	resp, err := transport.RoundTrip(r)
 	if err != nil {
 		reason := clean(faultText(ctx, err), maxMessage, secrets)
+		out := cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: "the pipeline could not be reached: " + reason, Cause: c.because(ctx, err, secrets)}
 		if w.seal() {
-			return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: "no answer to the request: " + reason}
+			out.Kind, out.Message = cases.DispatchUncertain, "no answer to the request: "+reason
 		}
-		return unreachable("the pipeline could not be reached: " + reason)
+		return out
 	}
 	defer resp.Body.Close()
 
@@ -77,23 +77,5 @@ func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcom
 		// The body behind it can only turn it into a failure; it does not hold the dispatch open.
 		w.readUntil(time.Now().Add(c.config.CheckTimeout))
 	}
-	a := answer{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After"), now: c.config.Now(), secrets: secrets}
-	a.body, err = readAll(resp.Body, c.config.MaxAnswer)
-	if err != nil {
-		a.fault = faultText(ctx, err)
-	}
-	return a.outcome()
-}
-
-func unreachable(message string) cases.DispatchOutcome {
-	return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: message}
-}
-
-// readAll reads at most limit bytes. The error is errTooLarge if there are more.
-func readAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%w: more than %d bytes", errTooLarge, limit)
-	}
-	return data, err
+	return c.receive(ctx, resp, secrets).outcome(req.CaseID, req.Run)
 }

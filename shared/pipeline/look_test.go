@@ -32,7 +32,7 @@ func TestLookOutcomes(t *testing.T) {
 		"not JSON":  {pipelinetest.NotJSON(), cases.CheckUnable, "not a JSON object"},
 		"500":       {pipelinetest.Answer(500, half), cases.CheckUnable, "the pipeline answered 500 Internal Server Error"},
 		"401":       {pipelinetest.RefuseDetail(401, "bad key hush-key"), cases.CheckUnable, "the pipeline answered 401 Unauthorized: bad key [redacted]"},
-		"429":       {pipelinetest.Busy(429, "1"), cases.CheckUnable, "429"},
+		"429":       {pipelinetest.Busy(429, "1"), cases.CheckBusy, "busy"},
 		"204":       {pipelinetest.Answer(204, ""), cases.CheckUnable, "204"},
 		"redirect":  {pipelinetest.Redirect(302, "/api/progress/c-1?again"), cases.CheckUnable, "302 Found"},
 		"too large": {pipelinetest.Answer(200, half+strings.Repeat(" ", 1<<20)), cases.CheckUnable, "more than 1048576 bytes"},
@@ -49,7 +49,7 @@ func TestLookOutcomes(t *testing.T) {
 				if name == "hangs" {
 					c.CheckTimeout = 100 * time.Millisecond
 				}
-			}).Look(t.Context(), "c-1", "")
+			}).Look(t.Context(), "c-1", 2, "")
 			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") || !strings.Contains(got.Message, tc.message) {
 				t.Fatalf("got %s, %q", got.Kind, got.Message)
 			}
@@ -68,7 +68,7 @@ func TestLookAsksForTheCase(t *testing.T) {
 	})
 	for _, id := range []string{"c-1", "a:b.c_d", "a/b?c#d %"} {
 		p.SetProgress(id, 3, 4, "x")
-		got := c.Look(t.Context(), id, request.TraceParent)
+		got := c.Look(t.Context(), id, 2, request.TraceParent)
 		want := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 3, Total: 4, Percent: 75, Current: "x"}}
 		if got != want {
 			t.Errorf("%s: %+v", id, got)
@@ -97,7 +97,7 @@ func TestLooksShareAConnection(t *testing.T) {
 		}
 	})
 	for range 5 {
-		if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown {
+		if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 	}
@@ -105,7 +105,7 @@ func TestLooksShareAConnection(t *testing.T) {
 		t.Errorf("%d connections for five looks", dials.Load())
 	}
 	c.Close()
-	if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
+	if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
 		t.Errorf("after Close: %+v on %d connections", got, dials.Load())
 	}
 }
@@ -144,13 +144,13 @@ func TestLookAsksAtMostTwice(t *testing.T) {
 			var all sync.WaitGroup
 			for range idle {
 				all.Go(func() {
-					if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown {
+					if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
 						t.Errorf("got %+v", got)
 					}
 				})
 			}
 			all.Wait()
-			if got := c.Look(t.Context(), "c-1", ""); got.Kind != tc.want {
+			if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != tc.want {
 				t.Errorf("got %+v, want %s", got, tc.want)
 			}
 			if n := asked.Load() - idle; n != tc.asked {
@@ -168,7 +168,7 @@ func TestLookAfterIdleConnectionsWereClosed(t *testing.T) {
 	})
 	c := open(t, "http://"+s.addr)
 	for range 20 {
-		if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnknown {
+		if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 	}
@@ -186,7 +186,7 @@ func TestLookEndsItsDial(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if got := c.Look(ctx, "c-1", ""); got.Kind != cases.CheckUnable {
+	if got := c.Look(ctx, "c-1", 2, ""); got.Kind != cases.CheckUnable {
 		t.Fatalf("got %+v", got)
 	}
 	select {
@@ -216,10 +216,10 @@ func TestLookOfBadServers(t *testing.T) {
 		}
 	})
 	limited := func(c *Config) { c.MaxAnswer = 1 << 20 }
-	if got := open(t, "http://"+s.addr).Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "not HTTP") {
+	if got := open(t, "http://"+s.addr).Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "not HTTP") {
 		t.Errorf("bad head: %+v", got)
 	}
-	if got := open(t, "http://"+endless.addr, limited).Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "more than") {
+	if got := open(t, "http://"+endless.addr, limited).Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "more than") {
 		t.Errorf("endless: %+v", got)
 	}
 }

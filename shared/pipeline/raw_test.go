@@ -100,7 +100,7 @@ func TestOverTLS(t *testing.T) {
 		t.Fatalf("dispatch: %+v", got)
 	}
 	for range 3 {
-		if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckReading {
+		if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckReading {
 			t.Fatalf("look: %+v", got)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
 const (
@@ -47,6 +49,34 @@ func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
+// cause says for the log what went wrong with which host.
+func cause(what, host string) string { return what + " (host " + host + ")" }
+
+// because is [faultText] for the log: with the addresses, which readers of a case are not told.
+func (c *Client) because(ctx context.Context, err error, secrets []string) string {
+	var (
+		op   *net.OpError
+		dns  *net.DNSError
+		cert *tls.CertificateVerificationError
+	)
+	what := faultText(ctx, err)
+	var detail error // names, addresses and numbers; nothing that could repeat the form
+	switch {
+	case errors.As(err, &op):
+		detail = op
+	case errors.As(err, &dns):
+		detail = dns
+	case errors.As(err, &cert):
+		detail = cert
+	}
+	if detail != nil && context.Cause(ctx) != nil {
+		what += ": " + detail.Error()
+	} else if detail != nil {
+		what = detail.Error()
+	}
+	return clean(cause(what, c.host), maxMessage, secrets)
+}
+
 // faultText says why there is no whole answer. Of the transport's errors it repeats only those that cannot quote the peer: what the
 // peer sent may repeat the form.
 func faultText(ctx context.Context, err error) string {
@@ -65,7 +95,7 @@ func faultText(ctx context.Context, err error) string {
 		return "it was given up: " + cause.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no connection within " + connectTimeout.String()
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, report.ErrTooLarge), errors.Is(err, report.ErrPacked):
 		return err.Error()
 	case errors.As(err, &dns):
 		return "its name cannot be resolved"

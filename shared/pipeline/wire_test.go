@@ -73,7 +73,7 @@ func TestNothingWasWritten(t *testing.T) {
 				}
 				c.CheckTimeout = c.Timeout
 			})
-			if got := c.Look(t.Context(), "c-1", ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, tc.message) {
+			if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, tc.message) {
 				t.Errorf("look: %+v", got)
 			}
 		})

@@ -38,7 +38,7 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 	}
 	found := cases.CheckOutcome{Kind: cases.CheckSkipped}
 	if w.cfg.Rules.Asks(c, w.now()) {
-		found = w.Pipeline.Look(ctx, c.CaseID, c.TraceParent)
+		found = w.Pipeline.Look(ctx, c.CaseID, c.Run, c.TraceParent)
 	}
 	found.Seq, found.Began, found.Read = task.Seq, began, c.Version
 	ch, err := w.apply(ctx, c, found)

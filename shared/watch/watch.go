@@ -27,8 +27,8 @@ import (
 type Pipeline interface {
 	// Dispatch hands a run over, with one request, and returns when it is answered, or is known not to be. Nonce is left empty.
 	Dispatch(ctx context.Context, job Job) cases.DispatchOutcome
-	// Look asks for a case's progress once. Seq, Began and Read are left empty.
-	Look(ctx context.Context, caseID, traceParent string) cases.CheckOutcome
+	// Look asks for the progress of a run once. Seq, Began and Read are left empty.
+	Look(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome
 }
 
 // Job is a run to be handed over.

@@ -453,7 +453,7 @@ func (p *fakePipeline) Dispatch(_ context.Context, job watch.Job) cases.Dispatch
 	return p.dispatch(job)
 }
 
-func (p *fakePipeline) Look(_ context.Context, caseID, _ string) cases.CheckOutcome {
+func (p *fakePipeline) Look(_ context.Context, caseID string, _ int, _ string) cases.CheckOutcome {
 	p.mu.Lock()
 	p.looks++
 	p.mu.Unlock()

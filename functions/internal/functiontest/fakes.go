@@ -246,6 +246,6 @@ func (p *Pipeline) Dispatch(ctx context.Context, job watch.Job) cases.DispatchOu
 }
 
 // Look implements [watch.Pipeline].
-func (p *Pipeline) Look(context.Context, string, string) cases.CheckOutcome {
+func (p *Pipeline) Look(context.Context, string, int, string) cases.CheckOutcome {
 	return cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 4, Percent: -1}}
 }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/jsonscan"
@@ -21,32 +22,40 @@ const maxURL = 8 << 10
 var ErrNotAResult = errors.New("not a JSON object")
 
 // ParseResult reads a result: the body of the pipeline's answer, or the result in an event or a poll's answer. The bytes are
-// kept as they are (made valid UTF-8), unless they are more than [cases.MaxResult]. A field that is not of the expected type,
+// kept as they are (as [Text] says), unless they are more than [cases.MaxResult]. A field that is not of the expected type,
 // a count that no pipeline reaches and an address of more than 8 KiB are taken as not given; they spoil nothing beside them.
 // The error is ErrNotAResult.
 func ParseResult(raw []byte) (*cases.Result, error) {
-	raw = bytes.ToValidUTF8(bytes.TrimSpace(raw), []byte("\uFFFD"))
-	members, err := jsonscan.Members(raw, "success", "detail", "webhook_summary", "output_url")
+	raw = Text(raw)
+	top, err := jsonscan.Members(raw, "success", "detail", "webhook_summary", "output_url", "error", "errors")
 	if err != nil {
 		return nil, ErrNotAResult
 	}
-	success, detail, summary, url := members[0], members[1], members[2], members[3]
-	r := &cases.Result{Raw: raw, Size: len(raw)}
-	if len(raw) > cases.MaxResult {
-		r.Raw = nil
+	success, detail, summary, url := top[0], top[1], top[2], top[3]
+	r := &cases.Result{Size: len(raw)}
+	if len(raw) <= cases.MaxResult {
+		r.Raw = bytes.Clone(raw) // it may be a part of something much larger
 	}
-	said := []json.RawMessage{url}
+	urls := []json.RawMessage{url}
 	if s, err := jsonscan.Members(summary, "total_sets", "succeeded", "failed", "output_url"); err == nil {
 		r.Documents = documents(s[0], s[1], s[2])
-		said = append(said, s[3])
+		urls = append(urls, s[3])
 	}
-	for _, raw := range said {
+	for _, raw := range urls {
 		if url := str(raw); r.OutputURL == "" && len(url) <= maxURL {
 			r.OutputURL = url
 		}
 	}
 	if r.Success = ownWord(success, detail); r.Success != nil {
-		r.Message = Message(raw)
+		r.Message = named(raw, maxNested)
+	}
+	if r.Documents.None() && (r.Success == nil || *r.Success) {
+		for _, raw := range []json.RawMessage{top[4], top[5], below(summary, "error")} {
+			if why := said(raw, maxNested); why != "" {
+				r.Message = why // rather than that it is done
+				break
+			}
+		}
 	}
 	return r, nil
 }
@@ -93,4 +102,19 @@ func below(raw json.RawMessage, name string) json.RawMessage {
 		return nil
 	}
 	return members[0]
+}
+
+// WithDropped returns the message of a terminal report, with what it says of parts that could not be read.
+func WithDropped(message string, result, progress bool) string {
+	parts := []string{message}
+	if progress {
+		parts = append(parts, cases.ProgressDropped)
+	}
+	if result {
+		parts = append(parts, cases.ResultDropped)
+	}
+	if message == "" {
+		parts = parts[1:]
+	}
+	return strings.Join(parts, "; ")
 }

@@ -10,8 +10,8 @@ import (
 // maxCount is the largest number of documents that is believed.
 const maxCount = 1 << 31
 
-// given reports whether a member is there, and not null.
-func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+// Given reports whether a member is there, and not null.
+func Given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 // str reads a string; "" if raw is none.
 func str(raw json.RawMessage) string {

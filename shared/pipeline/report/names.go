@@ -1,0 +1,53 @@
+package report
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/casewatch/casewatch/shared/jsonscan"
+)
+
+// Another returns what text names that is not this run of this case: "another case", "another run", or "" if it names neither. It
+// looks for case_id and run at the top of an object and in its result, detail and webhook_summary. What is missing, null or no
+// name of a case or run names none. With run 0 only the case is compared.
+func Another(text []byte, caseID string, run int) string {
+	top, err := jsonscan.Members(text, "case_id", "run", "result", "detail", "webhook_summary")
+	if err != nil {
+		return ""
+	}
+	ids, runs := []json.RawMessage{top[0]}, []json.RawMessage{top[1]}
+	for _, part := range top[2:] {
+		if in, err := jsonscan.Members(part, "case_id", "run"); err == nil {
+			ids, runs = append(ids, in[0]), append(runs, in[1])
+		}
+	}
+	for _, raw := range ids {
+		if names, ok := caseName(raw); ok && names != caseID {
+			return "another case"
+		}
+	}
+	for _, raw := range runs {
+		if names, ok := whole(raw); run > 0 && ok && names > 0 && names != run {
+			return "another run"
+		}
+	}
+	return ""
+}
+
+// caseName reads the id of a case: a string that is not empty, or a number.
+func caseName(raw json.RawMessage) (string, bool) {
+	if len(raw) == 0 {
+		return "", false
+	}
+	switch c := raw[0]; {
+	case c == '"':
+		name := str(raw)
+		return name, name != ""
+	case c == '-' || c >= '0' && c <= '9':
+		if n, ok := whole(raw); ok {
+			return strconv.Itoa(n), true
+		}
+		return string(raw), true
+	}
+	return "", false
+}

@@ -1,0 +1,82 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/jsonscan"
+)
+
+// Progress is what a text says of a run's progress.
+type Progress struct {
+	cases.Reading
+	// HasTotal says that there is a total, if only null.
+	HasTotal bool
+	// Unreadable says that a count is given that is no whole number of documents: it is 0 in the Reading. Nil if there is none.
+	Unreadable error
+}
+
+// ErrNoProgress is returned by [ParseProgress] for what is not a JSON object.
+var ErrNoProgress = errors.New("the progress is not a JSON object")
+
+// ParseProgress reads progress: the body of a poll's answer, or the progress in an event. Each field is read on its own, and a
+// field of another type is taken as not given. Of the Reading
+//   - Completed and Total are whole numbers, as numbers or as text; what is not given or below 0 is 0;
+//   - Percent is at most 100, and -1 if not given. A value of at most 1 that agrees better with the counts as a share than as a
+//     percentage is taken for one: 0.43 with 3 of 7 is 43. Text counts as well, and "0.43%" is never a share;
+//   - Status is one of running, succeeded and failed; any other word is taken as not given;
+//   - Current is as it was given.
+//
+// The error is ErrNoProgress.
+func ParseProgress(text []byte) (Progress, error) {
+	members, err := jsonscan.Members(text, "completed", "total", "progress_percent", "current_doc", "status")
+	if err != nil {
+		return Progress{}, ErrNoProgress
+	}
+	p := Progress{HasTotal: members[1] != nil}
+	var odd []string
+	count := func(name string, raw json.RawMessage) int {
+		n, ok := whole(raw)
+		if Given(raw) && !ok {
+			odd = append(odd, name)
+		}
+		return max(n, 0)
+	}
+	p.Completed, p.Total = count("completed", members[0]), count("total", members[1])
+	switch len(odd) {
+	case 1:
+		p.Unreadable = errors.New(odd[0] + " is no whole number of documents")
+	case 2:
+		p.Unreadable = errors.New("completed and total are no whole numbers of documents")
+	}
+	p.Percent = percent(members[2], p.Completed, p.Total)
+	p.Current = str(members[3])
+	switch status := str(members[4]); status {
+	case "running", "succeeded", "failed":
+		p.Status = status
+	}
+	return p, nil
+}
+
+// percent reads a percentage, or a share of 1 if the counts show that it is one; -1 if it is none.
+func percent(raw json.RawMessage, completed, total int) float64 {
+	text := str(raw)
+	bare, signed := strings.CutSuffix(strings.TrimSpace(text), "%")
+	if signed {
+		raw = json.RawMessage(strings.TrimSpace(bare))
+	}
+	p, ok := number(raw)
+	if !ok || p < 0 {
+		return -1
+	}
+	if p <= 1 && total > 0 && !signed {
+		counted := 100 * float64(completed) / float64(total)
+		if math.Abs(100*p-counted) < math.Abs(p-counted) {
+			p *= 100
+		}
+	}
+	return min(p, 100)
+}
