@@ -58,7 +58,7 @@ type Config struct {
 	// MaxAnswer is the largest answer that is read, in bytes; 0 is 32 MiB.
 	MaxAnswer int64
 	// TLS is the configuration for https; nil is Go's own. DialContext opens connections; nil is a net.Dialer with TCP
-	// keep-alives. Now is the clock against which a Retry-After date is read; nil is time.Now.
+	// keep-alives. Now is the clock against which a Retry-After date is read, and connections age; nil is time.Now.
 	TLS         *tls.Config
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now         func() time.Time
@@ -70,7 +70,7 @@ type Client struct {
 	base      string // the URL without a slash at the end
 	host      string // the URL's host, with its port if it has one
 	tlsConfig *tls.Config
-	looks     *http.Transport
+	pool      pool
 }
 
 // New returns a client. It opens no connection. The error names every fault of the configuration, without secrets.
@@ -125,12 +125,11 @@ func New(config Config) (*Client, error) {
 		}}
 		c.config.DialContext = dialer.DialContext
 	}
-	c.looks = c.lookTransport()
 	return c, nil
 }
 
 // Close closes the idle connections. Calls in flight are not cut off.
-func (c *Client) Close() { c.looks.CloseIdleConnections() }
+func (c *Client) Close() { c.polls().CloseIdleConnections() }
 
 // Audience returns what the ID tokens for a pipeline at rawURL are to be issued for: its scheme and host.
 func Audience(rawURL string) (string, error) {

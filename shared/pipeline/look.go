@@ -15,7 +15,8 @@ import (
 )
 
 // Look asks for the progress of a run, GET {URL}/api/progress/{case_id}, and waits at most for Config.CheckTimeout. It sends one request, and
-// a second one only if a connection that was used before turns out dead. Of the outcome it sets Kind, Reading, RetryAfter, Message, Cause and Result; the kind is
+// a second one only if a connection that was used before turns out dead. No connection is used for longer than a minute, so that a poll reaches
+// the host that the name means by then. Of the outcome it sets Kind, Reading, RetryAfter, Message, Cause and Result; the kind is
 //   - reading: 200 with a total above 0, or a status that is one of running, succeeded and failed. The Reading is as
 //     [report.ParseProgress] says. With a result of "success": false the status is failed. Message and Result are those of a terminal status;
 //     a result or counts that cannot be read are dropped, and Message says so;
@@ -34,6 +35,7 @@ func (c *Client) Look(ctx context.Context, caseID string, run int, traceParent s
 		return unable("the request cannot be made", cause("the request cannot be made", c.host))
 	}
 	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Cache-Control", "no-cache")
 	secrets, err := c.authorize(ctx, r.Header, traceParent)
 	if err != nil {
 		message := clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey})
@@ -128,12 +130,13 @@ func (c *Client) ask(r *http.Request) (*http.Response, error) {
 		GotConn: func(got httptrace.GotConnInfo) { idled = got.Reused },
 	}))
 	r.Body = onlyOnce{}
-	resp, err := c.looks.RoundTrip(r)
+	transport := c.polls()
+	resp, err := transport.RoundTrip(r)
 	if err == nil || !idled || r.Context().Err() != nil {
 		return resp, err
 	}
-	c.looks.CloseIdleConnections()
-	return c.looks.RoundTrip(r)
+	transport.CloseIdleConnections()
+	return transport.RoundTrip(r)
 }
 
 // onlyOnce is no body at all, of which the transport does not know that it can be sent again.

@@ -172,6 +172,31 @@ func (c *Client) dispatchTransport(ctx context.Context, w *wire) *http.Transport
 // nothing of ours may.
 type lookKey struct{}
 
+// maxAge bounds how long connections are used again: an address that a name no longer means is left behind by then.
+const maxAge = time.Minute
+
+// pool keeps the connections of polls. They are used again until the pool is maxAge old; the next poll begins a new one, so that
+// no timer is needed.
+type pool struct {
+	mu        sync.Mutex
+	transport *http.Transport
+	began     time.Time
+}
+
+// polls returns the transport that a poll is to use.
+func (c *Client) polls() *http.Transport {
+	p := &c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := c.config.Now(); p.transport == nil || now.Sub(p.began).Abs() >= maxAge {
+		if p.transport != nil {
+			p.transport.CloseIdleConnections() // those in use are closed when they become idle
+		}
+		p.transport, p.began = c.lookTransport(), now
+	}
+	return p.transport
+}
+
 func (c *Client) lookTransport() *http.Transport {
 	dial := func(ctx context.Context, network, addr string, secure bool) (net.Conn, error) {
 		if look, ok := ctx.Value(lookKey{}).(context.Context); ok {
