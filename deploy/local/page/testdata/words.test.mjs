@@ -49,6 +49,10 @@ test("every end in words", () => {
     [{ state: "succeeded", reason: "completed", documents: null, output_url: null }, "Done, as the progress says; the pipeline sent no result."],
     [{ state: "succeeded", reason: "completed", documents: null, output_url: "https://x.example/" }, "The documents are ready."],
     [{ state: "failed", reason: "pipeline_failed", message: "out of paper", documents: null }, "The pipeline gave up. “out of paper.”"],
+    [{ state: "succeeded", reason: "completed", documents: { total: 3, succeeded: null, failed: null } }, "The documents are ready."],
+    [{ state: "succeeded", reason: "completed", documents: { total: null, succeeded: 4, failed: null } }, "4 documents are ready."],
+    [{ state: "succeeded", reason: "completed", documents: { total: null, succeeded: null, failed: 2 } }, "The documents are ready; 2 failed."],
+    [{ state: "failed", reason: "deadline", message: "", documents: { total: 3, succeeded: null, failed: null } }, "The deadline passed before it was done."],
     [{ state: "failed", reason: "another", message: "", documents: null }, "Another."],
   ]) assert.equal(endLine(end), want);
 });
