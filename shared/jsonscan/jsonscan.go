@@ -51,6 +51,9 @@ type Member struct {
 // Is reports whether the member has this name. The name has to be ASCII.
 func (m Member) Is(name string) bool {
 	key := m.key
+	if len(key) <= len(name) { // escapes make it longer
+		return string(key) == name
+	}
 	for i := range len(name) {
 		c, n := unescape(key)
 		if n == 0 || c != rune(name[i]) {
@@ -153,8 +156,8 @@ func skipValue(b []byte, i int) int {
 			i++
 		case ',', ':', ' ', '\t', '\r', '\n':
 			i++
-		default: // a number or a word
-			for bytes.IndexByte([]byte(",}] \t\r\n"), b[i]) < 0 {
+		default: // a number or a word, to what may follow it
+			for b[i] > ' ' && b[i] != ',' && b[i] != '}' && b[i] != ']' {
 				i++
 			}
 		}
