@@ -72,10 +72,12 @@ func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 				Message: a.answered() + ", but about " + other, Cause: a.because(", about " + other)}
 		}
 		result, _ = report.ParseResult(a.body) // nil if the body is no object
-		said = clean(report.Message(a.body), maxMessage, a.secrets)
-	}
-	if result != nil && result.Success != nil {
-		result.Message = clean(result.Message, maxMessage, a.secrets)
+		if result != nil && result.Success != nil {
+			result.Message = clean(result.Message, maxMessage, a.secrets)
+			said = result.Message
+		} else {
+			said = clean(report.Message(a.body), maxMessage, a.secrets)
+		}
 	}
 	failed := result != nil && result.Success != nil && !*result.Success
 

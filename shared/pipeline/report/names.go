@@ -17,9 +17,8 @@ func Another(text []byte, caseID string, run int) string {
 	}
 	ids, runs := []json.RawMessage{top[0]}, []json.RawMessage{top[1]}
 	for _, part := range top[2:] {
-		if in, err := jsonscan.Members(part, "case_id", "run"); err == nil {
-			ids, runs = append(ids, in[0]), append(runs, in[1])
-		}
+		in := within(part, "case_id", "run")
+		ids, runs = append(ids, in[0]), append(runs, in[1])
 	}
 	for _, raw := range ids {
 		if names, ok := caseName(raw); ok && names != caseID {

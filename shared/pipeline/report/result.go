@@ -36,12 +36,9 @@ func ParseResult(raw []byte) (*cases.Result, error) {
 	if len(raw) <= cases.MaxResult {
 		r.Raw = bytes.Clone(raw) // it may be a part of something much larger
 	}
-	urls := []json.RawMessage{url}
-	if s, err := jsonscan.Members(summary, "total_sets", "succeeded", "failed", "output_url"); err == nil {
-		r.Documents = documents(s[0], s[1], s[2])
-		urls = append(urls, s[3])
-	}
-	for _, raw := range urls {
+	counts := within(summary, "total_sets", "succeeded", "failed", "output_url", "error")
+	r.Documents = documents(counts[0], counts[1], counts[2])
+	for _, raw := range []json.RawMessage{url, counts[3]} {
 		if url := str(raw); r.OutputURL == "" && len(url) <= maxURL {
 			r.OutputURL = url
 		}
@@ -50,7 +47,7 @@ func ParseResult(raw []byte) (*cases.Result, error) {
 		r.Message = named(raw, maxNested)
 	}
 	if r.Documents.None() && (r.Success == nil || *r.Success) {
-		for _, raw := range []json.RawMessage{top[4], top[5], below(summary, "error")} {
+		for _, raw := range []json.RawMessage{top[4], top[5], counts[4]} {
 			if why := said(raw, maxNested); why != "" {
 				r.Message = why // rather than that it is done
 				break
@@ -84,7 +81,7 @@ func documents(total, succeeded, failed json.RawMessage) *cases.Documents {
 
 // ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised.
 func ownWord(success, detail json.RawMessage) *bool {
-	for _, raw := range []json.RawMessage{success, below(detail, "success")} {
+	for _, raw := range []json.RawMessage{success, within(detail, "success")[0]} {
 		switch string(raw) {
 		case "true":
 			return new(true)
@@ -93,15 +90,6 @@ func ownWord(success, detail json.RawMessage) *bool {
 		}
 	}
 	return nil
-}
-
-// below returns a member of an object; nil if it is missing, or raw is no object.
-func below(raw json.RawMessage, name string) json.RawMessage {
-	members, err := jsonscan.Members(raw, name)
-	if err != nil {
-		return nil
-	}
-	return members[0]
 }
 
 // WithDropped returns the message of a terminal report, with what it says of parts that could not be read.

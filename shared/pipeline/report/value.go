@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/casewatch/casewatch/shared/jsonscan"
 )
 
 // maxCount is the largest number of documents that is believed.
@@ -12,6 +14,14 @@ const maxCount = 1 << 31
 
 // Given reports whether a member is there, and not null.
 func Given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+
+// within returns members of a value that is known to be valid: nil for each if it is no object.
+func within(value json.RawMessage, names ...string) []json.RawMessage {
+	if len(value) == 0 || value[0] != '{' {
+		return make([]json.RawMessage, len(names))
+	}
+	return jsonscan.Find(value, names...)
+}
 
 // str reads a string; "" if raw is none.
 func str(raw json.RawMessage) string {
