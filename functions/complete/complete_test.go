@@ -66,6 +66,37 @@ func TestEventEndsTheCase(t *testing.T) {
 	}
 }
 
+// A terminal status counts even when what comes with it cannot be read, and the end says what was dropped.
+func TestEventWithUnreadableParts(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(complete.New)
+	for id, test := range map[string]struct {
+		event, message string
+		state          cases.State
+	}{
+		"list":    {`"status":"succeeded","result":[1]`, "the result could not be read and was dropped", cases.Succeeded},
+		"another": {`"status":"succeeded","result":{"case_id":"d","output_url":"https://d.example"}`, "the result could not be read and was dropped", cases.Succeeded},
+		"text":    {`"status":"failed","error":"no ink","progress":"half"`, "no ink; the progress could not be read and was dropped", cases.Failed},
+		"floats":  {`"status":"succeeded","progress":{"completed":"3","total":3.0},"result":{"webhook_summary":{"total_sets":3.0,"succeeded":0}}`, "every document failed", cases.Failed},
+	} {
+		b.Begin(id)
+		if a := b.Do("POST", u+url, wrapped(id, fmt.Sprintf(`{"case_id":%q,"run":1.0,%s}`, id, test.event)), binary(id)...); a.Status != 204 {
+			t.Errorf("%s: %d %s", id, a.Status, a.Body)
+		}
+		c := b.Case(id, 1)
+		if c.State != test.state || c.End.Message != test.message || c.OutputURL != "" {
+			t.Errorf("%s: %s, %+v", id, c.State, c.End)
+		}
+	}
+	// A result that can be read fills the gap.
+	if a := b.Do("POST", u+url, wrapped("more", `{"case_id":"list","run":1,"status":"succeeded","result":{"a":1}}`), binary("more")...); a.Status != 204 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if c := b.Case("list", 1); !c.HasResult || c.End.Message != "" {
+		t.Errorf("%+v", c.End)
+	}
+}
+
 // A subscription that pushes without Eventarc in between, with what it sends beside the message.
 func TestPush(t *testing.T) {
 	b := functiontest.New(t, nil)

@@ -4,13 +4,13 @@ package events
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/jsonscan"
 	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
@@ -18,8 +18,10 @@ import (
 // attributes included (https://docs.cloud.google.com/functions/quotas).
 const MaxData = 350 << 10
 
-// maxText bounds the current document's name and a message, in bytes.
-const maxText = 2000
+const (
+	maxText   = 2000 // bytes of the current document's name and of a message
+	maxBeside = 800  // bytes of a message beside which is said what was dropped: the record's messages have an end
+)
 
 // Incoming is an event of the pipeline: a word on how a run goes, or how it ended.
 type Incoming struct {
@@ -34,95 +36,96 @@ type Incoming struct {
 // ErrInvalid is what [Decode] returns, wrapped, for what is not a valid event.
 var ErrInvalid = errors.New("not a valid event")
 
-// Decode decodes and checks the data of a message. Unknown fields are ignored; so is a result that is null. The error
-// wraps ErrInvalid and names every fault, without the data.
+// Decode decodes and checks the data of a message, which is read as [report.ReadAll] says. Unknown fields are ignored; so is a result
+// that is null. The error wraps ErrInvalid and names every fault, without the data.
+//
+// A terminal status counts even when its result or its progress cannot be read, or when the result names another case or run than
+// the event: that part is dropped, and Message says so.
 func Decode(data []byte) (Incoming, error) {
 	if len(data) > MaxData {
 		return Incoming{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrInvalid, len(data), MaxData)
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(bytes.ToValidUTF8(data, []byte("\uFFFD")), &fields); err != nil || fields == nil {
+	text, err := report.ReadAll(bytes.NewReader(data), MaxData)
+	if err != nil {
+		return Incoming{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	members, err := jsonscan.Members(text, "case_id", "run", "status", "progress", "result", "error")
+	if err != nil {
 		return Incoming{}, fmt.Errorf("%w: not a JSON object", ErrInvalid)
 	}
+	id, run, status, progress, result, problem := members[0], members[1], members[2], members[3], members[4], members[5]
 	var in Incoming
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 
-	if json.Unmarshal(fields["case_id"], &in.CaseID) != nil || !cases.ValidID(in.CaseID) {
+	if in.CaseID = report.String(id); !cases.ValidID(in.CaseID) {
 		fault("case_id is missing or malformed")
 	}
-	if raw := fields["run"]; present(raw) && (json.Unmarshal(raw, &in.Run) != nil || in.Run < 1) {
-		fault("run is not a positive number")
+	if report.Given(run) {
+		var ok bool
+		if in.Run, ok = report.Whole(run); !ok || in.Run < 1 {
+			fault("run is not a positive number")
+		}
 	}
-	switch err := json.Unmarshal(fields["status"], &in.Status); {
-	case err != nil:
+	in.Status = report.String(status)
+	switch in.Status {
+	case "running", "succeeded", "failed":
+	case "":
 		fault("status is missing")
-	case in.Status != "running" && in.Status != "succeeded" && in.Status != "failed":
+	default:
 		fault("status is none of running, succeeded, failed")
 	}
-	if raw := fields["progress"]; present(raw) {
-		switch reading, err := decodeReading(raw); {
-		case err == nil:
-			in.Progress = &reading
-		case in.Status != "succeeded" && in.Status != "failed":
-			fault("progress: %v", err)
-		} // beside the end it does not matter
+	terminal := in.Status == "succeeded" || in.Status == "failed"
+	badProgress, badResult := false, false
+	if report.Given(progress) {
+		p, err := report.ParseProgress(progress)
+		switch {
+		case err == nil && p.Unreadable == nil:
+			p.Status, p.Current = "", clip(p.Current, maxText)
+			in.Progress = &p.Reading
+		case terminal:
+			badProgress = true
+		case err != nil:
+			fault("progress is not a JSON object")
+		default:
+			fault("progress: %v", p.Unreadable)
+		}
 	}
-	if raw := fields["result"]; present(raw) {
-		result, err := report.ParseResult(raw)
-		if err != nil {
+	if report.Given(result) {
+		r, err := report.ParseResult(result)
+		switch {
+		case err == nil && report.Another(result, in.CaseID, in.Run) == "":
+			in.Result = r
+		case terminal:
+			badResult = true
+		case err != nil:
 			fault("result is %v", err)
 		}
-		in.Result = result
-	}
-	if raw := fields["error"]; present(raw) {
-		in.Message = clip(report.Message(fmt.Appendf(nil, `{"error":%s}`, raw)))
 	}
 	if len(faults) > 0 {
 		return Incoming{}, fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
 	}
+	switch {
+	case in.Status != "failed":
+		if report.Given(problem) {
+			in.Message = report.Message(fmt.Appendf(nil, `{"error":%s}`, problem))
+		}
+	case in.Result != nil:
+		in.Message = cmp.Or(report.Message(text), report.Message(result))
+	default:
+		in.Message = report.Message(text)
+	}
+	if badProgress || badResult {
+		in.Message = report.WithDropped(clip(in.Message, maxBeside), badResult, badProgress)
+	}
+	in.Message = clip(in.Message, maxText)
 	return in, nil
 }
 
-// decodeReading decodes progress: {"completed","total","current_doc","progress_percent"}, each optional.
-func decodeReading(raw json.RawMessage) (cases.Reading, error) {
-	var p struct {
-		Completed *float64 `json:"completed"`
-		Total     *float64 `json:"total"`
-		Current   *string  `json:"current_doc"`
-		Percent   *float64 `json:"progress_percent"`
-	}
-	if json.Unmarshal(raw, &p) != nil {
-		return cases.Reading{}, errors.New("completed, total and progress_percent are numbers, current_doc is a string")
-	}
-	r := cases.Reading{Percent: -1}
-	for _, count := range []struct {
-		name string
-		from *float64
-		to   *int
-	}{{"completed", p.Completed, &r.Completed}, {"total", p.Total, &r.Total}} {
-		if count.from == nil {
-			continue
-		}
-		if *count.from < 0 || *count.from > math.MaxInt32 || *count.from != math.Trunc(*count.from) {
-			return cases.Reading{}, fmt.Errorf("%s is not a count", count.name)
-		}
-		*count.to = int(*count.from)
-	}
-	if p.Percent != nil && *p.Percent >= 0 {
-		r.Percent = *p.Percent
-	}
-	if p.Current != nil {
-		r.Current = clip(*p.Current)
-	}
-	return r, nil
-}
-
-func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
-
-func clip(s string) string {
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "")
+// clip returns the first bytes of a text.
+func clip(s string, limit int) string {
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
 }

@@ -1,6 +1,8 @@
 package events_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +17,16 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const dropped = "the result could not be read and was dropped"
+
+func packed(data string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(data)) // a buffer takes everything
+	_ = w.Close()
+	return b.String()
+}
 
 func TestDecode(t *testing.T) {
 	for _, test := range []struct {
@@ -35,6 +47,29 @@ func TestDecode(t *testing.T) {
 		{"NUL and Unicode", `{"case_id":"c","status":"failed","error":"a\u0000é😀"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "a\x00é😀"}},
 		{"not UTF-8", "{\"case_id\":\"c\",\"status\":\"failed\",\"error\":\"a\xffb\"}", events.Incoming{CaseID: "c", Status: "failed", Message: "a\uFFFDb"}},
 		{"a long error", `{"case_id":"c","status":"failed","error":"x` + strings.Repeat("é", 2000) + `"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "x" + strings.Repeat("é", 999)}},
+		{"run as a float", `{"case_id":"c","run":1.0,"status":"running"}`, events.Incoming{CaseID: "c", Run: 1, Status: "running"}},
+		{"run with an exponent", `{"case_id":"c","run":1e1,"status":"running"}`, events.Incoming{CaseID: "c", Run: 10, Status: "running"}},
+		{"run as text", `{"case_id":"c","run":"1","status":"running"}`, events.Incoming{CaseID: "c", Run: 1, Status: "running"}},
+		{"byte order mark", "\xef\xbb\xbf{\"case_id\":\"c\",\"status\":\"running\"}", events.Incoming{CaseID: "c", Status: "running"}},
+		{"packed", packed(`{"case_id":"c","status":"running"}`), events.Incoming{CaseID: "c", Status: "running"}},
+		{"not a number", `{"case_id":"c","status":"running","progress":{"completed":3,"total":52,"progress_percent":NaN},"x":[-Infinity]}`,
+			events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Completed: 3, Total: 52, Percent: -1}}},
+		{"numbers as text", `{"case_id":"c","status":"running","progress":{"completed":"3","total":"52.0","progress_percent":"5.8%"}}`,
+			events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Completed: 3, Total: 52, Percent: 5.8}}},
+		{"telling message", `{"case_id":"c","status":"failed","error":true,"message":"no paper"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper"}},
+		{"message of the result", `{"case_id":"c","status":"failed","result":{"error":"no paper"}}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper",
+			Result: &cases.Result{Raw: []byte(`{"error":"no paper"}`), Size: 20}}},
+		{"unreadable result", `{"case_id":"c","status":"succeeded","result":[]}`, events.Incoming{CaseID: "c", Status: "succeeded", Message: dropped}},
+		{"unreadable result of a failure", `{"case_id":"c","status":"failed","error":"no paper","result":7}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper; " + dropped}},
+		{"unreadable progress", `{"case_id":"c","status":"succeeded","progress":7}`, events.Incoming{CaseID: "c", Status: "succeeded", Message: "the progress could not be read and was dropped"}},
+		{"unreadable parts", `{"case_id":"c","status":"succeeded","progress":{"completed":1.5,"total":2},"result":"x"}`,
+			events.Incoming{CaseID: "c", Status: "succeeded", Message: "the progress could not be read and was dropped; " + dropped}},
+		{"unreadable result of a long failure", `{"case_id":"c","status":"failed","error":"` + strings.Repeat("x", 2000) + `","result":7}`,
+			events.Incoming{CaseID: "c", Status: "failed", Message: strings.Repeat("x", 800) + "; " + dropped}},
+		{"result of another case", `{"case_id":"c","status":"succeeded","result":{"case_id":"other","success":true}}`, events.Incoming{CaseID: "c", Status: "succeeded", Message: dropped}},
+		{"result of another run", `{"case_id":"c","run":2,"status":"succeeded","result":{"case_id":"c","run":1.0}}`, events.Incoming{CaseID: "c", Run: 2, Status: "succeeded", Message: dropped}},
+		{"result that names a run", `{"case_id":"c","status":"succeeded","result":{"run":1}}`, events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{Raw: []byte(`{"run":1}`), Size: 9}}},
+		{"result of another case, running", `{"case_id":"c","status":"running","result":{"case_id":"other"}}`, events.Incoming{CaseID: "c", Status: "running"}},
 		{"result", `{"case_id":"c","status":"succeeded","result":{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}}`,
 			events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{
 				Raw: []byte(`{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}`), Size: 94,
@@ -69,14 +104,15 @@ func TestDecodeInvalid(t *testing.T) {
 		{"run 0", `{"case_id":"c","run":0,"status":"running"}`, []string{"run"}},
 		{"run -1", `{"case_id":"c","run":-1,"status":"running"}`, []string{"run"}},
 		{"run 1.5", `{"case_id":"c","run":1.5,"status":"running"}`, []string{"run"}},
-		{"run as text", `{"case_id":"c","run":"1","status":"running"}`, []string{"run"}},
+		{"run as a word", `{"case_id":"c","run":"first","status":"running"}`, []string{"run"}},
+		{"packed, broken", packed(`{"case_id":"c","status":"running"}`)[:30], []string{"compressed"}},
 		{"run too large", `{"case_id":"c","run":99999999999999999999,"status":"running"}`, []string{"run"}},
 		{"status null", `{"case_id":"c","status":null}`, []string{"status"}},
 		{"status unknown", `{"case_id":"c","status":"Succeeded"}`, []string{"none of running, succeeded, failed"}},
 		{"progress of text", `{"case_id":"c","status":"running","progress":"5%"}`, []string{"progress"}},
-		{"result of a list", `{"case_id":"c","status":"succeeded","result":[]}`, []string{"result is not a JSON object"}},
-		{"every fault at once", `{"case_id":"/","run":0,"status":"done","progress":{"completed":-1},"result":7,"secret":"form content"}`,
-			[]string{"case_id", "run is not", "status is none", "progress: completed is not a count", "result is not"}},
+		{"result of a list", `{"case_id":"c","status":"running","result":[]}`, []string{"result is not a JSON object"}},
+		{"every fault at once", `{"case_id":"/","run":0,"status":"done","progress":{"completed":1.5},"result":7,"secret":"form content"}`,
+			[]string{"case_id", "run is not", "status is none", "progress: completed is no whole number", "result is not"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := events.Decode([]byte(test.data))
@@ -106,6 +142,9 @@ func TestDecodeLimit(t *testing.T) {
 	if in, err := events.Decode(data(350 << 10)); err != nil || in.Result == nil || in.Result.Raw == nil {
 		t.Errorf("350 KiB are refused, or not kept whole: %v", err)
 	}
+	if _, err := events.Decode([]byte(packed(string(data(350<<10 + 1))))); !errors.Is(err, events.ErrInvalid) || !strings.Contains(err.Error(), "more than 358400 bytes") {
+		t.Errorf("unpacked: %v", err)
+	}
 	if _, err := events.Decode(data(350<<10 + 1)); !errors.Is(err, events.ErrInvalid) || !strings.Contains(err.Error(), "358401 bytes") {
 		t.Errorf("%v", err)
 	}
@@ -121,19 +160,21 @@ func TestDecodeReading(t *testing.T) {
 		{`{"completed":1,"total":2}`, cases.Reading{Completed: 1, Total: 2, Percent: -1}, ""},
 		{`{"completed":1.0,"total":2e1}`, cases.Reading{Completed: 1, Total: 20, Percent: -1}, ""},
 		{`{"completed":null,"total":null,"current_doc":null,"progress_percent":null}`, cases.Reading{Percent: -1}, ""},
-		{`{"completed":5,"total":4,"progress_percent":125}`, cases.Reading{Completed: 5, Total: 4, Percent: 125}, ""},
+		{`{"completed":5,"total":4,"progress_percent":125}`, cases.Reading{Completed: 5, Total: 4, Percent: 100}, ""},
 		{`{"progress_percent":0}`, cases.Reading{}, ""},
 		{`{"progress_percent":-7}`, cases.Reading{Percent: -1}, ""},
 		{`{"current_doc":"é\u0000","status":"running","more":1}`, cases.Reading{Percent: -1, Current: "é\x00"}, ""},
 		{`{"current_doc":"` + strings.Repeat("x", 3000) + `"}`, cases.Reading{Percent: -1, Current: strings.Repeat("x", 2000)}, ""},
-		{`{"completed":-1}`, cases.Reading{}, "completed is not a count"},
-		{`{"completed":1.5}`, cases.Reading{}, "completed is not a count"},
-		{`{"total":4294967296}`, cases.Reading{}, "total is not a count"},
-		{`{"total":1e300}`, cases.Reading{}, "total is not a count"},
-		{`{"total":"52"}`, cases.Reading{}, "numbers"},
-		{`{"total":1e999}`, cases.Reading{}, "numbers"},
-		{`{"current_doc":7}`, cases.Reading{}, "a string"},
-		{`[]`, cases.Reading{}, "numbers"},
+		{`{"completed":-1}`, cases.Reading{Percent: -1}, ""},
+		{`{"total":"52"}`, cases.Reading{Total: 52, Percent: -1}, ""},
+		{`{"completed":3,"total":7,"progress_percent":0.43}`, cases.Reading{Completed: 3, Total: 7, Percent: 43}, ""},
+		{`{"completed":1,"current_doc":7,"progress_percent":[]}`, cases.Reading{Completed: 1, Percent: -1}, ""},
+		{`{"completed":1.5}`, cases.Reading{}, "completed is no whole number"},
+		{`{"total":4294967296}`, cases.Reading{}, "total is no whole number"},
+		{`{"total":1e300}`, cases.Reading{}, "total is no whole number"},
+		{`{"total":1e999}`, cases.Reading{}, "total is no whole number"},
+		{`{"total":"many","completed":{}}`, cases.Reading{}, "completed and total are no whole numbers"},
+		{`[]`, cases.Reading{}, "progress is not a JSON object"},
 	} {
 		t.Run(fmt.Sprintf("%.40s", test.raw), func(t *testing.T) {
 			in, err := events.Decode([]byte(`{"case_id":"c","status":"running","progress":` + test.raw + `}`))
@@ -154,6 +195,9 @@ func FuzzDecode(f *testing.F) {
 		`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"x","progress_percent":25.5}}`,
 		`{"case_id":"c","status":"succeeded","result":{"webhook_summary":{"total_sets":3,"failed":1}}}`,
 		`{"case_id":"c","status":"failed","error":{"detail":[{"msg":"x"}]}}`, `{"case_id":"/","run":-1}`, "{\"case_id\":\"\xff\"}", `null`,
+		`{"case_id":"c","run":1.0,"status":"failed","error":true,"message":"x","progress":{"completed":"1","total":NaN}}`, packed(`{"case_id":"c","status":"running"}`),
+		"\xef\xbb\xbf{\"case_id\":\"c\",\"run\":\"2\",\"status\":\"succeeded\",\"result\":{\"case_id\":7}}", `{"case_id":"c","status":"succeeded","result":[],"progress":7}`,
+		`{"case_id":"c","status":"succeeded","result":{"webhook_summary":{"total_sets":3.0,"succeeded":"0","error":"no ink"},"output_url":false}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -165,7 +209,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if !cases.ValidID(in.CaseID) || in.Run < 0 || !utf8.ValidString(in.Message) || len(in.Message) > 2000 {
+		if !cases.ValidID(in.CaseID) || in.Run < 0 || !utf8.ValidString(in.Message) || len(in.Message) > 2200 {
 			t.Fatalf("%q: %+v", data, in)
 		}
 		if p := in.Progress; p != nil && (p.Completed < 0 || p.Total < 0 || !utf8.ValidString(p.Current) || p.Status != "" || p.Percent < -1) {

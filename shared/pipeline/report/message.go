@@ -130,7 +130,7 @@ func byField(object json.RawMessage, depth int) string {
 // placeOf tells where a fault is: by FastAPI's path, or by the name of a field.
 func placeOf(loc, field json.RawMessage) string {
 	if len(loc) == 0 || loc[0] != '[' {
-		return str(field)
+		return String(field)
 	}
 	var place []string
 	for step := range jsonscan.Array(loc) {
@@ -177,7 +177,7 @@ func scalar(value json.RawMessage) string {
 // beginning decodes a string: the first maxSaid bytes of one that is longer.
 func beginning(value json.RawMessage) string {
 	if len(value) <= maxSaid {
-		return str(value)
+		return String(value)
 	}
 	cut := value[:maxSaid]
 	if i := bytes.LastIndexByte(cut, '\\'); i >= 0 && len(cut)-i < 6 { // an escape that may be cut
@@ -186,7 +186,7 @@ func beginning(value json.RawMessage) string {
 	if escapes := len(cut) - len(bytes.TrimRight(cut, `\`)); escapes%2 == 1 {
 		cut = cut[:len(cut)-1]
 	}
-	return str(append(slices.Clone(cut), '"'))
+	return String(append(slices.Clone(cut), '"'))
 }
 
 // weight says how telling a text is: 3 is a sentence, 2 a single word, such as a code, 1 a number or a general phrase, 0 nothing.

@@ -26,7 +26,7 @@ func Another(text []byte, caseID string, run int) string {
 		}
 	}
 	for _, raw := range runs {
-		if names, ok := whole(raw); run > 0 && ok && names > 0 && names != run {
+		if names, ok := Whole(raw); run > 0 && ok && names > 0 && names != run {
 			return "another run"
 		}
 	}
@@ -40,10 +40,10 @@ func caseName(raw json.RawMessage) (string, bool) {
 	}
 	switch c := raw[0]; {
 	case c == '"':
-		name := str(raw)
+		name := String(raw)
 		return name, name != ""
 	case c == '-' || c >= '0' && c <= '9':
-		if n, ok := whole(raw); ok {
+		if n, ok := Whole(raw); ok {
 			return strconv.Itoa(n), true
 		}
 		return string(raw), true

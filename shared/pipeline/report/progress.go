@@ -39,7 +39,7 @@ func ParseProgress(text []byte) (Progress, error) {
 	p := Progress{HasTotal: members[1] != nil}
 	var odd []string
 	count := func(name string, raw json.RawMessage) int {
-		n, ok := whole(raw)
+		n, ok := Whole(raw)
 		if Given(raw) && !ok {
 			odd = append(odd, name)
 		}
@@ -53,8 +53,8 @@ func ParseProgress(text []byte) (Progress, error) {
 		p.Unreadable = errors.New("completed and total are no whole numbers of documents")
 	}
 	p.Percent = percent(members[2], p.Completed, p.Total)
-	p.Current = str(members[3])
-	switch status := str(members[4]); status {
+	p.Current = String(members[3])
+	switch status := String(members[4]); status {
 	case "running", "succeeded", "failed":
 		p.Status = status
 	}
@@ -63,7 +63,7 @@ func ParseProgress(text []byte) (Progress, error) {
 
 // percent reads a percentage, or a share of 1 if the counts show that it is one; -1 if it is none.
 func percent(raw json.RawMessage, completed, total int) float64 {
-	text := str(raw)
+	text := String(raw)
 	bare, signed := strings.CutSuffix(strings.TrimSpace(text), "%")
 	if signed {
 		raw = json.RawMessage(strings.TrimSpace(bare))

@@ -39,7 +39,7 @@ func ParseResult(raw []byte) (*cases.Result, error) {
 	counts := within(summary, "total_sets", "succeeded", "failed", "output_url", "error")
 	r.Documents = documents(counts[0], counts[1], counts[2])
 	for _, raw := range []json.RawMessage{url, counts[3]} {
-		if url := str(raw); r.OutputURL == "" && len(url) <= maxURL {
+		if url := String(raw); r.OutputURL == "" && len(url) <= maxURL {
 			r.OutputURL = url
 		}
 	}
@@ -60,7 +60,7 @@ func ParseResult(raw []byte) (*cases.Result, error) {
 // documents reads the counts. Two that are given imply the third, unless they contradict each other. Nil if none is given.
 func documents(total, succeeded, failed json.RawMessage) *cases.Documents {
 	read := func(raw json.RawMessage) *int {
-		if n, ok := whole(raw); ok && n >= 0 {
+		if n, ok := Whole(raw); ok && n >= 0 {
 			return &n
 		}
 		return nil

@@ -23,8 +23,8 @@ func within(value json.RawMessage, names ...string) []json.RawMessage {
 	return jsonscan.Find(value, names...)
 }
 
-// str reads a string; "" if raw is none.
-func str(raw json.RawMessage) string {
+// String reads a string; "" if raw is none.
+func String(raw json.RawMessage) string {
 	var s string
 	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
 		return ""
@@ -36,7 +36,7 @@ func str(raw json.RawMessage) string {
 func number(raw json.RawMessage) (float64, bool) {
 	text := string(raw)
 	if len(raw) > 0 && raw[0] == '"' {
-		if text = strings.TrimSpace(str(raw)); !json.Valid([]byte(text)) {
+		if text = strings.TrimSpace(String(raw)); !json.Valid([]byte(text)) {
 			return 0, false // such as 0x1p4, 1_000 or Inf, which ParseFloat takes too
 		}
 	}
@@ -44,8 +44,8 @@ func number(raw json.RawMessage) (float64, bool) {
 	return n, err == nil
 }
 
-// whole reads a whole number, however it is written: 3, 3.0, 3e0, "3".
-func whole(raw json.RawMessage) (int, bool) {
+// Whole reads a whole number, however it is written: 3, 3.0, 3e0, "3".
+func Whole(raw json.RawMessage) (int, bool) {
 	n, ok := number(raw)
 	if !ok || n != math.Trunc(n) || math.Abs(n) > maxCount {
 		return 0, false
