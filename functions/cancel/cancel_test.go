@@ -103,7 +103,7 @@ func TestAccess(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(cancel.New)
 	b.Begin("c")
-	tokens := access.NewTokens(b.Config.Access.TokenSecrets)
+	tokens := access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets)
 	soon := time.Now().Add(time.Hour)
 	for _, test := range []struct {
 		name, method, path string
@@ -114,6 +114,7 @@ func TestAccess(t *testing.T) {
 		{"wrong key", "POST", "/c", []string{"Authorization: Bearer wrong"}, 401},
 		{"another case's token", "POST", "/c?token=" + tokens.Sign("d", soon), nil, 403},
 		{"expired token", "POST", "/c?token=" + tokens.Sign("c", time.Now().Add(-time.Second)), nil, 403},
+		{"a token to read", "POST", "/c?token=" + access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets).Sign("c", soon), nil, 403},
 		{"made-up token", "POST", "/c?token=x", nil, 403},
 		{"made-up token, unknown case", "POST", "/d?token=x", nil, 403},
 		{"GET", "GET", "/c?token=" + tokens.Sign("c", soon), nil, 405},

@@ -23,12 +23,13 @@ type function struct {
 	cfg     *config.Config
 	w       *watch.Watcher
 	callers access.Callers
-	tokens  access.Tokens
+	read    access.Tokens
+	cancel  access.Tokens
 }
 
 // New returns the function: POST / with a form as JSON → 202 with the run that was begun, or 200 with the one that is meant.
 func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := function{cfg, w, access.NewCallers(cfg, w.Now), access.NewTokens(cfg.Access.TokenSecrets)}
+	f := function{cfg, w, access.NewCallers(cfg, w.Now), access.NewTokens(access.ToRead, cfg.Access.TokenSecrets), access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets)}
 	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(w.Log, f.serve, http.MethodPost), http.MethodPost)
 }
 
@@ -79,16 +80,17 @@ type body struct {
 
 func (f function) answer(rw http.ResponseWriter, started watch.StartAnswer) {
 	c := started.Case
-	token := f.tokens.Sign(c.CaseID, c.DeadlineAt.Add(f.cfg.Rules.Retention))
+	until := c.DeadlineAt.Add(f.cfg.Rules.Retention)
 	run := strconv.Itoa(c.Run)
-	status := url.Values{"token": {token}}
+	status := url.Values{"token": {f.read.Sign(c.CaseID, until)}}
 	if !started.Current {
 		status.Set("run", run) // without it the address means the current run, whichever that is
 	}
+	cancel := url.Values{"run": {run}, "token": {f.cancel.Sign(c.CaseID, until)}}
 	b := body{
 		CaseID: c.CaseID, Run: c.Run, State: c.State, CreatedAt: c.CreatedAt, DeadlineAt: c.DeadlineAt,
 		StatusURL: f.cfg.URLs.Status + "/" + url.PathEscape(c.CaseID) + "?" + status.Encode(),
-		CancelURL: f.cfg.URLs.Cancel + "/" + url.PathEscape(c.CaseID) + "?" + url.Values{"run": {run}, "token": {token}}.Encode(),
+		CancelURL: f.cfg.URLs.Cancel + "/" + url.PathEscape(c.CaseID) + "?" + cancel.Encode(),
 	}
 	rw.Header().Set("Location", b.StatusURL)
 	if !c.State.Ended() {

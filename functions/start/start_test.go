@@ -56,10 +56,17 @@ func TestNewCase(t *testing.T) {
 	if err != nil || status.Host != "status.example" || status.Path != "/s/a:b-1" {
 		t.Fatalf("%v %v", status, err)
 	}
-	tokens := access.NewTokens(b.Config.Access.TokenSecrets)
+	tokens, cancels := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets), access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets)
 	until := deadline.Add(b.Config.Rules.Retention)
 	if token := status.Query().Get("token"); !tokens.Verify(token, "a:b-1", until.Add(-time.Second)) || tokens.Verify(token, "a:b-1", until.Add(time.Second)) {
 		t.Error("the token does not hold until the deadline and the retention are over")
+	}
+	cancelURL, err := url.Parse(body["cancel_url"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token := cancelURL.Query().Get("token"); !cancels.Verify(token, "a:b-1", until.Add(-time.Second)) || tokens.Verify(token, "a:b-1", time.Now()) {
+		t.Error("the token of cancel_url is not one to cancel, and to do nothing else")
 	}
 	stored, err := b.Store.Value(t.Context(), "a:b-1", 1, store.Form)
 	if err != nil || string(stored) != form {

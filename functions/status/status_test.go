@@ -189,7 +189,7 @@ func TestRefused(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	c := b.Begin("c")
-	tokens := access.NewTokens(b.Config.Access.TokenSecrets)
+	tokens := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets)
 	soon, gone := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
 	for _, test := range []struct {
 		name, method, path string
@@ -212,6 +212,7 @@ func TestRefused(t *testing.T) {
 		{"wrong key", "GET", "/c", []string{"X-API-Key: wrong"}, 401, ""},
 		{"other case's token", "GET", "/c?token=" + tokens.Sign("other", soon), nil, 403, ""},
 		{"other case's token, unknown", "GET", "/other?token=" + tokens.Sign("c", soon), nil, 403, ""},
+		{"a token to cancel", "GET", "/c?token=" + access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets).Sign("c", soon), nil, 403, ""},
 		{"expired", "GET", "/c?token=" + tokens.Sign("c", gone), nil, 403, ""},
 		{"no token", "GET", "/c?token=x", nil, 403, ""},
 		{"no token, wait", "GET", "/c?token=x&wait=bad", nil, 403, ""},

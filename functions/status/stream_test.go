@@ -678,7 +678,7 @@ func TestStreamRefused(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
-	tokens := access.NewTokens(b.Config.Access.TokenSecrets)
+	tokens := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets)
 	for _, test := range []struct {
 		method, path string
 		header       []string

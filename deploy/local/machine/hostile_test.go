@@ -247,6 +247,7 @@ func TestTokensAreNotConfused(t *testing.T) {
 		{"GET", "/status/mine2?token=" + token, "", []int{403}},
 		{"GET", "/status/theirs?token=" + token, "Accept: text/event-stream", []int{403}},
 		{"POST", "/cancel/theirs?token=" + token, "", []int{403}},
+		{"POST", "/cancel/mine?token=" + token, "", []int{403}},
 		{"GET", "/status/theirs%2f..%2fmine?token=" + token, "", []int{400, 403, 404}},
 		{"GET", "/status/theirs?token=x&token=" + token, "", []int{403}},
 		{"GET", "/status/mine%00?token=" + token, "", []int{400}},

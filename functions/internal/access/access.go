@@ -27,15 +27,15 @@ func (c Caller) Anonymous() bool { return c.Name == "" }
 
 // Callers tells who calls the public functions.
 type Callers struct {
-	keys   config.APIKeys
-	oidc   *identity.Verifier // nil: no ID tokens are accepted
-	tokens Tokens
-	now    func() time.Time
+	keys    config.APIKeys
+	oidc    *identity.Verifier // nil: no ID tokens are accepted
+	secrets []config.Secret    // of the tokens in addresses
+	now     func() time.Time
 }
 
 // NewCallers returns the callers that the settings allow.
 func NewCallers(cfg *config.Config, now func() time.Time) Callers {
-	c := Callers{keys: cfg.Access.APIKeys, tokens: NewTokens(cfg.Access.TokenSecrets), now: now}
+	c := Callers{keys: cfg.Access.APIKeys, secrets: cfg.Access.TokenSecrets, now: now}
 	if o := cfg.Access.OIDC; o.Issuer != "" {
 		c.oidc = identity.New(identity.Config{Issuer: o.Issuer, Audiences: o.Audiences, Now: now})
 	}
@@ -92,11 +92,12 @@ func bearer(header string) (credentials string, ok bool) {
 	return strings.TrimSpace(credentials), true
 }
 
-// ToCase returns nil if the request may see and cancel a case: by a key, an ID token, or a token of the case in its query. Else the error is
-// Unauthorized if it showed nothing, Forbidden if it showed a token that is not for this case or has expired, Unavailable if nobody can tell.
-func (c Callers) ToCase(r *http.Request, caseID string) error {
+// ToCase returns nil if the request may do with a case what the purpose says: by a key, an ID token, or a token of the
+// case and that purpose in its query. Else the error is Unauthorized if it showed nothing, Forbidden if it showed a token
+// that is not for this or has expired, Unavailable if nobody can tell.
+func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string) error {
 	token := r.URL.Query().Get("token")
-	if c.tokens.Verify(token, caseID, c.now()) {
+	if NewTokens(purpose, c.secrets).Verify(token, caseID, c.now()) {
 		return nil
 	}
 	caller, err := c.Identify(r)
@@ -106,7 +107,7 @@ func (c Callers) ToCase(r *http.Request, caseID string) error {
 	case err != nil && (token == "" || fault.KindOf(err) == fault.Unavailable):
 		return err
 	case token != "":
-		return fault.New(fault.Forbidden, "the token is not for this case, or has expired")
+		return fault.New(fault.Forbidden, "the token is for another case or another purpose, or has expired")
 	}
 	return fault.New(fault.Unauthorized, "a token of the case or %s is needed", c.Needed())
 }

@@ -113,7 +113,7 @@ func TestToCase(t *testing.T) {
 			if test.key != "" {
 				header.Set("X-API-Key", test.key)
 			}
-			err := callers(keys).ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), "c")
+			err := callers(keys).ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), access.ToRead, "c")
 			if (err == nil) != (test.want == 0) || err != nil && fault.KindOf(err) != test.want {
 				t.Errorf("%v, want %v", err, test.want)
 			}

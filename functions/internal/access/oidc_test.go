@@ -102,7 +102,7 @@ func TestNamesOfIDTokens(t *testing.T) {
 func TestToCaseByIDToken(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	token := "Bearer " + issuer.Sign("u@x.example", "project")
-	good, wrong := access.NewTokens([]config.Secret{newer}).Sign("c", time.Now().Add(time.Minute)), "x"
+	good, wrong := access.NewTokens(access.ToRead, []config.Secret{newer}).Sign("c", time.Now().Add(time.Minute)), "x"
 	c := both(issuer)
 	down := both(issuer)
 	for _, test := range []struct {
@@ -132,7 +132,7 @@ func TestToCaseByIDToken(t *testing.T) {
 			issuer.SetDown(true)
 			defer issuer.SetDown(false)
 			r := request("/c?"+url.Values{"token": {test.token}}.Encode(), http.Header{"Authorization": {test.authorization}})
-			wantKind(t, test.callers.ToCase(r, "c"), test.want)
+			wantKind(t, test.callers.ToCase(r, access.ToRead, "c"), test.want)
 		})
 	}
 }

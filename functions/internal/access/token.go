@@ -11,24 +11,34 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// tokenPurpose keeps tokens apart from whatever else might be signed with the same secret.
-const tokenPurpose = "casewatch case token v1\x00"
+// Purpose is what a token allows. It is part of what is signed, which also keeps tokens apart from whatever else is
+// signed with the same secret.
+type Purpose string
+
+// The purposes.
+const (
+	ToRead   Purpose = "to read a case"   // in status_url
+	ToCancel Purpose = "to cancel a case" // in cancel_url
+)
 
 const (
 	expiryLen = 8
 	macLen    = sha256.Size
 )
 
-// Tokens signs and verifies the tokens in status and cancel URLs. A token is for one case, all its runs, and expires.
-type Tokens struct{ secrets []config.Secret }
+// Tokens signs and verifies tokens of one purpose. A token is for one case, all its runs, and expires.
+type Tokens struct {
+	purpose Purpose
+	secrets []config.Secret
+}
 
-// NewTokens returns Tokens by which the first secret signs and all verify.
-func NewTokens(secrets []config.Secret) Tokens { return Tokens{secrets} }
+// NewTokens returns Tokens of a purpose by which the first secret signs and all verify.
+func NewTokens(purpose Purpose, secrets []config.Secret) Tokens { return Tokens{purpose, secrets} }
 
 // Sign returns a token for a case that holds until expires: base64url of the Unix time in seconds and HMAC-SHA-256.
 func (t Tokens) Sign(caseID string, expires time.Time) string {
 	raw := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
-	return base64.RawURLEncoding.EncodeToString(append(raw, mac(t.secrets[0], caseID, raw)...))
+	return base64.RawURLEncoding.EncodeToString(append(raw, t.mac(t.secrets[0], caseID, raw)...))
 }
 
 // Verify reports whether token was signed for the case and holds at now.
@@ -43,14 +53,14 @@ func (t Tokens) Verify(token, caseID string, now time.Time) bool {
 	expiry, sum := raw[:expiryLen], raw[expiryLen:]
 	genuine := false
 	for _, secret := range t.secrets {
-		genuine = hmac.Equal(sum, mac(secret, caseID, expiry)) || genuine
+		genuine = hmac.Equal(sum, t.mac(secret, caseID, expiry)) || genuine
 	}
 	return genuine && now.Unix() < int64(binary.BigEndian.Uint64(expiry))
 }
 
-func mac(secret config.Secret, caseID string, expiry []byte) []byte {
+func (t Tokens) mac(secret config.Secret, caseID string, expiry []byte) []byte {
 	h := hmac.New(sha256.New, []byte(secret.Reveal()))
-	h.Write([]byte(tokenPurpose))
+	h.Write([]byte("casewatch token " + string(t.purpose) + "\x00"))
 	h.Write(expiry) // of fixed length: no two pairs of expiry and case share a text
 	h.Write([]byte(caseID))
 	return h.Sum(nil)

@@ -2,6 +2,8 @@ package access_test
 
 import (
 	"encoding/base64"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +20,7 @@ var (
 	now    = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	older  = config.NewSecret(strings.Repeat("o", 32))
 	newer  = config.NewSecret(strings.Repeat("n", 32))
-	tokens = access.NewTokens([]config.Secret{newer, older})
+	tokens = access.NewTokens(access.ToRead, []config.Secret{newer, older})
 )
 
 func TestVerify(t *testing.T) {
@@ -50,7 +52,7 @@ func TestVerify(t *testing.T) {
 		{"no base64", strings.Repeat("%", len(good)), "c", []config.Secret{newer}, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := access.NewTokens(test.secrets).Verify(test.token, test.caseID, now.Add(test.at)); got != test.want {
+			if got := access.NewTokens(access.ToRead, test.secrets).Verify(test.token, test.caseID, now.Add(test.at)); got != test.want {
 				t.Errorf("%v, want %v", got, test.want)
 			}
 		})
@@ -68,11 +70,29 @@ func decode(t *testing.T, token string) []byte {
 
 func TestTheFirstSecretSigns(t *testing.T) {
 	token := tokens.Sign("c", now.Add(time.Minute))
-	if !access.NewTokens([]config.Secret{newer}).Verify(token, "c", now) || access.NewTokens([]config.Secret{older}).Verify(token, "c", now) {
+	if !access.NewTokens(access.ToRead, []config.Secret{newer}).Verify(token, "c", now) || access.NewTokens(access.ToRead, []config.Secret{older}).Verify(token, "c", now) {
 		t.Error("it is not the first that signs")
 	}
 	if again := tokens.Sign("c", now.Add(time.Minute)); again != token {
 		t.Error("the same token is signed otherwise the second time")
+	}
+}
+
+// A token of one purpose is not good for the other.
+func TestPurposes(t *testing.T) {
+	secrets := []config.Secret{newer, older}
+	purposes := []access.Purpose{access.ToRead, access.ToCancel}
+	for _, signed := range purposes {
+		token := access.NewTokens(signed, secrets).Sign("c", now.Add(time.Minute))
+		for _, wanted := range purposes {
+			if got := access.NewTokens(wanted, secrets).Verify(token, "c", now); got != (signed == wanted) {
+				t.Errorf("a token %s, where one %s is needed: %v", signed, wanted, got)
+			}
+			r := request("/c?"+url.Values{"token": {token}}.Encode(), http.Header{})
+			if err := callers(keys).ToCase(r, wanted, "c"); (err == nil) != (signed == wanted) {
+				t.Errorf("a token %s, where one %s is needed: %v", signed, wanted, err)
+			}
+		}
 	}
 }
 
