@@ -113,11 +113,11 @@ func (counted) Past(context.Context) (cases.Past, error) { return cases.Past{}, 
 // SavePast keeps nothing, see Past.
 func (counted) SavePast(context.Context, cases.Past) error { return nil }
 
-// Wait reads at its beginning, each 10 s, at a change and at its end.
+// Wait reads two documents at its beginning and each 10 s, and one at a change.
 func (s counted) Wait(ctx context.Context, id string, run int, version int64) error {
 	began := time.Now()
 	err := s.memory.Wait(ctx, id, run, version)
-	reads := 2 + int(time.Since(began)/(10*time.Second))
+	reads := 2 + 2*int(time.Since(began)/(10*time.Second))
 	if err == nil {
 		reads++
 	}

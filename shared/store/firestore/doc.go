@@ -11,7 +11,7 @@
 //	values/K~RUN~V  data, expire_at
 //	learned/past    version, data (what was learned of earlier runs, as JSON): one document for all cases
 //
-// Four indexes: runs(shard, wake_at, case_id, run) for what is overdue, runs(case_key, run) for who waits, and to list
+// Four indexes: runs(shard, wake_at, case_id, run) for what is overdue, runs(case_key, run) for who purges, and to list
 // runs(shard, created_at, case_id, run) and runs(shard, state, created_at, case_id, run), descending but for the shard and the state. An
 // index whose first field grows with time takes about 500 writes a second
 // (https://firebase.google.com/docs/firestore/best-practices#hotspots); none of these does: a time comes behind one of 16 shards. But for
@@ -45,7 +45,7 @@
 //	Overdue, List     1 call   as many R as it returns, at least 1
 //	CountOpen         1 call   1 R for 1000 counted, at least 1
 //	CountByState      6 calls  1 R for 1000 counted, at least 6, as of the moment of the first
-//	Wait              1 stream 1 R           and 1 R for each change, and each 10 s; 1 or 2 R at its end
+//	Wait              1 stream 2 R           and 1 R for each change, and 2 R each 10 s
 //	Past              1 call   1 R
 //	SavePast          2 calls  1 R, 1 W
 //	Purge             2 calls  2 R, 2 or 1 W, 4 or 5 D; + 1 call, 1 R for the current run unless it is the first

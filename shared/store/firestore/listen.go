@@ -30,7 +30,7 @@ func (s *Store) listen(ctx context.Context, w watched) (err error) {
 	if !ok {
 		return fmt.Errorf("%w: others are at it, or could not", errDeaf)
 	}
-	seen := snapshot{runs: map[string]stamp{}}
+	seen := snapshot{documents: map[string]stamp{}}
 	opened := false
 	defer func() {
 		if !opened {
@@ -86,16 +86,14 @@ func unopened(ctx context.Context, err error) overload.Outcome {
 // target is the number of the one thing that a stream listens to.
 const target = 1
 
-// listenRequest asks for the run and those after it. There is nothing to resume: each stream begins with what is there.
+// listenRequest asks for the run, and for the head, which names a newer one. There is nothing to resume: each stream begins with what is there.
+//
+// It names two documents, and is no query for the runs of the case: that would cost a document read less, but Firestore's emulator runs each query that
+// is listened to again at each commit, whatever that changes, while no other commit goes on.
 func (s *Store) listenRequest(w watched) *pb.ListenRequest {
-	query := &pb.Target_QueryTarget{
-		Parent: s.root,
-		QueryType: &pb.Target_QueryTarget_StructuredQuery{
-			StructuredQuery: caseQuery(w.caseID, pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL, w.run),
-		},
-	}
+	documents := &pb.Target_DocumentsTarget{Documents: []string{s.run(w.caseID, w.run), s.head(w.caseID)}}
 	return &pb.ListenRequest{Database: s.database, TargetChange: &pb.ListenRequest_AddTarget{
-		AddTarget: &pb.Target{TargetId: target, TargetType: &pb.Target_Query{Query: query}},
+		AddTarget: &pb.Target{TargetId: target, TargetType: &pb.Target_Documents{Documents: documents}},
 	}}
 }
 
@@ -114,12 +112,12 @@ func whyDeaf(ctx, limited context.Context, err error, current bool) error {
 
 // snapshot is what a stream told of so far.
 type snapshot struct {
-	runs    map[string]stamp // by the document's name
-	current bool             // all that is there was told
-	changed bool             // since it was judged last
+	documents map[string]stamp // by name
+	current   bool             // all that is there was told
+	changed   bool             // since it was judged last
 }
 
-// take adds what the stream told, and reports whether the runs are now as they were at one moment.
+// take adds what the stream told, and reports whether the documents are now as they were at one moment.
 func (n *snapshot) take(r *pb.ListenResponse) (whole bool, err error) {
 	switch r := r.GetResponseType().(type) {
 	case *pb.ListenResponse_DocumentChange:
@@ -128,14 +126,14 @@ func (n *snapshot) take(r *pb.ListenResponse) (whole bool, err error) {
 			n.gone(doc.GetName())
 			break
 		}
-		n.runs[doc.GetName()] = stamp{version: versionOf(doc), run: runOf(doc)}
+		n.documents[doc.GetName()] = stamp{version: versionOf(doc), run: runOf(doc)}
 		n.changed = true
 	case *pb.ListenResponse_DocumentDelete:
 		n.gone(r.DocumentDelete.GetDocument())
 	case *pb.ListenResponse_DocumentRemove:
 		n.gone(r.DocumentRemove.GetDocument())
 	case *pb.ListenResponse_Filter:
-		if int(r.Filter.GetCount()) != len(n.runs) {
+		if int(r.Filter.GetCount()) != len(n.documents) {
 			return false, fmt.Errorf("%w: the stream lost a document", errDeaf)
 		}
 	case *pb.ListenResponse_TargetChange:
@@ -145,7 +143,7 @@ func (n *snapshot) take(r *pb.ListenResponse) (whole bool, err error) {
 }
 
 func (n *snapshot) gone(name string) {
-	delete(n.runs, name)
+	delete(n.documents, name)
 	n.changed = true
 }
 
@@ -154,7 +152,7 @@ func (n *snapshot) turn(c *pb.TargetChange) (whole bool, err error) {
 	case pb.TargetChange_CURRENT:
 		n.current = true
 	case pb.TargetChange_RESET:
-		clear(n.runs)
+		clear(n.documents)
 		n.current, n.changed = false, true
 	case pb.TargetChange_REMOVE:
 		if c.GetCause().GetCode() == int32(codes.OK) {
@@ -169,25 +167,16 @@ func (n *snapshot) turn(c *pb.TargetChange) (whole bool, err error) {
 
 // judge reports whether there is what w waits for.
 func (s *Store) judge(ctx context.Context, w watched, n *snapshot) (bool, error) {
-	if !n.changed && len(n.runs) > 0 {
+	run, here := n.documents[s.run(w.caseID, w.run)]
+	if !n.changed && here {
 		return false, nil
 	}
 	n.changed = false
-	here, later := false, false
-	for _, at := range n.runs {
-		if at.run == w.run {
-			here = true
-			if at.version > w.version {
-				return true, nil
-			}
-		}
-		later = later || at.run > w.run
-	}
 	switch {
 	case !here: // the emulator says so now and then of a run that is just being written
 		return s.newer(ctx, w)
-	case later:
-		return s.newerRun(ctx, w)
+	case run.version > w.version:
+		return true, nil
 	}
-	return false, nil
+	return n.documents[s.head(w.caseID)].run > w.run, nil
 }

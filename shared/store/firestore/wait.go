@@ -24,8 +24,8 @@ var (
 	errDeaf = errors.New("cannot listen")
 )
 
-// Wait implements [store.Store]. It listens to the runs of the case from this one on, in one stream of the caller's own, at one
-// document read at first and one for each change, and one each ten seconds. When the stream breaks off, or as many are open as the connections of this
+// Wait implements [store.Store]. It listens to the run and to the head of the case, in one stream of the caller's own, at two document reads at first
+// and each ten seconds, and one for each change. When the stream breaks off, or as many are open as the connections of this
 // Store bear (256), it looks again by ordinary reads, at most every two seconds, and tries to listen in between. After a stream could not be opened no
 // other is for 30 s; at most 4 such reads are under way, and after one failed there is none for 5 s.
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
@@ -83,10 +83,4 @@ func (s *Store) newer(ctx context.Context, w watched) (bool, error) {
 		return false, store.ErrNotFound
 	}
 	return versionOf(docs[0]) > w.version || runOf(docs[1]) > w.run, nil
-}
-
-// newerRun looks whether the case has a newer run: one that its head names.
-func (s *Store) newerRun(ctx context.Context, w watched) (bool, error) {
-	docs, err := s.read(ctx, conditions, s.head(w.caseID))
-	return err == nil && runOf(docs[0]) > w.run, err
 }

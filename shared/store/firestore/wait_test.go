@@ -142,14 +142,14 @@ func TestSnapshot(t *testing.T) {
 		{"ended", []*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, nil)}, 0, false, errDeaf, 0},
 		{"ended for a reason", []*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, &rpc.Status{Code: int32(codes.PermissionDenied)})}, 0, false, nil, codes.PermissionDenied},
 	} {
-		n := snapshot{runs: map[string]stamp{}}
+		n := snapshot{documents: map[string]stamp{}}
 		var whole bool
 		var err error
 		for _, r := range test.told {
 			whole, err = n.take(r)
 		}
-		if whole != test.whole || len(n.runs) != test.runs {
-			t.Errorf("%s: whole %v, %d runs", test.name, whole, len(n.runs))
+		if whole != test.whole || len(n.documents) != test.runs {
+			t.Errorf("%s: whole %v, %d runs", test.name, whole, len(n.documents))
 		}
 		if test.code != 0 && status.Code(err) != test.code || test.code == 0 && !errors.Is(err, test.err) {
 			t.Errorf("%s: error %v", test.name, err)
