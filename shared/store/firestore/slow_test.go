@@ -2,6 +2,7 @@ package firestore
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,56 +23,70 @@ func unopenedStore(attemptTimeout time.Duration) *Store {
 	return s
 }
 
-// TestUrgentCallsGoFirst: while the database is slow, few calls are under way, the others wait for their turn, and a write that carries an end does not
-// wait behind them.
-func TestUrgentCallsGoFirst(t *testing.T) {
+// slowly is a call that the database answers when back is closed.
+func slowly(back chan struct{}) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-back:
+			return nil
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+	}
+}
+
+// TestSlowDatabaseIsAskedLess: of a database that does not answer, one thing is asked at a time, however many want to, and the others are told soon.
+func TestSlowDatabaseIsAskedLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := unopenedStore(15 * time.Second)
 		s.limit.Patience = turnPatience
-		var underWay, most atomic.Int64
-		back := make(chan struct{})
-		slow := func(ctx context.Context) error {
-			most.Store(max(most.Load(), underWay.Add(1)))
-			defer underWay.Add(-1)
-			select {
-			case <-back:
-				return nil
-			case <-ctx.Done():
-				return status.FromContextError(ctx.Err()).Err()
-			}
-		}
-		calls := func(n int, f func(context.Context) error) *sync.WaitGroup {
+		var asked atomic.Int64
+		calls := func(n int) {
 			var all sync.WaitGroup
 			for range n {
-				all.Go(func() { _ = s.call(t.Context(), f) })
+				all.Go(func() {
+					_ = s.call(t.Context(), func(ctx context.Context) error {
+						asked.Add(1)
+						return slowly(nil)(ctx)
+					})
+				})
 			}
-			return &all
+			all.Wait()
 		}
-		calls(300, slow).Wait() // so many as to make it known
-		most.Store(0)
-		waiting := calls(100, slow)
-		synctest.Wait()
-		if most.Load() != 1 {
-			t.Errorf("%d calls to a database that does not answer", most.Load())
+		calls(300) // so many as to make it known
+		asked.Store(0)
+		began := time.Now()
+		calls(100)
+		if n := asked.Load(); n != 1 || time.Since(began) > 20*time.Second {
+			t.Errorf("asked %d times, for %v", n, time.Since(began))
 		}
-		var mu sync.Mutex
-		var order []string
-		note := func(name string) func(context.Context) error {
-			return func(context.Context) error {
-				mu.Lock()
-				defer mu.Unlock()
-				order = append(order, name)
-				return nil
-			}
+	})
+}
+
+// TestUrgentCallsGoFirst: a write that carries an end does not wait behind the others.
+func TestUrgentCallsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := unopenedStore(time.Hour)
+		s.limit.Max, s.limit.Patience = 1, time.Hour
+		back := make(chan struct{})
+		var order []string // one call at a time
+		var all sync.WaitGroup
+		call := func(ctx context.Context, name string) {
+			all.Go(func() {
+				_ = s.call(ctx, func(ctx context.Context) error {
+					order = append(order, name)
+					return slowly(back)(ctx)
+				})
+			})
+			synctest.Wait() // it waits
 		}
-		later := calls(10, note("other"))
-		synctest.Wait()
-		later.Go(func() { _ = s.call(withUrgency(t.Context()), note("end")) })
-		synctest.Wait()
+		for _, name := range []string{"first", "second", "third"} {
+			call(t.Context(), name)
+		}
+		call(withUrgency(t.Context()), "end")
 		close(back)
-		later.Wait()
-		waiting.Wait()
-		if len(order) != 11 || order[0] != "end" {
+		all.Wait()
+		if !slices.Equal(order, []string{"first", "end", "second", "third"}) {
 			t.Errorf("%v", order)
 		}
 	})
