@@ -69,6 +69,50 @@ func TestUndoneRecords(t *testing.T) {
 	})
 }
 
+// look is the last poll of run 2 that showed progress, and the write of its check.
+func look(t *testing.T, r *Record) (asked, wrote int) {
+	t.Helper()
+	wrote = find(t, r, func(e *Entry, d Commits) bool {
+		return open(2)(e, d) && strings.HasPrefix(e.Invocation, "check") && d[0].Case.Progress.Total > 0
+	})
+	asked = find(t, r, func(e *Entry, d Looked) bool { return e.Invocation == r.Entries[wrote].Invocation })
+	return asked, wrote
+}
+
+// TestBusyAndWholeRecords: a pipeline that is polled before the time that it named, asked again for what it was seen to work on, and 100 % that is
+// none, are found.
+func TestBusyAndWholeRecords(t *testing.T) {
+	first := func(change func(*Commit)) func(*testing.T, *Record) {
+		return changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Settled }, func(_ *Entry, d *Commits) { change(&(*d)[0]) })
+	}
+	plant(t, map[string]planted{
+		"a poll before its time": {func(t *testing.T, r *Record) {
+			asked, wrote := look(t, r)
+			e := r.Entries[asked]
+			answer := Polled{Outcome: cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: time.Minute}}
+			r.Entries[find(t, r, func(o *Entry, _ Polled) bool { return o.Invocation == e.Invocation })].Data = answer
+			put(r, wrote, Entry{Invocation: "check c/2 #9 delivery 1", Began: r.Entries[wrote].At + time.Nanosecond, Seq: r.Entries[wrote].Seq + 1, Run: 2, Data: Looked{}})
+		}, Polite},
+		"a request for what is at work": {func(t *testing.T, r *Record) {
+			_, wrote := look(t, r)
+			sent := r.Entries[find(t, r, func(e *Entry, d Sent) bool { return e.Run == 2 })]
+			d := sent.Data.(Sent)
+			d.Started = false
+			sent.Data = d
+			put(r, wrote, Entry{Invocation: "complete c/2 m99 delivery 1", Run: 2, Data: Commits{r.Entries[wrote].Data.(Commits)[0]}})
+			put(r, wrote+1, sent)
+		}, StartedOnce},
+		"100 % while it runs": {changed(func(e *Entry, d Commits) bool { return open(2)(e, d) && d[0].Case.Progress.Total > 0 }, func(_ *Entry, d *Commits) {
+			(*d)[0].Case.Progress.Percent = 100
+		}), Whole},
+		"a success of 99 %":           {first(func(c *Commit) { c.Case.Progress.Percent = 99 }), Whole},
+		"a success that is not whole": {first(func(c *Commit) { c.Case.Progress.Completed-- }), Whole},
+		"a success without its documents": {first(func(c *Commit) {
+			c.Case.Progress.Completed, c.Case.Progress.Total = 3, 3
+		}), Whole},
+	})
+}
+
 // TestGivenUpEarly: an end that comes before its grace is over is found, and only then.
 func TestGivenUpEarly(t *testing.T) {
 	for name, longer := range map[string]func(*cases.Rules){
