@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
@@ -19,7 +18,7 @@ const (
 	bestEffortPause = 30 * time.Second
 )
 
-// errLeftOut says that a best-effort call was not made: enough are under way, or one failed a moment ago.
+// errLeftOut says that a best-effort call was not made: enough are under way, or one failed a moment ago. It is not logged: that failure was.
 var errLeftOut = errors.New("watch: left out: the store or the queue is slow, or failed a moment ago")
 
 // bestEffort calls f, which only improves something, with a short time limit, or returns errLeftOut immediately. What f loses is lost; it is not tried
@@ -41,11 +40,4 @@ func (w *Watcher) bestEffort(ctx context.Context, timeout time.Duration, f func(
 		outcome = overload.Abandoned
 	}
 	return err
-}
-
-// logLeftOut logs the failure of a best-effort call as a warning. That calls are left out is not logged: the failure before was.
-func (w *Watcher) logLeftOut(ctx context.Context, message string, err error, more ...any) {
-	if !errors.Is(err, errLeftOut) {
-		w.Log.WarnContext(ctx, message, append(more, slog.Any("error", err))...)
-	}
 }

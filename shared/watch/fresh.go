@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -54,8 +55,8 @@ func (w *Watcher) freshen(ctx context.Context, known *Snapshot) int64 {
 	switch {
 	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
 		return version
-	case err != nil:
-		w.logLeftOut(ctx, "progress may not be fresh for those who watch", err, attrs(c)...)
+	case err != nil && !errors.Is(err, errLeftOut):
+		w.Log.WarnContext(ctx, "progress may not be fresh for those who watch", attrs(c, slog.Any("error", err))...)
 	}
 	if ch.verdict.Changed() {
 		return ch.after.Version

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -43,7 +44,9 @@ func (w *Watcher) past(ctx context.Context) *cases.Past {
 		return err
 	})
 	if err != nil {
-		w.logLeftOut(ctx, "what earlier runs tell could not be read", err)
+		if !errors.Is(err, errLeftOut) {
+			w.Log.WarnContext(ctx, "what earlier runs tell could not be read", slog.Any("error", err))
+		}
 		return past
 	}
 	if read.Version == 0 {
