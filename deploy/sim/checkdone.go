@@ -106,6 +106,7 @@ func (c *checker) looked(e *Entry, d Looked) {
 // learns notes what a check or an event wrote down, given the record before.
 func (s *seen) learns(e *Entry, before, n cases.Case) {
 	if strings.HasPrefix(e.Invocation, "complete ") && !n.State.Ended() {
+		s.sighted(e)
 		s.confirmed, s.counted = true, 0
 	}
 	d, ok := s.polls[e.Invocation]
@@ -129,6 +130,14 @@ func (s *seen) learns(e *Entry, before, n cases.Case) {
 	}
 	inFlight := before.Dispatch.Phase == cases.PhaseOpen || before.Dispatch.Phase == cases.PhaseUncertain
 	if out.Kind == cases.CheckReading && d.Of == s.key && s.key.run == 1 && inFlight { // of a later run it may seem to be the one before
+		s.sighted(e)
 		s.polled = true
+	}
+}
+
+// sighted notes when it was first written that the pipeline works on it.
+func (s *seen) sighted(e *Entry) {
+	if !s.polled && !s.confirmed {
+		s.sightedAt = e.At
 	}
 }

@@ -98,7 +98,7 @@ func TestBusyAndWholeRecords(t *testing.T) {
 			sent := r.Entries[find(t, r, func(e *Entry, d Sent) bool { return e.Run == 2 })]
 			d := sent.Data.(Sent)
 			d.Started = false
-			sent.Data = d
+			sent.Data, sent.Invocation = d, "dispatch c/2 #9 delivery 1"
 			put(r, wrote, Entry{Invocation: "complete c/2 m99 delivery 1", Run: 2, Data: Commits{r.Entries[wrote].Data.(Commits)[0]}})
 			put(r, wrote+1, sent)
 		}, StartedOnce},

@@ -67,7 +67,9 @@ func (c *checker) sent(e *Entry, d Sent) {
 	if at, ok := s.wrote[e.Invocation]; ok && s.delivered > at || c.over[e.Invocation] {
 		s.open = 0 // perhaps it was given up before it arrived, and nobody waits for its answer any more
 	}
-	if (s.polled || s.confirmed) && !d.Idempotent {
+	// A request that was marked before the sighting cannot know of it: its instance may be slow.
+	marked, ok := s.wrote[e.Invocation]
+	if (s.polled || s.confirmed) && (!ok || s.sightedAt < marked) && !d.Idempotent {
 		c.broken(StartedOnce, key, e.At, "%s sends it, and it was seen at work", e.Invocation)
 	}
 	s.lastSent = d.Outcome

@@ -49,6 +49,7 @@ type seen struct {
 	lastSent  cases.DispatchKind
 	polled    bool          // a look showed it at work while the request was open, and that was written
 	confirmed bool          // an event said that it works on it, and that was written
+	sightedAt time.Duration // when either was first written
 	reached   time.Duration // when the pipeline last answered a look of which the outcome was written
 	notBefore time.Duration // when the pipeline asked to be polled again; 0: it did not
 	wroteAt   time.Duration // when that was written
