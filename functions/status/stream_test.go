@@ -410,7 +410,7 @@ func TestSupersededWhileWatched(t *testing.T) {
 func TestNoRepeatedEvent(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
-	c := b.Begin("c")
+	b.Begin("c")
 	check := func() cases.Case {
 		if err := b.Watcher.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: b.Case("c", 1).Checks.Seq}); err != nil {
 			t.Fatal(err)
@@ -418,7 +418,7 @@ func TestNoRepeatedEvent(t *testing.T) {
 		return b.Case("c", 1)
 	}
 	b.Event("m1", `{"case_id":"c","run":1,"status":"running"}`) // else nothing is asked
-	c = check()
+	c := check()
 	v := view(t, u+"/c")
 	v.begins()
 	id := fmt.Sprintf("1.%d", c.Version)
