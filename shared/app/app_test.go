@@ -28,6 +28,8 @@ import (
 const (
 	key  = "X-API-Key: example-key-of-20-characters"
 	task = `{"case_id":"c","run":1,"seq":1}`
+
+	isJSON = "Content-Type: application/json"
 )
 
 // Every function works with the settings that its documentation gives as examples, each opened on its own as when deployed, and gets
@@ -45,8 +47,8 @@ func TestFunctions(t *testing.T) {
 		clients            string
 	}{
 		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202, "queue events"},
-		{"dispatch", dispatch.New, "POST", "/", task, nil, 200, "queue events pipeline"},
-		{"check", check.New, "POST", "/", task, nil, 200, "queue events pipeline"},
+		{"dispatch", dispatch.New, "POST", "/", task, []string{isJSON}, 200, "queue events pipeline"},
+		{"check", check.New, "POST", "/", task, []string{isJSON}, 200, "queue events pipeline"},
 		{"status", status.New, "GET", "/c", "", []string{key}, 200, "queue"},
 		{"complete", complete.New, "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
 			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished"}, 204, "queue events"},
