@@ -217,12 +217,16 @@ func routesOfFiles(s *served) {
 func routesOfCallers(s *served, issuer *identitytest.Issuer) {
 	token := "Authorization: Bearer " + issuer.Sign("u@x.example", "contract")
 	statusURL, cancelURL := s.start(`{"case_id":"smith"}`, "", apiKey)
-	s.start(`{"case_id":"jones"}`, "", token)
+	ownURL, _ := s.start(`{"case_id":"jones"}`, "", token)
 	bare := func(at string) string { at, _, _ = strings.Cut(at, "?"); return at }
 	s.ask(
 		exchange{401, "POST", "/start", `{}`, []string{isJSON}, false}, // the document cannot know
 		exchange{200, "GET", bare(statusURL), "", []string{apiKey}, false},
-		exchange{200, "GET", bare(statusURL), "", []string{token}, false},
+		exchange{200, "GET", bare(ownURL), "", []string{token}, false},
+		exchange{403, "GET", bare(statusURL), "", []string{token}, false},
+		exchange{403, "GET", "/status/nobody", "", []string{token}, false},
+		exchange{403, "POST", "/start", `{"case_id":"smith"}`, []string{isJSON, token}, false},
+		exchange{403, "POST", "/start?supersede=true", `{"case_id":"smith"}`, []string{isJSON, token}, false},
 		exchange{401, "GET", bare(statusURL), "", nil, true},
 		exchange{200, "POST", bare(cancelURL), "", []string{"Authorization: Bearer contract-key-of-20-characters"}, false},
 		exchange{404, "GET", "/status/nobody", "", []string{apiKey}, false},

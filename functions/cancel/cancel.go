@@ -19,7 +19,7 @@ func New(cfg *config.Config, w *watch.Watcher) http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := callers.ToCase(r, access.ToCancel, at.CaseID); err != nil {
+		if err := callers.ToCase(r, access.ToCancel, at.CaseID, w.Owner); err != nil {
 			return err
 		}
 		view, err := w.Cancel(r.Context(), at.CaseID, at.Run)

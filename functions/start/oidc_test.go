@@ -13,7 +13,7 @@ import (
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 )
 
-// Holders of ID tokens start cases, each their own, and see and cancel any.
+// Holders of ID tokens start cases, each their own, and see and cancel those only.
 func TestIDTokens(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	b := functiontest.New(t, map[string]string{"OIDC_ISSUER": issuer.URL, "OIDC_AUDIENCE": "example-project,other"})
@@ -50,11 +50,57 @@ func TestIDTokens(t *testing.T) {
 		}
 	}
 	b.Problem(b.Do("POST", u, `{}`, isJSON), 401)
-	if a := b.Do("GET", seen+"/"+id, "", token("u2", "other")); a.Status != 200 {
+	// Cases are for their own callers, whose other tokens will do; and for who holds a key.
+	for _, other := range []string{token("u2", "other"), token("u1", "other", identitytest.Claim("iss", issuer.URL+"/"))} {
+		for _, header := range [][]string{{other}, {other, "Accept: text/event-stream"}} {
+			if a := b.Do("GET", seen+"/"+id, "", header...); a.Status != 403 && a.Status != 401 {
+				t.Errorf("another caller reads it: %d %s", a.Status, a.Body)
+			}
+		}
+	}
+	another := token("u2", "other")
+	for path, method := range map[string]string{seen: "GET", ended: "POST"} {
+		theirs, none := b.Do(method, path+"/"+id, "", another), b.Do(method, path+"/nobody", "", another)
+		b.Problem(theirs, 403)
+		b.Problem(none, 403)
+		if theirs.JSON(t)["detail"] != none.JSON(t)["detail"] {
+			t.Errorf("a case that is not there is told from another's: %s, %s", theirs.Body, none.Body)
+		}
+		b.Problem(b.Do(method, path+"/nobody", "", key), 404)
+	}
+	named := `{"case_id":"named"}`
+	if a := b.Do("POST", u, named, isJSON, u1); a.Status != 202 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
-	if a := b.Do("POST", ended+"/"+id, "", token("u2", "other")); a.Status != 200 || a.JSON(t)["state"] != "cancelled" {
+	for _, query := range []string{"", "?supersede=true"} {
+		a := b.Do("POST", u+"/"+query, named, isJSON, another)
+		b.Problem(a, 403)
+		if strings.Contains(a.Body, "token") {
+			t.Errorf("%s", a.Body)
+		}
+	}
+	for want, who := range map[int]string{200: u1, 202: key} {
+		query := map[int]string{202: "?supersede=true"}[want]
+		if a := b.Do("POST", u+"/"+query, named, isJSON, who); a.Status != want {
+			t.Errorf("%d %s, want %d", a.Status, a.Body, want)
+		}
+	}
+	// A key that superseded it does not make it the key's.
+	if a := b.Do("GET", seen+"/named", "", u1); a.Status != 200 || a.JSON(t)["run"] != 2.0 {
 		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	// What was begun by a key is not for those who have no key.
+	b.Do("POST", u, `{"case_id":"of-a-key"}`, isJSON, key)
+	b.Problem(b.Do("GET", seen+"/of-a-key", "", u1), 403)
+	b.Problem(b.Do("POST", u, `{"case_id":"of-a-key"}`, isJSON, u1), 403)
+	if a := b.Do("GET", seen+"/"+id, "", token("u1", "other")); a.Status != 200 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if a := b.Do("POST", ended+"/"+id, "", token("u1", "other")); a.Status != 200 || a.JSON(t)["state"] != "cancelled" {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if log := b.Log.String(); strings.Contains(log, "u@x.example") || strings.Contains(log, issuer.URL) {
+		t.Errorf("the log tells who calls: %s", log)
 	}
 
 	// Without their issuer nobody can tell what tokens are worth; keys work.
@@ -70,14 +116,29 @@ func TestIDTokens(t *testing.T) {
 	}
 }
 
-// On Google Cloud a holder of an ID token may name a case, as one of a key may.
-func TestIDTokenOnGoogleCloud(t *testing.T) {
+// Elsewhere than in make run a holder of an ID token may name a case, as one of a key may, but not adopt one.
+func TestIDTokenOfAFunction(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	b := functiontest.New(t, map[string]string{"OIDC_ISSUER": issuer.URL, "OIDC_AUDIENCE": "p", "ALLOW_ANONYMOUS": "true"})
-	b.Config.OnGoogleCloud = true
+	b.Config.Function = "start"
 	u := b.Serve(start.New)
+	token := "Authorization: Bearer " + issuer.Sign("u@x.example", "p")
 	b.Problem(b.Do("POST", u, `{"case_id":"c"}`, isJSON), 403)
-	if a := b.Do("POST", u, `{"case_id":"c"}`, isJSON, "Authorization: Bearer "+issuer.Sign("u@x.example", "p")); a.Status != 202 {
+	b.Problem(b.Do("POST", u+"/?adopt=true", `{"case_id":"c"}`, isJSON, token), 403)
+	if a := b.Do("POST", u, `{"case_id":"c"}`, isJSON, token); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	// What anonymous callers begin opens by its own addresses, and by keys.
+	a := b.Do("POST", u, `{}`, isJSON)
+	id, _ := a.JSON(t)["case_id"].(string)
+	seen := b.Serve(status.New)
+	b.Problem(b.Do("GET", seen+"/"+id, "", token), 403)
+	b.Problem(b.Do("GET", seen+"/"+id, ""), 401)
+	if a := b.Do("GET", seen+"/"+id, "", key); a.Status != 200 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	_, query, _ := strings.Cut(a.JSON(t)["status_url"].(string), "?")
+	if a := b.Do("GET", seen+"/"+id+"?"+query, "", token); a.Status != 200 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 }

@@ -55,15 +55,30 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if named && caller.Anonymous() && f.cfg.OnGoogleCloud {
-		return fault.New(fault.Forbidden, "an anonymous caller may not name a case_id")
+	if err := f.mayAsk(caller, req, named); err != nil {
+		return err
 	}
+	req.Owner, req.AnyCase = caller.Owner(), caller.APIKey
 	req.TraceParent = gcplog.TraceParent(r.Context())
 	started, err := f.w.Start(r.Context(), req)
 	if err != nil {
 		return err
 	}
 	f.answer(rw, started)
+	return nil
+}
+
+// mayAsk returns Forbidden for what only some callers may ask for. In `make run`, where one process serves all functions,
+// everyone may.
+func (f function) mayAsk(caller access.Caller, req watch.StartRequest, named bool) error {
+	switch {
+	case f.cfg.Function == config.Local && !f.cfg.OnGoogleCloud:
+		return nil
+	case named && caller.Anonymous():
+		return fault.New(fault.Forbidden, "an anonymous caller may not name a case_id")
+	case req.Adopt && !caller.APIKey:
+		return fault.New(fault.Forbidden, "adopt=true is for callers with an API key")
+	}
 	return nil
 }
 

@@ -204,9 +204,19 @@ func TestCallers(t *testing.T) {
 	}
 	b.Problem(b.Do("POST", u, `{}`, isJSON, "X-API-Key: wrong"), 401)
 
+	// Only in make run, where all functions are in one process, may anonymous callers name a case, and others than holders of keys adopt one.
+	if a := b.Do("POST", u+"/?adopt=true", `{"case_id":"z"}`, isJSON); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
 	b.Config.OnGoogleCloud = true
+	b.Problem(b.Do("POST", b.Serve(start.New), `{"case_id":"y"}`, isJSON), 403)
+	b.Config.OnGoogleCloud, b.Config.Function = false, "start"
 	u = b.Serve(start.New)
 	b.Problem(b.Do("POST", u, `{"case_id":"y"}`, isJSON), 403)
+	b.Problem(b.Do("POST", u+"/?adopt=true", `{"case_id":"y"}`, isJSON), 403)
+	if a := b.Do("POST", u+"/?adopt=true", `{"case_id":"adopted"}`, isJSON, key); a.Status != 202 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
 	if a := b.Do("POST", u, `{"case_id":null}`, isJSON); a.Status != 202 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}

@@ -64,7 +64,7 @@ func (f *function) address(r *http.Request) (address.Address, error) {
 	if err != nil {
 		return at, err
 	}
-	return at, f.callers.ToCase(r, access.ToRead, at.CaseID)
+	return at, f.callers.ToCase(r, access.ToRead, at.CaseID, f.w.Owner)
 }
 
 func (f *function) json(rw http.ResponseWriter, r *http.Request) error {

@@ -38,6 +38,9 @@ const (
 type Head struct {
 	CaseID string
 	Run    int // the current run: the one begun last
+	// Owner names the caller to whom the case belongs, as a hash in hex that tells nothing of the account; "" if it belongs
+	// to no account. Every later head of the case has that of the first.
+	Owner string
 	// Keys maps the hash of an Idempotency-Key to the run it began, for the runs still kept.
 	Keys map[string]int
 	// Version is 1 when the head is created; each write adds one. Zero: there is no head yet.

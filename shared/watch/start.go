@@ -19,6 +19,8 @@ import (
 type StartRequest struct {
 	CaseID      string // valid
 	Form        []byte // a JSON object
+	Owner       string // to whom the case is to belong, see [store.Head]; "" for a caller who owns none
+	AnyCase     bool   // the caller may join and supersede everybody's cases, and not only those of Owner
 	Key         string // names this very request among all of its caller's, and the caller; "" for none
 	Deadline    time.Duration
 	Supersede   bool // end a run that has not ended, and begin another
@@ -33,12 +35,13 @@ type StartAnswer struct {
 	Current bool // it is the case's current run
 }
 
-// Start begins a run of a case, or finds the one that is meant.
+// Start begins a run of a case, or finds the one that is meant. A case belongs to the caller of its first kept run,
+// whoever begins the others.
 //
 // A request with the Key of a run that is still kept means that run. A case whose run has not ended keeps it, unless it is to
 // be superseded. A run that was recorded but not queued is queued by a repeat.
 //
-// Errors: Unprocessable if the Key is that of a run with another form; Unavailable if the run was not recorded, or recorded but not queued.
+// Errors: Forbidden if the case is not the caller's; Unprocessable if the Key is that of a run with another form; Unavailable if the run was not recorded, or recorded but not queued.
 func (w *Watcher) Start(ctx context.Context, req StartRequest) (StartAnswer, error) {
 	if req.Deadline == 0 {
 		req.Deadline = w.cfg.CaseDeadline
@@ -58,10 +61,13 @@ func (w *Watcher) Start(ctx context.Context, req StartRequest) (StartAnswer, err
 func (w *Watcher) start(ctx context.Context, req StartRequest) (StartAnswer, error) {
 	head, current, err := w.Store.Current(ctx, req.CaseID)
 	if errors.Is(err, store.ErrNotFound) {
-		return w.begin(ctx, req, store.Head{CaseID: req.CaseID}, nil)
+		return w.begin(ctx, req, store.Head{CaseID: req.CaseID, Owner: req.Owner}, nil)
 	}
 	if err != nil {
 		return StartAnswer{}, err
+	}
+	if head.Owner != req.Owner && !req.AnyCase {
+		return StartAnswer{}, fault.New(fault.Forbidden, "the case is another caller's")
 	}
 	if run, ok := head.Keys[req.Key]; ok && req.Key != "" {
 		c := current
@@ -86,6 +92,12 @@ func (w *Watcher) start(ctx context.Context, req StartRequest) (StartAnswer, err
 		return StartAnswer{Case: current, Current: true}, err // a run that this call had to queue is one that an earlier call of the same caller began
 	}
 	return w.begin(ctx, req, head, &current)
+}
+
+// Owner returns to whom a case belongs, as [store.Head] says it. Errors: NotFound, Unavailable.
+func (w *Watcher) Owner(ctx context.Context, caseID string) (string, error) {
+	head, _, err := w.Store.Current(ctx, caseID)
+	return head.Owner, w.storeFault(err)
 }
 
 // queued makes sure that a run's tasks exist. It reports whether the run had none before: it was recorded but not queued.

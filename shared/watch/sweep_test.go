@@ -587,10 +587,12 @@ func BenchmarkSweepAfterAPurge(b *testing.B) {
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	w := newWorld(t)
 	_, err := watch.New(watch.Config{}, watch.Deps{Queue: w.queue, Events: w.topic})
+	var want []string
 	for _, name := range []string{"Store", "Now", "Jitter", "Nonce", "Log", "Rules", "CaseDeadline", "CheckTimeout"} {
-		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s is not named in %v", name, err)
-		}
+		want = append(want, "watch: "+name+" is missing")
+	}
+	if err == nil || err.Error() != strings.Join(want, "\n") {
+		t.Errorf("%v, want each in its order: %v", err, want)
 	}
 }
 

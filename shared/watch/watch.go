@@ -82,14 +82,17 @@ type Watcher struct {
 // New returns a Watcher, or an error that names what is missing.
 func New(cfg Config, deps Deps) (*Watcher, error) {
 	var faults []error
-	for missing, is := range map[string]bool{
-		"Store": deps.Store == nil, "Now": deps.Now == nil, "Jitter": deps.Jitter == nil, "Nonce": deps.Nonce == nil, "Log": deps.Log == nil,
-		"Rules":        deps.Queue != nil && cfg.Rules.CheckMinInterval <= 0,
-		"CaseDeadline": deps.Events != nil && cfg.CaseDeadline <= 0,
-		"CheckTimeout": deps.Queue != nil && cfg.CheckTimeout <= 0,
+	for _, need := range []struct { // named in this order
+		name    string
+		missing bool
+	}{
+		{"Store", deps.Store == nil}, {"Now", deps.Now == nil}, {"Jitter", deps.Jitter == nil}, {"Nonce", deps.Nonce == nil}, {"Log", deps.Log == nil},
+		{"Rules", deps.Queue != nil && cfg.Rules.CheckMinInterval <= 0},
+		{"CaseDeadline", deps.Events != nil && cfg.CaseDeadline <= 0},
+		{"CheckTimeout", deps.Queue != nil && cfg.CheckTimeout <= 0},
 	} {
-		if is {
-			faults = append(faults, errors.New("watch: "+missing+" is missing"))
+		if need.missing {
+			faults = append(faults, errors.New("watch: "+need.name+" is missing"))
 		}
 	}
 	if len(faults) > 0 {

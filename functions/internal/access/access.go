@@ -3,6 +3,7 @@
 package access
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -20,10 +21,20 @@ import (
 type Caller struct {
 	// Name tells callers apart, without being or betraying a key or an account; "" for an anonymous one.
 	Name string
+	// APIKey says that the caller holds an API key, which reaches all cases.
+	APIKey bool
 }
 
 // Anonymous reports whether the caller showed nothing.
 func (c Caller) Anonymous() bool { return c.Name == "" }
+
+// Owner names the caller as the owner of cases; "" for one who owns none: who holds an API key or is anonymous.
+func (c Caller) Owner() string {
+	if c.APIKey {
+		return ""
+	}
+	return c.Name
+}
 
 // Callers tells who calls the public functions.
 type Callers struct {
@@ -60,7 +71,7 @@ func (c Callers) Identify(r *http.Request) (Caller, error) {
 	credentials, _ := bearer(r.Header.Get("Authorization"))
 	for _, shown := range []string{key, credentials} {
 		if shown != "" && c.keys.Match(shown) {
-			return named(shown), nil
+			return Caller{Name: named(shown), APIKey: true}, nil
 		}
 	}
 	switch {
@@ -70,17 +81,18 @@ func (c Callers) Identify(r *http.Request) (Caller, error) {
 			return Caller{}, err
 		}
 		// Keys hold no NUL, so that none has the name of an account.
-		return named("oidc\x00" + claims.Issuer + "\x00" + claims.Subject), nil
+		return Caller{Name: named("oidc\x00" + claims.Issuer + "\x00" + claims.Subject)}, nil
 	case key != "" || credentials != "":
 		return Caller{}, fault.New(fault.Unauthorized, "the API key is not known")
 	}
 	return Caller{}, nil
 }
 
-// named returns the caller who showed that it is who. Ids of cases are derived from the names: they never change.
-func named(who string) Caller {
+// named returns the name of the caller who showed that it is who. Ids of cases are derived from the names, and cases
+// belong to them: they never change.
+func named(who string) string {
 	sum := sha256.Sum256([]byte("casewatch caller\x00" + who))
-	return Caller{Name: hex.EncodeToString(sum[:8])}
+	return hex.EncodeToString(sum[:16])
 }
 
 // bearer returns the credentials of an Authorization header of the scheme Bearer, and whether it is of that scheme.
@@ -92,24 +104,43 @@ func bearer(header string) (credentials string, ok bool) {
 	return strings.TrimSpace(credentials), true
 }
 
-// ToCase returns nil if the request may do with a case what the purpose says: by a key, an ID token, or a token of the
-// case and that purpose in its query. Else the error is Unauthorized if it showed nothing, Forbidden if it showed a token
-// that is not for this or has expired, Unavailable if nobody can tell.
-func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string) error {
+// OwnerOf returns to whom a case belongs, or a NotFound or Unavailable error.
+type OwnerOf func(ctx context.Context, caseID string) (owner string, err error)
+
+// ToCase returns nil if the request may do with a case what the purpose says: by a token of the case and that purpose in
+// its query, by an API key, or by the ID token of the case's owner.
+//
+// Else the error is Unauthorized if it showed nothing, Forbidden if it showed a token that is not for this or has expired,
+// or an ID token of another caller than the owner, be there such a case or not; Unavailable if it cannot be told.
+func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string, ownerOf OwnerOf) error {
 	token := r.URL.Query().Get("token")
 	if NewTokens(purpose, c.secrets).Verify(token, caseID, c.now()) {
 		return nil
 	}
 	caller, err := c.Identify(r)
 	switch {
-	case err == nil && !caller.Anonymous():
+	case err == nil && caller.APIKey:
 		return nil
+	case err == nil && !caller.Anonymous():
+		return caller.owns(r.Context(), caseID, ownerOf)
 	case err != nil && (token == "" || fault.KindOf(err) == fault.Unavailable):
 		return err
 	case token != "":
 		return fault.New(fault.Forbidden, "the token is for another case or another purpose, or has expired")
 	}
 	return fault.New(fault.Unauthorized, "a token of the case or %s is needed", c.Needed())
+}
+
+// owns returns nil if the case belongs to the caller. A case that is not there is another's: whose ids are taken is nobody's business.
+func (c Caller) owns(ctx context.Context, caseID string, ownerOf OwnerOf) error {
+	owner, err := ownerOf(ctx, caseID)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if err != nil || owner != c.Owner() {
+		return fault.New(fault.Forbidden, "the case is another caller's")
+	}
+	return nil
 }
 
 // CORS lets pages of the given origins call h with the given methods. It answers preflights itself, without waiting for a body: they have none

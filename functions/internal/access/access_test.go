@@ -1,8 +1,10 @@
 package access_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -66,7 +68,7 @@ func TestIdentify(t *testing.T) {
 				}
 			default:
 				want, _ := callers(keys).Identify(request("/", http.Header{"X-Api-Key": {test.want + "-key"}}))
-				if err != nil || caller.Anonymous() || caller != want {
+				if err != nil || caller.Anonymous() || caller != want || !caller.APIKey || caller.Owner() != "" {
 					t.Errorf("%+v, %v, want %+v", caller, err, want)
 				}
 			}
@@ -79,7 +81,7 @@ func TestIdentify(t *testing.T) {
 
 // Ids of cases are derived from callers' names, so these never change; and they do not tell their keys, nor the hashes that settings hold.
 func TestNames(t *testing.T) {
-	for key, want := range map[string]string{"alpha-key": "7f7ebf9655e06aa8", "beta-key": "752e867dd10561e4"} {
+	for key, want := range map[string]string{"alpha-key": "7f7ebf9655e06aa813e99d2f133cbdad", "beta-key": "752e867dd10561e4a2fce495a2c67645"} {
 		caller, err := callers(keys).Identify(request("/", http.Header{"X-Api-Key": {key}}))
 		if err != nil || caller.Name != want {
 			t.Errorf("%s is %q, %v, want %q", key, caller.Name, err, want)
@@ -113,12 +115,17 @@ func TestToCase(t *testing.T) {
 			if test.key != "" {
 				header.Set("X-API-Key", test.key)
 			}
-			err := callers(keys).ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), access.ToRead, "c")
+			err := callers(keys).ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), access.ToRead, "c", noOwner)
 			if (err == nil) != (test.want == 0) || err != nil && fault.KindOf(err) != test.want {
 				t.Errorf("%v, want %v", err, test.want)
 			}
 		})
 	}
+}
+
+// noOwner is for callers of whom it does not matter whose a case is.
+func noOwner(context.Context, string) (string, error) {
+	return "", errors.New("the owner was asked for")
 }
 
 // What a page's own client of events sends along.

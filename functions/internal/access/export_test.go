@@ -10,7 +10,7 @@ import (
 )
 
 // NameOf is the name of the caller who showed that it is who.
-func NameOf(who string) string { return named(who).Name }
+func NameOf(who string) string { return named(who) }
 
 // Bearer reads an Authorization header.
 func Bearer(header string) (credentials string, ok bool) { return bearer(header) }

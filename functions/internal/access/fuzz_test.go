@@ -56,7 +56,7 @@ func FuzzToCase(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, authorization, key, caseID string) {
 		r := request("/?"+"x=1", http.Header{"Authorization": {authorization}, "X-Api-Key": {key}})
 		r.URL.RawQuery = query
-		if callers.ToCase(r, access.ToRead, caseID) == nil && !tokens.Verify(r.URL.Query().Get("token"), caseID, now) {
+		if callers.ToCase(r, access.ToRead, caseID, noOwner) == nil && !tokens.Verify(r.URL.Query().Get("token"), caseID, now) {
 			t.Errorf("%q, %q, %q may see %q", query, authorization, key, caseID)
 		}
 	})

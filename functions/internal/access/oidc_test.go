@@ -1,9 +1,12 @@
 package access_test
 
 import (
+	"context"
 	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,7 +91,7 @@ func TestNamesOfIDTokens(t *testing.T) {
 	if want := access.NameOf("oidc\x00" + at + "\x00u1"); first.Name != want {
 		t.Errorf("%s, want %s", first.Name, want)
 	}
-	if got := access.NameOf("oidc\x00https://securetoken.google.com/p\x00u1"); got != "f64fc553cdedff89" {
+	if got := access.NameOf("oidc\x00https://securetoken.google.com/p\x00u1"); got != "f64fc553cdedff899ce37c02f5d55fc9" {
 		t.Errorf("the name of an account is now %s", got)
 	}
 	issuer.Rotate()
@@ -105,6 +108,11 @@ func TestToCaseByIDToken(t *testing.T) {
 	good, wrong := access.NewTokens(access.ToRead, []config.Secret{newer}).Sign("c", time.Now().Add(time.Minute)), "x"
 	c := both(issuer)
 	down := both(issuer)
+	me, err := c.Identify(request("/", http.Header{"Authorization": {token}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := func(context.Context, string) (string, error) { return me.Owner(), nil }
 	for _, test := range []struct {
 		name          string
 		callers       access.Callers
@@ -132,8 +140,66 @@ func TestToCaseByIDToken(t *testing.T) {
 			issuer.SetDown(true)
 			defer issuer.SetDown(false)
 			r := request("/c?"+url.Values{"token": {test.token}}.Encode(), http.Header{"Authorization": {test.authorization}})
-			wantKind(t, test.callers.ToCase(r, access.ToRead, "c"), test.want)
+			wantKind(t, test.callers.ToCase(r, access.ToRead, "c", owner), test.want)
 		})
+	}
+}
+
+// A holder of an ID token reaches their own cases only, and cannot tell a case of another from none.
+func TestToCaseOfAnother(t *testing.T) {
+	issuer := identitytest.NewIssuer(t)
+	c := both(issuer)
+	token := func(subject string) http.Header {
+		return http.Header{"Authorization": {"Bearer " + issuer.Sign("u@x.example", "project", identitytest.Claim("sub", subject))}}
+	}
+	ann, err := c.Identify(request("/", token("ann")))
+	if err != nil || ann.APIKey || ann.Owner() == "" {
+		t.Fatalf("%+v, %v", ann, err)
+	}
+	missing := fault.New(fault.NotFound, "there is no such case")
+	var refused []string
+	for _, test := range []struct {
+		name    string
+		header  http.Header
+		owner   string
+		err     error
+		want    fault.Kind
+		asks    bool
+		refuses bool
+	}{
+		{"their own", token("ann"), ann.Owner(), nil, 0, true, false},
+		{"another's", token("bob"), ann.Owner(), nil, fault.Forbidden, true, true},
+		{"nobody's", token("ann"), "", nil, fault.Forbidden, true, true},
+		{"none", token("ann"), "", missing, fault.Forbidden, true, true},
+		{"none, wrapped", token("bob"), "", fmt.Errorf("x: %w", missing), fault.Forbidden, true, true},
+		{"store down", token("ann"), "", fault.New(fault.Unavailable, "try again"), fault.Unavailable, true, false},
+		{"a key", http.Header{"X-Api-Key": {"alpha-key"}}, ann.Owner(), nil, 0, false, false},
+		{"a key beside the token of another", http.Header{"X-Api-Key": {"alpha-key"}, "Authorization": token("bob")["Authorization"]}, ann.Owner(), nil, 0, false, false},
+		{"nothing", http.Header{}, "", nil, fault.Unauthorized, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := ""
+			for _, query := range []string{"", "?token=x"} {
+				err := c.ToCase(request("/c"+query, test.header), access.ToCancel, "c", func(_ context.Context, caseID string) (string, error) {
+					asked = caseID
+					return test.owner, test.err
+				})
+				if query != "" && test.want == fault.Unauthorized {
+					wantKind(t, err, fault.Forbidden) // the token in the address is no good
+					continue
+				}
+				wantKind(t, err, test.want)
+				if test.refuses {
+					refused = append(refused, fault.From(err).Detail)
+				}
+			}
+			if (asked == "c") != test.asks {
+				t.Errorf("the owner was asked for of %q", asked)
+			}
+		})
+	}
+	if slices.Sort(refused); refused[0] != refused[len(refused)-1] {
+		t.Errorf("refusals differ: %q", slices.Compact(refused))
 	}
 }
 

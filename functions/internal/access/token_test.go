@@ -89,7 +89,7 @@ func TestPurposes(t *testing.T) {
 				t.Errorf("a token %s, where one %s is needed: %v", signed, wanted, got)
 			}
 			r := request("/c?"+url.Values{"token": {token}}.Encode(), http.Header{})
-			if err := callers(keys).ToCase(r, wanted, "c"); (err == nil) != (signed == wanted) {
+			if err := callers(keys).ToCase(r, wanted, "c", noOwner); (err == nil) != (signed == wanted) {
 				t.Errorf("a token %s, where one %s is needed: %v", signed, wanted, err)
 			}
 		}

@@ -5,7 +5,7 @@
 // Four collections. K is the first 8 hexadecimal digits of the SHA-256 of the case id, "-" and the case id: ids in the order of
 // time would all be written at one end of the key space.
 //
-//	heads/K         run, version, keys, expire_at
+//	heads/K         run, version, owner, keys, expire_at
 //	runs/K~RUN      case_id, case_key (K), run, version, wake_at, shard (0 to 15, by the hash), open, state, created_at, record (the
 //	                case as JSON), trail, expire_at
 //	values/K~RUN~V  data, expire_at

@@ -91,6 +91,7 @@ func (s *Store) headFields(h store.Head, deadline time.Time) fields {
 	return s.expiring(fields{
 		"run":     number(int64(h.Run)),
 		"version": number(h.Version),
+		"owner":   text(h.Owner),
 		"keys":    {ValueType: &pb.Value_MapValue{MapValue: &pb.MapValue{Fields: keys}}},
 	}, deadline)
 }
@@ -116,7 +117,7 @@ func (s *Store) runFields(c cases.Case) (fields, error) {
 
 // toHead is the head that a document holds.
 func toHead(caseID string, d *pb.Document) store.Head {
-	h := store.Head{CaseID: caseID, Run: runOf(d), Version: versionOf(d)}
+	h := store.Head{CaseID: caseID, Run: runOf(d), Version: versionOf(d), Owner: d.GetFields()["owner"].GetStringValue()}
 	for key, run := range d.GetFields()["keys"].GetMapValue().GetFields() {
 		if h.Keys == nil {
 			h.Keys = map[string]int{}

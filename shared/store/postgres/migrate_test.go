@@ -76,7 +76,7 @@ func TestOpenAtOnce(t *testing.T) {
 	if t.Failed() {
 		t.FailNow()
 	}
-	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3" {
+	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,4" {
 		t.Errorf("migrated to %s", got)
 	}
 	next := newer(t)
@@ -91,7 +91,7 @@ func TestOpenAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,9001" {
+	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,4,9001" {
 		t.Errorf("migrated to %s", got)
 	}
 	for _, s := range stores {

@@ -14,7 +14,7 @@ import (
 // Where callers say which run, it may be any number, and the column is no wider than it has to be: they are compared as bigint.
 const (
 	getQuery     = `SELECT record FROM runs WHERE case_id = $1 AND run = $2::bigint`
-	currentQuery = `SELECT h.run, h.version, h.keys, r.record
+	currentQuery = `SELECT h.run, h.version, h.keys, h.owner, r.record
 		FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run WHERE h.case_id = $1`
 	valueQuery   = `SELECT data FROM run_values WHERE case_id = $1 AND run = $2::bigint AND name = $3`
 	overdueQuery = `SELECT record FROM runs
@@ -70,7 +70,7 @@ func (s *Store) Current(ctx context.Context, caseID string) (store.Head, cases.C
 	h := store.Head{CaseID: caseID}
 	var keys, record []byte
 	var c cases.Case
-	err := s.one(ctx, currentQuery, []any{caseID}, &h.Run, &h.Version, &keys, &record)
+	err := s.one(ctx, currentQuery, []any{caseID}, &h.Run, &h.Version, &keys, &h.Owner, &record)
 	if err == nil {
 		err = row.DecodeKeys(keys, &h)
 	}

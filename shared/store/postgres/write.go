@@ -27,8 +27,8 @@ const (
 		)
 		SELECT EXISTS (SELECT FROM saved), EXISTS (SELECT FROM runs WHERE case_id = $1 AND run = $2)`
 
-	addHeadQuery    = `INSERT INTO heads (case_id, run, version, keys) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
-	changeHeadQuery = `UPDATE heads SET run = $2, version = $3, keys = $4 WHERE case_id = $1 AND version = $3 - 1`
+	addHeadQuery    = `INSERT INTO heads (case_id, run, version, keys, owner) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
+	changeHeadQuery = `UPDATE heads SET run = $2, version = $3, keys = $4, owner = $5 WHERE case_id = $1 AND version = $3 - 1`
 	dropHeadQuery   = `DELETE FROM heads WHERE case_id = $1`
 	// addRunQuery adds a run with its form.
 	addRunQuery = `WITH added AS (
@@ -38,7 +38,7 @@ const (
 		INSERT INTO run_values (case_id, run, name, data) SELECT case_id, run, '` + string(store.Form) + `', $9 FROM added`
 	dropRunQuery = `DELETE FROM runs WHERE case_id = $1 AND run = $2` // its values go with it
 
-	lockHeadQuery = `SELECT run, version, keys FROM heads WHERE case_id = $1 FOR UPDATE`
+	lockHeadQuery = `SELECT run, version, keys, owner FROM heads WHERE case_id = $1 FOR UPDATE`
 	lockRunQuery  = `SELECT version FROM runs WHERE case_id = $1 AND run = $2 FOR UPDATE`
 	otherRunQuery = `SELECT EXISTS (SELECT FROM runs WHERE case_id = $1 AND run <> $2)`
 )
@@ -104,7 +104,7 @@ func queueBegin(b row.Begin) step {
 		if b.Head.Version == 1 {
 			head = addHeadQuery
 		}
-		r.must(head, b.Head.CaseID, b.Head.Run, b.Head.Version, b.Keys)
+		r.must(head, b.Head.CaseID, b.Head.Run, b.Head.Version, b.Keys, b.Head.Owner)
 		if b.End != nil {
 			r.update(*b.End, store.ErrConflict)
 		}
@@ -148,7 +148,7 @@ func (p *purge) look(r *round) {
 			return nil
 		}
 	}
-	r.Queue(lockHeadQuery, p.head.CaseID).QueryRow(maybe(&p.head.Run, &p.head.Version, &p.keys))
+	r.Queue(lockHeadQuery, p.head.CaseID).QueryRow(maybe(&p.head.Run, &p.head.Version, &p.keys, &p.head.Owner))
 	r.Queue(lockRunQuery, p.head.CaseID, p.run).QueryRow(maybe(&p.version))
 	r.Queue(otherRunQuery, p.head.CaseID, p.run).QueryRow(maybe(&p.others))
 }
@@ -172,7 +172,7 @@ func (p *purge) delete(r *round, version int64) error {
 		if err != nil {
 			return err
 		}
-		r.Queue(changeHeadQuery, p.head.CaseID, p.head.Run, p.head.Version+1, keys)
+		r.Queue(changeHeadQuery, p.head.CaseID, p.head.Run, p.head.Version+1, keys, p.head.Owner)
 	}
 	return nil
 }

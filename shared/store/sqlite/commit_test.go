@@ -78,7 +78,7 @@ func (h *held) queued() int {
 // adds is a change that adds a head of that id.
 func adds(id string, also ...string) *change {
 	return &change{caseID: id, apply: func(w *writer) error {
-		err := must(affected(context.Background(), w.addHead, id, 1, 1, []byte("{}")))
+		err := must(affected(context.Background(), w.addHead, id, 1, 1, []byte("{}"), ""))
 		for _, query := range also {
 			if err == nil {
 				_, err = w.conn.ExecContext(context.Background(), query)

@@ -34,7 +34,7 @@ const (
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 	return r.prepareAll(ctx, db, map[**sql.Stmt]string{
 		&r.get: `SELECT record FROM runs WHERE case_id = ? AND run = ?`,
-		&r.current: `SELECT h.run, h.version, h.keys, r.record FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run
+		&r.current: `SELECT h.run, h.version, h.keys, h.owner, r.record FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run
 			WHERE h.case_id = ?`,
 		&r.value:       `SELECT data FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
 		&r.overdue:     overdueQuery,
@@ -51,7 +51,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 // scanHead reads a head, and what else is in its row.
 func scanHead(found *sql.Row, h *store.Head, more ...any) error {
 	var keys []byte
-	if err := found.Scan(append([]any{&h.Run, &h.Version, &keys}, more...)...); err != nil {
+	if err := found.Scan(append([]any{&h.Run, &h.Version, &keys, &h.Owner}, more...)...); err != nil {
 		return err
 	}
 	return row.DecodeKeys(keys, h)

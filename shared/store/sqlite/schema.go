@@ -63,6 +63,9 @@ var migrations = []migration{
 		data    BLOB NOT NULL -- as JSON
 	) STRICT;
 	`},
+	{columns: `
+	ALTER TABLE heads ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- to whom the case belongs: a hash, or nothing
+	`},
 }
 
 // applicationID marks the file as ours ("casw"), so that another program's database is not taken for an empty one.

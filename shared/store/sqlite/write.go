@@ -91,7 +91,7 @@ func (b begin) apply(w *writer) error {
 	if b.Head.Version == 1 {
 		head = w.addHead
 	}
-	if err := must(affected(ctx, head, b.Head.CaseID, b.Head.Run, b.Head.Version, b.Keys)); err != nil {
+	if err := must(affected(ctx, head, b.Head.CaseID, b.Head.Run, b.Head.Version, b.Keys, b.Head.Owner)); err != nil {
 		return err
 	}
 	if err := must(affected(ctx, w.addRun, args(b.First)...)); err != nil {
@@ -146,7 +146,7 @@ func (w *writer) purge(ctx context.Context, caseID string, run int, version int6
 		if err != nil {
 			return err
 		}
-		if err := must(affected(ctx, w.changeHead, caseID, head.Run, head.Version+1, keys)); err != nil {
+		if err := must(affected(ctx, w.changeHead, caseID, head.Run, head.Version+1, keys, head.Owner)); err != nil {
 			return err
 		}
 	}

@@ -60,9 +60,9 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		&w.release:   `RELEASE one`,
 		&w.undo:      `ROLLBACK TO one`,
 
-		&w.readHead:   `SELECT run, version, keys FROM heads WHERE case_id = ?`,
-		&w.addHead:    `INSERT INTO heads (case_id, run, version, keys) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`,
-		&w.changeHead: `UPDATE heads SET run = ?2, version = ?3, keys = ?4 WHERE case_id = ?1 AND version = ?3 - 1`,
+		&w.readHead:   `SELECT run, version, keys, owner FROM heads WHERE case_id = ?`,
+		&w.addHead:    `INSERT INTO heads (case_id, run, version, keys, owner) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING`,
+		&w.changeHead: `UPDATE heads SET run = ?2, version = ?3, keys = ?4, owner = ?5 WHERE case_id = ?1 AND version = ?3 - 1`,
 		&w.dropHead:   `DELETE FROM heads WHERE case_id = ?`,
 
 		&w.readVersion: `SELECT version FROM runs WHERE case_id = ? AND run = ?`,

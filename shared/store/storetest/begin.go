@@ -18,6 +18,7 @@ var beginTests = []test{
 	{"FirstRun", testFirstRun},
 	{"NextRunEndsTheOneBefore", testNextRun},
 	{"NextRunAfterAnEnd", testNextRunAfterEnd},
+	{"Owner", testOwner},
 	{"AllOrNothing", testBeginAllOrNothing},
 	{"RaceForFirstRun", testRaceFirst},
 	{"RaceForNextRun", testRaceNext},
@@ -110,6 +111,49 @@ func testNextRunAfterEnd(t *testing.T, e *env) {
 	e.wantRecord(t, b.Case)
 	e.wantHead(t, b.Head)
 	e.wantValue(t, c.CaseID, 1, store.Form, form(c.CaseID, 1))
+}
+
+// testOwner: a case keeps the owner that it began with as long as one of its runs is kept, and another case has its own.
+func testOwner(t *testing.T, e *env) {
+	b := first(e.id("a"))
+	b.Head.Owner = "5bd1a2c4"
+	other := first(e.id("b"))
+	for _, b := range []store.Begin{b, other} {
+		if err := e.Store.Begin(e.ctx, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := b.Case.CaseID
+	want := func(when, owner string) {
+		t.Helper()
+		for i, s := range e.instances(t) {
+			if h, _, err := s.Current(e.ctx, id); err != nil || h.Owner != owner {
+				t.Errorf("%s: instance %d says that the owner is %q, %v; want %q", when, i, h.Owner, err, owner)
+			}
+		}
+	}
+	want("begun", "5bd1a2c4")
+	one := changed(b.Case, ended)
+	if err := e.Store.Begin(e.ctx, next(e.head(t, id), &store.Write{Case: one})); err != nil {
+		t.Fatal(err)
+	}
+	want("superseded", "5bd1a2c4")
+	e.purge(t, one) // takes its key from the head
+	want("the first run purged", "5bd1a2c4")
+	two := e.update(t, e.get(t, id, 2), ended)
+	if err := e.Store.Begin(e.ctx, next(e.head(t, id), nil)); err != nil {
+		t.Fatal(err)
+	}
+	want("run again", "5bd1a2c4")
+	e.purge(t, two)
+	e.purge(t, e.update(t, e.get(t, id, 3), ended))
+	if err := e.Store.Begin(e.ctx, first(id)); err != nil {
+		t.Fatal(err)
+	}
+	want("begun anew by somebody without a name", "")
+	if h := e.head(t, other.Case.CaseID); h.Owner != "" {
+		t.Errorf("another case belongs to %q", h.Owner)
+	}
 }
 
 // testBeginAllOrNothing breaks one condition at a time.

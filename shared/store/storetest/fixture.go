@@ -68,7 +68,7 @@ func next(head store.Head, end *store.Write) store.Begin {
 	maps.Copy(keys, head.Keys)
 	keys[fmt.Sprintf("key%d", run)] = run
 	return store.Begin{
-		Head: store.Head{CaseID: head.CaseID, Run: run, Keys: keys, Version: head.Version + 1},
+		Head: store.Head{CaseID: head.CaseID, Run: run, Owner: head.Owner, Keys: keys, Version: head.Version + 1},
 		Case: record(head.CaseID, run),
 		Form: form(head.CaseID, run),
 		End:  end,

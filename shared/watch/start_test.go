@@ -1,0 +1,85 @@
+package watch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/watch"
+)
+
+// A case belongs to the caller of its first kept run. Nobody else joins, supersedes or runs it again but who may reach all
+// cases, and whatever they do it stays the owner's.
+func TestOwner(t *testing.T) {
+	w := newWorld(t)
+	start := func(owner string, anyCase bool, change ...func(*watch.StartRequest)) (watch.StartAnswer, error) {
+		req := watch.StartRequest{CaseID: "c", Form: []byte(`{"a":1}`), Owner: owner, AnyCase: anyCase}
+		for _, f := range change {
+			f(&req)
+		}
+		return w.Start(t.Context(), req)
+	}
+	supersede := func(r *watch.StartRequest) { r.Supersede = true }
+	key := func(r *watch.StartRequest) { r.Key = "k" }
+	owned := func(when, want string) {
+		t.Helper()
+		if got, err := w.Owner(t.Context(), "c"); err != nil || got != want {
+			t.Errorf("%s it belongs to %q, %v; want %q", when, got, err, want)
+		}
+	}
+	if _, err := w.Owner(t.Context(), "c"); kindOf(err) != fault.NotFound {
+		t.Errorf("the owner of no case: %v", err)
+	}
+	if a, err := start("ann", false, key); err != nil || !a.Begun {
+		t.Fatalf("run %d, %v", a.Case.Run, err)
+	}
+	owned("begun,", "ann")
+	for name, refused := range map[string]func() (watch.StartAnswer, error){
+		"joined":               func() (watch.StartAnswer, error) { return start("bob", false) },
+		"joined by its key":    func() (watch.StartAnswer, error) { return start("bob", false, key) },
+		"superseded":           func() (watch.StartAnswer, error) { return start("bob", false, supersede) },
+		"joined by nobody":     func() (watch.StartAnswer, error) { return start("", false) },
+		"superseded by nobody": func() (watch.StartAnswer, error) { return start("", false, supersede) },
+	} {
+		if a, err := refused(); kindOf(err) != fault.Forbidden || a.Case.CaseID != "" {
+			t.Errorf("%s: run %d, %v", name, a.Case.Run, err)
+		}
+	}
+	if a, err := start("ann", false); err != nil || a.Begun || a.Case.Run != 1 {
+		t.Errorf("joined by its owner: run %d, %v", a.Case.Run, err)
+	}
+	if a, err := start("", true, supersede); err != nil || a.Case.Run != 2 {
+		t.Errorf("superseded by who reaches all: run %d, %v", a.Case.Run, err)
+	}
+	owned("superseded,", "ann")
+	if a, err := start("ann", false, supersede); err != nil || a.Case.Run != 3 {
+		t.Errorf("superseded by its owner: run %d, %v", a.Case.Run, err)
+	}
+	if _, err := w.Cancel(t.Context(), "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start("bob", false); kindOf(err) != fault.Forbidden {
+		t.Errorf("run again by another: %v", err)
+	}
+	if a, err := w.Rerun(t.Context(), "c", 3, ""); err != nil || !a.Begun {
+		t.Fatalf("run %d, %v", a.Case.Run, err)
+	}
+	owned("run again by an operator,", "ann")
+	// With its last run the case goes, and so does whose it was.
+	if _, err := w.Cancel(t.Context(), "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(1000 * time.Hour)
+	for range 5 {
+		w.sweep()
+	}
+	if a, err := start("bob", false); err != nil || !a.Begun || a.Case.Run != 1 {
+		t.Fatalf("begun anew: run %d, %v", a.Case.Run, err)
+	}
+	owned("begun anew,", "bob")
+	// What nobody with an account began is not for those who have one.
+	w.begin(func(r *watch.StartRequest) { r.CaseID = "nobody's" })
+	if _, err := w.Start(t.Context(), watch.StartRequest{CaseID: "nobody's", Owner: "ann"}); kindOf(err) != fault.Forbidden {
+		t.Errorf("joined by an account: %v", err)
+	}
+}
