@@ -262,3 +262,15 @@ unreachable by check (connection refused)`
 		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
 	}
 }
+
+// TestCheckAtTheDeadlinePollsNothing: where the clock of the instance is behind, the check that is due at the deadline begins
+// before it.
+func TestCheckAtTheDeadlinePollsNothing(t *testing.T) {
+	l := accepted(rules).do(time.Second, busy(rules.Retention))
+	if got := l.c.Checks.NextAt; !got.Equal(l.c.DeadlineAt) {
+		t.Fatalf("the next check is due at %v, want the deadline %v", got, l.c.DeadlineAt)
+	}
+	if rules.Asks(l.c, l.c.DeadlineAt.Add(-2*time.Second)) {
+		t.Error("it polls, want it to leave a busy pipeline alone")
+	}
+}

@@ -112,7 +112,7 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdict {
 	*n = Case{
 		CaseID: in.CaseID, Run: in.Run, State: Pending,
-		CreatedAt: now, DeadlineAt: now.Add(in.Deadline), ProgressAt: now,
+		CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond), ProgressAt: now,
 		Adopted: in.Adopt, Known: in.Adopt, FormKept: true,
 		TraceParent: in.TraceParent, FormHash: in.FormHash,
 		Checks: Checks{Seq: 1},

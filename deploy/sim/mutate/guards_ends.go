@@ -8,6 +8,7 @@ var checkGuards = []guard{
 	{name: "the deadline, in a check", pkg: "shared/cases", in: "Rules.checkOutcome", is: "!now.Before(n.DeadlineAt):", not: "false:"},
 	{name: "nothing is believed before it was sent", pkg: "shared/cases", in: "Rules.checkOutcome", is: "case n.Dispatch.Phase == PhaseQueued && n.Dispatch.Attempts == 0:", not: "case false:"},
 	{name: "nothing is asked before it was sent", pkg: "shared/cases", in: "Rules.Asks", is: "c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:", not: "false:"},
+	{name: "the check at the deadline polls nothing, though its clock is behind", pkg: "shared/cases", in: "Rules.Asks", is: "|| !c.Checks.NextAt.Before(c.DeadlineAt)", not: ""},
 	{name: "an open dispatch is not ended as unknown", pkg: "shared/cases", in: "Rules.unknown", is: "d.Phase == PhaseOpen ||", not: ""},
 	{name: "an open dispatch is not ended as unreachable", pkg: "shared/cases", in: "Rules.unable", is: "n.Dispatch.Phase == PhaseOpen ||", not: ""},
 	{name: "an open dispatch is not ended as complete", pkg: "shared/cases", in: "Rules.observe", is: "n.Dispatch.Phase == PhaseOpen:", not: "false:"},
