@@ -37,7 +37,7 @@ func (c *Client) receive(ctx context.Context, resp *http.Response, secrets []str
 		a.fault = faultText(ctx, err)
 		return a
 	}
-	switch resp.Header.Get("Content-Encoding") {
+	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
 	case "", "identity", "gzip", "x-gzip":
 	default: // it may be said of what is plain JSON all the same
 		if !json.Valid(body) {
@@ -51,6 +51,9 @@ func (c *Client) receive(ctx context.Context, resp *http.Response, secrets []str
 
 // answered says which status came.
 func (a answer) answered() string { return "the pipeline answered " + statusText(a.status) }
+
+// said returns the message of the body.
+func (a answer) said() string { return clean(report.Message(a.body), maxMessage, a.secrets) }
 
 // because returns the cause of an outcome for the log: the status and the host, and never what the body says.
 func (a answer) because(why string) string {
@@ -76,7 +79,7 @@ func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 			result.Message = clean(result.Message, maxMessage, a.secrets)
 			said = result.Message
 		} else {
-			said = clean(report.Message(a.body), maxMessage, a.secrets)
+			said = a.said()
 		}
 	}
 	failed := result != nil && result.Success != nil && !*result.Success

@@ -51,10 +51,9 @@ func (c *Client) Look(ctx context.Context, caseID string, run int, traceParent s
 
 // progress reads the answer to a poll of that run, as [Client.Look] says.
 func (a answer) progress(caseID string, run int) cases.CheckOutcome {
-	said := clean(report.Message(a.body), maxMessage, a.secrets)
 	if a.busy() {
 		return cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: retryAfter(a.retryAfter, a.now),
-			Message: or(said, a.answered()), Cause: a.because("")}
+			Message: or(a.said(), a.answered()), Cause: a.because("")}
 	}
 	if other := report.Another(a.body, caseID, run); other != "" && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
 		return unable(a.answered()+", but about "+other, a.because(", about "+other))
@@ -66,16 +65,16 @@ func (a answer) progress(caseID string, run int) cases.CheckOutcome {
 		return unable(a.answered()+", but "+a.fault, a.because(", but "+a.fault))
 	case a.status != http.StatusOK:
 		message := a.answered()
-		if said != "" {
+		if said := a.said(); said != "" {
 			message = clean(message+": "+said, maxMessage, a.secrets)
 		}
 		return unable(message, a.because(""))
 	}
-	return a.reading(said)
+	return a.reading()
 }
 
-// reading reads the body of a 200, of which said is the message.
-func (a answer) reading(said string) cases.CheckOutcome {
+// reading reads the body of a 200.
+func (a answer) reading() cases.CheckOutcome {
 	failed := func(err error) cases.CheckOutcome { return unable(err.Error(), a.because(", but "+err.Error())) }
 	p, err := report.ParseProgress(a.body)
 	if err != nil {
@@ -101,7 +100,7 @@ func (a answer) reading(said string) cases.CheckOutcome {
 	case "succeeded", "failed":
 		message := ""
 		if out.Reading.Status == "failed" {
-			message = said
+			message = a.said()
 			if message == "" && result != nil {
 				message = clean(report.Message(members[0]), maxMessage, a.secrets)
 			}

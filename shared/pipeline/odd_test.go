@@ -376,7 +376,7 @@ func TestPacked(t *testing.T) {
 	for name, tc := range map[string]struct {
 		body, header, message string // of what cannot be read
 	}{
-		"said":          {packed(`{"success":true,"total":1}`), "gzip", ""},
+		"said":          {packed(`{"success":true,"total":1}`), "GZIP", ""},
 		"not said":      {packed(`{"success":true,"total":1}`), "", ""},
 		"said, but not": {`{"success":true,"total":1}`, "gzip", ""},
 		"in two parts":  {packed(`{"success":true`) + packed(`,"total":1}`), "gzip", ""},
