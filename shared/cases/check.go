@@ -2,14 +2,14 @@ package cases
 
 import "time"
 
-// Asks reports whether a check of c at now is to poll the pipeline. It is not while nothing was sent, at the deadline, and
-// at the end of a completion grace, when only the time matters. The check that is due at the deadline never polls: where the
-// clock says that it is not yet time, the clock is behind.
+// Asks reports whether a check of c at now is to poll the pipeline. It is not while nothing was sent, at the deadline, at the
+// end of a completion grace, when only the time matters, and if the check was due before the time that a busy pipeline named.
+// The check that is due at the deadline never polls: where the clock says that it is not yet time, the clock is behind.
 func (r Rules) Asks(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
 		return false
-	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:
+	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0, c.Checks.NextAt.Before(c.Checks.BusyUntil):
 		return false
 	}
 	return !r.graceOver(c.CompleteSince, now) && !r.graceOver(c.SucceededSince, now)
