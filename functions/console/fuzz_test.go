@@ -58,4 +58,3 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
-
