@@ -181,6 +181,10 @@ const (
 // CheckDelivery says where the delivery of check seq stands.
 func (c Case) CheckDelivery(seq int64) Delivery { return c.delivery(seq, c.Checks.Seq) }
 
+// DispatchPends reports whether the task of the last dispatch may be pending: no request was begun for it. An event may have
+// said meanwhile that none is needed.
+func (c Case) DispatchPends() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
+
 // DispatchDelivery says where the delivery of dispatch seq stands.
 func (c Case) DispatchDelivery(seq int64) Delivery { return c.delivery(seq, c.Dispatch.Seq) }
 

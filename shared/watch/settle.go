@@ -53,7 +53,7 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 			return err
 		}
 	}
-	if c.Dispatch.Phase == cases.PhaseQueued {
+	if c.DispatchPends() {
 		if err := w.Queue.Delete(ctx, dispatchTask(c)); err != nil {
 			return err
 		}

@@ -445,6 +445,26 @@ func TestAnswerIsToldWhoseSaveSeemedToFail(t *testing.T) {
 	}
 }
 
+// TestEndDeletesADispatchThatIsNotNeeded: an event says that the run works while its next dispatch is pending, and another how it ended.
+func TestEndDeletesADispatchThatIsNotNeeded(t *testing.T) {
+	w := newWorld(t)
+	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: time.Minute} }
+	w.begin()
+	w.run(0)
+	if n := w.queue.count(queue.Dispatch); n != 1 {
+		t.Fatalf("%d dispatches are pending", n)
+	}
+	for _, status := range []string{"running", "succeeded"} {
+		if err := w.publish(status, `{"case_id":"c","run":1,"status":"`+status+`"}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(1, cases.Succeeded, cases.ReasonCompleted)
+	if n := w.queue.count(queue.Dispatch); n != 0 {
+		t.Errorf("%d dispatches are pending after the end", n)
+	}
+}
+
 func TestDispatchBehind(t *testing.T) {
 	w := newWorld(t)
 	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchBusy} }

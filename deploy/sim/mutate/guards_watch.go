@@ -35,7 +35,7 @@ var watchGuards = []guard{
 	{name: "only an end is told", pkg: "shared/watch", in: "Watcher.settle", is: "if !c.State.Ended() {", not: "if false {"},
 	{name: "an end is told by who made it", pkg: "shared/watch", in: "Watcher.settle", is: "if !ch.before.State.Ended() {", not: "if true {"},
 	{name: "the pending check of an end is deleted", pkg: "shared/watch", in: "Watcher.tellEnd", is: "if delivered != queue.Check {", not: "if false {"},
-	{name: "the pending dispatch of an end is deleted", pkg: "shared/watch", in: "Watcher.tellEnd", is: "if c.Dispatch.Phase == cases.PhaseQueued {", not: "if false {"},
+	{name: "the pending dispatch of an end is deleted", pkg: "shared/watch", in: "Watcher.tellEnd", is: "if c.DispatchPends() {", not: "if false {"},
 	{name: "an end is noted as told only when it was", pkg: "shared/watch", in: "Watcher.tellEnd", is: "if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil {", not: "if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil && false {"},
 	{name: "a cancel that was refused is answered so", pkg: "shared/watch", in: "Watcher.Cancel", is: "ch.verdict.Kind == cases.Rejected", not: "false"},
 	{name: "a cancel of a run that is not current is refused", pkg: "shared/watch", in: "Watcher.Cancel", is: "c.State != cases.Cancelled", not: "false", test: "shared/watch TestCancel", why: "such a run has ended: it is only answered otherwise"},
