@@ -114,6 +114,7 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		switch byCheck := strings.HasPrefix(e.Invocation, "check"); {
 		case moved && byCheck && o.Case.Dispatch.Phase == cases.PhaseQueued && s.nothing == s.marks && !n.Case.Adopted:
 			c.broken(SentFirst, s.key, e.At, "%s believes %v, and nothing was started", e.Invocation, q)
+		case n.Case.State == cases.Succeeded && n.Case.End.Source == cases.SourceEvent: // the event had said so: its progress is made whole
 		case moved && byCheck && s.before != nil:
 			c.broken(OwnResult, s.key, e.At, "%s believes %v, which is what the run before left", e.Invocation, q)
 		}
