@@ -72,6 +72,8 @@ func routesOfStart(s *served) {
 		post(400, "", `{`, true),
 		post(400, "", "", true),
 		post(400, "?deadline=soon", `{}`, true),
+		post(400, "?supercede=true", `{}`, true),
+		post(400, "?supersede=true&supersede=true", `{}`, false),
 		post(400, "?deadline=", `{}`, true),
 		post(400, "?deadline=25h", `{}`, false), // above MAX_DEADLINE
 		post(400, "?deadline=-1h", `{}`, false),
@@ -256,6 +258,10 @@ func routesWhenBroken(t *testing.T, c *checked, like *served) {
 			t.Errorf("%s", r.body)
 		}
 	}
+	newBroken(t, c, cfg, full{}).ask(
+		exchange{429, "POST", "/start", `{"case_id":"smith"}`, []string{isJSON, "Idempotency-Key: k"}, false},
+		exchange{429, "POST", "/console/smith?run=1", "action=rerun", []string{asJSON, isForm}, false},
+	)
 	cfg.OnGoogleCloud = true
 	newBroken(t, c, cfg, down{}).ask(exchange{403, "POST", "/start", `{"case_id":"smith"}`, []string{isJSON}, false})
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +140,26 @@ func (down) List(context.Context, store.Filter, store.Place, int) ([]cases.Case,
 
 func (down) Overdue(context.Context, time.Time, store.Cursor, int) ([]cases.Case, error) {
 	return nil, errDown
+}
+
+// full is a store of one case, whose run failed and which has as many idempotency keys as are kept. Its other methods panic.
+type full struct{ store.Store }
+
+func (full) Get(context.Context, string, int) (cases.Case, error) {
+	return cases.Case{CaseID: "smith", Run: 1, Version: 2, State: cases.Failed, EndedAt: time.Now(), End: &cases.End{Reason: cases.ReasonPipelineFailed}, FormKept: true}, nil
+}
+
+func (f full) Current(ctx context.Context, id string) (store.Head, cases.Case, error) {
+	keys := map[string]int{}
+	for i := range 1000 {
+		keys[strconv.Itoa(i)] = 1
+	}
+	c, err := f.Get(ctx, id, 1)
+	return store.Head{CaseID: id, Run: 1, Version: 1, Keys: keys}, c, err
+}
+
+func (full) Value(context.Context, string, int, store.Value) ([]byte, error) {
+	return []byte(`{}`), nil
 }
 
 // panics is a store whose every method panics.

@@ -28,6 +28,7 @@ const (
 	TooLarge                  // 413
 	MediaType                 // 415
 	Unprocessable             // 422: readable, and at odds with what was said before
+	TooMany                   // 429: more than is kept; with Retry-After
 	Unavailable               // 503: may work later, with Retry-After
 )
 
@@ -46,6 +47,7 @@ var kinds = map[Kind]struct {
 	TooLarge:      {413, "Content Too Large"},
 	MediaType:     {415, "Unsupported Media Type"},
 	Unprocessable: {422, "Unprocessable Content"},
+	TooMany:       {429, "Too Many Requests"},
 	Unavailable:   {503, "Service Unavailable"},
 }
 
@@ -80,7 +82,7 @@ type Error struct {
 	Kind       Kind
 	Detail     string
 	Faults     []Fault       // each thing wrong, when there is more to say than Detail
-	RetryAfter time.Duration // with Unavailable: when to come back; 0 for DefaultRetryAfter
+	RetryAfter time.Duration // with Unavailable and TooMany: when to come back; 0 for DefaultRetryAfter
 	Allow      []string      // with Method: the methods there are
 	Err        error         // may be nil
 }

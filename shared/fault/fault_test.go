@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestKinds(t *testing.T) {
 	want := map[fault.Kind]int{
 		fault.Invalid: 400, fault.Unauthorized: 401, fault.Forbidden: 403, fault.NotFound: 404, fault.Method: 405,
-		fault.Conflict: 409, fault.TooLarge: 413, fault.MediaType: 415, fault.Unprocessable: 422,
+		fault.Conflict: 409, fault.TooLarge: 413, fault.MediaType: 415, fault.Unprocessable: 422, fault.TooMany: 429,
 		fault.Unavailable: 503, fault.Internal: 500, fault.Kind(-1): 500, fault.Kind(99): 500,
 	}
 	// The phrases of net/http for two statuses are those of RFC 7231; ours are those of RFC 9110.
@@ -122,6 +122,8 @@ func TestRetryAfterSeconds(t *testing.T) {
 		{fault.Unavailable, time.Nanosecond, 1},
 		{fault.Unavailable, 1500 * time.Millisecond, 2},
 		{fault.Unavailable, 2 * time.Second, 2},
+		{fault.TooMany, 0, 5},
+		{fault.TooMany, 36 * time.Hour, 129600},
 		{fault.Conflict, 0, 0},
 		{fault.Conflict, 3 * time.Second, 3},
 	} {

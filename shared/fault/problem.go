@@ -40,7 +40,7 @@ func (e *Error) Problem(instance string) Problem {
 func (e *Error) RetryAfterSeconds() int {
 	after := e.RetryAfter
 	switch {
-	case e.Kind != Unavailable && after <= 0:
+	case e.Kind != Unavailable && e.Kind != TooMany && after <= 0:
 		return 0
 	case after <= 0:
 		after = DefaultRetryAfter

@@ -14,7 +14,7 @@ import (
 // same run means the run that the first began: however often it is asked for, one is begun.
 //
 // Errors: NotFound if there is no such case; Conflict if the run is not the current one, has not ended, has succeeded, was adopted, or its form is
-// no longer kept; Unavailable if nothing was recorded, or the run was recorded but not queued.
+// no longer kept; TooMany as for [Watcher.Start]; Unavailable if nothing was recorded, or the run was recorded but not queued.
 func (w *Watcher) Rerun(ctx context.Context, caseID string, run int, traceParent string) (StartAnswer, error) {
 	for try := range maxTries {
 		answer, err := w.rerun(ctx, caseID, run, traceParent)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -41,7 +42,8 @@ type StartAnswer struct {
 // A request with the Key of a run that is still kept means that run. A case whose run has not ended keeps it, unless it is to
 // be superseded. A run that was recorded but not queued is queued by a repeat.
 //
-// Errors: Forbidden if the case is not the caller's; Unprocessable if the Key is that of a run with another form; Unavailable if the run was not recorded, or recorded but not queued.
+// Errors: Forbidden if the case is not the caller's; Unprocessable if the Key is that of a run with another form; TooMany
+// if the case has 1,000 other keys; Unavailable if the run was not recorded, or recorded but not queued.
 func (w *Watcher) Start(ctx context.Context, req StartRequest) (StartAnswer, error) {
 	if req.Deadline == 0 {
 		req.Deadline = w.cfg.CaseDeadline
@@ -119,8 +121,29 @@ func (w *Watcher) queued(ctx context.Context, c cases.Case) (fresh bool, err err
 	return fresh || created && c.Checks.Seq == 1, nil
 }
 
+// maxKeys is how many idempotency keys of a case are kept. They are all in its head, which every start and read loads: a
+// thousand are some 80 KB.
+const maxKeys = 1000
+
+// tooManyKeys is TooMany, with when the oldest key leaves, which it does when its run is purged.
+func (w *Watcher) tooManyKeys(ctx context.Context, head store.Head) error {
+	oldest, err := w.Store.Get(ctx, head.CaseID, slices.Min(slices.Collect(maps.Values(head.Keys))))
+	if errors.Is(err, store.ErrNotFound) {
+		return store.ErrConflict // purged since the head was read
+	}
+	if err != nil {
+		return err
+	}
+	e := fault.New(fault.TooMany, "the case has %d idempotency keys, as many as are kept; each leaves when its run is purged", maxKeys)
+	e.RetryAfter = max(time.Minute, w.cfg.Rules.ExpiresAt(oldest).Sub(w.now())) // then the next sweep purges it
+	return e
+}
+
 // begin begins the run after prior, ending prior in the same write if it has not.
 func (w *Watcher) begin(ctx context.Context, req StartRequest, head store.Head, prior *cases.Case) (StartAnswer, error) {
+	if req.Key != "" && len(head.Keys) >= maxKeys {
+		return StartAnswer{}, w.tooManyKeys(ctx, head)
+	}
 	b := store.Begin{Head: head, Form: req.Form}
 	var ended change
 	if prior != nil && !prior.State.Ended() {

@@ -1,10 +1,12 @@
 package watch_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
@@ -81,5 +83,55 @@ func TestOwner(t *testing.T) {
 	w.begin(func(r *watch.StartRequest) { r.CaseID = "nobody's" })
 	if _, err := w.Start(t.Context(), watch.StartRequest{CaseID: "nobody's", Owner: "ann"}); kindOf(err) != fault.Forbidden {
 		t.Errorf("joined by an account: %v", err)
+	}
+}
+
+// A case keeps at most 1,000 idempotency keys. The next one has to wait until the oldest leaves with its run.
+func TestTooManyKeys(t *testing.T) {
+	w := newWorld(t)
+	keys := map[string]int{}
+	for i := range 999 {
+		keys[fmt.Sprintf("key%d", i)] = 1
+	}
+	c := w.begin(func(r *watch.StartRequest) { r.CaseID = "of which it is a copy" })
+	c.CaseID = "c"
+	if err := w.store.Begin(t.Context(), store.Begin{Head: store.Head{CaseID: "c", Run: 1, Version: 1, Keys: keys}, Case: c}); err != nil {
+		t.Fatal(err)
+	}
+	w.begin() // queues it
+	start := func(key string) (watch.StartAnswer, error) {
+		return w.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte(`{"a":1}`), Supersede: true, Key: key})
+	}
+	if a, err := start("the thousandth"); err != nil || a.Case.Run != 2 {
+		t.Fatalf("run %d, %v", a.Case.Run, err)
+	}
+	w.pass(time.Hour)
+	_, err := start("one more")
+	if kindOf(err) != fault.TooMany {
+		t.Fatal(err)
+	}
+	want := int((w.rules.Retention - time.Hour).Seconds()) // run 1 ended an hour ago
+	if got := fault.From(err).RetryAfterSeconds(); got != want {
+		t.Errorf("to come again in %d s, want %d", got, want)
+	}
+	if _, err := w.Cancel(t.Context(), "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Rerun(t.Context(), "c", 2, ""); kindOf(err) != fault.TooMany {
+		t.Errorf("a rerun, which has a key too: %v", err)
+	}
+	// What is known is answered, and what has no key is begun.
+	if a, err := start("the thousandth"); err != nil || a.Begun || a.Case.Run != 2 {
+		t.Errorf("a known key: run %d, %v", a.Case.Run, err)
+	}
+	if a, err := start(""); err != nil || a.Case.Run != 3 {
+		t.Errorf("no key: run %d, %v", a.Case.Run, err)
+	}
+	w.pass(w.rules.Retention) // and an hour more, for the sweep leaves what is overdue for only a while
+	for range 3 {             // one drops the form
+		w.sweep()
+	}
+	if a, err := start("one more"); err != nil || a.Case.Run != 4 {
+		t.Errorf("once run 1 is purged: run %d, %v", a.Case.Run, err)
 	}
 }

@@ -9,6 +9,7 @@ var watchGuards = []guard{
 	{name: "a key means one form", pkg: "shared/watch", in: "Watcher.start", is: "c.FormHash != hash(req.Form)", not: "false"},
 	{name: "a case is its owner's", pkg: "shared/watch", in: "Watcher.start", is: "head.Owner != req.Owner && !req.AnyCase", not: "false", test: "shared/watch TestOwner", why: "the callers of the simulation have no accounts"},
 	{name: "a new case gets its owner", pkg: "shared/watch", in: "Watcher.start", is: "Owner: req.Owner}", not: "}", test: "shared/watch TestOwner", why: "the callers of the simulation have no accounts"},
+	{name: "a case keeps so many keys", pkg: "shared/watch", in: "Watcher.begin", is: "len(head.Keys) >= maxKeys {", not: "false {", test: "shared/watch TestTooManyKeys", why: "no simulated case has a thousand runs"},
 	{name: "a key is kept", pkg: "shared/watch", in: "Watcher.begin", is: "b.Head.Keys[req.Key] = in.Run", not: ""},
 	{name: "a start after the end begins a run", pkg: "shared/watch", in: "Watcher.start", is: "if current.State.Ended() {", not: "if false {"},
 	{name: "an open run is not left for another", pkg: "shared/watch", in: "Watcher.start", is: "|| !req.Supersede {", not: "{"},
