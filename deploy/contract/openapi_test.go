@@ -19,7 +19,8 @@ import (
 	"github.com/casewatch/casewatch/shared/fault"
 )
 
-// document returns the description of what is spoken over HTTP, which is valid, its examples too.
+// document returns the description of what is spoken over HTTP, which is valid, its examples too. It is stricter than what
+// is served: there readers have to expect more fields than are described, here an answer must have no others.
 func document(t *testing.T) *openapi3.T {
 	t.Helper()
 	loader := openapi3.NewLoader()
@@ -30,7 +31,45 @@ func document(t *testing.T) *openapi3.T {
 	if err := doc.Validate(t.Context(), openapi3.EnableMultiError(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation()); err != nil {
 		t.Fatal(err)
 	}
+	for _, schema := range doc.Components.Schemas {
+		forbidMore(schema)
+	}
+	for _, op := range operations(doc) {
+		for _, response := range op.Responses.Map() {
+			for _, content := range response.Value.Content {
+				forbidMore(content.Schema)
+			}
+		}
+	}
 	return doc
+}
+
+// forbidMore forbids fields that are not described, in every object of a schema that does not say that it has any.
+func forbidMore(ref *openapi3.SchemaRef) {
+	if ref == nil || ref.Value.AdditionalProperties.Has != nil {
+		return
+	}
+	schema := ref.Value
+	no := false
+	if schema.Type.Is("object") {
+		schema.AdditionalProperties.Has = &no
+	}
+	for _, property := range schema.Properties {
+		forbidMore(property)
+	}
+	forbidMore(schema.Items)
+	for _, one := range slices.Concat(schema.OneOf, schema.AnyOf, schema.AllOf) {
+		forbidMore(one)
+	}
+}
+
+// TestOpenAPIAllowsMore: generated clients go on reading when a later version adds a field.
+func TestOpenAPIAllowsMore(t *testing.T) {
+	for i, line := range strings.Split(string(openapi.YAML), "\n") {
+		if strings.Contains(line, "additionalProperties: false") {
+			t.Errorf("line %d forbids fields that later versions may add: %s", i+1, line)
+		}
+	}
 }
 
 func TestOpenAPIIsWhole(t *testing.T) {
