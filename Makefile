@@ -15,7 +15,7 @@ SYSTEMS  ?= sqlite,postgres,river,node
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,7 @@ drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and rep
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on -timeout=20m ./...
 	cd deploy/bench && $(GO) test -race -shuffle=on ./...
+	cd deploy/tools && $(GO) test ./...
 	@$(MAKE) --no-print-directory skipped
 
 # Each test that lacks something says so itself (go test -v); this says it once for all of them.
@@ -40,6 +41,7 @@ skipped:
 	command -v chromium >/dev/null || command -v google-chrome >/dev/null || lacks "the pages in a browser" "apt-get install chromium"; \
 	[ -d deploy/browser/node_modules/playwright-core ] || lacks "the pages in a browser, the types of the browser module" "npm ci --prefix deploy/browser"; \
 	[ -d deploy/bench/node/node_modules/pg ] || lacks "the Node server of the comparison" "npm ci --prefix deploy/bench/node"; \
+	[ -d deploy/browser/node_modules/@redocly/cli ] || lacks "the linter of openapi.yaml" "npm ci --prefix deploy/browser"; \
 	command -v gcloud >/dev/null || lacks "the deploy scripts with the real gcloud" "https://cloud.google.com/sdk/docs/install"; \
 	for tool in jq curl openssl; do command -v $$tool >/dev/null || lacks "the deploy scripts, which need $$tool" "apt-get install $$tool"; done; \
 	ls "$$platform"/cloud-firestore-emulator/*.jar >/dev/null 2>&1 || lacks "the store and the system on Firestore's emulator" "gcloud components install cloud-firestore-emulator"; \
@@ -71,14 +73,23 @@ mutate: ## each guard of the rules, reconciler and task names switched off: the 
 policy: ## checks per case and lag of policies of when to look, over kinds of runs: deploy/policy/results.md and frontier.svg are written anew
 	$(GO) run ./deploy/policy
 
-lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck
+lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck, redocly
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
 	cd deploy/bench && $(GO) vet ./...
+	cd deploy/tools && $(GO) vet ./...
 	$(LINT) run --allow-parallel-runners ./...
 	cd deploy/bench && ../../$(LINT) run --allow-parallel-runners ./...
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo "shellcheck is not installed: $(SCRIPTS) not checked (apt-get install shellcheck)"; fi
+	@$(MAKE) --no-print-directory openapi
+
+# It asks nobody: neither for a newer version nor for its own statistics.
+openapi: ## functions/openapi.yaml by the linter of Redocly
+	@if [ -d deploy/browser/node_modules/@redocly/cli ]; then \
+		REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node deploy/browser/node_modules/@redocly/cli/bin/cli.js \
+			lint --config=deploy/browser/redocly.yaml functions/openapi.yaml; \
+	else echo "redocly is not installed: functions/openapi.yaml not checked (npm ci --prefix deploy/browser)"; fi
 
 fmt: $(LINT) ## write every file as gofmt and goimports do
 	$(LINT) fmt ./...
