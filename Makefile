@@ -25,7 +25,7 @@ run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR
 	@exec bin/local # nothing stands between a signal and it
 
 drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
-	@if [ -n "$(ENV)" ]; then deploy/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/drill && bin/drill $(DRILL); fi
+	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/drill && bin/drill $(DRILL); fi
 
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on -timeout=20m ./...

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// storeTags are the build tags of a deployment, by its store, as deploy/lib/services.sh hands them to the buildpack.
+// storeTags are the build tags of a deployment, by its store, as deploy/gcp/release.sh hands them to the buildpack.
 var storeTags = map[string]string{"firestore": "grpcnotrace,nopostgres", "postgres": "grpcnotrace,nofirestore"}
 
 // TestLinked: testdata/linked.md lists each module of others of which packages are linked into what is deployed, and how many, for each store, so
@@ -76,7 +76,7 @@ func TestEachStoreIsABuild(t *testing.T) {
 		_, without, _ := strings.Cut(tags, ",")
 		run(t, root(t), "go", "build", "-tags="+without, "./shared/app") // gRPC as the other tests link it need not be compiled again
 	}
-	for _, file := range []string{"deploy/lib/services.sh", "deploy/coldstart/build.go"} {
+	for _, file := range []string{"deploy/gcp/release.sh", "deploy/coldstart/build.go"} {
 		text, err := os.ReadFile(filepath.Join(root(t), file))
 		if err != nil {
 			t.Fatal(err)

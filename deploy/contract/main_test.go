@@ -64,6 +64,16 @@ type failure struct {
 
 func (f *failure) Error() string { return f.err.Error() + "\n" + f.stderr }
 
+// needsTools skips a test without the commands that it calls.
+func needsTools(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("%s is not on the PATH: apt-get install %s", name, name)
+		}
+	}
+}
+
 // withoutGit drops the variables that a git hook sets, which would point git to another repository.
 func withoutGit(env []string) []string {
 	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "GIT_") })

@@ -33,7 +33,7 @@ func (e entry) field(path string) (any, bool) {
 	return v, true
 }
 
-// matches reports whether an entry matches a filter: of the query language what deploy/monitoring uses, one comparison a line, all of which
+// matches reports whether an entry matches a filter: of the query language what deploy/gcp/monitoring uses, one comparison a line, all of which
 // hold (https://cloud.google.com/logging/docs/view/logging-query-language). Anything else is an error.
 func (e entry) matches(filter string) (bool, error) {
 	all := true

@@ -204,7 +204,7 @@ func TestRunbooksNameWhatIsLogged(t *testing.T) {
 		}
 	}
 	pages := files(t, "runbooks", ".md")
-	pages["dashboard"] = filepath.Join(root(t), "deploy/monitoring/dashboard.json")
+	pages["dashboard"] = filepath.Join(root(t), "deploy/gcp/monitoring/dashboard.json")
 	looked := 0
 	for name, path := range pages {
 		data, err := os.ReadFile(path)

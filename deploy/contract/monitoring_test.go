@@ -47,14 +47,16 @@ var platformMetrics = map[string]struct {
 	"cloudtasks.googleapis.com/queue/task_attempt_delays":           {true, []string{"queue_id"}},
 	"pubsub.googleapis.com/subscription/num_undelivered_messages":   {false, []string{"subscription_id"}},
 	"pubsub.googleapis.com/subscription/oldest_unacked_message_age": {false, []string{"subscription_id"}},
+	"monitoring.googleapis.com/uptime_check/check_passed":           {false, []string{"host", "check_id"}},
 }
 
 // placeholders are what the deploy scripts fill in, with what these tests do.
 var placeholders = map[string]string{
 	"PROJECT": "example-project", "PREFIX": "casewatch-test", "RUNBOOKS": "https://example.com/runbooks", "CHANNELS": "projects/example-project/notificationChannels/1",
+	"STATUS_HOST": "status.example.com", "COMPLETE_HOST": "complete.example.com",
 }
 
-// fill fills in the placeholders of a file under deploy/monitoring. There may be no others.
+// fill fills in the placeholders of a file under deploy/gcp/monitoring. There may be no others.
 func fill(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -73,9 +75,9 @@ func fill(t *testing.T, path string) string {
 // files returns the files of a folder under deploy with that ending, by their names without it.
 func files(t *testing.T, folder, ending string) map[string]string {
 	t.Helper()
-	list, err := filepath.Glob(filepath.Join(root(t), "deploy", folder, "*"+ending))
+	list, err := filepath.Glob(filepath.Join(root(t), "deploy/gcp", folder, "*"+ending))
 	if err != nil || len(list) == 0 {
-		t.Fatalf("there is no %s in deploy/%s: %v", ending, folder, err)
+		t.Fatalf("there is no %s in deploy/gcp/%s: %v", ending, folder, err)
 	}
 	found := map[string]string{}
 	for _, path := range list {
@@ -123,7 +125,7 @@ func alerts(t *testing.T) map[string]*monitoringpb.AlertPolicy {
 func dashboard(t *testing.T) *dashboardpb.Dashboard {
 	t.Helper()
 	d := &dashboardpb.Dashboard{}
-	if err := protojson.Unmarshal([]byte(fill(t, filepath.Join(root(t), "deploy/monitoring/dashboard.json"))), d); err != nil {
+	if err := protojson.Unmarshal([]byte(fill(t, filepath.Join(root(t), "deploy/gcp/monitoring/dashboard.json"))), d); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -184,7 +186,7 @@ func TestEveryAlertHasARunbook(t *testing.T) {
 	delete(books, "README")
 	for name, path := range policies {
 		if books[name] == "" {
-			t.Errorf("the alert %s has no page in deploy/runbooks", name)
+			t.Errorf("the alert %s has no page in deploy/gcp/runbooks", name)
 		}
 		if !strings.Contains(string(index), "]("+name+".md)") {
 			t.Errorf("the index of runbooks does not name %s", name)
@@ -290,7 +292,7 @@ func TestQueriesNameWhatThereIs(t *testing.T) {
 				}
 			}
 			domain, _, _ := strings.Cut(name, ".")
-			if want := map[string]string{"logging": "cloud_run_revision", "run": "cloud_run_revision", "cloudtasks": "cloud_tasks_queue", "pubsub": "pubsub_subscription"}[domain]; picked["monitored_resource"] != want {
+			if want := map[string]string{"logging": "cloud_run_revision", "run": "cloud_run_revision", "cloudtasks": "cloud_tasks_queue", "pubsub": "pubsub_subscription", "monitoring": "uptime_url"}[domain]; picked["monitored_resource"] != want {
 				t.Errorf("%s: %s is picked of %q, not of %s", where, name, picked["monitored_resource"], want)
 			}
 		}

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/casewatch/casewatch/shared/config"
 )
 
@@ -86,6 +88,11 @@ func TestRehearsal(t *testing.T) {
 	for _, function := range config.Functions() {
 		t.Run(function, func(t *testing.T) { bootEveryWay(t, binary, function) })
 	}
+	t.Run("with the settings of a deployment", func(t *testing.T) {
+		for function, env := range deployedEnvironment(t, "production") {
+			boot(t, binary, function, env).mustAnswer(t)
+		}
+	})
 	t.Run("a function that is not there", func(t *testing.T) {
 		out := boot(t, binary, "nobody", good("start")).mustExit(t)
 		if !strings.Contains(out, "nobody") {
@@ -124,6 +131,35 @@ func TestAdditions(t *testing.T) {
 	if got := additions(""); got != nil {
 		t.Errorf("additions of nothing are %q", got)
 	}
+}
+
+// deployedEnvironment is the environment that deploy.sh gives each function, by an example env file.
+func deployedEnvironment(t *testing.T, example string) map[string][]string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, root(t), "go", "run", "./deploy/gcp/settings", "read", "-example", "deploy/gcp/env/"+example+".env", dir)
+	found := map[string][]string{}
+	for _, function := range config.Functions() {
+		data, err := os.ReadFile(filepath.Join(dir, function+".env"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []struct {
+			Name, Value string
+			ValueFrom   struct{ SecretKeyRef struct{ Name string } } `yaml:"valueFrom"`
+		}
+		if err := yaml.Unmarshal([]byte(strings.ReplaceAll(string(data), "{PROJECT_NUMBER}", "123456789012")), &list); err != nil || len(list) == 0 {
+			t.Fatalf("%s: %v\n%s", function, err, data)
+		}
+		for _, v := range list {
+			value := v.Value
+			if value == "" {
+				value = strings.Repeat("a-secret-", 5)
+			}
+			found[function] = append(found[function], v.Name+"="+value)
+		}
+	}
+	return found
 }
 
 // good are the settings of a function as on Google Cloud, each with its example.

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// parseYAML reads the little of YAML that deploy/monitoring uses: maps, lists of maps and of numbers, texts of one line and literal
+// parseYAML reads the little of YAML that deploy/gcp/monitoring uses: maps, lists of maps and of numbers, texts of one line and literal
 // blocks. Anything else is an error.
 func parseYAML(text string) (any, error) {
 	p := yamlParser{lines: strings.Split(strings.TrimSuffix(text, "\n"), "\n")}

@@ -6,7 +6,7 @@ import "time"
 const (
 	shortSeconds    = 0.15 // of a short invocation, which shares its instance with
 	shortSharing    = 10
-	sharing         = 80 // held requests to the pipeline: CONCURRENCY of deploy/env/production.env
+	sharing         = 80 // held requests to the pipeline: CONCURRENCY of deploy/gcp/functions.txt
 	streamSharing   = 500
 	requestLogBytes = 1300
 	gib             = 1 << 30

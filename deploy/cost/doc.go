@@ -9,5 +9,5 @@
 // the store at what the documentation of shared/store/firestore says that it costs, which that package's tests hold to the calls it makes), messages and
 // their bytes, our log lines and their bytes, what viewers were sent, what is stored. Taken for granted: a request log of 1.3 KB for each
 // invocation, 0.15 s of a tenth of an instance for a short one, and that a held one shares its instance with as many as the concurrency of
-// deploy/env/production.env admits. Not counted: the pipeline, conflicts and repeated deliveries, what is free each month.
+// deploy/gcp/functions.txt admits. Not counted: the pipeline, conflicts and repeated deliveries, what is free each month.
 package cost

@@ -6,7 +6,7 @@
 // them, purges the queues, freezes the pipeline, delivers tasks of the past, repeats starts and cancels. It judges only by what anybody sees from outside:
 // the status and stream of each case, the console, and the sample pipeline's own record. What it began it cancels at the end.
 //
-// Without --target it drills the `make run` of this folder (DATA_DIR, .local). deploy/drill.sh makes a target of a deployed system. API_KEY is for the public
+// Without --target it drills the `make run` of this folder (DATA_DIR, .local). deploy/gcp/drill.sh makes a target of a deployed system. API_KEY is for the public
 // functions where they ask for one.
 //
 // It exits with 0 if every promise was kept, 1 if one was broken, and 2 if the drill or one of its faults could not be done, or did not happen.

@@ -22,7 +22,7 @@ const (
 // What is taken for granted where it is not measured.
 const (
 	// An instance has 1 vCPU and 1 GiB. A short invocation takes some 0.15 s of a tenth of one; a held one waits, with 79 others (CONCURRENCY of
-	// deploy/env/production.env).
+	// deploy/gcp/functions.txt).
 	secondPrice       = vcpuSecondPrice + gibSecondPrice
 	invocationSeconds = 0.015
 	heldShare         = 1.0 / 80

@@ -16,7 +16,7 @@
 // index whose first field grows with time takes about 500 writes a second
 // (https://firebase.google.com/docs/firestore/best-practices#hotspots); none of these does: a time comes behind one of 16 shards. But for
 // the automatic indexes of runs.open and runs.state, which counting needs, and which lie in the order of K for each of their few values,
-// every field is exempt from automatic indexes. deploy/firestore.indexes.json declares all of it, and the TTL policies.
+// every field is exempt from automatic indexes. deploy/gcp/firestore.indexes.json declares all of it, and the TTL policies.
 //
 // A revision of before state and created_at writes documents without them. List and CountByState do not find such a run until this
 // revision writes it, which it does to every open run and, when the form is dropped, to one that ended not long ago. All else finds

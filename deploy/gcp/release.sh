@@ -1,0 +1,155 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153,SC2154 # names that service.yaml and build.yaml take; set by read_env
+# A release: one image, a revision of it for each function, and which revision the traffic goes to.
+
+BUILDER_IMAGE=gcr.io/buildpacks/builder:latest # Google's builder; the only place that names it
+REPOSITORY=$REGION-docker.pkg.dev/$PROJECT/$PREFIX/casewatch
+BUCKET=$PROJECT-$PREFIX-source
+declare -A VERSION=() # of each secret, as the revisions are given it
+
+# build_image sets IMAGE, by digest. The tag says the source, the builder and the store: what was built once is not built
+# again, and a newer builder, with its security updates, is a new image.
+build_image() {
+  local digest source store=postgres built=
+  say 'Image'
+  ask digest gcloud container images describe "$BUILDER_IMAGE" --format='value(image_summary.digest)'
+  BUILDER=${BUILDER_IMAGE%:*}@$digest
+  case $STORE_KIND in
+  firestore) GO_TAGS=grpcnotrace,nopostgres store=firestore ;;
+  *) GO_TAGS=grpcnotrace,nofirestore ;;
+  esac
+  source='{SOURCE}'
+  [ -n "$DRY_RUN" ] || source=$(cd "$ROOT" && gcloud meta list-files-for-upload | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c 1-12)
+  digest=${digest#sha256:}
+  TAGGED=$REPOSITORY:$source-${digest:0:12}-$store
+  if [ -z "$REBUILD" ] && exists gcloud artifacts docker images describe "$TAGGED" --project="$PROJECT"; then
+    note "ok: $TAGGED"
+    built=1
+  fi
+  if [ -z "$built" ]; then
+    fill "$GCP/build.yaml" >"$WORK/build.yaml"
+    run gcloud builds submit "$ROOT" --config="$WORK/build.yaml" --region="$REGION" --gcs-source-staging-dir="gs://$BUCKET/source" \
+      --service-account="projects/$PROJECT/serviceAccounts/$(account build)" --timeout=30m --project="$PROJECT"
+  fi
+  ask IMAGE gcloud artifacts docker images describe "$TAGGED" --project="$PROJECT" --format='value(image_summary.digest)'
+  IMAGE=$REPOSITORY@$IMAGE
+}
+
+# read_versions: the newest enabled version of each secret. Revisions name it, so that a revision stays what it was.
+read_versions() {
+  local name version
+  for name in $SECRETS; do
+    if [ -n "$DRY_RUN" ]; then version="{VERSION_OF_$PREFIX-$name}"; else
+      ask version gcloud secrets versions list "$PREFIX-$name" --filter=state=enabled --sort-by=~createTime --limit=1 --project="$PROJECT" --format='value(name.basename())'
+    fi
+    VERSION[$name]=$version
+  done
+}
+
+# Of each live service, by function: the revision that has all of the traffic, the newest one and the newest that is ready,
+# those with a tag, and what it was deployed as. Of a function that is not deployed there is nothing.
+declare -A SERVING=() NEWEST=() READY=() CANDIDATE=() CANDIDATE_URL=() PREVIOUS=() LIVE_RELEASE=() LIVE_ATTEMPT=() LIVE_IMAGE=()
+
+read_services() {
+  local name serving newest ready candidate url previous release attempt image f
+  ask LIVE gcloud run services list --region="$REGION" --filter="metadata.labels.casewatch=$PREFIX" --project="$PROJECT" --format=json
+  [ -z "$DRY_RUN" ] || return 0
+  while IFS='|' read -r name serving newest ready candidate url previous release attempt image; do
+    f=${name#"$PREFIX-"}
+    SERVING[$f]=$serving NEWEST[$f]=$newest READY[$f]=$ready CANDIDATE[$f]=$candidate CANDIDATE_URL[$f]=$url
+    PREVIOUS[$f]=$previous LIVE_RELEASE[$f]=$release LIVE_ATTEMPT[$f]=$attempt LIVE_IMAGE[$f]=$image
+  done < <(jq -r '.[] | (.status.traffic // []) as $traffic | def tag($tag): first($traffic[] | select(.tag == $tag)) // {};
+    [.metadata.name, (first($traffic[] | select(.percent == 100).revisionName) // ""), .status.latestCreatedRevisionName, .status.latestReadyRevisionName,
+     tag("candidate").revisionName, tag("candidate").url, tag("previous").revisionName,
+     .spec.template.metadata.labels["casewatch-release"], .spec.template.metadata.labels["casewatch-attempt"], .spec.template.spec.containers[0].image] | map(. // "") | join("|")' <<<"$LIVE")
+}
+
+# api_key: the first plain key of those that start was deployed with.
+api_key() {
+  local version
+  version=$(jq -r --arg name "$PREFIX-start" '.[] | select(.metadata.name == $name).spec.template.spec.containers[0].env[]? | select(.name == "API_KEYS").valueFrom.secretKeyRef.key' <<<"$LIVE")
+  [ -n "$version" ] || return 1
+  gcloud secrets versions access "$version" --secret="$PREFIX-api-keys" --project="$PROJECT" | tr ',' '\n' | sed 's/^ *//; s/ *$//' | grep -v '^sha256:' | head -n 1
+}
+
+# service FUNCTION: writes its service.yaml to $WORK, with RELEASE, ATTEMPT and TRAFFIC as they are set. Empty ones are left out.
+service() {
+  local key name
+  FUNCTION=$1 OPEN=false IAP=
+  for key in MEMORY CPU CONCURRENCY TIMEOUT MIN_INSTANCES MAX_INSTANCES INGRESS; do
+    name=${key}_${1^^}
+    printf -v "$key" %s "${!name}"
+  done
+  if [ "$(of CALLER "$1")/$PUBLIC_ACCESS" = public/no-iam-check ]; then OPEN=true; fi
+  if [ "$1/$CONSOLE_IAP" = console/true ]; then IAP=true; fi
+  ENV=$(<"$WORK/$1.env")
+  ENV=${ENV//'{PROJECT_NUMBER}'/"$NUMBER"}
+  for name in $SECRETS; do
+    ENV=${ENV//"{VERSION_OF_$PREFIX-$name}"/"${VERSION[$name]}"}
+  done
+  fill "$GCP/service.yaml" >"$WORK/$PREFIX-$1.yaml"
+}
+
+# deploy_services makes a revision of every function. One that serves already keeps its traffic; the new revision gets none,
+# but an address of its own by the tag "candidate". The tag "previous" stays where it was. If nothing changed, the revision
+# is the one that is there.
+deploy_services() {
+  local f before previous
+  say 'Functions'
+  read_versions
+  RELEASE='' ATTEMPT='' TRAFFIC=''
+  for f in $FUNCTIONS; do service "$f"; done
+  RELEASE=$(cat "$WORK/$PREFIX"-*.yaml | sha256sum | cut -c 1-12)
+  [ -z "$DRY_RUN" ] || RELEASE='{RELEASE}'
+  read_services
+  for f in $FUNCTIONS; do
+    ATTEMPT=0 before=${SERVING[$f]:-} previous=${PREVIOUS[$f]:-}
+    if [ "${LIVE_RELEASE[$f]:-}" = "$RELEASE" ]; then
+      ATTEMPT=${LIVE_ATTEMPT[$f]:-0}
+      # A revision that failed to start never starts: the same again has to be another one.
+      [ "${NEWEST[$f]}" = "${READY[$f]}" ] || ATTEMPT=$((ATTEMPT + 1))
+    fi
+    TRAFFIC='  - {latestRevision: true, percent: 100}'
+    if [ -n "$before" ]; then
+      TRAFFIC="  - {revisionName: $before, percent: 100}"$'\n''  - {latestRevision: true, tag: candidate}'
+      [ -z "$previous" ] || TRAFFIC+=$'\n'"  - {revisionName: $previous, tag: previous}"
+    fi
+    service "$f"
+    if [ -n "$IAP" ]; then
+      run gcloud beta run services replace "$WORK/$PREFIX-$f.yaml" --region="$REGION" --project="$PROJECT"
+    else
+      run gcloud run services replace "$WORK/$PREFIX-$f.yaml" --region="$REGION" --project="$PROJECT"
+    fi
+    [ -z "$DRY_RUN" ] || sed 's/^/     /' "$WORK/$PREFIX-$f.yaml"
+  done
+  read_services
+}
+
+PROMOTED=() # functions that this run sent traffic to the new revision of
+
+# promote sends all traffic to the new revisions, in the order of functions.txt. The tag "previous" then names what served
+# before, which is all that a rollback needs to know.
+promote() {
+  local f new before tags
+  say 'Traffic goes to the new revisions'
+  for f in $FUNCTIONS; do
+    new=${READY[$f]:-} before=${SERVING[$f]:-} tags=()
+    [ -z "$DRY_RUN" ] || new="{NEW_REVISION_OF_$f}" before="{OLD_REVISION_OF_$f}"
+    [ "$new" = "$before" ] || tags=(--update-tags="previous=$before")
+    if [ "$new" = "$before" ] && [ -z "${CANDIDATE[$f]}" ]; then
+      note "ok: $f serves $new"
+      continue
+    fi
+    [ "$new" = "$before" ] || PROMOTED=("$f" "${PROMOTED[@]}")
+    run gcloud run services update-traffic "$PREFIX-$f" --to-revisions="$new=100" "${tags[@]}" --remove-tags=candidate --region="$REGION" --project="$PROJECT"
+  done
+}
+
+# traffic_back FUNCTION …: all traffic to the revisions that the tag "previous" names.
+traffic_back() {
+  local f failed=0
+  for f in "$@"; do
+    (run gcloud run services update-traffic "$PREFIX-$f" --to-tags=previous=100 --region="$REGION" --project="$PROJECT") || failed=1
+  done
+  return "$failed"
+}

@@ -1,0 +1,370 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/casewatch/casewatch/shared/config"
+)
+
+// What a live project knows. The scripts put it in the place of these texts.
+const (
+	numberPlaceholder  = "{PROJECT_NUMBER}"
+	versionPlaceholder = "{VERSION_OF_%s}" // of a secret
+)
+
+const (
+	// One queue dispatches at most so much (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits).
+	maxQueueConcurrency = 5000
+	// Cloud Scheduler waits at most so many seconds (https://cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs).
+	maxAttempt = 1800
+	// checkOverhead is how much longer than its poll the delivery of a check may take.
+	checkOverhead = 50 * time.Second
+	// A request that carries a form holds a few copies of it: as received, as saved, as sent. What a
+	// process needs besides is about baseMemory. Both are rough, and on the safe side.
+	formKiB, formCopies, baseMemory = 900, 4, 96 << 10
+	// gcloudClient is the audience of tokens that "gcloud run services proxy" sends
+	// (CLOUDSDK_CLIENT_ID in googlecloudsdk/core/config.py of the SDK).
+	gcloudClient = "32555940559.apps.googleusercontent.com"
+)
+
+// function is a function as a Cloud Run service.
+type function struct {
+	name, caller string
+	resources    map[string]string // by the names of resourceKeys
+	settings     map[string]string
+	secrets      map[string]string // setting -> secret
+}
+
+func (f function) number(key string) int { n, _ := strconv.Atoi(f.resources[key]); return n }
+
+// plan is what the scripts read: values by name, and the functions in the order of functions.txt.
+type plan struct {
+	file         envFile
+	bad          *problems
+	values       map[string]string
+	functions    []function
+	organization bool
+}
+
+// newPlan reads an env file and functions.txt. The error names everything that is wrong with them.
+func newPlan(path, folder string, organization, example bool) (*plan, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{bad: &problems{file: path}, values: map[string]string{}, organization: organization}
+	p.file = parseEnv(data, p.bad)
+	if !example {
+		placeholders(p.file, p.bad)
+	}
+	checkKeys(p.file, p.bad)
+	for _, k := range placeKeys {
+		p.values[k.name] = p.given(k.name, k.fallback)
+	}
+	p.place()
+	if err := p.readFunctions(filepath.Join(folder, "functions.txt")); err != nil {
+		return nil, err
+	}
+	all := p.settle()
+	p.limits(all)
+	if len(p.bad.list) > 0 {
+		return nil, p.bad
+	}
+	return p, nil
+}
+
+func (p *plan) given(name, fallback string) string {
+	if value := p.file.values[name]; value != "" {
+		return value
+	}
+	return fallback
+}
+
+func (p *plan) account(name string) string {
+	return fmt.Sprintf("%s-%s@%s.iam.gserviceaccount.com", p.values["PREFIX"], name, p.values["PROJECT"])
+}
+
+// url returns the address that a service has before it is deployed
+// (https://cloud.google.com/run/docs/triggering/https-request#deterministic).
+func (p *plan) url(function string) string {
+	return fmt.Sprintf("https://%s-%s-%s.%s.run.app", p.values["PREFIX"], function, numberPlaceholder, p.values["REGION"])
+}
+
+// place derives the store, the topics, the addresses and the secrets.
+func (p *plan) place() {
+	v, prefix := p.values, p.values["PREFIX"]
+	for name, suffix := range map[string]string{"PIPELINE_EVENTS_TOPIC": "-pipeline-events", "ENDED_TOPIC": "-ended", "DEAD_LETTER_TOPIC": "-dead-letter"} {
+		v[name] = p.given(name, prefix+suffix)
+	}
+	v["RUNBOOKS_URL"] = strings.TrimSuffix(v["RUNBOOKS_URL"], "/")
+	for _, f := range []string{"START", "STATUS", "CANCEL"} { // or the address of a load balancer before them
+		v[f+"_URL"] = strings.TrimSuffix(p.given(f+"_URL", p.url(strings.ToLower(f))), "/")
+	}
+	kind, database, _ := strings.Cut(v["STORE"], ":")
+	v["STORE_KIND"], v["DATABASE"] = kind, ""
+	secrets := []string{"token-secret", "api-keys"}
+	if p.file.values["PIPELINE_API_KEY"] == "secret" {
+		secrets = append(secrets, "pipeline-api-key")
+	}
+	switch kind {
+	case "firestore":
+		v["DATABASE"] = database
+		if database == "" {
+			v["DATABASE"] = prefix + "-cases"
+		}
+		v["FIRESTORE_LOCATION"] = p.given("FIRESTORE_LOCATION", v["REGION"])
+		v["BACKUP_DAYS"] = p.given("BACKUP_DAYS", "7")
+	case "cloudsql":
+		v["CLOUD_SQL_CONNECTION"] = v["PROJECT"] + ":" + v["REGION"] + ":" + v["CLOUD_SQL_INSTANCE"]
+	}
+	if kind != "firestore" {
+		secrets = append(secrets, "store")
+	}
+	v["SECRETS"] = strings.Join(secrets, " ")
+	for _, name := range []string{"FIRESTORE_LOCATION", "BACKUP_DAYS", "CLOUD_SQL_INSTANCE", "CLOUD_SQL_TIER", "CLOUD_SQL_VERSION", "CLOUD_SQL_AVAILABILITY"} {
+		line, sql := p.file.lines[name], strings.HasPrefix(name, "CLOUD_SQL_")
+		if line > 0 && kind != "" && (sql && kind != "cloudsql" || !sql && kind != "firestore") {
+			p.bad.add(line, "%s is without effect: STORE is %s", name, kind)
+		} else if line == 0 && sql && kind == "cloudsql" {
+			p.bad.add(0, "%s is missing, and STORE is cloudsql", name)
+		}
+	}
+	v["NETWORK_INTERFACES"] = ""
+	if v["NETWORK"] != "" && v["SUBNET"] != "" {
+		v["NETWORK_INTERFACES"] = fmt.Sprintf(`[{"network":%q,"subnetwork":%q}]`, v["NETWORK"], v["SUBNET"])
+		v["VPC_EGRESS"] = p.given("VPC_EGRESS", "private-ranges-only")
+	} else if v["NETWORK"]+v["SUBNET"]+v["VPC_EGRESS"] != "" {
+		p.bad.add(0, "NETWORK and SUBNET go together, and VPC_EGRESS needs both")
+	}
+	if v["ALERT_EMAIL"]+v["NOTIFICATION_CHANNELS"] == "" {
+		p.bad.add(0, "ALERT_EMAIL or NOTIFICATION_CHANNELS is missing: an alert has to reach somebody")
+	}
+	p.console()
+}
+
+// console decides whether there is a console and how people reach it. Identity-Aware Proxy serves users of the project's
+// organization; without one it needs an OAuth client of its own, so that it is off unless the env file asks for it.
+func (p *plan) console() {
+	var users []string
+	for user := range strings.SplitSeq(strings.ToLower(p.file.values["CONSOLE_USERS"]), ",") {
+		if user = strings.TrimSpace(user); user != "" && !slices.Contains(users, user) {
+			users = append(users, user)
+		}
+	}
+	iap := p.given("CONSOLE_IAP", strconv.FormatBool(p.organization && len(users) > 0))
+	if iap == "true" && len(users) == 0 {
+		p.bad.add(p.file.lines["CONSOLE_IAP"], "CONSOLE_IAP is without effect: CONSOLE_USERS is not set, and so there is no console")
+	}
+	p.values["CONSOLE_IAP"], p.values["CONSOLE_MEMBERS"] = iap, ""
+	for _, user := range users {
+		kind := "user:"
+		if strings.HasSuffix(user, ".gserviceaccount.com") {
+			kind = "serviceAccount:"
+		}
+		p.values["CONSOLE_MEMBERS"] += " " + kind + user
+	}
+	p.values["CONSOLE_MEMBERS"] = strings.TrimSpace(p.values["CONSOLE_MEMBERS"])
+}
+
+// readFunctions reads functions.txt and what the env file overrides.
+func (p *plan) readFunctions(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] == "#" || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		if len(fields) != 2+len(resourceKeys) || !slices.Contains(config.Functions(), fields[0]) {
+			return fmt.Errorf("%s: %q is not a function with %d columns", path, strings.TrimSpace(line), 2+len(resourceKeys))
+		}
+		if fields[0] == "console" && p.values["CONSOLE_MEMBERS"] == "" {
+			continue
+		}
+		f := function{fields[0], fields[1], map[string]string{}, map[string]string{}, map[string]string{}}
+		for i, k := range resourceKeys {
+			value := fields[2+i]
+			if k.name != "INGRESS" || f.caller == "public" {
+				value = p.given(k.name, value)
+			}
+			f.resources[k.name] = p.given(k.name+"_"+strings.ToUpper(f.name), value)
+		}
+		p.functions = append(p.functions, f)
+		names = append(names, f.name)
+	}
+	p.values["FUNCTIONS"] = strings.Join(names, " ")
+	return nil
+}
+
+// setting returns what a function is told by a setting; "" for nothing.
+func (p *plan) setting(f function, name string) string {
+	switch name {
+	case "GOOGLE_CLOUD_PROJECT":
+		return p.values["PROJECT"]
+	case "TASKS_LOCATION":
+		return p.values["REGION"]
+	case "CHECK_QUEUE", "DISPATCH_QUEUE":
+		return p.values["PREFIX"] + "-" + strings.ToLower(strings.TrimSuffix(name, "_QUEUE"))
+	case "TASKS_SERVICE_ACCOUNT":
+		return p.account("tasks")
+	case "CHECK_URL", "DISPATCH_URL", "SWEEP_URL":
+		return p.url(strings.ToLower(strings.TrimSuffix(name, "_URL")))
+	case "CLOUD_RUN_TIMEOUT_SECONDS":
+		return f.resources["TIMEOUT"]
+	case "STORE":
+		return map[string]string{"firestore": "firestore:" + p.values["DATABASE"]}[p.values["STORE_KIND"]]
+	case "CONSOLE_AUDIENCES":
+		if p.values["CONSOLE_IAP"] == "true" { // https://cloud.google.com/iap/docs/signed-headers-howto
+			return fmt.Sprintf("/projects/%s/locations/%s/services/%s-console", numberPlaceholder, p.values["REGION"], p.values["PREFIX"])
+		}
+		return p.url("console") + "," + gcloudClient
+	}
+	if value, ours := p.values[name]; ours {
+		return value
+	}
+	return p.file.values[name]
+}
+
+// settle gives each function its settings, and checks them as the function does when it starts. It returns the settings
+// of all functions, typed, or nil.
+func (p *plan) settle() *config.Config {
+	secrets := strings.Fields(p.values["SECRETS"])
+	all := map[string]string{"FUNCTION_TARGET": ""}
+	for i := range p.functions {
+		f := &p.functions[i]
+		f.settings["FUNCTION_TARGET"] = f.name
+		for _, s := range config.Settings() {
+			secret := strings.ReplaceAll(strings.ToLower(s.Name), "_", "-")
+			if slices.Contains(secrets, secret) && slices.Contains(secretSettings, s.Name) {
+				if s.UsedBy(f.name) {
+					f.secrets[s.Name] = p.values["PREFIX"] + "-" + secret
+				}
+				all[s.Name] = standIns[s.Name]
+				continue
+			}
+			if value := p.setting(*f, s.Name); value != "" {
+				if s.UsedBy(f.name) {
+					f.settings[s.Name] = value
+				}
+				if s.Name != "CLOUD_RUN_TIMEOUT_SECONDS" || f.name == "dispatch" { // the one that is compared with PIPELINE_TIMEOUT
+					all[s.Name] = value
+				}
+			}
+		}
+		environment := map[string]string{}
+		for name, value := range f.settings {
+			environment[name] = value
+		}
+		for name := range f.secrets {
+			environment[name] = standIns[name]
+		}
+		p.load(f.name, environment)
+	}
+	if p.values["CONSOLE_MEMBERS"] == "" { // so that what only the console needs is not asked for
+		all["CONSOLE_USERS"], all["CONSOLE_AUDIENCES"] = "operator@example.com", "x"
+	}
+	return p.load(config.Local, all)
+}
+
+// standIns are values that config accepts in place of the secrets, which only Secret Manager knows.
+var standIns = map[string]string{
+	"TOKEN_SECRET": strings.Repeat("x", 32), "API_KEYS": "a-stand-in-for-an-api-key", "PIPELINE_API_KEY": "x", "STORE": "postgres://u@database.example.com/d",
+}
+
+// load checks the settings of a function as the function will, on Google Cloud. Problems are shown with the line of the file.
+func (p *plan) load(name string, environment map[string]string) *config.Config {
+	before := len(p.bad.list)
+	c, err := config.Load(name, func(setting string) (string, bool) {
+		if setting == "K_SERVICE" {
+			return "casewatch", true
+		}
+		value, given := environment[setting]
+		return strings.ReplaceAll(value, numberPlaceholder, "123456789012"), given
+	})
+	if faults, ok := errors.AsType[*config.Error](err); ok {
+		for _, one := range faults.Faults {
+			derived := fixed(one.Name) || p.values[one.Name] != "" && p.file.lines[one.Name] == 0 || one.Name == "STORE"
+			if derived && before > 0 {
+				continue // it follows from what is named already
+			}
+			p.bad.add(p.file.lines[one.Name], "%s %s", one.Name, one.Detail)
+		}
+	} else if err != nil {
+		p.bad.add(0, "%v", err)
+	}
+	return c
+}
+
+// limits checks what the functions' resources allow, and derives the limits of the queues.
+func (p *plan) limits(c *config.Config) {
+	for _, f := range p.functions {
+		at := func(key string) int {
+			if line := p.file.lines[key+"_"+strings.ToUpper(f.name)]; line > 0 {
+				return line
+			}
+			return p.file.lines[key]
+		}
+		low, high, concurrency := f.number("MIN_INSTANCES"), f.number("MAX_INSTANCES"), f.number("CONCURRENCY")
+		if low > high {
+			p.bad.add(at("MIN_INSTANCES"), "MIN_INSTANCES of %s is %d, more than its MAX_INSTANCES, which is %d", f.name, low, high)
+		}
+		memory := kib(f.resources["MEMORY"])
+		if memory > 0 && memory < 512<<10 {
+			p.bad.add(at("MEMORY"), "MEMORY of %s is %s; the second generation of Cloud Run needs at least 512Mi", f.name, f.resources["MEMORY"])
+		} else if need := baseMemory + concurrency*formKiB*formCopies; (f.name == "start" || f.name == "dispatch") && memory > 0 && memory < need {
+			p.bad.add(at("CONCURRENCY"), "MEMORY of %s is %s, and CONCURRENCY %d: so many forms of 900 KiB need about %dMi, and an instance that runs out of memory loses all of its requests",
+				f.name, f.resources["MEMORY"], concurrency, need>>10)
+		}
+		if f.caller == "public" && f.resources["INGRESS"] != "all" && p.file.values[strings.ToUpper(f.name)+"_URL"] == "" {
+			p.bad.add(at("INGRESS"), "INGRESS of %s is %s, so that its run.app address is closed: set %s_URL to the load balancer's", f.name, f.resources["INGRESS"], strings.ToUpper(f.name))
+		}
+		if c == nil {
+			continue
+		}
+		switch f.name {
+		case "check":
+			if least := c.Rules.CheckTimeout + checkOverhead; time.Duration(f.number("TIMEOUT"))*time.Second < least {
+				p.bad.add(at("TIMEOUT"), "TIMEOUT of check is %ss; expected at least %v: CHECK_TIMEOUT and %v for the rest", f.resources["TIMEOUT"], least, checkOverhead)
+			}
+			shards := max(1, c.Queue.Shards)
+			// Never more deliveries at the same time than the instances hold, over all shards.
+			p.values["CHECK_CONCURRENCY"] = strconv.Itoa(min(maxQueueConcurrency, max(1, high*concurrency/shards)))
+			queues := []string{c.Queue.Check}
+			if shards > 1 { // as the adapter of Cloud Tasks names them
+				queues = nil
+				for i := range shards {
+					queues = append(queues, fmt.Sprintf("%s-%d", c.Queue.Check, i))
+				}
+			}
+			p.values["CHECK_QUEUES"] = strings.Join(queues, " ")
+		case "dispatch":
+			// A request more than the instances hold is answered 429, for which Cloud Tasks slows the whole queue down.
+			if room := high * concurrency; c.Queue.Concurrency > room {
+				p.bad.add(p.file.lines["DISPATCH_CONCURRENCY"], "DISPATCH_CONCURRENCY is %d; the instances of dispatch hold %d requests (MAX_INSTANCES %d × CONCURRENCY %d)",
+					c.Queue.Concurrency, room, high, concurrency)
+			}
+			p.values["DISPATCH_QUEUE"], p.values["DISPATCH_CONCURRENCY"] = c.Queue.Dispatch, strconv.Itoa(c.Queue.Concurrency)
+			p.values["DISPATCH_RATE"] = strconv.FormatFloat(c.Queue.Rate, 'f', -1, 64)
+		case "sweep":
+			p.values["SWEEP_ATTEMPT"] = strconv.Itoa(min(f.number("TIMEOUT"), maxAttempt))
+		}
+	}
+}
+
+func kib(memory string) int {
+	n, _ := strconv.Atoi(strings.TrimRight(memory, "GMi"))
+	if strings.HasSuffix(memory, "Gi") {
+		return n << 20
+	}
+	return n << 10
+}

@@ -1,0 +1,230 @@
+#!/usr/bin/env bash
+# Compares what is live with the files that deploy.sh works from: environments, secrets, accounts, resources, traffic, who may
+# call and do what, the store with indexes and expiry, queues, topics, subscriptions, the job, metrics, alerts. It changes
+# nothing, prints every difference on a line, and exits with 1 if there is one.
+#
+#   deploy/gcp/verify.sh ENV [--dry-run]
+# shellcheck disable=SC2016 # variables of jq
+set -euo pipefail
+case $#/${2:-} in 1/) DRY_RUN='' ;; 2/--dry-run) DRY_RUN=1 ;; *)
+  echo 'usage: verify.sh ENV [--dry-run]' >&2
+  exit 1
+  ;;
+esac
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+begin "$1"
+. "$GCP/store.sh"
+. "$GCP/release.sh"
+. "$GCP/rights.sh"
+. "$GCP/monitoring.sh"
+MISSING+='|SERVICE_DISABLED|has not been used in project'
+
+COUNT=0
+differs() {
+  echo "$*"
+  COUNT=$((COUNT + 1))
+}
+# there WHAT COMMAND …: whether a describe command finds it. Its answer is in $WORK/live.
+there() {
+  local what=$1
+  shift
+  if exists "$@" --project="$PROJECT" --format=json; then
+    mv "$WORK/out" "$WORK/live"
+    return
+  fi
+  [ -n "$DRY_RUN" ] || differs "$what: is not there"
+  return 1
+}
+# compare WHAT WANTED: the file WANTED with $WORK/live.
+compare() {
+  local line
+  while read -r line; do differs "$line"; done < <("$SETTINGS" same "$1" "$2" "$WORK/live" 2>&1)
+}
+# same WHAT COMMAND …: what a describe command says with what the input, in YAML, says.
+same() {
+  cat >"$WORK/wanted"
+  ! there "$@" || compare "$1" "$WORK/wanted"
+}
+
+say "What is live of $PREFIX in $PROJECT"
+ask APIS gcloud services list --enabled --project="$PROJECT" --format='value(config.name)'
+for name in artifactregistry cloudbuild cloudscheduler cloudtasks iam logging monitoring pubsub run secretmanager; do
+  [ -n "$DRY_RUN" ] || grep -qx "$name.googleapis.com" <<<"$APIS" || differs "API $name: is not enabled"
+done
+for name in $FUNCTIONS tasks push scheduler build; do
+  there "account $name" gcloud iam service-accounts describe "$(account "$name")" || true
+done
+there "repository $PREFIX" gcloud artifacts repositories describe "$PREFIX" --location="$REGION" || true
+
+say 'Functions'
+read_versions
+for name in $SECRETS; do
+  [ -n "${VERSION[$name]}" ] || differs "secret $PREFIX-$name: has no enabled version"
+done
+read_services
+RELEASE=${LIVE_RELEASE[start]:-} IMAGE=${LIVE_IMAGE[start]:-}
+[ -n "$DRY_RUN" ] || [[ $IMAGE = "$REPOSITORY"@sha256:* ]] || differs "service $PREFIX-start: its image is ${IMAGE:-not there}, should be one of $REPOSITORY, by digest"
+for f in $FUNCTIONS; do
+  name="service $PREFIX-$f"
+  there "$name" gcloud run services describe "$PREFIX-$f" --region="$REGION" || continue
+  ATTEMPT=${LIVE_ATTEMPT[$f]:-} TRAFFIC=''
+  service "$f"
+  compare "$name" "$WORK/$PREFIX-$f.yaml"
+  [ "${SERVING[$f]:-}" = "${READY[$f]:-}" ] || differs "$name: ${SERVING[$f]:-no revision} has all of the traffic, should be the newest, ${READY[$f]:-}"
+  [ -z "${CANDIDATE[$f]:-}" ] || differs "$name: has a candidate, ${CANDIDATE[$f]}, that was not promoted"
+done
+while read -r line; do
+  [ -z "$line" ] || differs "service $line"
+done < <([ -n "$DRY_RUN" ] || jq -r --arg console "$PREFIX-console/$CONSOLE_IAP" '.[] | .metadata.name as $name
+  | (.spec.template.spec.containers[0].env[]? | select(.name != "ALLOWED_ORIGINS" and (.value // "" | test("localhost|127[.]|\\[::1"))) | "\($name): \(.name) is \(.value), a loopback address"),
+    (select((.metadata.annotations["run.googleapis.com/iap-enabled"] // "" | ascii_downcase) == "true" and $name + "/true" != $console) | "\($name): is behind Identity-Aware Proxy, should not be")' <<<"$LIVE")
+[[ " $FUNCTIONS " = *' console '* ]] || [ -z "${NEWEST[console]:-}" ] || differs "service $PREFIX-console: is there, and CONSOLE_USERS is not set"
+
+say 'Rights'
+# policy, as rights.sh calls it: exactly this, and nobody else.
+policy() {
+  local wanted live=
+  wanted=$(printf '%s\n' "${GRANTS[@]}" | LC_ALL=C sort -u)
+  GRANTS=()
+  policy_command get "$1" "$2"
+  exists "${COMMAND[@]}" --flatten='bindings[].members' --format='value(bindings.role, bindings.members)' || {
+    [ -n "$DRY_RUN" ] || differs "policy of $1 $2: is not there"
+    return 0
+  }
+  live=$(tr '\t' ' ' <"$WORK/out" | LC_ALL=C sort -u)
+  while IFS= read -r line; do
+    case $line in
+    $'\t'?*) differs "policy of $1 $2: ${line#?} is granted, should not be" ;;
+    ?*) differs "policy of $1 $2: $line is not granted" ;;
+    esac
+  done < <(LC_ALL=C comm -3 <(echo "$wanted") <(echo "$live"))
+}
+POLICY=
+ask POLICY gcloud projects get-iam-policy "$PROJECT" --flatten='bindings[].members' --format='value(bindings.role, bindings.members, bindings.condition.expression)'
+on_project() {
+  local condition=${3#expression=}
+  condition=${condition%,title=*}
+  [ -n "$DRY_RUN" ] || grep -qxF "$1"$'\t'"$2"$'\t'"${condition#None}" <<<"$POLICY" || differs "policy of project $PROJECT: $1 $2 is not granted"
+}
+each_project_grant
+each_policy
+each_caller
+each_late_policy
+
+say 'Store'
+case $STORE_KIND in
+firestore)
+  if same "database $DATABASE" gcloud firestore databases describe --database="$DATABASE" <<<"
+type: FIRESTORE_NATIVE
+locationId: $FIRESTORE_LOCATION
+pointInTimeRecoveryEnablement: POINT_IN_TIME_RECOVERY_ENABLED
+deleteProtectionState: DELETE_PROTECTION_ENABLED"; then
+    schedules='' indexes='' fields=''
+    ask schedules gcloud firestore backups schedules list --database="$DATABASE" --project="$PROJECT" --format='value(retention)'
+    ask indexes gcloud firestore indexes composite list --database="$DATABASE" --filter=state=READY --project="$PROJECT" --format=json
+    ask fields gcloud firestore indexes fields list --database="$DATABASE" --project="$PROJECT" --format=json
+    if [ -z "$DRY_RUN" ]; then
+      owner=$(store_owner) || exit 1
+      [ "$owner" = "$PREFIX" ] || differs "database $DATABASE: its owner is ${owner:-not set}, should be $PREFIX"
+      [ "$schedules" = "$((BACKUP_DAYS * 86400))s" ] || differs "database $DATABASE: its backups are kept for ${schedules:-no time}, should be $((BACKUP_DAYS * 86400))s"
+      indexes=$(live_indexes <<<"$indexes") fields=$(live_fields <<<"$fields")
+      while IFS=$'\t' read -r index _; do
+        grep -qxF "$index" <<<"$indexes" || differs "index $index: is not there, or not ready"
+      done < <(wanted_indexes)
+      while IFS=$'\t' read -r group field flag; do
+        grep -qxF -- "$group"$'\t'"$field"$'\t'"$flag" <<<"$fields" || differs "field $group.$field: should be $flag"
+      done < <(wanted_fields)
+    fi
+  fi
+  ;;
+cloudsql)
+  same "instance $CLOUD_SQL_INSTANCE" gcloud sql instances describe "$CLOUD_SQL_INSTANCE" <<<"
+databaseVersion: $CLOUD_SQL_VERSION
+region: $REGION
+settings:
+  tier: $CLOUD_SQL_TIER
+  availabilityType: ${CLOUD_SQL_AVAILABILITY^^}
+  connectorEnforcement: REQUIRED
+  deletionProtectionEnabled: true
+  backupConfiguration: {enabled: true, pointInTimeRecoveryEnabled: true}"
+  there "database $PREFIX" gcloud sql databases describe "$PREFIX" --instance="$CLOUD_SQL_INSTANCE" || true
+  ;;
+esac
+
+say 'Topics, queues, subscriptions, job'
+for name in "$PIPELINE_EVENTS_TOPIC" "$ENDED_TOPIC" "$DEAD_LETTER_TOPIC"; do
+  there "topic $name" gcloud pubsub topics describe "$name" || true
+done
+queue() { # NAME RATE CONCURRENCY LOG-SHARE
+  same "queue $1" gcloud tasks queues describe "$1" --location="$REGION" <<<"
+state: RUNNING
+rateLimits: {maxDispatchesPerSecond: $2, maxConcurrentDispatches: $3}
+retryConfig: {maxAttempts: -1, maxRetryDuration: 0s, minBackoff: 1s, maxBackoff: 60s, maxDoublings: 6}
+stackdriverLoggingConfig: {samplingRatio: $4}"
+}
+for name in $CHECK_QUEUES; do
+  queue "$name" 500 "$CHECK_CONCURRENCY" 0.01
+done
+queue "$DISPATCH_QUEUE" "$DISPATCH_RATE" "$DISPATCH_CONCURRENCY" 1
+same "subscription $PREFIX-dead-letter" gcloud pubsub subscriptions describe "$PREFIX-dead-letter" <<<"
+topic: projects/$PROJECT/topics/$DEAD_LETTER_TOPIC
+ackDeadlineSeconds: 60
+messageRetentionDuration: 2678400s"
+same "subscription $PREFIX-complete" gcloud pubsub subscriptions describe "$PREFIX-complete" <<<"
+topic: projects/$PROJECT/topics/$PIPELINE_EVENTS_TOPIC
+ackDeadlineSeconds: 600
+messageRetentionDuration: 604800s
+retryPolicy: {minimumBackoff: 1s, maximumBackoff: 600s}
+pushConfig:
+  pushEndpoint: $(url complete)
+  oidcToken: {serviceAccountEmail: '$(account push)', audience: '$(url complete)'}
+deadLetterPolicy: {deadLetterTopic: 'projects/$PROJECT/topics/$DEAD_LETTER_TOPIC', maxDeliveryAttempts: 100}"
+same "job $PREFIX-sweep" gcloud scheduler jobs describe "$PREFIX-sweep" --location="$REGION" <<<"
+state: ENABLED
+schedule: '$SWEEP_SCHEDULE'
+timeZone: Etc/UTC
+attemptDeadline: ${SWEEP_ATTEMPT}s
+httpTarget:
+  uri: $(url sweep)
+  httpMethod: POST
+  oidcToken: {serviceAccountEmail: '$(account scheduler)', audience: '$(url sweep)'}"
+
+say 'Metrics, alerts, uptime checks, dashboard'
+for file in "$GCP"/monitoring/metrics/*.yaml; do
+  name=${file##*/} && name=$PREFIX-${name%.yaml}
+  fill "$file" >"$WORK/wanted"
+  ! there "metric $name" gcloud logging metrics describe "$name" || compare "metric $name" "$WORK/wanted"
+done
+find_channels || [ -n "$DRY_RUN" ] || differs "channel $ALERT_EMAIL: is not there"
+read_alerts
+for file in "$GCP"/monitoring/alerts/*.json; do
+  name=${file##*/} && name=${name%.json}
+  fill "$file" >"$WORK/wanted"
+  if [ -z "${ALERT[$name]:-}" ] && [ -z "$DRY_RUN" ]; then
+    differs "alert $name: is not there"
+    continue
+  fi
+  ! there "alert $name" gcloud alpha monitoring policies describe "${ALERT[$name]:-'{NAME}'}" || compare "alert $name" "$WORK/wanted"
+  [ "${ENABLED[$name]:-true}" = true ] || differs "alert $name: is disabled"
+done
+ask LISTED gcloud monitoring dashboards list --project="$PROJECT" --format=json
+fill "$GCP/monitoring/dashboard.json" >"$WORK/wanted"
+listed 'first(.[] | select(.labels.casewatch == $prefix))' >"$WORK/live"
+[ -n "$DRY_RUN" ] || compare dashboard "$WORK/wanted"
+ask LISTED gcloud monitoring uptime list-configs --project="$PROJECT" --format=json
+uptime() { # TITLE HOST PATH STATUS
+  local codes='{statusValue: 403}, {statusValue: 404}'
+  [ "$4" != 2xx ] || codes='{statusClass: STATUS_CLASS_2XX}'
+  echo "{period: 300s, monitoredResource: {labels: {host: $2}}, httpCheck: {path: $3, useSsl: true, acceptedResponseStatusCodes: [$codes]}}" >"$WORK/wanted"
+  listed --arg title "$1" 'first(.[] | select(.displayName == $title))' >"$WORK/live"
+  [ -n "$DRY_RUN" ] || compare "uptime check $1" "$WORK/wanted"
+}
+each_uptime
+
+[ -z "$DRY_RUN" ] || exit 0
+if [ "$COUNT" != 0 ]; then
+  echo "$COUNT differences between $PROJECT and $ENV_FILE" >&2
+  exit 1
+fi
+say "$PROJECT is as $(basename "$ENV_FILE") says"
