@@ -448,7 +448,9 @@ func TestAnswerIsToldWhoseSaveSeemedToFail(t *testing.T) {
 // TestEndDeletesADispatchThatIsNotNeeded: an event says that the run works while its next dispatch is pending, and another how it ended.
 func TestEndDeletesADispatchThatIsNotNeeded(t *testing.T) {
 	w := newWorld(t)
-	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: time.Minute} }
+	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome {
+		return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: time.Minute}
+	}
 	w.begin()
 	w.run(0)
 	if n := w.queue.count(queue.Dispatch); n != 1 {
