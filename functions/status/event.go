@@ -54,11 +54,7 @@ func event(s *watch.Snapshot) ([][]byte, error) {
 		return encode("progress", s.Seen(), progressEvent{v.CaseID, v.CaseID, v.Run, p.Completed, p.Total, doing(*v), p.Percent, p.Percent,
 			v.State, v.ETASeconds, v.Stalled})
 	case v.State == cases.Succeeded:
-		total := v.Progress.Total
-		if v.Documents != nil && v.Documents.Total != nil {
-			total = *v.Documents.Total
-		}
-		parts, err := encode("complete", s.Seen(), completeEvent{v.CaseID, v.CaseID, v.Run, total, v.OutputURL, v.Documents})
+		parts, err := encode("complete", s.Seen(), completeEvent{v.CaseID, v.CaseID, v.Run, v.Progress.Total, v.OutputURL, v.Documents})
 		if err != nil {
 			return nil, err
 		}
