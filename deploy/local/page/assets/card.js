@@ -10,7 +10,7 @@ const WHY_WAITING = 3_000, WHY_WAITING_LONGEST = 30_000;
 
 let cards = 0;
 
-// card shows a case. entry is {case_id, token, title, run, note, form}, of which run, note and form may be missing; it is changed when the case is run again.
+// card shows a case. entry is {case_id, token, cancelToken, title, run, note, form}, of which run, note and form may be missing; it is changed when the case is run again.
 //   news(text)    is read out
 //   again(entry)  submits the case once more, and changes the entry
 //   remove(entry) takes it off the list
@@ -20,7 +20,7 @@ export function card(entry, { news, again, remove }) {
   const slot = (name) => element.querySelector(`[data-slot=${name}]`);
   const button = (name) => element.querySelector(`[data-action=${name}]`);
   const show = (target, text) => { target.textContent = text; target.hidden = !text; };
-  const address = (kind, query) => `/${kind}/${encodeURIComponent(entry.case_id)}?${new URLSearchParams({ ...query, token: entry.token })}`;
+  const address = (kind, token, query) => `/${kind}/${encodeURIComponent(entry.case_id)}?${new URLSearchParams({ ...query, token })}`;
 
   slot("title").textContent = entry.title;
   slot("title").id = `case-${++cards}`;
@@ -63,7 +63,7 @@ export function card(entry, { news, again, remove }) {
     const mine = asking = setTimeout(async () => {
       let answer;
       try {
-        if (!document.hidden) answer = await (await fetch(address("status"), { headers: { Accept: "application/json" }, cache: "no-store", signal })).json();
+        if (!document.hidden) answer = await (await fetch(address("status", entry.token), { headers: { Accept: "application/json" }, cache: "no-store", signal })).json();
       } catch {
         // what follows the case says so
       }
@@ -141,7 +141,7 @@ export function card(entry, { news, again, remove }) {
     slot("end").hidden = slot("list").hidden = slot("index").hidden = true;
     showLine();
     showNotice();
-    follow(address("status"), { onProgress: onState, onEnd, onTrouble, signal }).catch((error) => {
+    follow(address("status", entry.token), { onProgress: onState, onEnd, onTrouble, signal }).catch((error) => {
       if (signal.aborted) return;
       askNoMore();
       doneAt = null;
@@ -176,7 +176,7 @@ export function card(entry, { news, again, remove }) {
   }
   act("cancel", async () => {
     try {
-      await cancel(address("cancel", { run: entry.run }));
+      await cancel(address("cancel", entry.cancelToken, { run: entry.run }));
     } catch (error) {
       if (error.status !== 409) throw error; // it had ended already, or runs again: what is followed shows it
     }

@@ -138,9 +138,10 @@ async function submit(object) {
   const body = JSON.stringify(object);
   if (!keys.has(body)) keys.set(body, crypto.randomUUID());
   try {
-    const { case_id, run, status_url } = await start("/start", body, { idempotencyKey: keys.get(body) });
+    const { case_id, run, status_url, cancel_url } = await start("/start", body, { idempotencyKey: keys.get(body) });
     keys.delete(body);
-    return { case_id, run, token: new URL(status_url).searchParams.get("token") };
+    const token = (url) => new URL(url).searchParams.get("token");
+    return { case_id, run, token: token(status_url), cancelToken: token(cancel_url) };
   } catch (error) {
     if (error.status >= 400 && error.status < 500) keys.delete(body);
     throw error;

@@ -1,6 +1,6 @@
 // The cases that the page shows. They are in its address, so that a reload, a bookmark or another tab shows the same:
 //
-//   #case=<case_id>~<token>~<title>&case=…   newest first, each part as in a query
+//   #case=<case_id>~<status token>.<cancel token>~<title>&case=…   newest first, each part as in a query
 //
 // Whoever has the address can see and cancel these cases, as with the service's own addresses of them. Forms stay in the tab.
 
@@ -14,15 +14,17 @@ export function news(text) { $("news").textContent = text; }
 function fromAddress() {
   const entries = new Map();
   for (const value of new URLSearchParams(location.hash.slice(1)).getAll("case")) {
-    const [, case_id, token, title] = /^([A-Za-z0-9][\w.:-]{0,127})~([\w-]+)(?:~(.*))?$/s.exec(value) ?? [];
-    if (case_id && !entries.has(case_id)) entries.set(case_id, { case_id, token, title: title || `Case ${case_id}`, ...form(case_id) });
+    const [, case_id, token, cancelToken = "", title] = /^([A-Za-z0-9][\w.:-]{0,127})~([\w-]+)(?:\.([\w-]+))?(?:~(.*))?$/s.exec(value) ?? [];
+    if (case_id && !entries.has(case_id)) entries.set(case_id, { case_id, token, cancelToken, title: title || `Case ${case_id}`, ...form(case_id) });
   }
   return entries;
 }
 
 function toAddress() {
   const query = new URLSearchParams();
-  for (const { entry: { case_id, token, title } } of shown.values()) query.append("case", `${case_id}~${token}~${title}`);
+  for (const { entry: { case_id, token, cancelToken, title } } of shown.values()) {
+    query.append("case", `${case_id}~${cancelToken ? `${token}.${cancelToken}` : token}~${title}`);
+  }
   history.replaceState(null, "", shown.size > 0 ? `#${query}` : location.pathname + location.search);
   $("none").hidden = shown.size > 0;
 }
