@@ -244,3 +244,32 @@ func TestRequireJSON(t *testing.T) {
 		}
 	}
 }
+
+// A body that need not be there has to be JSON if it is; chunks may turn out to be none.
+func TestRequireJSONIfAny(t *testing.T) {
+	for _, test := range []struct {
+		name, contentType, body string
+		length                  int64
+		want                    bool
+	}{
+		{"none", "", "", 0, true},
+		{"none, of Cloud Scheduler", "application/octet-stream", "", 0, true},
+		{"no chunks", "application/octet-stream", "", -1, true},
+		{"chunks", "application/octet-stream", "{}", -1, false},
+		{"chunks of JSON", "application/json", "{}", -1, true},
+		{"of a form", "application/x-www-form-urlencoded", "{}", 2, false},
+		{"of no type", "", "{}", 2, false},
+		{"JSON", "application/json; charset=utf-8", "{}", 2, true},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(test.body))
+		r.ContentLength = test.length
+		r.Header.Set("Content-Type", test.contentType)
+		err := answer.RequireJSONIfAny(r)
+		if (err == nil) != test.want || err != nil && fault.KindOf(err) != fault.MediaType {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if rest, _ := io.ReadAll(r.Body); err == nil && string(rest) != test.body {
+			t.Errorf("%s: %q is left to read", test.name, rest)
+		}
+	}
+}
