@@ -38,6 +38,7 @@ type drill struct {
 	notes   []string
 	before  health // when the drill began
 	worst   health
+	pended  map[string][]int64      // the checks that the last patrol saw pending, by run
 	abandon context.CancelCauseFunc // ends it all
 	noHouse error                   // why the console cannot be read; nil: it can
 	readers sync.WaitGroup

@@ -228,14 +228,24 @@ func (d *drill) lost(why error) {
 	d.abandon(fmt.Errorf("nothing answers at %s any more: %w", d.t.Start, why))
 }
 
-// crowded accuses the runs for which more than one check pends.
+// crowded accuses the runs for which more than one check pends, and did at the patrol before. A check that is brought forward is
+// scheduled before the one whose place it takes is deleted, so that both pend for a moment.
 func (d *drill) crowded(pending map[string][]int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	lasting := map[string][]int64{}
+	for run, seqs := range pending {
+		for _, seq := range seqs {
+			if slices.Contains(d.pended[run], seq) {
+				lasting[run] = append(lasting[run], seq)
+			}
+		}
+	}
+	d.pended = pending
 	for _, c := range d.cases {
 		_, newest := c.open()
 		for run := 1; run <= newest; run++ {
-			if n := c.pend(pending, run); n > 1 {
+			if n := c.pend(lasting, run); n > 1 {
 				c.accuse(oneChain, run, "%d checks were pending at once", n)
 			}
 		}
