@@ -61,7 +61,7 @@ func (c Callers) Needed() string {
 	return "an API key or ID token"
 }
 
-// Identify returns who calls. One valid credential suffices, whatever stands beside it: gateways put tokens of their own
+// Identify returns who calls. One valid credential suffices, even beside one that is not: gateways put tokens of their own
 // into Authorization. An API key, in X-API-Key or as a bearer, outranks an ID token.
 //
 // The error is Unauthorized if credentials are shown and none is valid, Unavailable if it cannot be told whether an ID
@@ -111,7 +111,7 @@ type OwnerOf func(ctx context.Context, caseID string) (owner string, err error)
 // its query, by an API key, or by the ID token of the case's owner.
 //
 // Else the error is Unauthorized if it showed nothing, Forbidden if it showed a token that is not for this or has expired,
-// or an ID token of another caller than the owner, be there such a case or not; Unavailable if it cannot be told.
+// or an ID token of another caller than the owner, be there such a case or not; Unavailable if that cannot be decided.
 func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string, ownerOf OwnerOf) error {
 	token := r.URL.Query().Get("token")
 	if NewTokens(purpose, c.secrets).Verify(token, caseID, c.now()) {
@@ -131,7 +131,7 @@ func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string, ownerOf
 	return fault.New(fault.Unauthorized, "a token of the case or %s is needed", c.Needed())
 }
 
-// owns returns nil if the case belongs to the caller. A case that is not there is another's: whose ids are taken is nobody's business.
+// owns returns nil if the case belongs to the caller. A case that does not exist counts as another's, so that callers cannot find out which ids are taken.
 func (c Caller) owns(ctx context.Context, caseID string, ownerOf OwnerOf) error {
 	owner, err := ownerOf(ctx, caseID)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
