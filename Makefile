@@ -25,7 +25,7 @@ run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR
 	@exec bin/local # nothing stands between a signal and it
 
 drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
-	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/drill && bin/drill $(DRILL); fi
+	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/test/drill && bin/drill $(DRILL); fi
 
 test: ## all tests; what is skipped says why and how to get it
 	$(GO) test -race -shuffle=on -timeout=20m ./...
@@ -39,9 +39,9 @@ skipped:
 	lacks() { echo "skipped: $$1 ($$2)"; }; \
 	command -v node >/dev/null || lacks "the browser module and the pages' scripts" "apt-get install nodejs npm"; \
 	command -v chromium >/dev/null || command -v google-chrome >/dev/null || lacks "the pages in a browser" "apt-get install chromium"; \
-	[ -d deploy/browser/node_modules/playwright-core ] || lacks "the pages in a browser, the types of the browser module" "npm ci --prefix deploy/browser"; \
-	[ -d deploy/bench/node/node_modules/pg ] || lacks "the Node server of the comparison" "npm ci --prefix deploy/bench/node"; \
-	[ -d deploy/browser/node_modules/@redocly/cli ] || lacks "the linter of openapi.yaml" "npm ci --prefix deploy/browser"; \
+	[ -d deploy/test/browser/node_modules/playwright-core ] || lacks "the pages in a browser, the types of the browser module" "npm ci --prefix deploy/test/browser"; \
+	[ -d deploy/bench/peers/node/node_modules/pg ] || lacks "the Node server of the comparison" "npm ci --prefix deploy/bench/peers/node"; \
+	[ -d deploy/test/browser/node_modules/@redocly/cli ] || lacks "the linter of openapi.yaml" "npm ci --prefix deploy/test/browser"; \
 	command -v gcloud >/dev/null || lacks "the deploy scripts with the real gcloud" "https://cloud.google.com/sdk/docs/install"; \
 	for tool in jq curl openssl; do command -v $$tool >/dev/null || lacks "the deploy scripts, which need $$tool" "apt-get install $$tool"; done; \
 	ls "$$platform"/cloud-firestore-emulator/*.jar >/dev/null 2>&1 || lacks "the store and the system on Firestore's emulator" "gcloud components install cloud-firestore-emulator"; \
@@ -51,27 +51,27 @@ skipped:
 		lacks "the store and the system on PostgreSQL" "apt-get install postgresql"
 
 system: ## every function as processes, on each store, with Google's emulators and PostgreSQL between them
-	$(GO) test -count=1 -v ./deploy/system
+	$(GO) test -count=1 -v ./deploy/test/system
 
 chaos: ## the same for CHAOS (2m) a store under killed instances, stopped servers, slow networks, full disks (SEED, CASES); INTENSITY=2 doubles the rate of faults and cases; CONTROL=1 only writes, on Firestore
-	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout=30m -run='^$(if $(CONTROL),TestChaosControl,TestChaos)$$' ./deploy/system
+	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout=30m -run='^$(if $(CONTROL),TestChaosControl,TestChaos)$$' ./deploy/test/system
 
 load: ## LOAD (10000) cases started at once, over SQLite
-	LOAD=$(LOAD) $(GO) test -count=1 -v -timeout=15m -run='^TestLoad$$' ./deploy/system
+	LOAD=$(LOAD) $(GO) test -count=1 -v -timeout=15m -run='^TestLoad$$' ./deploy/test/system
 
 fresh: ## how old progress is for 1 viewer and for 500 viewers of 16 cases, and how many times it is polled, over FRESH (1m) each, on PostgreSQL
-	FRESH=$(or $(FRESH),1m) $(GO) test -count=1 -v -timeout=15m -run='^TestFresh$$' ./deploy/system
+	FRESH=$(or $(FRESH),1m) $(GO) test -count=1 -v -timeout=15m -run='^TestFresh$$' ./deploy/test/system
 
 # In a simulated world one goroutine runs at a time: more processors only pass it around.
 sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_LIMIT=60; FIRST is the first seed, EXHAUST=5m every choice of faults
-	GOMAXPROCS=1 GOGC=800 GODEBUG=asyncpreemptoff=1 $(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/sim \
+	GOMAXPROCS=1 GOGC=800 GODEBUG=asyncpreemptoff=1 $(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/test/sim \
 		-args -seeds=$(or $(SEEDS),20000) -seconds=$(or $(SECONDS_LIMIT),0) -first=$(or $(FIRST),1) -exhaust=$(or $(EXHAUST),0)
 
 mutate: ## each guard of the rules, reconciler and task names switched off: the simulation has to break a promise; SEEDS=1500 for each, GUARD is a part of its name
-	$(GO) run ./deploy/sim/mutate -seeds=$(or $(SEEDS),1500) -only='$(GUARD)'
+	$(GO) run ./deploy/test/sim/mutate -seeds=$(or $(SEEDS),1500) -only='$(GUARD)'
 
-policy: ## checks per case and lag of policies of when to look, over kinds of runs: deploy/policy/results.md and frontier.svg are written anew
-	$(GO) run ./deploy/policy
+policy: ## checks per case and lag of policies of when to look, over kinds of runs: deploy/bench/policy/results.md and frontier.svg are written anew
+	cd deploy/bench && $(GO) run ./policy
 
 lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck, redocly
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not as gofmt writes it (make fmt): $$unformatted" >&2; exit 1; fi
@@ -87,27 +87,27 @@ lint: $(LINT) ## gofmt, go vet, golangci-lint, shellcheck, redocly
 
 # It asks nobody: neither for a newer version nor for its own statistics.
 openapi: ## functions/openapi.yaml by the linter of Redocly
-	@if [ -d deploy/browser/node_modules/@redocly/cli ]; then \
-		REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node deploy/browser/node_modules/@redocly/cli/bin/cli.js \
-			lint --config=deploy/browser/redocly.yaml functions/openapi.yaml; \
-	else echo "redocly is not installed: functions/openapi.yaml not checked (npm ci --prefix deploy/browser)"; fi
+	@if [ -d deploy/test/browser/node_modules/@redocly/cli ]; then \
+		REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node deploy/test/browser/node_modules/@redocly/cli/bin/cli.js \
+			lint --config=deploy/test/browser/redocly.yaml functions/openapi.yaml; \
+	else echo "redocly is not installed: functions/openapi.yaml not checked (npm ci --prefix deploy/test/browser)"; fi
 
 fmt: $(LINT) ## write every file as gofmt and goimports do
 	$(LINT) fmt ./...
 
 bench: ## beside what else one would use, on the same cases: N=500 REPEATS=3 MODES=sync,events,polling SYSTEMS=sqlite,postgres,river,node
-	@command -v node >/dev/null && [ -e deploy/bench/node/node_modules/.package-lock.json ] || npm ci --prefix deploy/bench/node --no-audit --no-fund --loglevel=error
-	cd deploy/bench && $(GO) build -o ../../bin/bench .
-	@cd deploy/bench && exec ../../bin/bench -n=$(N) -repeats=$(REPEATS) -modes=$(MODES) -systems=$(SYSTEMS)
+	@command -v node >/dev/null && [ -e deploy/bench/peers/node/node_modules/.package-lock.json ] || npm ci --prefix deploy/bench/peers/node --no-audit --no-fund --loglevel=error
+	cd deploy/bench && $(GO) build -o ../../bin/bench ./peers
+	@cd deploy/bench/peers && exec ../../../bin/bench -n=$(N) -repeats=$(REPEATS) -modes=$(MODES) -systems=$(SYSTEMS)
 
 microbench: ## all benchmarks of packages (BENCHFLAGS="-count=10"); compare two outputs with benchstat
 	$(GO) test -run='^$$' -bench=. -benchmem $(BENCHFLAGS) ./...
 
 cost: ## what a million cases cost, by store, way to end and viewers, counted by running one; the alternatives beside it
-	@cd deploy/cost && $(GO) test -count=1 -run='^TestCost$$' -args -print # in its folder, so that what it prints is shown
+	@cd deploy/bench/cost && $(GO) test -count=1 -run='^TestCost$$' -args -print # in its folder, so that what it prints is shown
 
 coldstart: ## from the start of a process to its first answer, each function beside a hello-world; the size and the inits of what is deployed
-	$(GO) run ./deploy/coldstart
+	cd deploy/bench && $(GO) run ./coldstart
 
 # A package that does not compile must not look like one without targets.
 fuzz: SHELL := /bin/bash
@@ -131,15 +131,15 @@ vuln: ## known vulnerabilities in what is linked (asks vuln.go.dev, or GOVULNDB)
 	cd deploy/tools && $(GO) build -trimpath -o ../../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 	bin/govulncheck -db=$(GOVULNDB) $(VULN)
 
-linked: ## the list of what is linked into what is deployed, deploy/contract/testdata/linked.md; a test holds it to the code
-	$(GO) test -count=1 -run='^TestLinked$$' ./deploy/contract -args -update
+linked: ## the list of what is linked into what is deployed, deploy/test/contract/testdata/linked.md; a test holds it to the code
+	$(GO) test -count=1 -run='^TestLinked$$' ./deploy/test/contract -args -update
 
-licenses: bin/licenses ## the list of modules and their licences, deploy/licenses.csv; a test holds it to go.mod
-	bin/licenses ./deploy/system/program >bin/licenses.csv
-	mv bin/licenses.csv deploy/licenses.csv
+licenses: bin/licenses ## the list of modules and their licences, deploy/tools/licenses.csv; a test holds it to go.mod
+	bin/licenses ./deploy/test/system/program >bin/licenses.csv
+	mv bin/licenses.csv deploy/tools/licenses.csv
 
 sbom: bin/cyclonedx-gomod ## bin/casewatch.cdx.json: what is linked into what is deployed, with hashes and licences, in CycloneDX
-	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -o bin/program ./deploy/system/program
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -o bin/program ./deploy/test/system/program
 	bin/cyclonedx-gomod bin -json -std -licenses -version "$$(git describe --always --dirty 2>/dev/null || echo unknown)" -output bin/casewatch.cdx.json bin/program
 	@rm -f bin/program
 

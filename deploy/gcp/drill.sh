@@ -64,6 +64,6 @@ jq -n --arg name "$PREFIX in $PROJECT, $REGION" --arg project "$PROJECT" --arg r
      check_timeout: ($live.CHECK_TIMEOUT // "10s"), check_min_interval: ($live.CHECK_MIN_INTERVAL // "2s"),
      completion_grace: ($live.COMPLETION_GRACE // "30s"), idempotent: ($live.PIPELINE_IDEMPOTENT // "false" | . == "true")}' >"$WORK/target.json"
 
-(cd "$ROOT" && go build -o "$WORK/drill" ./deploy/drill)
+(cd "$ROOT" && go build -o "$WORK/drill" ./deploy/test/drill)
 status=0
 "$WORK/drill" --target "$WORK/target.json" "$@" || status=$?

@@ -26,9 +26,9 @@ import (
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
 	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
-	"github.com/casewatch/casewatch/deploy/drill/target"
 	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/deploy/local/termlog"
+	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/shared/config"
 )
 

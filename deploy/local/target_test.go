@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/casewatch/casewatch/deploy/drill/target"
+	"github.com/casewatch/casewatch/deploy/test/drill/target"
 )
 
 // A machine says where it is while it is ready, and no longer when it was told to stop.

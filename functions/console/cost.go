@@ -5,7 +5,7 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// Prices in dollars of us-central1, without what is free each month. They are those of deploy/cost/prices.csv, which names the source of each and the day
+// Prices in dollars of us-central1, without what is free each month. They are those of deploy/bench/cost/prices.csv, which names the source of each and the day
 // on which it was looked up; a test holds them to it.
 const (
 	taskOperationPrice = 0.40e-6

@@ -1,7 +1,7 @@
 package machine
 
 import (
-	"github.com/casewatch/casewatch/deploy/drill/target"
+	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/shared/app"
 )
 

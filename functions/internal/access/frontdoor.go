@@ -23,7 +23,7 @@ const (
 
 // frontDoor tells whether Cloud Run checks who calls before a request gets here. A token whose signature was removed is worth
 // something only then: otherwise anybody can write one. Nothing in a request tells, so it is tried: a request that shows nothing is turned
-// away by Cloud Run, or comes through to a function of ours. deploy/decisions/0005 has the reasons.
+// away by Cloud Run, or comes through to a function of ours. deploy/docs/decisions/0005 has the reasons.
 //
 // It is safe for concurrent use. One call at a time tries, inside that call.
 type frontDoor struct {
