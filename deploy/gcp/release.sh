@@ -81,7 +81,10 @@ service() {
     printf -v "$key" %s "${!name}"
   done
   if [ "$(of CALLER "$1")/$PUBLIC_ACCESS" = public/no-iam-check ]; then OPEN=true; fi
-  if [ "$1/$CONSOLE_IAP" = console/true ]; then IAP=true; fi
+  case $1/$CONSOLE_IAP in
+  console/true) IAP=true ;;
+  console/*) OPEN=true ;; # it verifies ID tokens itself
+  esac
   ENV=$(<"$WORK/$1.env")
   ENV=${ENV//'{PROJECT_NUMBER}'/"$NUMBER"}
   for name in $SECRETS; do

@@ -97,7 +97,8 @@ each_policy() {
   policy account "$(account tasks)"
 }
 
-# Who may call. start, status and cancel are open: service.yaml turns IAM's check off, or allUsers may call.
+# Who may call. start, status and cancel are open: service.yaml turns IAM's check off, or allUsers may call. So is the console
+# without Identity-Aware Proxy: it verifies the ID tokens of CONSOLE_USERS itself, and IAM's check may remove their signatures.
 each_caller() {
   local f
   for f in $FUNCTIONS; do
@@ -108,8 +109,6 @@ each_caller() {
         grant roles/iap.httpsResourceAccessor $CONSOLE_MEMBERS
         policy iap "$PREFIX-$f"
         grant roles/run.invoker "$(agent iap)"
-      else
-        grant roles/run.invoker $CONSOLE_MEMBERS
       fi
       ;;
     *) grant roles/run.invoker "serviceAccount:$(account "$(of CALLER "$f")")" ;;

@@ -144,7 +144,22 @@ func (l *loader) relations() {
 	if s := lookupSetting("CONSOLE_USERS"); s.UsedBy(c.Function) && c.OnGoogleCloud && len(c.Access.ConsoleUsers) == 0 && !l.bad[s.Name] {
 		l.fault(s.Name, "is missing, and on Google Cloud nobody may use the console without it; expected %s", s.expects)
 	}
+	l.invokers()
 	l.together("INVOKER_AUDIENCES", len(c.Access.InvokerTokens.Audiences) > 0, "INVOKER_SERVICE_ACCOUNTS", len(c.Access.Invokers) > 0)
+}
+
+// invokers refuses INVOKER_SERVICE_ACCOUNTS where it cannot work, and its absence where nothing else
+// guards the private functions.
+func (l *loader) invokers() {
+	s, given := lookupSetting("INVOKER_SERVICE_ACCOUNTS"), len(l.c.Access.Invokers) > 0
+	switch {
+	case !s.UsedBy(l.c.Function) || l.bad[s.Name]:
+	case l.c.OnGoogleCloud && given:
+		// https://cloud.google.com/run/docs/troubleshooting#signature-removed
+		l.fault(s.Name, "is set, and Cloud Run may remove the signatures that it would check; expected none: IAM guards the function")
+	case !l.c.OnGoogleCloud && !given && l.c.Function != Local:
+		l.fault(s.Name, "is missing, and outside Google Cloud nothing else guards the function; expected %s", s.expects)
+	}
 }
 
 // together refuses that b is given and a, without which it means nothing, is not.

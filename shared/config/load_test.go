@@ -46,7 +46,12 @@ func (e environment) without(names ...string) environment {
 
 // onCloud gives every setting its example, on Google Cloud.
 func onCloud() environment {
-	e := environment{"K_SERVICE": "x"}
+	return elsewhere().with("K_SERVICE", "x").without("INVOKER_SERVICE_ACCOUNTS")
+}
+
+// elsewhere gives every setting its example, outside Google Cloud.
+func elsewhere() environment {
+	e := environment{}
 	for _, s := range config.Settings() {
 		if s.Example != "" {
 			e[s.Name] = s.Example
@@ -149,6 +154,9 @@ func TestAllFaultsAtOnce(t *testing.T) {
 			i := slices.Index(faulty, "API_KEYS")
 			missing = append(missing, faulty[i])
 		}
+		if slices.Contains(faulty, "INVOKER_SERVICE_ACCOUNTS") && function != config.Local {
+			missing = append(missing, "INVOKER_SERVICE_ACCOUNTS")
+		}
 		_, err := config.Load(function, environment{}.lookup)
 		got := faultNames(t, err)
 		slices.Sort(got)
@@ -240,7 +248,7 @@ func TestRelations(t *testing.T) {
 		{"dead letters read again", config.Local, onCloud().with("DEAD_LETTER_TOPIC", "casewatch-pipeline-events"), []string{"DEAD_LETTER_TOPIC"}},
 		{"dead letters among the ends", "complete", onCloud().with("DEAD_LETTER_TOPIC", "casewatch-ended"), []string{"DEAD_LETTER_TOPIC"}},
 		{"no account for tasks", "sweep", onCloud().without("TASKS_SERVICE_ACCOUNT"), []string{"TASKS_SERVICE_ACCOUNT"}},
-		{"no account for tasks, elsewhere", "sweep", onCloud().without("TASKS_SERVICE_ACCOUNT", "K_SERVICE"), nil},
+		{"no account for tasks, elsewhere", "sweep", elsewhere().without("TASKS_SERVICE_ACCOUNT"), nil},
 		{"no account for the checks that status brings forward", "status", onCloud().without("TASKS_SERVICE_ACCOUNT"), []string{"TASKS_SERVICE_ACCOUNT"}},
 		{"status dispatches nothing", "status", onCloud().without("DISPATCH_QUEUE", "DISPATCH_URL"), nil},
 		{"nobody may start", "start", onCloud().without("API_KEYS", "ALLOW_ANONYMOUS", "OIDC_ISSUER", "OIDC_AUDIENCE"), []string{"API_KEYS"}},
@@ -253,16 +261,22 @@ func TestRelations(t *testing.T) {
 		{"an audience without issuer, and nobody may start", "start", onCloud().without("OIDC_ISSUER", "API_KEYS", "ALLOW_ANONYMOUS"), []string{"API_KEYS", "OIDC_ISSUER"}},
 		{"a faulty issuer is not compared", "start", onCloud().with("OIDC_ISSUER", "x").without("OIDC_AUDIENCE", "API_KEYS", "ALLOW_ANONYMOUS"), []string{"OIDC_ISSUER"}},
 		{"private functions know nothing of it", "check", onCloud().without("OIDC_AUDIENCE"), nil},
-		{"accounts without audience", "check", onCloud().without("INVOKER_AUDIENCES"), []string{"INVOKER_AUDIENCES"}},
-		{"accounts with an empty audience", "sweep", onCloud().with("INVOKER_AUDIENCES", ""), []string{"INVOKER_AUDIENCES"}},
-		{"an audience without accounts", "complete", onCloud().without("INVOKER_SERVICE_ACCOUNTS"), nil},
-		{"no accounts", "dispatch", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "").without("INVOKER_AUDIENCES"), nil},
+		{"accounts without audience", "check", elsewhere().without("INVOKER_AUDIENCES"), []string{"INVOKER_AUDIENCES"}},
+		{"accounts with an empty audience", "sweep", elsewhere().with("INVOKER_AUDIENCES", ""), []string{"INVOKER_AUDIENCES"}},
+		{"accounts", "complete", elsewhere(), nil},
+		{"accounts on Google Cloud", "complete", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "a@b.c"), []string{"INVOKER_SERVICE_ACCOUNTS"}},
+		{"faulty accounts on Google Cloud", "complete", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "a"), []string{"INVOKER_SERVICE_ACCOUNTS"}},
+		{"no accounts on Google Cloud", "dispatch", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "").without("INVOKER_AUDIENCES"), nil},
+		{"no accounts", "dispatch", elsewhere().without("INVOKER_SERVICE_ACCOUNTS"), []string{"INVOKER_SERVICE_ACCOUNTS"}},
+		{"no accounts, explicitly", "sweep", elsewhere().with("INVOKER_SERVICE_ACCOUNTS", ""), []string{"INVOKER_SERVICE_ACCOUNTS"}},
+		{"no accounts in one process", config.Local, elsewhere().without("INVOKER_SERVICE_ACCOUNTS"), nil},
+		{"public functions know nothing of accounts", "status", elsewhere().without("INVOKER_SERVICE_ACCOUNTS"), nil},
 		{"nobody may use the console", "console", onCloud().without("CONSOLE_USERS"), []string{"CONSOLE_USERS"}},
 		{"nobody may use the console, explicitly", "console", onCloud().with("CONSOLE_USERS", "").without("CONSOLE_AUDIENCES"), []string{"CONSOLE_USERS"}},
-		{"nobody is named, on this machine", "console", onCloud().without("CONSOLE_USERS", "CONSOLE_AUDIENCES", "K_SERVICE"), nil},
+		{"nobody is named, on this machine", "console", elsewhere().without("CONSOLE_USERS", "CONSOLE_AUDIENCES"), nil},
 		{"faulty users are not missing too", "console", onCloud().with("CONSOLE_USERS", "somebody"), []string{"CONSOLE_USERS"}},
 		{"users without audience", "console", onCloud().without("CONSOLE_AUDIENCES"), []string{"CONSOLE_AUDIENCES"}},
-		{"users with an empty audience, on this machine", "console", onCloud().with("CONSOLE_AUDIENCES", "").without("K_SERVICE"), []string{"CONSOLE_AUDIENCES"}},
+		{"users with an empty audience, on this machine", "console", elsewhere().with("CONSOLE_AUDIENCES", ""), []string{"CONSOLE_AUDIENCES"}},
 		{"other functions know nothing of its users", "sweep", onCloud().without("CONSOLE_USERS", "CONSOLE_AUDIENCES"), nil},
 		{"status without keys", "status", onCloud().without("API_KEYS", "ALLOW_ANONYMOUS"), nil},
 		{"sqlite on Google Cloud", "sweep", onCloud().with("STORE", "sqlite:x.db"), []string{"STORE"}},

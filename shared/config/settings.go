@@ -156,7 +156,7 @@ var urlSettings = []setting{
 var accessSettings = []setting{
 	{Setting{Name: "TASKS_SERVICE_ACCOUNT", Doc: "Whose ID token the tasks carry. Required on Google Cloud.", Functions: all, Example: "tasks@example-project.iam.gserviceaccount.com"},
 		named(func(c *Config) *string { return &c.Queue.ServiceAccount }, email, "an e-mail address")},
-	{Setting{Name: "INVOKER_SERVICE_ACCOUNTS", Doc: "The accounts that may call the private functions, comma-separated, by ID token; this is checked besides IAM. Empty or unset: IAM alone guards them.", Functions: private,
+	{Setting{Name: "INVOKER_SERVICE_ACCOUNTS", Doc: "The accounts whose ID tokens may call the private functions, comma-separated. Refused on Google Cloud, where IAM guards them; required elsewhere, except in `make run`.", Functions: private,
 		Example: "tasks@example-project.iam.gserviceaccount.com,scheduler@example-project.iam.gserviceaccount.com"},
 		invokers()},
 	{Setting{Name: "INVOKER_AUDIENCES", Doc: "For whom those tokens have to be, comma-separated: the address of the function's service. Required with INVOKER_SERVICE_ACCOUNTS.", Functions: private, Example: "https://check-1.example.run.app"},

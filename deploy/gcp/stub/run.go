@@ -166,6 +166,8 @@ func (w *world) answer(method, address, body string) (code int, kind, text strin
 		return 404, "text/html", "no such service"
 	case !strings.Contains(open, "invoker-iam-disabled:true") && !strings.Contains(policy, "allUsers"):
 		return 403, "text/html", "forbidden"
+	case strings.HasSuffix(name, "-console"): // it verifies who calls itself
+		return 401, ours, `{}`
 	case strings.HasSuffix(path, "probe"):
 		return 404, ours, `{}`
 	case method == "POST":

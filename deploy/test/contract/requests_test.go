@@ -23,7 +23,6 @@ var requesters = map[string]string{
 	"shared/identity/fetch.go":               "OIDC_ISSUER, INVOKER_ISSUER, the keys of Identity-Aware Proxy; and where the issuer says that its keys are",
 	"shared/identity/identity.go":            "names the client of fetch.go",
 	"shared/identity/keys.go":                "names the client of fetch.go",
-	"functions/internal/access/frontdoor.go": "INVOKER_AUDIENCES, CONSOLE_AUDIENCES: our own functions",
 	"shared/store/firestore/firestoretest/*": "an emulator, in tests",
 	"functions/internal/functiontest/*":      "a server, in tests",
 }

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/config"
@@ -12,19 +11,14 @@ import (
 	"github.com/casewatch/casewatch/shared/identity"
 )
 
-// removed is what Cloud Run may put in the place of a signature that it has checked (https://cloud.google.com/run/docs/troubleshooting#signature-removed).
-const removed = ".SIGNATURE_REMOVED_BY_GOOGLE"
-
-// otherProofs are the headers by which Google lets in who shows them, without a look at Authorization: then that may hold anything
-// (https://cloud.google.com/run/docs/authenticating/service-to-service, https://cloud.google.com/iap/docs/authentication-howto).
-var otherProofs = []string{"X-Serverless-Authorization", "Proxy-Authorization", "X-Goog-Iap-Jwt-Assertion"}
-
-// Private returns what tells whether a request may call a private function: nil if it may, by an ID token of one of the accounts that the
-// settings name. It looks at headers only. Else the error is Unauthorized if it shows no token that is good here, Forbidden if it shows one of another account,
-// Unavailable if nobody can tell. Refusals are logged: they are a deployment that does not fit together, or somebody trying.
+// Private returns a check of requests to a private function. The check reads only headers and is safe for concurrent use.
 //
-// If the settings name no account, everyone may but a page of another site, which would have the browser of somebody
-// call who may: IAM alone guards the function.
+// It rejects cross-origin requests everywhere. Outside Google Cloud it also wants an ID token of one of
+// INVOKER_SERVICE_ACCOUNTS. On Google Cloud, where that setting is empty, IAM has checked the caller before.
+//
+// The error is Unauthorized without a valid ID token, Forbidden for a valid token of another account or a cross-origin
+// request, and Unavailable if the keys to verify the token cannot be fetched. Rejections are logged: they mean a
+// deployment that does not fit together, or an attempt to get in.
 func Private(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r *http.Request) error {
 	invokers := cfg.Access.Invokers
 	tokens := newIDTokens(cfg, cfg.Access.InvokerTokens.Audiences, now, func(email string) bool { return slices.Contains(invokers, email) })
@@ -49,29 +43,18 @@ func logRefusal(r *http.Request, log *slog.Logger, err error) {
 	}
 }
 
-// idTokens tells who calls by Google's ID tokens.
+// idTokens identifies callers by Google's ID tokens.
 type idTokens struct {
 	accepts  func(email string) bool
 	verifier *identity.Verifier
-	door     *frontDoor // nil where there is no Cloud Run, or none of its addresses is known
 }
 
-// newIDTokens returns what accepts tokens for one of the audiences, of accounts with a verified address that is accepted.
+// newIDTokens returns an idTokens for tokens with one of the audiences and a verified e-mail address that accepts takes.
 func newIDTokens(cfg *config.Config, audiences []string, now func() time.Time, accepts func(email string) bool) idTokens {
-	p := idTokens{
-		accepts:  accepts,
-		verifier: identity.New(identity.Config{Issuer: cfg.Access.InvokerTokens.Issuer, Audiences: audiences, Now: now}),
-	}
-	addresses := slices.DeleteFunc(slices.Clone(audiences), func(a string) bool {
-		return !strings.HasPrefix(a, "https://") && !strings.HasPrefix(a, "http://") // a client id, or a service of IAP
-	})
-	if cfg.OnGoogleCloud && len(addresses) > 0 {
-		p.door = newFrontDoor(addresses, now)
-	}
-	return p
+	return idTokens{accepts, identity.New(identity.Config{Issuer: cfg.Access.InvokerTokens.Issuer, Audiences: audiences, Now: now})}
 }
 
-// identify returns the address of the account whose token a request shows. Errors: as those of [Private].
+// identify returns the e-mail address of the account whose token the request carries. Errors: as those of [Private].
 func (p idTokens) identify(r *http.Request) (email string, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
@@ -81,28 +64,12 @@ func (p idTokens) identify(r *http.Request) (email string, err error) {
 	if len(headers) > 1 || !ok {
 		return "", fault.New(fault.Unauthorized, "one Authorization header of the scheme Bearer is needed")
 	}
-	signed := !strings.HasSuffix(token, removed)
-	var claims identity.Claims
-	switch {
-	case signed:
-		claims, err = p.verifier.Verify(r.Context(), token)
-	case p.door == nil:
-		return "", fault.New(fault.Unauthorized, "the token is not signed")
-	case slices.ContainsFunc(otherProofs, func(name string) bool { return len(r.Header.Values(name)) > 0 }):
-		return "", fault.New(fault.Unauthorized, "the token is not signed, and nobody has checked it")
-	default:
-		claims, err = p.verifier.VerifyAllButSignature(token)
-	}
+	claims, err := p.verifier.Verify(r.Context(), token)
 	switch {
 	case err != nil:
 		return "", err
 	case !claims.EmailVerified || !p.accepts(claims.Email):
 		return "", fault.New(fault.Forbidden, "this account may not call the function")
-	case !signed:
-		err = p.door.guarded(r.Context())
-	}
-	if err != nil {
-		return "", err
 	}
 	return claims.Email, nil
 }
