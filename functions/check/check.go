@@ -1,4 +1,4 @@
-// Package check is the function that looks at a run once, called by Cloud Tasks.
+// Package check is the function that polls the pipeline for a run, at most once, called by Cloud Tasks.
 package check
 
 import (

@@ -38,7 +38,7 @@ func checks(b *functiontest.Bench) (seqs []int64) {
 	return seqs
 }
 
-func TestLooksOnceAndSchedulesTheNext(t *testing.T) {
+func TestPollsOnceAndSchedulesTheNext(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(check.New)
 	begin(t, b)
@@ -48,8 +48,8 @@ func TestLooksOnceAndSchedulesTheNext(t *testing.T) {
 		}
 	}
 	c := b.Case("c", 1)
-	if c.State != cases.Running || c.Progress.Completed != 1 || c.Progress.Total != 4 || c.Checks.Count != 1 || c.Checks.Seq != 2 {
-		t.Errorf("%s %+v %+v", c.State, c.Progress, c.Checks)
+	if c.State != cases.Running || c.Job.Progress.Completed != 1 || c.Job.Progress.Total != 4 || c.Checks.Polls != 1 || c.Checks.Seq != 2 {
+		t.Errorf("%s %+v %+v", c.State, c.Job.Progress, c.Checks)
 	}
 	if got := checks(b); len(got) != 2 {
 		t.Errorf("checks of seq %v are scheduled, want 1 and 2", got)
@@ -66,7 +66,7 @@ func TestEndedCase(t *testing.T) {
 	if a := b.Do("POST", u, task, isJSON); a.Status != 200 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
-	if c := b.Case("c", 1); c.Checks.Count != 0 || len(checks(b)) != 1 {
+	if c := b.Case("c", 1); c.Checks.Polls != 0 || len(checks(b)) != 1 {
 		t.Errorf("a check after the end asked or scheduled: %+v", c.Checks)
 	}
 }
@@ -96,7 +96,7 @@ func TestOtherTasks(t *testing.T) {
 			}
 		})
 	}
-	if c := b.Case("c", 1); c.Checks.Count != 0 {
+	if c := b.Case("c", 1); c.Checks.Polls != 0 {
 		t.Error("the pipeline was asked")
 	}
 }
@@ -115,8 +115,8 @@ func TestDown(t *testing.T) {
 	if a := b.Do("POST", u, task, isJSON); a.Status != 200 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
-	if c := b.Case("c", 1); c.Checks.Count != 1 || len(checks(b)) != 2 {
-		t.Errorf("asked %d times, checks %v", c.Checks.Count, checks(b))
+	if c := b.Case("c", 1); c.Checks.Polls != 1 || len(checks(b)) != 2 {
+		t.Errorf("asked %d times, checks %v", c.Checks.Polls, checks(b))
 	}
 }
 

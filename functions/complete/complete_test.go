@@ -54,15 +54,15 @@ func TestEventEndsTheCase(t *testing.T) {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	c := b.Case("c", 1)
-	if c.State != cases.Succeeded || c.End.Source != cases.SourceEvent || !c.HasResult || len(b.Topic.Ended()) != 1 {
-		t.Errorf("%s %+v, told %d times", c.State, c.End, len(b.Topic.Ended()))
+	if c.State != cases.Succeeded || c.Outcome.End.Source != cases.SourceEvent || !c.Outcome.HasResult || len(b.Topic.Ended()) != 1 {
+		t.Errorf("%s %+v, told %d times", c.State, c.Outcome.End, len(b.Topic.Ended()))
 	}
-	// Delivered again, it changes nothing; another message is another word.
-	if a := b.Do("POST", u+url, wrapped("7", event), binary("7")...); a.Status != 204 || b.Case("c", 1).Late != nil || len(b.Topic.Ended()) != 1 {
-		t.Errorf("%d, late %+v, told %d times", a.Status, b.Case("c", 1).Late, len(b.Topic.Ended()))
+	// Delivered again, it changes nothing; another message is another report.
+	if a := b.Do("POST", u+url, wrapped("7", event), binary("7")...); a.Status != 204 || b.Case("c", 1).Outcome.Late != nil || len(b.Topic.Ended()) != 1 {
+		t.Errorf("%d, late %+v, told %d times", a.Status, b.Case("c", 1).Outcome.Late, len(b.Topic.Ended()))
 	}
-	if a := b.Do("POST", u+url, wrapped("8", event), binary("8")...); a.Status != 204 || b.Case("c", 1).Late == nil || b.Case("c", 1).Late.Count != 1 {
-		t.Errorf("%d, late %+v", a.Status, b.Case("c", 1).Late)
+	if a := b.Do("POST", u+url, wrapped("8", event), binary("8")...); a.Status != 204 || b.Case("c", 1).Outcome.Late == nil || b.Case("c", 1).Outcome.Late.Count != 1 {
+		t.Errorf("%d, late %+v", a.Status, b.Case("c", 1).Outcome.Late)
 	}
 }
 
@@ -84,16 +84,16 @@ func TestEventWithUnreadableParts(t *testing.T) {
 			t.Errorf("%s: %d %s", id, a.Status, a.Body)
 		}
 		c := b.Case(id, 1)
-		if c.State != test.state || c.End.Message != test.message || c.OutputURL != "" {
-			t.Errorf("%s: %s, %+v", id, c.State, c.End)
+		if c.State != test.state || c.Outcome.End.Message != test.message || c.Outcome.OutputURL != "" {
+			t.Errorf("%s: %s, %+v", id, c.State, c.Outcome.End)
 		}
 	}
 	// A result that can be read fills the gap.
 	if a := b.Do("POST", u+url, wrapped("more", `{"case_id":"list","run":1,"status":"succeeded","result":{"a":1}}`), binary("more")...); a.Status != 204 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
-	if c := b.Case("list", 1); !c.HasResult || c.End.Message != "" {
-		t.Errorf("%+v", c.End)
+	if c := b.Case("list", 1); !c.Outcome.HasResult || c.Outcome.End.Message != "" {
+		t.Errorf("%+v", c.Outcome.End)
 	}
 }
 
@@ -109,12 +109,12 @@ func TestPush(t *testing.T) {
 		}
 	}
 	c := b.Case("c", 1)
-	if c.State != cases.Succeeded || c.End.Source != cases.SourceEvent || !c.HasResult || c.Late != nil || strings.Join(c.Words, " ") != "event:7" {
-		t.Errorf("%s %+v %v, late %+v", c.State, c.End, c.Words, c.Late)
+	if c.State != cases.Succeeded || c.Outcome.End.Source != cases.SourceEvent || !c.Outcome.HasResult || c.Outcome.Late != nil || strings.Join(c.Outcome.ReportIDs, " ") != "event:7" {
+		t.Errorf("%s %+v %v, late %+v", c.State, c.Outcome.End, c.Outcome.ReportIDs, c.Outcome.Late)
 	}
-	// The same message by Eventarc is the same word.
-	if a := b.Do("POST", u+url, wrapped("7", `{"case_id":"c","run":1,"status":"succeeded"}`), binary("7")...); a.Status != 204 || b.Case("c", 1).Late != nil {
-		t.Errorf("%d %s, late %+v", a.Status, a.Body, b.Case("c", 1).Late)
+	// The same message by Eventarc is the same report.
+	if a := b.Do("POST", u+url, wrapped("7", `{"case_id":"c","run":1,"status":"succeeded"}`), binary("7")...); a.Status != 204 || b.Case("c", 1).Outcome.Late != nil {
+		t.Errorf("%d %s, late %+v", a.Status, a.Body, b.Case("c", 1).Outcome.Late)
 	}
 	// Without attributes or data it is a message all the same, and forwarded as invalid.
 	if a := b.Do("POST", u, `{"message":{"messageId":"9","publishTime":"2026-01-02T03:04:05.678Z"},"subscription":"projects/p/subscriptions/s"}`, push[0]); a.Status != 204 || len(b.Topic.Invalid()) != 1 {
@@ -136,8 +136,8 @@ func TestStructuredMode(t *testing.T) {
 	if a := b.Do("POST", u, event, "Content-Type: application/cloudevents+json; charset=UTF-8"); a.Status != 204 {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
-	if c := b.Case("c", 1); c.State != cases.Failed || c.End.Message != "no paper" {
-		t.Errorf("%s %+v", c.State, c.End)
+	if c := b.Case("c", 1); c.State != cases.Failed || c.Outcome.End.Message != "no paper" {
+		t.Errorf("%s %+v", c.State, c.Outcome.End)
 	}
 }
 
@@ -153,8 +153,8 @@ func TestMessageWithoutID(t *testing.T) {
 		}
 	}
 	c := b.Case("c", 1)
-	if strings.Join(c.Words, " ") != "event:ce-1 event:ce-2" || c.Late == nil || c.Late.Count != 1 {
-		t.Errorf("words %v, late %+v", c.Words, c.Late)
+	if strings.Join(c.Outcome.ReportIDs, " ") != "event:ce-1 event:ce-2" || c.Outcome.Late == nil || c.Outcome.Late.Count != 1 {
+		t.Errorf("reports %v, late %+v", c.Outcome.ReportIDs, c.Outcome.Late)
 	}
 }
 
@@ -185,8 +185,8 @@ func TestProgress(t *testing.T) {
 	if a := b.Do("POST", u, wrapped("1", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":8,"current_doc":"a\u0000é"}}`), binary("1")...); a.Status != 204 {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
-	if c := b.Case("c", 1); c.State != cases.Running || c.Progress.Completed != 2 || c.Progress.Total != 8 || c.Progress.Percent != 25 {
-		t.Errorf("%s %+v", c.State, c.Progress)
+	if c := b.Case("c", 1); c.State != cases.Running || c.Job.Progress.Completed != 2 || c.Job.Progress.Total != 8 || c.Job.Progress.Percent != 25 {
+		t.Errorf("%s %+v", c.State, c.Job.Progress)
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 func put(t *testing.T, b *functiontest.Bench, caseID string, ago time.Duration, state cases.State) {
 	t.Helper()
 	at := time.Now().UTC().Add(-ago).Truncate(time.Microsecond)
-	c := cases.Case{CaseID: caseID, Run: 1, Version: 1, State: state, CreatedAt: at, UpdatedAt: at, DeadlineAt: at.Add(time.Hour), WakeAt: at.Add(100 * time.Hour)}
+	c := cases.Case{Origin: cases.Origin{CaseID: caseID, Run: 1, CreatedAt: at, DeadlineAt: at.Add(time.Hour)}, Version: 1, State: state, UpdatedAt: at, Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(100 * time.Hour)}}
 	if state.Ended() {
-		c.EndedAt, c.End, c.Settled = at, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}, true
+		c.Outcome.EndedAt, c.Outcome.End, c.Bookkeeping.Finalized = at, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}, true
 	}
 	if err := b.Store.Begin(t.Context(), store.Begin{Head: store.Head{CaseID: caseID, Run: 1, Version: 1}, Case: c}); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ type handover struct {
 	UnreachableSince *time.Time  `json:"unreachable_since"`
 }
 
-// checks is the chain of looks at the pipeline.
+// checks is the chain of checks.
 type checks struct {
 	Count        int        `json:"count"`
 	Failures     int        `json:"failures"`
@@ -48,9 +48,9 @@ type checks struct {
 	Unbroken     int        `json:"unbroken"` // failures in a row
 	FailingSince *time.Time `json:"failing_since"`
 	UnknownSince *time.Time `json:"unknown_since"` // since when the pipeline says that it does not know the case
-	LeastSeconds float64    `json:"least_seconds"` // between two looks
+	LeastSeconds float64    `json:"least_seconds"` // between two checks
 	MostSeconds  float64    `json:"most_seconds"`
-	Why          *cases.Why `json:"why"` // the next look is when it is; null once the run has ended
+	Why          *cases.Why `json:"why"` // the next check is when it is; null once the run has ended
 }
 
 // actions are what can be done with the run.
@@ -63,15 +63,15 @@ type actions struct {
 func (f function) detail(d watch.RunDetail) detail {
 	c := d.Case
 	out := detail{
-		Case: d.View, CurrentRun: d.Current, Adopted: c.Adopted, Published: c.Settled, Leaked: c.Leaked + c.AskedAfterEnd,
-		FormKept: c.FormKept,
+		Case: d.View, CurrentRun: d.Current, Adopted: c.Adopted, Published: c.Bookkeeping.Finalized, Leaked: c.Bookkeeping.Leaked + c.Bookkeeping.PolledAfterEnd,
+		FormKept: c.Bookkeeping.FormKept,
 		Handover: handover{
 			Phase: c.Dispatch.Phase, Tasks: c.Dispatch.Seq, Attempts: c.Dispatch.Attempts, Backoffs: c.Dispatch.Backoffs,
 			SentAt: optional(c.Dispatch.SentAt), UnreachableSince: optional(c.Dispatch.UnreachableSince),
 		},
 		Checks: checks{
-			Count: c.Checks.Count, Failures: c.Checks.Failures, Tasks: c.Checks.Seq, NextAt: optional(c.Checks.NextAt),
-			Unbroken: c.Checks.Unbroken, FailingSince: optional(c.Checks.Since), UnknownSince: optional(c.Checks.UnknownSince),
+			Count: c.Checks.Polls, Failures: c.Checks.FailedPolls, Tasks: c.Checks.Seq, NextAt: optional(c.Checks.NextAt),
+			Unbroken: c.Checks.ConsecutiveFailures, FailingSince: optional(c.Checks.FailingSince), UnknownSince: optional(c.Checks.UnknownSince),
 			LeastSeconds: f.cfg.Rules.CheckMinInterval.Seconds(), MostSeconds: f.cfg.Rules.CheckMaxInterval.Seconds(),
 			Why: d.Why,
 		},
@@ -80,8 +80,8 @@ func (f function) detail(d watch.RunDetail) detail {
 	if c.Dispatch.Phase == cases.PhaseQueued && !c.State.Ended() {
 		out.Handover.NextAt = optional(c.Dispatch.At)
 	}
-	if c.FormKept && c.State.Ended() {
-		out.FormKeptUntil = optional(c.EndedAt.Add(f.cfg.Rules.FormRetention))
+	if c.Bookkeeping.FormKept && c.State.Ended() {
+		out.FormKeptUntil = optional(c.Outcome.EndedAt.Add(f.cfg.Rules.FormRetention))
 	}
 	for _, other := range d.Others {
 		out.Runs = append(out.Runs, summarize(other))
@@ -108,7 +108,7 @@ func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Addres
 	}
 	refresh := 5
 	if d.Case.State.Ended() {
-		refresh = 0 // nothing is to come but a late word
+		refresh = 0 // nothing is to come but a late report
 	}
 	return f.pages.show(rw, http.StatusOK, "run", page{
 		Title: d.Case.CaseID, Base: "./", User: user, Now: f.w.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneTo(d, r.URL.Query().Get("done"))},

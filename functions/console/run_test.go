@@ -105,31 +105,33 @@ func TestRunInTrouble(t *testing.T) {
 		change func(*cases.Case)
 		want   []string
 	}{
-		"failing": {func(c *cases.Case) { c.Checks.Failures, c.Checks.Unbroken, c.Checks.Since = 5, 3, at },
+		"failing": {func(c *cases.Case) {
+			c.Checks.FailedPolls, c.Checks.ConsecutiveFailures, c.Checks.FailingSince = 5, 3, at
+		},
 			[]string{"3 looks in a row failed, since", "doubles with each, up to 30 s", "after 10 min"}},
 		"held back": {func(c *cases.Case) {
 			c.Dispatch.Phase, c.Dispatch.Attempts = cases.PhaseAnswered, 1
 			c.Checks.LastAt, c.Checks.BusyUntil = at, at.Add(time.Minute)
 		}, []string{"The pipeline is busy, and asked not to be asked before then"}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = at }, []string{"does not know the case, since"}},
-		"done":    {func(c *cases.Case) { c.CompleteSince = at }, []string{"All documents are counted: the result is awaited, for 30 s at most"}},
+		"done":    {func(c *cases.Case) { c.Job.CompleteSince = at }, []string{"All documents are counted: the result is awaited, for 30 s at most"}},
 		"counted": {func(c *cases.Case) {
-			c.Dispatch.Phase, c.Dispatch.Attempts, c.Reading = cases.PhaseAnswered, 1, &cases.Reading{Completed: 4, Total: 4, Status: "running"}
+			c.Dispatch.Phase, c.Dispatch.Attempts, c.Job.Reading = cases.PhaseAnswered, 1, &cases.Reading{Completed: 4, Total: 4, Status: "running"}
 		}, []string{"All documents are counted, and the pipeline says that it runs: the wait grows"}},
 		"known": {func(c *cases.Case) {
-			c.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
-			c.Past = &cases.Past{Version: 9, Lengths: map[int]cases.Lengths{3: {From: 40, Counts: []int{7, 2}}}}
+			c.Job.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
+			c.Durations.Earlier = &cases.DurationStats{Version: 9, ByKind: map[int]cases.Histogram{3: {From: 40, Counts: []int{7, 2}}}}
 		}, []string{"Its progress does not tell yet when it ends.", "It goes by 9 earlier runs; 9 took longer"}},
-		"counted in part": {func(c *cases.Case) { c.Documents = &cases.Documents{Total: new(3)} }, []string{"<dd>3 in all</dd>"}},
-		"only failures":   {func(c *cases.Case) { c.Documents = &cases.Documents{Failed: new(3)} }, []string{`not counted, <strong class="warn">3 failed</strong>`}},
+		"counted in part": {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Total: new(3)} }, []string{"<dd>3 in all</dd>"}},
+		"only failures":   {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Failed: new(3)} }, []string{`not counted, <strong class="warn">3 failed</strong>`}},
 		"waiting":         {func(*cases.Case) {}, []string{"Nothing was sent yet"}},
-		"stalled":         {func(c *cases.Case) { c.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
+		"stalled":         {func(c *cases.Case) { c.Job.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
 		"busy": {func(c *cases.Case) { c.Dispatch.Backoffs, c.Dispatch.UnreachableSince = 4, at },
 			[]string{"4 attempts in a row started nothing", "cannot be reached since", "next attempt in"}},
 		"adopted": {func(c *cases.Case) { c.Adopted = true }, []string{"adopted: the pipeline worked on it already"}},
-		"leaked":  {func(c *cases.Case) { c.Leaked, c.AskedAfterEnd = 1, 2 }, []string{`Asked after the end</dt><dd><strong class="warn">3<`}},
+		"leaked":  {func(c *cases.Case) { c.Bookkeeping.Leaked, c.Bookkeeping.PolledAfterEnd = 1, 2 }, []string{`Asked after the end</dt><dd><strong class="warn">3<`}},
 		"untold": {func(c *cases.Case) {
-			c.State, c.EndedAt, c.End = cases.Failed, at, &cases.End{Reason: "a reason of tomorrow", Message: "why", Source: "tomorrow's_door"}
+			c.State, c.Outcome.EndedAt, c.Outcome.End = cases.Failed, at, &cases.End{Reason: "a reason of tomorrow", Message: "why", Source: "tomorrow's_door"}
 		}, []string{"not yet published", "a reason of tomorrow", "Told by tomorrow&#39;s door", "kept until", "Run again"}},
 		"of old": {func(c *cases.Case) { c.Timeline = nil }, []string{"of an earlier version"}},
 	} {
@@ -264,8 +266,8 @@ func TestHealth(t *testing.T) {
 	check()
 	waiting := b.Begin("waiting")
 	waiting.Version++
-	waiting.WakeAt = time.Now().Add(-10 * time.Minute)
-	waiting.Dispatch.At, waiting.Checks.NextAt = waiting.WakeAt, time.Now().Add(time.Minute)
+	waiting.Bookkeeping.OverdueAt = time.Now().Add(-10 * time.Minute)
+	waiting.Dispatch.At, waiting.Checks.NextAt = waiting.Bookkeeping.OverdueAt, time.Now().Add(time.Minute)
 	if err := b.Store.Update(t.Context(), store.Write{Case: waiting}); err != nil {
 		t.Fatal(err)
 	}
@@ -287,16 +289,16 @@ func TestHealth(t *testing.T) {
 	plant := func(id string, change func(*cases.Case)) {
 		c := b.Begin(id)
 		c.Version++
-		c.WakeAt = time.Now().Add(-10 * time.Minute)
+		c.Bookkeeping.OverdueAt = time.Now().Add(-10 * time.Minute)
 		change(&c)
 		if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	plant("overdue", func(c *cases.Case) { c.Checks.NextAt = c.WakeAt })
+	plant("overdue", func(c *cases.Case) { c.Checks.NextAt = c.Bookkeeping.OverdueAt })
 	plant("unscheduled", func(c *cases.Case) { c.Checks.NextAt = time.Time{} })
 	plant("untold", func(c *cases.Case) {
-		c.State, c.EndedAt, c.End = cases.Failed, c.WakeAt, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}
+		c.State, c.Outcome.EndedAt, c.Outcome.End = cases.Failed, c.Bookkeeping.OverdueAt, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}
 	})
 	want = map[string]any{"healthy": false, "open": 3.0, "overdue": 2.0, "leaked": 2.0, "unpublished": 1.0, "oldest_overdue": "then", "partial": false}
 	check()
@@ -312,11 +314,11 @@ func TestHealth(t *testing.T) {
 
 func TestCost(t *testing.T) {
 	ended := func(c cases.Case, source cases.Source) cases.Case {
-		c.State, c.End = cases.Failed, &cases.End{Source: source}
+		c.State, c.Outcome.End = cases.Failed, &cases.End{Source: source}
 		return c
 	}
 	run := func(checks, dispatches int64, version int64, phase cases.Phase) cases.Case {
-		return cases.Case{State: cases.Running, Version: version, FormKept: true, Checks: cases.Checks{Seq: checks}, Dispatch: cases.Dispatch{Seq: dispatches, Phase: phase}}
+		return cases.Case{State: cases.Running, Version: version, Bookkeeping: cases.Bookkeeping{FormKept: true}, Checks: cases.Checks{Seq: checks}, Dispatch: cases.Dispatch{Seq: dispatches, Phase: phase}}
 	}
 	for name, test := range map[string]struct {
 		c    cases.Case
@@ -331,7 +333,7 @@ func TestCost(t *testing.T) {
 		"adopted, looked at once":   {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 3, 4, 2}},
 		"with results, form dropped": {func() cases.Case {
 			c := ended(run(1, 1, 4, cases.PhaseAnswered), cases.SourceDispatch)
-			c.HasResult, c.FormKept, c.Late = true, false, &cases.Late{HasResult: true}
+			c.Outcome.HasResult, c.Bookkeeping.FormKept, c.Outcome.Late = true, false, &cases.LateReport{HasResult: true}
 			return c
 		}(), [5]int{2, 4, 6, 8, 3}},
 	} {

@@ -129,7 +129,7 @@ func phaseWord(p cases.Phase) string {
 	return orPlain(map[cases.Phase]string{
 		"":                   "nothing to send: the run was adopted",
 		cases.PhaseQueued:    "waiting in the queue",
-		cases.PhaseOpen:      "the request is open",
+		cases.PhaseInFlight:  "the request is open",
 		cases.PhaseUncertain: "nobody knows whether the request arrived; checks find out",
 		cases.PhaseAnswered:  "the pipeline answered",
 	}, p)

@@ -46,7 +46,7 @@ func TestRetryCount(t *testing.T) {
 		header string
 		phase  cases.Phase
 	}{
-		{"2", cases.PhaseOpen}, {"1", cases.PhaseOpen}, {"0", cases.PhaseOpen}, {"", cases.PhaseOpen}, {"-3", cases.PhaseOpen}, {"x", cases.PhaseOpen},
+		{"2", cases.PhaseInFlight}, {"1", cases.PhaseInFlight}, {"0", cases.PhaseInFlight}, {"", cases.PhaseInFlight}, {"-3", cases.PhaseInFlight}, {"x", cases.PhaseInFlight},
 		{"3", cases.PhaseUncertain}, {"17", cases.PhaseUncertain},
 	} {
 		t.Run(test.header, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestRetryCount(t *testing.T) {
 					t.Fatal("nothing is handed over")
 				}
 			}
-			if c := b.Case("c", 1); c.Dispatch.RetryCount != 2 || c.Dispatch.Phase != cases.PhaseOpen {
+			if c := b.Case("c", 1); c.Dispatch.RetryCount != 2 || c.Dispatch.Phase != cases.PhaseInFlight {
 				t.Errorf("the mark is %+v", c.Dispatch)
 			}
 			if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: "+test.header); a.Status != 200 {

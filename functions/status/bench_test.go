@@ -95,8 +95,8 @@ func measure(b *testing.B, bench *functiontest.Bench, h http.Handler, changes in
 		caseID := fmt.Sprint("case-", rand.IntN(benchCases))
 		c := bench.Case(caseID, 1)
 		c.Version++
-		c.Progress.Completed++
-		c.Shown.Version = c.Version // which makes an event of it
+		c.Job.Progress.Completed++
+		c.Viewers.Shown.Version = c.Version // which makes an event of it
 		if err := bench.Store.Update(b.Context(), store.Write{Case: c}); err != nil {
 			b.Fatal(err)
 		}

@@ -71,7 +71,7 @@ func (s *still) change(f func(c *cases.Case)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.c.Version++
-	s.c.Shown.Version = s.c.Version
+	s.c.Viewers.Shown.Version = s.c.Version
 	f(&s.c)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -103,7 +103,7 @@ func (p *pipes) dial() net.Conn {
 // bubble serves status by net/http in a bubble of time.
 func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &still{c: cases.Case{CaseID: "c", Run: 1, Version: 1, State: cases.Pending, CreatedAt: time.Now(), Shown: cases.Shown{Version: 1}}, changed: make(chan struct{})}
+		s := &still{c: cases.Case{Origin: cases.Origin{CaseID: "c", Run: 1, CreatedAt: time.Now()}, Version: 1, State: cases.Pending, Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}}}, changed: make(chan struct{})}
 		w, err := watch.New(watch.Config{}, watch.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return jitter }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +207,7 @@ func TestKeptAliveBetweenPolls(t *testing.T) {
 		reading.Go(func() { body, _ = io.ReadAll(ask(t, conn)) })
 		for range 24 {
 			time.Sleep(2 * time.Second)
-			s.change(func(c *cases.Case) { c.Shown.Version = 1 })
+			s.change(func(c *cases.Case) { c.Viewers.Shown.Version = 1 })
 		}
 		reading.Wait()
 		if got := comments(body); got != 3 || strings.Count(string(body), "event: ") != 1 {
@@ -254,7 +254,7 @@ func TestSlowViewer(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		s.change(func(c *cases.Case) {
-			c.State, c.EndVersion, c.HasResult, c.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
+			c.State, c.Outcome.EndVersion, c.Outcome.HasResult, c.Outcome.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
 		})
 		reading.Wait()
 		if took := time.Since(begin); took != 0 || !strings.HasSuffix(string(whole), "x\"}}\n\n") {
@@ -276,7 +276,7 @@ func TestPatience(t *testing.T) {
 	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
 		s.result = []byte(`{"big":"` + strings.Repeat("x", 500<<10) + `"}`)
 		s.change(func(c *cases.Case) {
-			c.State, c.EndVersion, c.HasResult, c.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
+			c.State, c.Outcome.EndVersion, c.Outcome.HasResult, c.Outcome.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
 		})
 		conn := network.dial()
 		body := ask(t, conn)

@@ -203,7 +203,7 @@ func until(t testing.TB, what string, holds func() bool) {
 // leased waits until the record says that the run is watched. For 15 s from then nobody has to say so again.
 func leased(t testing.TB, b *functiontest.Bench, run int) {
 	t.Helper()
-	until(t, "it counts as watched", func() bool { return !b.Case("c", run).Watched.Until.IsZero() })
+	until(t, "it counts as watched", func() bool { return !b.Case("c", run).Viewers.Lease.Until.IsZero() })
 }
 
 // A run from its beginning to its end, as it is watched; and then it is over, however often a client comes back.
@@ -223,12 +223,12 @@ func TestStream(t *testing.T) {
 	v.shows("progress", "1.5", `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
 	result := `{"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"https://docs.example/?a=1&b=2","n":12345678901234567890}`
 	b.Event("m4", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
-	id := fmt.Sprintf("1.%d", b.Case("c", 1).EndVersion)
+	id := fmt.Sprintf("1.%d", b.Case("c", 1).Outcome.EndVersion)
 	v.shows("complete", id, `"total":4,"outputUrl":"https://docs.example/?a=1&b=2","documents":{"total":4,"succeeded":3,"failed":1},"result":`+result)
 	v.ends()
 	// The record goes on, the id of the end stays.
-	if c := b.Case("c", 1); c.Version <= c.EndVersion {
-		t.Errorf("version %d, ended at %d", c.Version, c.EndVersion)
+	if c := b.Case("c", 1); c.Version <= c.Outcome.EndVersion {
+		t.Errorf("version %d, ended at %d", c.Version, c.Outcome.EndVersion)
 	}
 	for range 3 {
 		a := b.Do("GET", u+"/c", "", key, asStream, "Last-Event-ID: "+id)
@@ -270,7 +270,7 @@ func update(b *functiontest.Bench, caseID string, run int, change func(c *cases.
 	c := b.Case(caseID, run)
 	change(&c)
 	c.Version++
-	c.Shown.Version = c.Version
+	c.Viewers.Shown.Version = c.Version
 	if err := b.Store.Update(context.Background(), store.Write{Case: c}); err != nil {
 		b.T.Fatal(err)
 	}
@@ -303,10 +303,10 @@ func TestErrorEvents(t *testing.T) {
 		v.begins()
 		v.shows("progress", fmt.Sprintf("%d.1", c.Run), pending)
 		c = update(b, "c", c.Run, func(c *cases.Case) {
-			c.State, c.EndedAt, c.EndVersion, c.End = test.state, time.Now().UTC(), c.Version+1, &cases.End{Reason: test.reason, Message: test.message, Source: cases.SourceCheck}
+			c.State, c.Outcome.EndedAt, c.Outcome.EndVersion, c.Outcome.End = test.state, time.Now().UTC(), c.Version+1, &cases.End{Reason: test.reason, Message: test.message, Source: cases.SourceCheck}
 		})
 		message, _ := json.Marshal(test.says)
-		v.shows("error", fmt.Sprintf("%d.%d", c.Run, c.EndVersion), fmt.Sprintf(`"code":%q,"message":%s,"state":%q`, test.reason, message, test.state))
+		v.shows("error", fmt.Sprintf("%d.%d", c.Run, c.Outcome.EndVersion), fmt.Sprintf(`"code":%q,"message":%s,"state":%q`, test.reason, message, test.state))
 		v.ends()
 	}
 }
@@ -398,7 +398,7 @@ func TestSupersededWhileWatched(t *testing.T) {
 	}
 	current.shows("progress", "2.1", pending)
 	first := b.Case("c", 1)
-	pinned.shows("error", fmt.Sprintf("1.%d", first.EndVersion), fmt.Sprintf(`"code":"superseded","message":%q,"state":"cancelled"`, first.End.Message))
+	pinned.shows("error", fmt.Sprintf("1.%d", first.Outcome.EndVersion), fmt.Sprintf(`"code":"superseded","message":%q,"state":"cancelled"`, first.Outcome.End.Message))
 	pinned.ends()
 	b.Event("m", `{"case_id":"c","run":2,"status":"failed","error":"no"}`)
 	current.shows("error", "2.2", `"code":"pipeline_failed","message":"no","state":"failed"`)
@@ -474,7 +474,7 @@ func TestResultArrivesWhole(t *testing.T) {
 		v.next()
 		c = b.Case("c", c.Run)
 		c.Version++
-		c.State, c.EndedAt, c.EndVersion, c.HasResult, c.End = cases.Succeeded, time.Now().UTC(), c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
+		c.State, c.Outcome.EndedAt, c.Outcome.EndVersion, c.Outcome.HasResult, c.Outcome.End = cases.Succeeded, time.Now().UTC(), c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
 		if err := b.Store.Update(t.Context(), store.Write{Case: c, Put: map[store.Value][]byte{store.Result: []byte(result)}}); err != nil {
 			t.Fatal(err)
 		}
@@ -502,7 +502,7 @@ func TestOutputURLIsOfTheWeb(t *testing.T) {
 	b.Event("m", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
 	v := view(t, u+"/c")
 	v.begins()
-	v.shows("complete", fmt.Sprintf("1.%d", b.Case("c", 1).EndVersion), `"total":0,"outputUrl":null,"documents":null,"result":`+result)
+	v.shows("complete", fmt.Sprintf("1.%d", b.Case("c", 1).Outcome.EndVersion), `"total":0,"outputUrl":null,"documents":null,"result":`+result)
 	v.ends()
 	if a := b.Do("GET", u+"/c", "", key); a.JSON(t)["output_url"] != nil || !strings.Contains(a.Body, result) {
 		t.Errorf("%s", a.Body)
@@ -519,7 +519,7 @@ func TestCompleteWithoutResult(t *testing.T) {
 	b.Begin("c")
 	b.Event("m", `{"case_id":"c","run":1,"status":"running","progress":{"completed":3,"total":3}}`)
 	update(b, "c", 1, func(c *cases.Case) {
-		c.State, c.EndedAt, c.EndVersion, c.End = cases.Succeeded, time.Now().UTC(), c.Version+1, &cases.End{Reason: cases.ReasonCompleted}
+		c.State, c.Outcome.EndedAt, c.Outcome.EndVersion, c.Outcome.End = cases.Succeeded, time.Now().UTC(), c.Version+1, &cases.End{Reason: cases.ReasonCompleted}
 	})
 	v := view(t, u+"/c")
 	v.begins()
@@ -610,7 +610,7 @@ func TestPassingFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Version++
-		c.Shown.Version = c.Version
+		c.Viewers.Shown.Version = c.Version
 		if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 			t.Fatal(err)
 		}

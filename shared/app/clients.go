@@ -17,7 +17,7 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// checkSlack is how much longer than its look the delivery of a check may take.
+// checkSlack is how much longer than its poll the delivery of a check may take.
 const checkSlack = 50 * time.Second
 
 // dispatchDeadline is the longest that Cloud Tasks waits for an answer.
@@ -72,8 +72,8 @@ func (p pipelineClient) Dispatch(ctx context.Context, job watch.Job) cases.Dispa
 	return p.client.Dispatch(ctx, pipeline.Request{CaseID: job.CaseID, Run: job.Run, Form: job.Form, TraceParent: job.TraceParent})
 }
 
-func (p pipelineClient) Look(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
-	return p.client.Look(ctx, caseID, run, traceParent)
+func (p pipelineClient) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
+	return p.client.Poll(ctx, caseID, run, traceParent)
 }
 
 func (p pipelineClient) close() error {

@@ -5,14 +5,14 @@ import "time"
 // Asks reports whether a check of c at now is to poll the pipeline. It is not while nothing was sent, at the deadline, at the
 // end of a completion grace, when only the time matters, and if the check was due before the time that a busy pipeline named.
 // The check that is due at the deadline never polls: where the clock says that it is not yet time, the clock is behind.
-func (r Rules) Asks(c Case, now time.Time) bool {
+func (r Rules) ShouldPoll(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
 		return false
 	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0, c.Checks.NextAt.Before(c.Checks.BusyUntil):
 		return false
 	}
-	return !r.graceOver(c.CompleteSince, now) && !r.graceOver(c.SucceededSince, now)
+	return !r.graceOver(c.Job.CompleteSince, now) && !r.graceOver(c.Job.SucceededSince, now)
 }
 
 func (r Rules) graceOver(since, now time.Time) bool {
@@ -20,16 +20,16 @@ func (r Rules) graceOver(since, now time.Time) bool {
 }
 
 func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter float64) Verdict {
-	w, final := in.word()
+	w, final := in.report()
 	if n.State.Ended() {
 		v := Verdict{Kind: Ignored}
 		if final && n.isNews(in.Reading) {
-			v = r.word(n, w, now)
+			v = r.takeReport(n, w, now)
 		}
 		// The record that a check reads is at least that of the last save that returned. So a check that read an open run began before anybody could
 		// know the end, however long the save of that took.
-		if in.Kind != CheckSkipped && in.Read >= n.EndVersion {
-			n.AskedAfterEnd++
+		if in.Kind != CheckSkipped && in.ReadVersion >= n.Outcome.EndVersion {
+			n.Bookkeeping.PolledAfterEnd++
 			if !v.Changed() {
 				v = Verdict{Kind: Applied}
 			}
@@ -39,12 +39,12 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	if in.Seq != n.Checks.Seq {
 		return Verdict{Kind: Stale}
 	}
-	if d := &n.Dispatch; d.Phase == PhaseOpen && !now.Before(d.SentAt.Add(r.PipelineTimeout)) {
-		d.Phase, d.ClosedAt = PhaseUncertain, now
+	if d := &n.Dispatch; d.Phase == PhaseInFlight && !now.Before(d.SentAt.Add(r.PipelineTimeout)) {
+		d.Phase, d.UncertainSince = PhaseUncertain, now
 	}
 	n.Checks.LastAt = later(now, n.Checks.NextAt)
 	if in.Kind != CheckSkipped {
-		n.Checks.Count++
+		n.Checks.Polls++
 		n.Checks.BusyUntil = time.Time{}
 	}
 	var v Verdict
@@ -55,46 +55,46 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	case n.Dispatch.Phase == PhaseQueued && n.Dispatch.Attempts == 0: // nothing was started: it looked at something else
 	case in.Kind == CheckReading && n.isNews(in.Reading):
 		v = r.reading(n, in, w, final, now)
-	case in.Kind == CheckReading && n.Known: // what the run before left: it tells nothing
+	case in.Kind == CheckReading && n.Job.Seen: // what the run before left: it tells nothing
 		n.reached()
 	case in.Kind == CheckReading, in.Kind == CheckUnknown:
-		r.unknown(n, now)
-	case in.Kind == CheckUnable:
-		r.unable(n, in.Message, now)
+		r.jobUnknown(n, now)
+	case in.Kind == CheckFailed:
+		r.pollFailed(n, in.Message, now)
 	}
 	switch {
 	case n.State.Ended():
-	case !n.SucceededSince.IsZero() && n.Dispatch.Phase != PhaseOpen, r.graceOver(n.SucceededSince, now):
+	case !n.Job.SucceededSince.IsZero() && n.Dispatch.Phase != PhaseInFlight, r.graceOver(n.Job.SucceededSince, now):
 		r.endSucceeded(n, SourceEvent, now)
-	case r.graceOver(n.CompleteSince, now):
+	case r.graceOver(n.Job.CompleteSince, now):
 		r.endSucceeded(n, SourceCheck, now)
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceDeadline, now)
 	default:
-		waiting := n.Dispatch.Phase == PhaseQueued || !n.CompleteSince.IsZero() || !n.SucceededSince.IsZero()
-		n.Stalled = !waiting && !now.Before(n.ProgressAt.Add(r.StallAfter))
+		waiting := n.Dispatch.Phase == PhaseQueued || !n.Job.CompleteSince.IsZero() || !n.Job.SucceededSince.IsZero()
+		n.Job.Stalled = !waiting && !now.Before(n.Job.MovedAt.Add(r.StallAfter))
 		n.Checks.Seq++
-		n.Checks.NextAt = r.nextLook(*n, now, jitter)
+		n.Checks.NextAt = r.nextCheck(*n, now, jitter)
 	}
 	v.Kind = Applied
 	return v
 }
 
 // word is what a check's answer says of the end, if it does.
-func (in CheckOutcome) word() (word, bool) {
-	final := in.Kind == CheckReading && in.Reading.terminal()
-	return word{id: in.id(), succeeded: in.Reading.Status == "succeeded", message: in.Message, result: in.Result, source: SourceCheck}, final
+func (in CheckOutcome) report() (report, bool) {
+	final := in.Kind == CheckReading && in.Reading.Status.Terminal()
+	return report{id: in.id(), succeeded: in.Reading.Status == StatusSucceeded, message: in.Message, result: in.Result, source: SourceCheck}, final
 }
 
 // isNews reports whether a reading tells of this run: anything does, but in a rerun only from the first reading on that is
 // neither the last one of the run before nor that run's end. At the same counts a status is news only if the run before had
 // its terminal status already.
 func (c Case) isNews(r Reading) bool {
-	b := c.Baseline
+	b := c.Job.Baseline
 	if b == nil {
 		return true
 	}
-	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || !b.terminal())
+	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || !b.Status.Terminal())
 	completion := r.counted() && r.Total == b.Total
 	return !same && !completion
 }
@@ -102,56 +102,53 @@ func (c Case) isNews(r Reading) bool {
 // counted reports whether everything that is to be done is done, by the counts.
 func (r Reading) counted() bool { return r.Total > 0 && r.Completed >= r.Total }
 
-// terminal reports whether the status says how the run ended.
-func (r Reading) terminal() bool { return r.Status == "succeeded" || r.Status == "failed" }
-
-func (r Rules) reading(n *Case, in CheckOutcome, w word, final bool, now time.Time) Verdict {
+func (r Rules) reading(n *Case, in CheckOutcome, w report, final bool, now time.Time) Verdict {
 	n.reached()
 	n.Checks.UnknownSince = time.Time{}
-	n.Baseline = nil
+	n.Job.Baseline = nil
 	n.nowRunning(now)
 	r.observe(n, in.Reading, now)
-	n.pace(in, now)
-	if final && n.Dispatch.Phase != PhaseOpen {
-		return r.word(n, w, now)
+	n.noteEstimate(in, now)
+	if final && n.Dispatch.Phase != PhaseInFlight {
+		return r.takeReport(n, w, now)
 	}
 	return Verdict{}
 }
 
 // pace notes what a reading tells of when the run ends, for [Past.With].
-func (c *Case) pace(in CheckOutcome, now time.Time) {
-	p := c.Progress
-	if !in.Reading.terminal() && !in.Reading.counted() {
-		c.LookedAt = in.Began
+func (c *Case) noteEstimate(in CheckOutcome, now time.Time) {
+	p := c.Job.Progress
+	if !in.Reading.Status.Terminal() && !in.Reading.counted() {
+		c.Durations.UndoneAt = in.BeganAt
 	}
-	if c.Past != nil && p.Total > 0 {
-		c.Past = c.Past.of(p.Total)
+	if c.Durations.Earlier != nil && p.Total > 0 {
+		c.Durations.Earlier = c.Durations.Earlier.of(p.Total)
 	}
-	if e, ok := c.estimate(now); ok && p.Completed < p.Total && (c.Pace.EndAt.IsZero() || 2*p.Completed <= p.Total) {
-		c.Pace = e
+	if e, ok := c.estimate(now); ok && p.Completed < p.Total && (c.Durations.Estimate.EndAt.IsZero() || 2*p.Completed <= p.Total) {
+		c.Durations.Estimate = e
 	}
 }
 
-func (r Rules) unknown(n *Case, now time.Time) {
+func (r Rules) jobUnknown(n *Case, now time.Time) {
 	ch, d := &n.Checks, &n.Dispatch
 	n.reached()
 	if ch.UnknownSince.IsZero() {
 		ch.UnknownSince = now
 	}
-	if d.Phase == PhaseOpen || !n.CompleteSince.IsZero() {
+	if d.Phase == PhaseInFlight || !n.Job.CompleteSince.IsZero() {
 		return // it may know nothing of a job that it is about to answer, or has just completed
 	}
-	since := now.Sub(later(ch.UnknownSince, d.ClosedAt))
+	since := now.Sub(later(ch.UnknownSince, d.UncertainSince))
 	lost := "the pipeline no longer knows this case"
 	if n.State == Pending {
 		lost = "the pipeline does not know this case"
 	}
 	switch {
-	case n.Known && since >= r.UnreachableAfter:
+	case n.Job.Seen && since >= r.UnreachableAfter:
 		n.finish(Failed, ReasonPipelineLost, lost, SourceCheck, now)
-	case n.Known || d.Phase != PhaseUncertain || since < r.StartGrace:
+	case n.Job.Seen || d.Phase != PhaseUncertain || since < r.StartGrace:
 	case r.Idempotent:
-		d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
+		d.Phase, d.Nonce, d.SentAt, d.UncertainSince = PhaseQueued, "", time.Time{}, time.Time{}
 		d.Seq++
 		d.At = now
 		ch.UnknownSince = time.Time{}
@@ -162,39 +159,39 @@ func (r Rules) unknown(n *Case, now time.Time) {
 
 // reached notes that the pipeline answered a poll: no streak of failures goes on.
 func (c *Case) reached() {
-	c.Checks.Unbroken, c.Checks.Since, c.Dispatch.UnreachableSince = 0, time.Time{}, time.Time{}
+	c.Checks.ConsecutiveFailures, c.Checks.FailingSince, c.Dispatch.UnreachableSince = 0, time.Time{}, time.Time{}
 }
 
-func (r Rules) unable(n *Case, message string, now time.Time) {
+func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 	ch := &n.Checks
-	ch.Failures++
-	ch.Unbroken++
-	if ch.Since.IsZero() {
-		ch.Since = now
+	ch.FailedPolls++
+	ch.ConsecutiveFailures++
+	if ch.FailingSince.IsZero() {
+		ch.FailingSince = now
 	}
-	if n.Dispatch.Phase == PhaseOpen || !n.CompleteSince.IsZero() {
+	if n.Dispatch.Phase == PhaseInFlight || !n.Job.CompleteSince.IsZero() {
 		return
 	}
-	if now.Sub(later(ch.Since, n.Dispatch.ClosedAt)) >= r.UnreachableAfter {
+	if now.Sub(later(ch.FailingSince, n.Dispatch.UncertainSince)) >= r.UnreachableAfter {
 		n.finish(Failed, ReasonPipelineUnreachable, message, SourceCheck, now)
 	}
 }
 
 // mostPercent is what a run shows at most that has not succeeded.
-const mostPercent = 99.9
+const maxOpenPercent = 99.9
 
 // observe takes in a reading: progress never goes backwards, whatever the pipeline shows. A total of 0 is one that is not
 // known. It reports whether anything moved.
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
-	n.Reading = &in
+	n.Job.Reading = &in
 	switch {
 	case in.Status != "" || !in.counted(): // what it says beats what its counts suggest
-		n.CompleteSince = time.Time{}
-	case n.Dispatch.Phase == PhaseOpen: // its answer, not a count, is the end
-	case n.CompleteSince.IsZero():
-		n.CompleteSince = now
+		n.Job.CompleteSince = time.Time{}
+	case n.Dispatch.Phase == PhaseInFlight: // its answer, not a count, is the end
+	case n.Job.CompleteSince.IsZero():
+		n.Job.CompleteSince = now
 	}
-	old := n.Progress
+	old := n.Job.Progress
 	if in.Completed < old.Completed {
 		return false
 	}
@@ -211,10 +208,10 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 			p.Percent = 100 * float64(p.Completed) / float64(p.Total)
 		}
 	}
-	p.Percent = max(old.Percent, min(oneDecimal(min(p.Percent, 100)), mostPercent))
+	p.Percent = max(old.Percent, min(oneDecimal(min(p.Percent, 100)), maxOpenPercent))
 	if p == old {
 		return false
 	}
-	n.Progress, n.ProgressAt, n.Stalled = p, now, false
+	n.Job.Progress, n.Job.MovedAt, n.Job.Stalled = p, now, false
 	return true
 }

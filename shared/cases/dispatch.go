@@ -7,11 +7,11 @@ func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
 	switch {
 	case n.State.Ended() || in.Seq != d.Seq:
 		return Verdict{Kind: Stale}
-	case d.Phase == PhaseOpen && d.Nonce == in.Nonce:
+	case d.Phase == PhaseInFlight && d.Nonce == in.Nonce:
 		return Verdict{Kind: Duplicate} // the save of this mark took effect though it seemed to fail
-	case d.Phase == PhaseOpen && in.RetryCount > d.RetryCount:
+	case d.Phase == PhaseInFlight && in.RetryCount > d.RetryCount:
 		// Cloud Tasks delivers again with a higher count when it has given the attempt before up for lost.
-		r.closeUncertain(n, now)
+		r.makeUncertain(n, now)
 		return Verdict{Kind: Applied}
 	case d.Phase != PhaseQueued:
 		return Verdict{Kind: Stale}
@@ -19,17 +19,17 @@ func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
 		r.endAtDeadline(n, SourceDeadline, now)
 		return Verdict{Kind: Applied}
 	}
-	d.Phase, d.Nonce, d.RetryCount, d.SentAt, d.ClosedAt = PhaseOpen, in.Nonce, in.RetryCount, now, time.Time{}
+	d.Phase, d.Nonce, d.RetryCount, d.SentAt, d.UncertainSince = PhaseInFlight, in.Nonce, in.RetryCount, now, time.Time{}
 	d.Attempts++
 	d.Begun++
-	n.ProgressAt, n.CompleteSince = now, time.Time{} // while it is open its answer, not a count, is the end
+	n.Job.MovedAt, n.Job.CompleteSince = now, time.Time{} // while it is open its answer, not a count, is the end
 	return Verdict{Kind: Applied}
 }
 
 // closeUncertain gives an open dispatch up for lost. Its answer still counts, should it come.
-func (r Rules) closeUncertain(n *Case, now time.Time) {
-	n.Dispatch.Phase, n.Dispatch.ClosedAt = PhaseUncertain, now
-	if !n.SucceededSince.IsZero() {
+func (r Rules) makeUncertain(n *Case, now time.Time) {
+	n.Dispatch.Phase, n.Dispatch.UncertainSince = PhaseUncertain, now
+	if !n.Job.SucceededSince.IsZero() {
 		r.endSucceeded(n, SourceEvent, now)
 	}
 }
@@ -37,46 +37,46 @@ func (r Rules) closeUncertain(n *Case, now time.Time) {
 func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
 	id := "dispatch:" + in.Nonce
 	d, ch := &n.Dispatch, &n.Checks
-	mine := in.Nonce == d.Nonce && (d.Phase == PhaseOpen || d.Phase == PhaseUncertain)
-	if in.Kind == DispatchBusy && in.SaysFailed && mine && n.seenAtWork() && (n.State.Ended() || n.SucceededSince.IsZero()) {
+	mine := in.Nonce == d.Nonce && (d.Phase == PhaseInFlight || d.Phase == PhaseUncertain)
+	if in.Kind == DispatchBusy && in.SaysFailed && mine && n.seenAtWork() && (n.State.Ended() || n.Job.SucceededSince.IsZero()) {
 		in.Kind = DispatchFailed // it began, so this is how it ended
 	}
 	switch in.Kind {
 	case DispatchSucceeded, DispatchFailed:
-		return r.word(n, word{id: id, succeeded: in.Kind == DispatchSucceeded, message: in.Message, result: in.Result, source: SourceDispatch}, now)
+		return r.takeReport(n, report{id: id, succeeded: in.Kind == DispatchSucceeded, message: in.Message, result: in.Result, source: SourceDispatch}, now)
 	}
 	switch {
 	case n.State.Ended():
 		return Verdict{Kind: Ignored}
 	case in.Kind == DispatchAccepted && (mine || d.Attempts > 0):
-		if n.Known && d.Phase == PhaseAnswered {
+		if n.Job.Seen && d.Phase == PhaseAnswered {
 			return Verdict{Kind: Ignored}
 		}
-		if mine || d.Phase != PhaseOpen {
+		if mine || d.Phase != PhaseInFlight {
 			d.Phase = PhaseAnswered
 		}
-		ch.UnknownSince, ch.Unbroken, ch.Since = time.Time{}, 0, time.Time{} // it was reached, and knows it
+		ch.UnknownSince, ch.ConsecutiveFailures, ch.FailingSince = time.Time{}, 0, time.Time{} // it was reached, and knows it
 		d.Confirmed = true
 		n.nowRunning(now)
-		if !n.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
+		if !n.Job.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
 			r.endSucceeded(n, SourceEvent, now)
 		}
 	case !mine:
 		return Verdict{Kind: Stale}
-	case !n.SucceededSince.IsZero():
+	case !n.Job.SucceededSince.IsZero():
 		r.endSucceeded(n, SourceEvent, now) // the answer that was waited for has no result
 	case in.Kind == DispatchRefused:
-		n.Heard = d.Attempts == 1
+		n.Outcome.Reported = d.Attempts == 1
 		n.finish(Failed, ReasonPipelineRefused, in.Message, SourceDispatch, now)
 	case in.Kind == DispatchUnreachable && d.Confirmed:
 		d.Phase = PhaseAnswered
 	case in.Kind == DispatchUnreachable, in.Kind == DispatchBusy && !n.seenAtWork():
 		r.requeue(n, in, now, jitter)
-	case d.Phase != PhaseOpen:
+	case d.Phase != PhaseInFlight:
 		return Verdict{Kind: Ignored} // uncertain already
 	default:
 		d.UnreachableSince, d.Backoffs = time.Time{}, 0
-		r.closeUncertain(n, now)
+		r.makeUncertain(n, now)
 	}
 	return Verdict{Kind: Applied}
 }
@@ -84,21 +84,21 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 // seenAtWork reports whether the pipeline was seen to work on this run since its request was sent, so that an answer that says
 // otherwise does not send it again. A poll's reading shows that, unless some earlier run of the case may still be at work: the
 // pipeline does not know runs.
-func (c Case) seenAtWork() bool { return c.Dispatch.Confirmed || c.Known && !c.PriorUnheard }
+func (c Case) seenAtWork() bool { return c.Dispatch.Confirmed || c.Job.Seen && !c.PriorUnreported }
 
 // requeue schedules another dispatch after one that started nothing.
 func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float64) {
 	d, ch := &n.Dispatch, &n.Checks
 	if d.Attempts--; d.Attempts == 0 { // whatever was seen was of something else
-		if n.Known {
-			n.Baseline = n.Reading
+		if n.Job.Seen {
+			n.Job.Baseline = n.Job.Reading
 		}
-		n.Known, n.CompleteSince, ch.UnknownSince = false, time.Time{}, time.Time{}
+		n.Job.Seen, n.Job.CompleteSince, ch.UnknownSince = false, time.Time{}, time.Time{}
 	}
-	ch.Unbroken, ch.Since = 0, time.Time{}
+	ch.ConsecutiveFailures, ch.FailingSince = 0, time.Time{}
 	d.Failures++
 	d.LastError = clip(messageOf(in))
-	d.Phase, d.Nonce, d.SentAt, d.ClosedAt = PhaseQueued, "", time.Time{}, time.Time{}
+	d.Phase, d.Nonce, d.SentAt, d.UncertainSince = PhaseQueued, "", time.Time{}, time.Time{}
 	d.Seq++
 	if in.Kind == DispatchBusy {
 		d.UnreachableSince = time.Time{}

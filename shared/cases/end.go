@@ -16,22 +16,22 @@ const maxMessage = 1000
 const withoutResult = "completed without a result"
 
 // keptWords is how many ids of final words a record remembers.
-const keptWords = 8
+const maxReportIDs = 8
 
 // word is the pipeline's own statement of how a run ended.
-type word struct {
-	id        string
-	succeeded bool
-	message   string
-	result    *Result
-	source    Source
-	unsure    bool // it may be about another run
+type report struct {
+	id           string
+	succeeded    bool
+	message      string
+	result       *Result
+	source       Source
+	unattributed bool // it may be about another run
 }
 
 func (in CheckOutcome) id() string { return "check:" + strconv.FormatInt(in.Seq, 10) }
 
 // end returns the state and reason that w means: a run of which every document failed has not succeeded.
-func (w word) end() (State, Reason) {
+func (w report) end() (State, Reason) {
 	switch {
 	case !w.succeeded, w.result != nil && w.result.Success != nil && !*w.result.Success:
 		return Failed, ReasonPipelineFailed
@@ -43,7 +43,7 @@ func (w word) end() (State, Reason) {
 }
 
 // text is the message that w leaves.
-func (w word) text(reason Reason) string {
+func (w report) text(reason Reason) string {
 	if w.message == "" && w.result != nil {
 		w.message = w.result.Message
 	}
@@ -58,30 +58,30 @@ func (w word) text(reason Reason) string {
 
 // word takes in the pipeline's own word: it is the end if there is none yet; else it fills in a missing result if it
 // agrees with the end, or is kept beside it.
-func (r Rules) word(n *Case, w word, now time.Time) Verdict {
-	if slices.Contains(n.Words, w.id) {
+func (r Rules) takeReport(n *Case, w report, now time.Time) Verdict {
+	if slices.Contains(n.Outcome.ReportIDs, w.id) {
 		return Verdict{Kind: Duplicate}
 	}
 	n.remember(w.id)
 	state, reason := w.end()
 	switch {
 	case !n.State.Ended():
-		n.Heard, n.Dispatch.LastError = true, ""
+		n.Outcome.Reported, n.Dispatch.LastError = true, ""
 		n.finish(state, reason, w.text(reason), w.source, now)
 		return Verdict{Kind: Applied, Keep: n.attach(w.result)}
-	case state == n.State && w.result != nil && !w.unsure && !n.HasResult && !n.ResultOmitted:
+	case state == n.State && w.result != nil && !w.unattributed && !n.Outcome.HasResult && !n.Outcome.ResultOmitted:
 		return Verdict{Kind: Filled, Keep: n.attach(w.result)}
 	}
-	late := Late{State: state, Message: clip(w.text(reason)), Source: w.source, At: now}
-	if n.Late != nil {
-		late = *n.Late
+	late := LateReport{State: state, Message: clip(w.text(reason)), Source: w.source, At: now}
+	if n.Outcome.Late != nil {
+		late = *n.Outcome.Late
 	}
 	late.Count++
-	v := Verdict{Kind: LateWord}
+	v := Verdict{Kind: Late}
 	if w.result != nil && w.result.Raw != nil && !late.HasResult && late.State == state {
 		late.HasResult, v.Keep = true, KeepLate
 	}
-	n.Late = &late
+	n.Outcome.Late = &late
 	return v
 }
 
@@ -90,18 +90,18 @@ func (c *Case) attach(res *Result) Keep {
 	if res == nil {
 		return KeepNothing
 	}
-	c.Documents, c.OutputURL = res.Documents, res.OutputURL
-	end := *c.End
+	c.Outcome.Documents, c.Outcome.OutputURL = res.Documents, res.OutputURL
+	end := *c.Outcome.End
 	if end.Message == withoutResult {
 		end.Message = ""
 	}
 	end.Message = strings.TrimSuffix(strings.TrimSuffix(end.Message, ResultDropped), "; ") // here it is after all
-	c.End = &end
+	c.Outcome.End = &end
 	if res.Raw != nil {
-		c.HasResult = true
+		c.Outcome.HasResult = true
 		return KeepResult
 	}
-	c.ResultOmitted = true
+	c.Outcome.ResultOmitted = true
 	if end.Message != "" {
 		end.Message += "; "
 	}
@@ -112,38 +112,38 @@ func (c *Case) attach(res *Result) Keep {
 // finish ends the run. It is the only place that does.
 func (c *Case) finish(state State, reason Reason, message string, source Source, now time.Time) {
 	if c.Dispatch.Attempts == 0 && !c.Adopted {
-		c.Heard = true // the pipeline was never asked: it has nothing to say
+		c.Outcome.Reported = true // the pipeline was never asked: it has nothing to say
 	}
-	if c.StartedAt.IsZero() && c.Heard && c.Dispatch.Attempts > 0 && reason != ReasonPipelineRefused {
-		c.StartedAt = c.Dispatch.SentAt
+	if c.Job.StartedAt.IsZero() && c.Outcome.Reported && c.Dispatch.Attempts > 0 && reason != ReasonPipelineRefused {
+		c.Job.StartedAt = c.Dispatch.SentAt
 	}
-	c.State, c.EndedAt = state, now
-	c.End = &End{Reason: reason, Message: clip(message), Source: source}
-	c.Stalled = false
+	c.State, c.Outcome.EndedAt = state, now
+	c.Outcome.End = &End{Reason: reason, Message: clip(message), Source: source}
+	c.Job.Stalled = false
 	c.Checks.NextAt = time.Time{}
 }
 
 // wholeProgress is the progress of a run that has succeeded. A result that comes after the end does not change it any more:
 // the end was shown and published with it.
 func (c Case) wholeProgress() Progress {
-	p := c.Progress
-	p.Total = max(p.Total, p.Completed, c.Documents.total())
+	p := c.Job.Progress
+	p.Total = max(p.Total, p.Completed, c.Outcome.Documents.total())
 	p.Completed, p.Percent = p.Total, 100
 	return p
 }
 
 // endSucceeded ends a run that the pipeline has finished, without a result.
 func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
-	n.Heard = source == SourceEvent
+	n.Outcome.Reported = source == SourceEvent
 	n.finish(Succeeded, ReasonCompleted, withoutResult, source, now)
 }
 
 // endAtDeadline ends a run whose time is up. Graces are cut by the deadline: what they waited out counts as over.
 func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	switch {
-	case !n.SucceededSince.IsZero():
+	case !n.Job.SucceededSince.IsZero():
 		r.endSucceeded(n, SourceEvent, now)
-	case !n.CompleteSince.IsZero():
+	case !n.Job.CompleteSince.IsZero():
 		r.endSucceeded(n, SourceCheck, now)
 	default:
 		n.finish(TimedOut, ReasonDeadline, "the deadline passed before the pipeline was done", source, now)
@@ -152,20 +152,20 @@ func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 
 // nowRunning notes that the pipeline has the job.
 func (c *Case) nowRunning(now time.Time) {
-	c.Known, c.Dispatch.LastError = true, ""
+	c.Job.Seen, c.Dispatch.LastError = true, ""
 	if c.State != Pending {
 		return
 	}
-	c.State, c.StartedAt = Running, now
+	c.State, c.Job.StartedAt = Running, now
 	if !c.Dispatch.SentAt.IsZero() {
-		c.StartedAt = c.Dispatch.SentAt
+		c.Job.StartedAt = c.Dispatch.SentAt
 	}
 }
 
 // remember keeps the id of a final word, and forgets the oldest of many.
 func (c *Case) remember(id string) {
-	words := append(slices.Clone(c.Words), id)
-	c.Words = words[max(0, len(words)-keptWords):]
+	words := append(slices.Clone(c.Outcome.ReportIDs), id)
+	c.Outcome.ReportIDs = words[max(0, len(words)-maxReportIDs):]
 }
 
 // clip makes a text fit to be shown: bounded, and without characters that control what shows it.

@@ -18,7 +18,7 @@ func FuzzOutputURL(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		shown := Case{OutputURL: text}.View(epoch, nil, nil).OutputURL
+		shown := Case{Outcome: Outcome{OutputURL: text}}.View(epoch, nil, nil).OutputURL
 		if shown == nil {
 			return
 		}
@@ -32,14 +32,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // FuzzRecord: a record that can be read is written so that it reads the same, with what is not known of it, and is written the same again.
 func FuzzRecord(f *testing.F) {
-	for _, c := range []Case{{}, {CaseID: "a", Run: 1, Version: 2, State: Running, Progress: Progress{Completed: 1, Total: 2, Current: "\u2028\x00"}, End: &End{Reason: ReasonDeadline}}} {
+	for _, c := range []Case{{}, {Origin: Origin{CaseID: "a", Run: 1}, Version: 2, State: Running, Job: Job{Progress: Progress{Completed: 1, Total: 2, Current: "\u2028\x00"}}, Outcome: Outcome{End: &End{Reason: ReasonDeadline}}}} {
 		record, err := json.Marshal(c)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(record)
 	}
-	f.Add([]byte(`{"case_id":"a","later":{"x":[1e400]},"CASE_ID":"b"}`))
+	f.Add([]byte(`{"shape":2,"origin":{"case_id":"a","CASE_ID":"b"},"later":{"x":[1e400]},"VIEWERS":{"LEASE":{"a":1}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var c, again Case
 		if json.Unmarshal(data, &c) != nil {

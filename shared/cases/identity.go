@@ -24,8 +24,8 @@ func ValidID(s string) bool {
 // OwnsUnnamed reports whether an event that names no run counts for c, the current run of its case: it was published after the run
 // began, the pipeline was asked for the run at all, and no earlier run may still have a word to come. An adopted run is the work of
 // such an earlier one: a word of that is its own.
-func (c Case) OwnsUnnamed(published time.Time) bool {
-	return (c.Adopted || !c.PriorUnheard) && c.MayOwn(published)
+func (c Case) OwnsUnattributed(published time.Time) bool {
+	return (c.Adopted || !c.PriorUnreported) && c.MayOwn(published)
 }
 
 // MayOwn reports whether an event published then can be about c at all.

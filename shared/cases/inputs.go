@@ -13,8 +13,8 @@ type Started struct {
 	Adopt       bool          // the pipeline works on it already: there is nothing to send
 	TraceParent string
 	FormHash    string
-	Prior       *Case // the run before, ended; nil for the first
-	Past        *Past // of the deployment's earlier runs; nil if nothing is known
+	Prior       *Case          // the run before, ended; nil for the first
+	Earlier     *DurationStats // of the deployment's earlier runs; nil if nothing is known
 }
 
 // DispatchBegun is the open mark: the delivery of dispatch task Seq is about to send the request.
@@ -69,30 +69,30 @@ const (
 	// CheckBusy: the pipeline said 429, or 503 with Retry-After. It is reachable, and tells nothing of the run.
 	CheckBusy CheckKind = "busy"
 	// CheckUnable: it could not look: no answer, or none that can be read.
-	CheckUnable CheckKind = "unable"
+	CheckFailed CheckKind = "unable"
 )
 
 // CheckOutcome is what check Seq found.
 type CheckOutcome struct {
-	Seq        int64
-	Began      time.Time // when the check began, before it read the record
-	Read       int64     // the version of the record that it read before it asked the pipeline
-	Kind       CheckKind
-	Reading    Reading       // with CheckReading
-	RetryAfter time.Duration // with CheckBusy: as the pipeline asked; 0 if it did not
-	Message    string        // with CheckUnable or CheckBusy what went wrong; with a terminal reading the pipeline's message
-	Cause      string        // for the log only: what went wrong, with the host; "" if nothing did
-	Result     *Result       // if the answer had one
+	Seq         int64
+	BeganAt     time.Time // when the check began, before it read the record
+	ReadVersion int64     // the version of the record that it read before it asked the pipeline
+	Kind        CheckKind
+	Reading     Reading       // with CheckReading
+	RetryAfter  time.Duration // with CheckBusy: as the pipeline asked; 0 if it did not
+	Message     string        // with CheckUnable or CheckBusy what went wrong; with a terminal reading the pipeline's message
+	Cause       string        // for the log only: what went wrong, with the host; "" if nothing did
+	Result      *Result       // if the answer had one
 }
 
 // Event is a message of the pipeline, addressed to this run.
 type Event struct {
-	ID       string   // the message's, the same for each delivery
-	Unsure   bool     // it named no run and may be another run's word: it can only be kept as late
-	Status   string   // running, succeeded or failed
-	Progress *Reading // if it had one
-	Message  string   // of a failed event
-	Result   *Result  // if it had one
+	ID           string   // the message's, the same for each delivery
+	Unattributed bool     // it named no run and may be another run's word: it can only be kept as late
+	Status       Status   // running, succeeded or failed
+	Progress     *Reading // if it had one
+	Message      string   // of a failed event
+	Result       *Result  // if it had one
 }
 
 // Cancel ends a run at somebody's word.
@@ -103,13 +103,13 @@ type Cancel struct {
 // Tick is the sweep's look at an overdue run.
 type Tick struct {
 	// CheckGone and DispatchGone say that the queue no longer has the pending task.
-	CheckGone, DispatchGone bool
+	CheckLost, DispatchLost bool
 	// FormDropped says that the form has outlived its retention and is deleted with this change.
 	FormDropped bool
 }
 
 // Settled is what the reconciler made the outside world match: the ended event is published, no check pends.
-type Settled struct{}
+type Finalized struct{}
 
 func (Started) input()         {}
 func (DispatchBegun) input()   {}
@@ -118,4 +118,4 @@ func (CheckOutcome) input()    {}
 func (Event) input()           {}
 func (Cancel) input()          {}
 func (Tick) input()            {}
-func (Settled) input()         {}
+func (Finalized) input()       {}

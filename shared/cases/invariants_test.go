@@ -34,71 +34,71 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if after.UpdatedAt.Before(before.UpdatedAt) {
 		fail("time went back")
 	}
-	if after.WakeAt.IsZero() {
+	if after.Bookkeeping.OverdueAt.IsZero() {
 		fail("nobody will look at it again")
 	}
 	if after.Checks.Seq < before.Checks.Seq || after.Checks.Seq > before.Checks.Seq+1 || after.Dispatch.Seq < before.Dispatch.Seq || after.Dispatch.Seq > before.Dispatch.Seq+1 {
 		fail("a sequence number jumped")
 	}
-	if p, q := before.Progress, after.Progress; q.Completed < p.Completed || q.Percent < p.Percent || q.Percent > 100 || q.Total > 0 && q.Completed > q.Total {
+	if p, q := before.Job.Progress, after.Job.Progress; q.Completed < p.Completed || q.Percent < p.Percent || q.Percent > 100 || q.Total > 0 && q.Completed > q.Total {
 		fail("progress went backwards or out of range")
 	}
-	if after.State == Succeeded != (after.Progress.Percent == 100) || after.Progress.Percent > 99.9 && after.State != Succeeded {
+	if after.State == Succeeded != (after.Job.Progress.Percent == 100) || after.Job.Progress.Percent > 99.9 && after.State != Succeeded {
 		fail("it is at 100 percent and has not succeeded, or the other way round")
 	}
-	if after.State == Succeeded && after.Progress.Completed != after.Progress.Total {
+	if after.State == Succeeded && after.Job.Progress.Completed != after.Job.Progress.Total {
 		fail("a success is not whole")
 	}
-	if v.Keep == KeepResult && (before.HasResult || !after.HasResult) || v.Keep == KeepLate && (before.Late != nil && before.Late.HasResult || !after.Late.HasResult) {
+	if v.Keep == KeepResult && (before.Outcome.HasResult || !after.Outcome.HasResult) || v.Keep == KeepLate && (before.Outcome.Late != nil && before.Outcome.Late.HasResult || !after.Outcome.Late.HasResult) {
 		fail("a result was swapped in")
 	}
 	checkTimeline(t, before, after)
 	if before.State.Ended() {
-		if before.State != after.State || !before.EndedAt.Equal(after.EndedAt) || before.Progress != after.Progress || before.EndVersion != after.EndVersion ||
-			before.End.Reason != after.End.Reason || before.End.Source != after.End.Source || before.Checks.Count != after.Checks.Count {
+		if before.State != after.State || !before.Outcome.EndedAt.Equal(after.Outcome.EndedAt) || before.Job.Progress != after.Job.Progress || before.Outcome.EndVersion != after.Outcome.EndVersion ||
+			before.Outcome.End.Reason != after.Outcome.End.Reason || before.Outcome.End.Source != after.Outcome.End.Source || before.Checks.Polls != after.Checks.Polls {
 			fail("an end changed")
 		}
-		if before.Documents != nil && v.Kind != Filled && !cmp.Equal(before.Documents, after.Documents) {
+		if before.Outcome.Documents != nil && v.Kind != Filled && !cmp.Equal(before.Outcome.Documents, after.Outcome.Documents) {
 			fail("documents of an end changed")
 		}
-		if before.Late != nil && (before.Late.Message != after.Late.Message || before.Late.State != after.Late.State || before.Late.Count > after.Late.Count) {
+		if before.Outcome.Late != nil && (before.Outcome.Late.Message != after.Outcome.Late.Message || before.Outcome.Late.State != after.Outcome.Late.State || before.Outcome.Late.Count > after.Outcome.Late.Count) {
 			fail("the first late word was not kept")
 		}
 		return
 	}
 	if after.State.Ended() {
-		if after.End == nil || after.EndVersion != after.Version || after.EndedAt.IsZero() || !after.Checks.NextAt.IsZero() || after.Stalled {
+		if after.Outcome.End == nil || after.Outcome.EndVersion != after.Version || after.Outcome.EndedAt.IsZero() || !after.Checks.NextAt.IsZero() || after.Job.Stalled {
 			fail("an end that is not whole")
 		}
-		if after.Late != nil {
+		if after.Outcome.Late != nil {
 			fail("an end with a late word")
 		}
-		if after.End.Source == SourceCheck && after.End.Reason == ReasonCompleted && !after.Heard && after.Reading.Status != "" {
+		if after.Outcome.End.Source == SourceCheck && after.Outcome.End.Reason == ReasonCompleted && !after.Outcome.Reported && after.Job.Reading.Status != "" {
 			fail("counts ended a run that has a status")
 		}
-		if after.State == Succeeded && after.FormKept {
+		if after.State == Succeeded && after.Bookkeeping.FormKept {
 			fail("the form of a run that succeeded is kept")
 		}
-		if before.Dispatch.Phase == PhaseOpen && after.State == Failed && after.End.Source == SourceCheck && before.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) &&
+		if before.Dispatch.Phase == PhaseInFlight && after.State == Failed && after.Outcome.End.Source == SourceCheck && before.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) &&
 			after.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) {
 			fail("a check ended a run whose dispatch was open")
 		}
 		return
 	}
-	if after.End != nil || after.Checks.NextAt.IsZero() || after.Checks.NextAt.After(after.DeadlineAt) {
+	if after.Outcome.End != nil || after.Checks.NextAt.IsZero() || after.Checks.NextAt.After(after.DeadlineAt) {
 		fail("an open run without a look to come before its deadline")
 	}
 	if !after.UpdatedAt.Before(after.DeadlineAt) && after.Checks.NextAt.After(after.UpdatedAt) && v.Kind == Applied && after.Checks.Seq > before.Checks.Seq {
 		fail("a look scheduled beyond the deadline")
 	}
-	if until := after.Checks.BusyUntil; until.After(after.Checks.LastAt) && after.Checks.Seq > before.Checks.Seq && after.CompleteSince.IsZero() && after.SucceededSince.IsZero() &&
+	if until := after.Checks.BusyUntil; until.After(after.Checks.LastAt) && after.Checks.Seq > before.Checks.Seq && after.Job.CompleteSince.IsZero() && after.Job.SucceededSince.IsZero() &&
 		v.Kind == Applied && after.Checks.NextAt.Before(until) && after.Checks.NextAt.Before(after.DeadlineAt) && !before.Checks.BusyUntil.Equal(until) {
 		fail("polled before the time that the pipeline named")
 	}
 	if b, d := before.Dispatch, after.Dispatch; d.Phase == PhaseQueued && b.Phase != PhaseQueued && b.Confirmed && !r.Idempotent {
 		fail("to be sent again, though the pipeline said that it works on it")
 	}
-	if d := after.Dispatch; d.Phase == PhaseOpen && before.Dispatch.Phase != PhaseOpen && before.Dispatch.Attempts > 0 && !r.Idempotent {
+	if d := after.Dispatch; d.Phase == PhaseInFlight && before.Dispatch.Phase != PhaseInFlight && before.Dispatch.Attempts > 0 && !r.Idempotent {
 		fail("sent a second time")
 	}
 }
@@ -120,7 +120,7 @@ func FuzzApply(f *testing.F) {
 		r.Idempotent = idem
 		var prior *Case
 		if len(script) > 0 && script[0]&1 == 1 {
-			old := begin(r, nil).open().read(time.Second, 4, 4).outcome(DispatchUncertain).do(time.Hour, CheckOutcome{Kind: CheckSkipped})
+			old := begin(r, nil).inFlight().read(time.Second, 4, 4).outcome(DispatchUncertain).do(time.Hour, CheckOutcome{Kind: CheckSkipped})
 			prior = &old.c
 		}
 		l := begin(r, prior)
@@ -132,7 +132,7 @@ func FuzzApply(f *testing.F) {
 			script = script[3:]
 			before := l.c
 			in := fuzzInput(l, which, detail)
-			asked := r.Asks(l.c, l.now.Add(wait))
+			asked := r.ShouldPoll(l.c, l.now.Add(wait))
 			l.do(wait, in)
 			checkInvariants(t, r, before, l.c, l.v)
 			if asked && before.State.Ended() {
@@ -150,8 +150,8 @@ func FuzzApply(f *testing.F) {
 				t.Fatal("it does not end")
 			}
 		}
-		if open && l.c.EndedAt.After(later(from, l.c.DeadlineAt)) {
-			t.Fatalf("ended %v after the deadline", l.c.EndedAt.Sub(l.c.DeadlineAt))
+		if open && l.c.Outcome.EndedAt.After(later(from, l.c.DeadlineAt)) {
+			t.Fatalf("ended %v after the deadline", l.c.Outcome.EndedAt.Sub(l.c.DeadlineAt))
 		}
 		// The record survives its encoding.
 		var back Case
@@ -183,9 +183,9 @@ func fuzzInput(l *life, which byte, detail int) Input {
 			res.Raw, res.Size = nil, MaxResult+1
 		}
 	}
-	reading := Reading{Completed: detail & 7, Total: (detail >> 2) & 15, Percent: float64(detail&31)*8 - 20, Current: []string{"", "a", "b"}[detail%3], Status: []string{"", "", "running", "succeeded", "failed"}[detail%5]}
+	reading := Reading{Completed: detail & 7, Total: (detail >> 2) & 15, Percent: float64(detail&31)*8 - 20, Current: []string{"", "a", "b"}[detail%3], Status: []Status{"", "", "running", "succeeded", "failed"}[detail%5]}
 	seq := l.c.Checks.Seq - int64(detail>>7)
-	status := []string{"running", "succeeded", "failed"}[detail%3]
+	status := []Status{StatusRunning, StatusSucceeded, StatusFailed}[detail%3]
 	switch which % 12 {
 	case 0, 1:
 		return DispatchBegun{Seq: l.c.Dispatch.Seq - int64(detail>>7), Nonce: string(rune('a' + l.c.Version%26)), RetryCount: detail & 3}
@@ -200,14 +200,14 @@ func fuzzInput(l *life, which byte, detail int) Input {
 		if detail&1 == 1 {
 			return CheckOutcome{Seq: seq, Kind: CheckBusy, RetryAfter: time.Duration(detail/4) * 10 * time.Second, Message: "later"}
 		}
-		return CheckOutcome{Seq: seq, Kind: CheckUnable, Message: "no"}
+		return CheckOutcome{Seq: seq, Kind: CheckFailed, Message: "no"}
 	case 9:
 		return Event{ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res}
 	case 10:
 		if detail&1 == 0 {
-			return Tick{CheckGone: detail&2 != 0, DispatchGone: detail&4 != 0, FormDropped: detail&8 != 0}
+			return Tick{CheckLost: detail&2 != 0, DispatchLost: detail&4 != 0, FormDropped: detail&8 != 0}
 		}
-		return Settled{}
+		return Finalized{}
 	default:
 		if detail < 200 {
 			return CheckOutcome{Seq: seq, Kind: CheckSkipped}

@@ -9,7 +9,7 @@ import (
 
 // TestPercentIs100OnlyOfASuccess: while a run is open, and after any other end, it is at most 99.9.
 func TestPercentIs100OnlyOfASuccess(t *testing.T) {
-	part := func(completed, total int, percent float64, status string) CheckOutcome {
+	part := func(completed, total int, percent float64, status Status) CheckOutcome {
 		return CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: total, Percent: percent, Status: status}}
 	}
 	for name, x := range map[string]struct {
@@ -45,8 +45,8 @@ func TestPercentIs100OnlyOfASuccess(t *testing.T) {
 				l.do(time.Minute, in)
 				checkInvariants(t, l.r, before, l.c, l.v)
 			}
-			if l.c.Progress != x.want {
-				t.Errorf("%s: %+v, want %+v", l.c.State, l.c.Progress, x.want)
+			if l.c.Job.Progress != x.want {
+				t.Errorf("%s: %+v, want %+v", l.c.State, l.c.Job.Progress, x.want)
 			}
 		})
 	}
@@ -55,10 +55,10 @@ func TestPercentIs100OnlyOfASuccess(t *testing.T) {
 // TestResultAfterTheEndMovesNothing: the end was shown and published with its progress. A result that comes later counts its documents beside it.
 func TestResultAfterTheEndMovesNothing(t *testing.T) {
 	l := accepted(rules).do(time.Second, Event{ID: "e", Status: "succeeded", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})
-	before := l.c.Progress
+	before := l.c.Job.Progress
 	l.do(time.Second, Event{ID: "f", Status: "succeeded", Result: result(t, `{"success":true,"webhook_summary":{"total_sets":9,"succeeded":9}}`)})
-	if l.v.Kind != Filled || *l.c.Documents.Succeeded != 9 || l.c.Progress != before || before != (Progress{4, 4, 100, ""}) {
-		t.Errorf("%s: %+v became %+v, with %+v", l.v.Kind, before, l.c.Progress, l.c.Documents)
+	if l.v.Kind != Filled || *l.c.Outcome.Documents.Succeeded != 9 || l.c.Job.Progress != before || before != (Progress{4, 4, 100, ""}) {
+		t.Errorf("%s: %+v became %+v, with %+v", l.v.Kind, before, l.c.Job.Progress, l.c.Outcome.Documents)
 	}
 }
 

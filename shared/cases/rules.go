@@ -23,7 +23,7 @@ type VerdictKind string
 const (
 	Applied   VerdictKind = "applied"   // it counted
 	Filled    VerdictKind = "filled"    // a word that agrees with the end brought the result that was missing
-	LateWord  VerdictKind = "late"      // a word after the end, kept beside it
+	Late      VerdictKind = "late"      // a word after the end, kept beside it
 	Ignored   VerdictKind = "ignored"   // it is no news
 	Duplicate VerdictKind = "duplicate" // this very input was taken in before
 	Stale     VerdictKind = "stale"     // the run is past the step it belongs to
@@ -49,7 +49,7 @@ type Verdict struct {
 
 // Changed reports whether the case is another one than before, to be saved.
 func (v Verdict) Changed() bool {
-	return v.Kind == Applied || v.Kind == Filled || v.Kind == LateWord
+	return v.Kind == Applied || v.Kind == Filled || v.Kind == Late
 }
 
 // Apply returns the case that follows from c when in happens at now, and what was made of the input. It is pure: the
@@ -81,57 +81,57 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 		v = r.cancel(&n, in, now)
 	case Tick:
 		v = r.tick(&n, in, now)
-	case Settled:
-		v = r.settled(&n)
-	case Watched:
-		v = r.watched(&n, in, now)
+	case Finalized:
+		v = r.finalized(&n)
+	case Viewed:
+		v = r.viewed(&n, in, now)
 	}
 	if !v.Changed() {
 		return c, v
 	}
 	n.Version = c.Version + 1
-	_, watched := in.(Watched)
+	_, watched := in.(Viewed)
 	if !watched && (!c.State.Ended() || v.Kind != Applied) { // who watches, and what is only noted down after the end, is no news to readers
 		n.UpdatedAt = now
 	}
 	n.Checks.NextAt = n.Checks.NextAt.Truncate(time.Microsecond) // as precise as every store keeps it
 	n.Dispatch.At = n.Dispatch.At.Truncate(time.Microsecond)
 	if n.State.Ended() && !c.State.Ended() {
-		n.EndVersion = n.Version
+		n.Outcome.EndVersion = n.Version
 		if n.State == Succeeded {
-			n.Progress = n.wholeProgress()
-			n.FormKept, v.DropForm = false, n.FormKept
+			n.Job.Progress = n.wholeProgress()
+			n.Bookkeeping.FormKept, v.DropForm = false, n.Bookkeeping.FormKept
 		}
 	}
 	n.show(c, now)
 	n.record(c, in, v, now)
-	n.WakeAt = r.wakeAt(n)
+	n.Bookkeeping.OverdueAt = r.overdueAt(n)
 	return n, v
 }
 
 func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdict {
 	*n = Case{
-		CaseID: in.CaseID, Run: in.Run, State: Pending,
-		CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond), ProgressAt: now,
-		Adopted: in.Adopt, Known: in.Adopt, FormKept: true,
-		TraceParent: in.TraceParent, FormHash: in.FormHash,
-		Checks: Checks{Seq: 1},
-		Past:   in.Past,
+		Origin:      Origin{CaseID: in.CaseID, Run: in.Run, CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond), Adopted: in.Adopt, TraceParent: in.TraceParent, FormHash: in.FormHash},
+		State:       Pending,
+		Job:         Job{MovedAt: now, Seen: in.Adopt},
+		Bookkeeping: Bookkeeping{FormKept: true},
+		Checks:      Checks{Seq: 1},
+		Durations:   Durations{Earlier: in.Earlier},
 	}
 	first := r.CheckMinInterval // when nothing is known
-	if in.Past != nil {
-		first = r.outlook(*n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
+	if in.Earlier != nil {
+		first = r.forecast(*n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
 	}
 	n.Checks.NextAt = earlier(now.Add(first), n.DeadlineAt)
 	if in.Prior != nil {
-		n.PriorUnheard = in.Prior.PriorUnheard || !in.Prior.Heard
+		n.PriorUnreported = in.Prior.PriorUnreported || !in.Prior.Outcome.Reported
 	}
 	if in.Adopt {
 		return Verdict{Kind: Applied} // what the pipeline shows is this very work
 	}
 	n.Dispatch = Dispatch{Phase: PhaseQueued, Seq: 1, At: now}
 	if in.Prior != nil {
-		n.Baseline = in.Prior.lastShown()
+		n.Job.Baseline = in.Prior.lastShown()
 	}
 	return Verdict{Kind: Applied}
 }
@@ -139,12 +139,12 @@ func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdi
 // lastShown is what the pipeline shows of a run that is over: the last reading, or what its result counts.
 func (c Case) lastShown() *Reading {
 	switch {
-	case c.Reading != nil:
-		return c.Reading
-	case c.Documents.total() > 0:
-		return &Reading{Completed: c.Documents.total(), Total: c.Documents.total(), Percent: -1}
+	case c.Job.Reading != nil:
+		return c.Job.Reading
+	case c.Outcome.Documents.total() > 0:
+		return &Reading{Completed: c.Outcome.Documents.total(), Total: c.Outcome.Documents.total(), Percent: -1}
 	default:
-		return c.Baseline
+		return c.Job.Baseline
 	}
 }
 
@@ -164,37 +164,37 @@ func (r Rules) cancel(n *Case, in Cancel, now time.Time) Verdict {
 
 func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
 	if n.State.Ended() {
-		drop := in.FormDropped && n.FormKept
-		if n.AskedAfterEnd == 0 && !drop {
+		drop := in.FormDropped && n.Bookkeeping.FormKept
+		if n.Bookkeeping.PolledAfterEnd == 0 && !drop {
 			return Verdict{Kind: Ignored}
 		}
-		n.Leaked += n.AskedAfterEnd
-		n.AskedAfterEnd = 0
-		n.FormKept = n.FormKept && !drop
+		n.Bookkeeping.Leaked += n.Bookkeeping.PolledAfterEnd
+		n.Bookkeeping.PolledAfterEnd = 0
+		n.Bookkeeping.FormKept = n.Bookkeeping.FormKept && !drop
 		return Verdict{Kind: Applied, DropForm: drop}
 	}
 	switch {
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceSweep, now)
 		return Verdict{Kind: Applied}
-	case !in.CheckGone && (!in.DispatchGone || n.Dispatch.Phase != PhaseQueued):
+	case !in.CheckLost && (!in.DispatchLost || n.Dispatch.Phase != PhaseQueued):
 		return Verdict{Kind: Ignored}
 	}
-	if in.CheckGone {
+	if in.CheckLost {
 		n.Checks.Seq++
 		n.Checks.NextAt = now
 	}
-	if in.DispatchGone && n.Dispatch.Phase == PhaseQueued {
+	if in.DispatchLost && n.Dispatch.Phase == PhaseQueued {
 		n.Dispatch.Seq++
 		n.Dispatch.At = now
 	}
 	return Verdict{Kind: Applied}
 }
 
-func (r Rules) settled(n *Case) Verdict {
-	if !n.State.Ended() || n.Settled {
+func (r Rules) finalized(n *Case) Verdict {
+	if !n.State.Ended() || n.Bookkeeping.Finalized {
 		return Verdict{Kind: Ignored}
 	}
-	n.Settled = true
+	n.Bookkeeping.Finalized = true
 	return Verdict{Kind: Applied}
 }

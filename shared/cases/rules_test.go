@@ -16,8 +16,8 @@ import (
 func (l *life) want(t *testing.T, state State, reason Reason, source Source) {
 	t.Helper()
 	var got End
-	if l.c.End != nil {
-		got = *l.c.End
+	if l.c.Outcome.End != nil {
+		got = *l.c.Outcome.End
 	}
 	if l.c.State != state || got.Reason != reason || got.Source != source {
 		t.Fatalf("got %s, %s by %s; want %s, %s by %s", l.c.State, got.Reason, got.Source, state, reason, source)
@@ -25,11 +25,11 @@ func (l *life) want(t *testing.T, state State, reason Reason, source Source) {
 }
 
 // look plays checks with the same finding, each when it is due, until the run ends or the time is up. It returns their number.
-func (l *life) look(in CheckOutcome, until time.Duration) int {
+func (l *life) poll(in CheckOutcome, until time.Duration) int {
 	n, end := 0, l.now.Add(until)
 	for !l.c.State.Ended() && !l.c.Checks.NextAt.After(end) {
 		l.now = later(l.now, l.c.Checks.NextAt)
-		if !l.r.Asks(l.c, l.now) {
+		if !l.r.ShouldPoll(l.c, l.now) {
 			l.do(0, CheckOutcome{Kind: CheckSkipped})
 			continue
 		}
@@ -39,10 +39,10 @@ func (l *life) look(in CheckOutcome, until time.Duration) int {
 	return n
 }
 
-func accepted(r Rules) *life { return begin(r, nil).open().outcome(DispatchAccepted) }
+func accepted(r Rules) *life { return begin(r, nil).inFlight().outcome(DispatchAccepted) }
 
 var (
-	unable  = CheckOutcome{Kind: CheckUnable, Message: "connection refused"}
+	failed  = CheckOutcome{Kind: CheckFailed, Message: "connection refused"}
 	unknown = CheckOutcome{Kind: CheckUnknown}
 )
 
@@ -57,13 +57,13 @@ func TestPipelineNeverReached(t *testing.T) {
 		waits = append(waits, l.c.Dispatch.At.Sub(l.now))
 	}
 	l.want(t, Failed, ReasonPipelineUnreachable, SourceDispatch)
-	if got := l.c.EndedAt.Sub(first); got != rules.UnreachableAfter {
+	if got := l.c.Outcome.EndedAt.Sub(first); got != rules.UnreachableAfter {
 		t.Errorf("ended after %v", got)
 	}
 	if want := []time.Duration{time.Second, 1500 * time.Millisecond, 3 * time.Second, 6 * time.Second, 12 * time.Second, 22500 * time.Millisecond, 22500 * time.Millisecond}; !cmp.Equal(waits[:7], want) {
 		t.Errorf("backed off %v, want %v", waits[:7], want)
 	}
-	if !l.c.Heard || l.c.Checks.Count != 0 {
+	if !l.c.Outcome.Reported || l.c.Checks.Polls != 0 {
 		t.Error("a run that was never sent has nothing to be heard of, and nothing to look at")
 	}
 }
@@ -79,79 +79,79 @@ func TestBusyPipelineEndsOnlyAtTheDeadline(t *testing.T) {
 		}
 	}
 	l.want(t, TimedOut, ReasonDeadline, SourceDeadline)
-	if !l.c.EndedAt.Equal(l.c.DeadlineAt) {
-		t.Error("ended at", l.c.EndedAt)
+	if !l.c.Outcome.EndedAt.Equal(l.c.DeadlineAt) {
+		t.Error("ended at", l.c.Outcome.EndedAt)
 	}
 }
 
-func TestUnreachableCountsOnlyUnbroken(t *testing.T) {
-	l := begin(rules, nil).open().outcome(DispatchUnreachable)
+func TestUnreachableCountsConsecutiveFailures(t *testing.T) {
+	l := begin(rules, nil).inFlight().outcome(DispatchUnreachable)
 	l.do(9*time.Minute, DispatchBegun{Seq: 2, Nonce: "2"}).outcome(DispatchBusy) // it was reached
 	l.do(2*time.Minute, DispatchBegun{Seq: 3, Nonce: "3"}).outcome(DispatchUnreachable)
 	if l.c.State.Ended() {
 		t.Fatal("a busy answer did not reset the failure")
 	}
 	l = accepted(rules)
-	l.look(unable, 9*time.Minute)
+	l.poll(failed, 9*time.Minute)
 	l.read(l.c.Checks.NextAt.Sub(l.now), 1, 4)
-	l.look(unable, 9*time.Minute)
+	l.poll(failed, 9*time.Minute)
 	if l.c.State.Ended() {
 		t.Fatal("a look that succeeded did not reset the failure")
 	}
-	l.look(unable, 2*time.Minute)
+	l.poll(failed, 2*time.Minute)
 	l.want(t, Failed, ReasonPipelineUnreachable, SourceCheck)
-	if l.c.Checks.Failures < 20 || l.c.Checks.Count != l.c.Checks.Failures+1 || l.c.End.Message != "connection refused" {
-		t.Errorf("%+v %+v", l.c.Checks, l.c.End)
+	if l.c.Checks.FailedPolls < 20 || l.c.Checks.Polls != l.c.Checks.FailedPolls+1 || l.c.Outcome.End.Message != "connection refused" {
+		t.Errorf("%+v %+v", l.c.Checks, l.c.Outcome.End)
 	}
 }
 
 func TestLostJob(t *testing.T) {
 	l := accepted(rules)
 	at := l.now
-	l.look(unknown, time.Hour)
+	l.poll(unknown, time.Hour)
 	l.want(t, Failed, ReasonPipelineLost, SourceCheck)
-	if after := l.c.EndedAt.Sub(at); after < rules.UnreachableAfter || after > rules.UnreachableAfter+rules.CheckMaxInterval+rules.CheckMinInterval {
+	if after := l.c.Outcome.EndedAt.Sub(at); after < rules.UnreachableAfter || after > rules.UnreachableAfter+rules.CheckMaxInterval+rules.CheckMinInterval {
 		t.Errorf("ended after %v", after)
 	}
 	l = adopt()
-	l.look(unknown, time.Hour)
+	l.poll(unknown, time.Hour)
 	l.want(t, Failed, ReasonPipelineLost, SourceCheck)
 }
 
 func TestUncertainStart(t *testing.T) {
-	l := begin(rules, nil).open().outcome(DispatchUncertain)
+	l := begin(rules, nil).inFlight().outcome(DispatchUncertain)
 	at := l.now
-	l.look(unknown, time.Hour)
+	l.poll(unknown, time.Hour)
 	l.want(t, Failed, ReasonStartUnknown, SourceCheck)
-	if after := l.c.EndedAt.Sub(at); after < rules.StartGrace || after > rules.StartGrace+2*rules.CheckMinInterval {
+	if after := l.c.Outcome.EndedAt.Sub(at); after < rules.StartGrace || after > rules.StartGrace+2*rules.CheckMinInterval {
 		t.Errorf("ended after %v", after)
 	}
 
-	l = begin(rules, nil).open().outcome(DispatchUncertain).read(time.Second, 1, 4)
-	if l.c.State != Running || !l.c.Known {
+	l = begin(rules, nil).inFlight().outcome(DispatchUncertain).read(time.Second, 1, 4)
+	if l.c.State != Running || !l.c.Job.Seen {
 		t.Error("a reading shows that it was started")
 	}
 
-	l = begin(idempotent, nil).open().outcome(DispatchUncertain)
-	l.look(unknown, rules.StartGrace+10*time.Second)
+	l = begin(idempotent, nil).inFlight().outcome(DispatchUncertain)
+	l.poll(unknown, rules.StartGrace+10*time.Second)
 	if d := l.c.Dispatch; d.Phase != PhaseQueued || d.Seq != 2 || d.Attempts != 1 {
 		t.Fatalf("not dispatched again: %+v", d)
 	}
-	if !rules.Asks(l.c, l.now) {
+	if !rules.ShouldPoll(l.c, l.now) {
 		t.Error("the first attempt may still show up: look for it")
 	}
-	l.open()
+	l.inFlight()
 	if l.c.Dispatch.Attempts != 2 {
 		t.Error("two attempts may have arrived")
 	}
 	l.do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchAccepted})
-	if l.c.Dispatch.Phase != PhaseOpen || l.c.State != Running {
+	if l.c.Dispatch.Phase != PhaseInFlight || l.c.State != Running {
 		t.Error("the first attempt's answer counts, and leaves the second one open")
 	}
 }
 
 func TestLostAttemptIsNotRepeated(t *testing.T) {
-	l := begin(rules, nil).open()
+	l := begin(rules, nil).inFlight()
 	if l.do(time.Second, DispatchBegun{Seq: 1, Nonce: "x", RetryCount: 0}); l.v.Kind != Stale {
 		t.Error("a duplicate of an open delivery counted:", l.v.Kind)
 	}
@@ -167,36 +167,36 @@ func TestLostAttemptIsNotRepeated(t *testing.T) {
 }
 
 func TestOpenDispatchIsEndedByFew(t *testing.T) {
-	l := begin(rules, nil).open().read(time.Second, 4, 4)
-	l.look(unknown, 12*time.Minute)
-	l.look(unable, 12*time.Minute)
+	l := begin(rules, nil).inFlight().read(time.Second, 4, 4)
+	l.poll(unknown, 12*time.Minute)
+	l.poll(failed, 12*time.Minute)
 	if l.c.State.Ended() {
-		t.Fatal("ended while its dispatch was open", l.c.End)
+		t.Fatal("ended while its dispatch was open", l.c.Outcome.End)
 	}
-	l.look(unable, 10*time.Minute) // PipelineTimeout passes: only now do failures count
+	l.poll(failed, 10*time.Minute) // PipelineTimeout passes: only now do failures count
 	if l.c.Dispatch.Phase != PhaseUncertain {
 		t.Fatal("an open dispatch is open for ever")
 	}
-	l.look(unable, time.Hour)
+	l.poll(failed, time.Hour)
 	l.want(t, Failed, ReasonPipelineUnreachable, SourceCheck)
-	if d := l.c.EndedAt.Sub(l.c.Dispatch.ClosedAt); d < rules.UnreachableAfter {
+	if d := l.c.Outcome.EndedAt.Sub(l.c.Dispatch.UncertainSince); d < rules.UnreachableAfter {
 		t.Errorf("failures while it was open counted: %v", d)
 	}
 }
 
 func TestSucceededEventWaitsForTheAnswer(t *testing.T) {
-	wait := func() *life { return begin(rules, nil).open().do(0, Event{ID: "e", Status: "succeeded"}) }
+	wait := func() *life { return begin(rules, nil).inFlight().do(0, Event{ID: "e", Status: "succeeded"}) }
 	l := wait()
-	if !rules.Asks(l.c, l.now) {
+	if !rules.ShouldPoll(l.c, l.now) {
 		t.Error("progress is still of interest")
 	}
-	l.look(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 2, Percent: -1}}, time.Minute)
+	l.poll(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 2, Percent: -1}}, time.Minute)
 	l.want(t, Succeeded, ReasonCompleted, SourceEvent)
-	if d := l.c.EndedAt.Sub(l.c.SucceededSince); d != rules.CompletionGrace {
+	if d := l.c.Outcome.EndedAt.Sub(l.c.Job.SucceededSince); d != rules.CompletionGrace {
 		t.Errorf("waited %v", d)
 	}
 	l.do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true,"output_url":"u"}`)})
-	if l.v.Kind != Filled || l.v.Keep != KeepResult || !l.c.HasResult || l.c.OutputURL != "u" || l.c.Late != nil {
+	if l.v.Kind != Filled || l.v.Keep != KeepResult || !l.c.Outcome.HasResult || l.c.Outcome.OutputURL != "u" || l.c.Outcome.Late != nil {
 		t.Errorf("the missing result was not filled in: %+v", l.v)
 	}
 	for _, kind := range []DispatchKind{DispatchUncertain, DispatchAccepted, DispatchRefused, DispatchUnreachable} {
@@ -211,16 +211,16 @@ func TestCompletionGrace(t *testing.T) {
 	if got := l.c.Checks.NextAt.Sub(l.now); got != rules.CompletionGrace {
 		t.Errorf("next look in %v", got)
 	}
-	if rules.Asks(l.c, l.c.Checks.NextAt) {
+	if rules.ShouldPoll(l.c, l.c.Checks.NextAt) {
 		t.Error("the look at the end of the grace asks")
 	}
-	count := l.c.Checks.Count
-	l.look(unable, time.Minute)
+	count := l.c.Checks.Polls
+	l.poll(failed, time.Minute)
 	l.want(t, Succeeded, ReasonCompleted, SourceCheck)
-	if l.c.Checks.Count != count || l.c.HasResult || l.c.Heard {
+	if l.c.Checks.Polls != count || l.c.Outcome.HasResult || l.c.Outcome.Reported {
 		t.Errorf("%+v", l.c)
 	}
-	if l = accepted(rules).read(0, 4, 4).read(time.Second, 4, 6); !l.c.CompleteSince.IsZero() {
+	if l = accepted(rules).read(0, 4, 4).read(time.Second, 4, 6); !l.c.Job.CompleteSince.IsZero() {
 		t.Error("total grew: it is not complete")
 	}
 }
@@ -228,43 +228,43 @@ func TestCompletionGrace(t *testing.T) {
 func TestRerunIgnoresWhatTheOldRunLeft(t *testing.T) {
 	first := accepted(rules).read(time.Second, 30, 52).do(time.Second, Event{ID: "e", Status: "failed"})
 	for name, shown := range map[string][2]int{"its last reading": {30, 52}, "its completion": {52, 52}} {
-		l := begin(rules, &first.c).open().outcome(DispatchAccepted)
+		l := begin(rules, &first.c).inFlight().outcome(DispatchAccepted)
 		for range 5 {
 			l.read(10*time.Second, shown[0], shown[1])
-			if l.c.Progress.Total != 0 || !l.c.CompleteSince.IsZero() {
+			if l.c.Job.Progress.Total != 0 || !l.c.Job.CompleteSince.IsZero() {
 				t.Fatalf("%s was taken for news", name)
 			}
 		}
 		l.read(time.Second, 1, 52).read(time.Second, 52, 52)
-		if l.c.Progress.Completed != 52 || l.c.CompleteSince.IsZero() {
+		if l.c.Job.Progress.Completed != 52 || l.c.Job.CompleteSince.IsZero() {
 			t.Errorf("after %s: news were not taken", name)
 		}
 	}
 	// Without an answer, the old run's reading is no sign that the new one was started.
-	l := begin(rules, &first.c).open().outcome(DispatchUncertain)
-	l.look(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 30, Total: 52, Percent: -1}}, time.Hour)
+	l := begin(rules, &first.c).inFlight().outcome(DispatchUncertain)
+	l.poll(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 30, Total: 52, Percent: -1}}, time.Hour)
 	l.want(t, Failed, ReasonStartUnknown, SourceCheck)
 
 	// The old run may have ended before it was ever looked at: then its result says what is shown.
-	first = begin(rules, nil).open().do(0, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true,"webhook_summary":{"total_sets":52,"succeeded":52}}`)})
-	if l = begin(rules, &first.c).open().outcome(DispatchAccepted).read(0, 52, 52); !l.c.CompleteSince.IsZero() {
+	first = begin(rules, nil).inFlight().do(0, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: result(t, `{"success":true,"webhook_summary":{"total_sets":52,"succeeded":52}}`)})
+	if l = begin(rules, &first.c).inFlight().outcome(DispatchAccepted).read(0, 52, 52); !l.c.Job.CompleteSince.IsZero() {
 		t.Error("the old result was taken for the new one")
 	}
 	third := begin(rules, &l.do(0, Cancel{}).c)
-	if third.c.Baseline == nil || third.c.PriorUnheard == false {
+	if third.c.Job.Baseline == nil || third.c.PriorUnreported == false {
 		t.Error("a run without news of its own hands on what it was handed")
 	}
 }
 
 func TestNothingStartedMeansNothingSeen(t *testing.T) {
-	l := begin(rules, nil).open().outcome(DispatchBusy)
+	l := begin(rules, nil).inFlight().outcome(DispatchBusy)
 	l.do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 4, Total: 4, Status: "succeeded"}})
-	if l.c.State != Pending || l.c.Progress.Total != 0 {
+	if l.c.State != Pending || l.c.Job.Progress.Total != 0 {
 		t.Errorf("a reading of something else counted: %s", dump(l.c))
 	}
 	// A false reading while it was open does not keep the run from being sent.
-	l = begin(rules, nil).open().read(0, 1, 4).outcome(DispatchUnreachable)
-	if l.c.Known || l.c.Dispatch.Phase != PhaseQueued || l.c.Dispatch.Attempts != 0 {
+	l = begin(rules, nil).inFlight().read(0, 1, 4).outcome(DispatchUnreachable)
+	if l.c.Job.Seen || l.c.Dispatch.Phase != PhaseQueued || l.c.Dispatch.Attempts != 0 {
 		t.Errorf("%+v", l.c.Dispatch)
 	}
 	// An event that says it runs does: sending it again would start it twice.
@@ -274,7 +274,7 @@ func TestNothingStartedMeansNothingSeen(t *testing.T) {
 	}
 }
 
-func TestLateWords(t *testing.T) {
+func TestLateReports(t *testing.T) {
 	l := accepted(rules).do(time.Hour, CheckOutcome{Kind: CheckSkipped})
 	l.want(t, TimedOut, ReasonDeadline, SourceDeadline)
 	end := l.c
@@ -288,11 +288,11 @@ func TestLateWords(t *testing.T) {
 		t.Error("a late result was swapped in")
 	}
 	l.do(time.Minute, Event{ID: "3", Status: "failed", Message: "no"})
-	want := &Late{State: Succeeded, HasResult: true, Source: SourceEvent, At: end.EndedAt.Add(time.Minute), Count: 3}
-	if diff := cmp.Diff(want, l.c.Late); diff != "" {
+	want := &LateReport{State: Succeeded, HasResult: true, Source: SourceEvent, At: end.Outcome.EndedAt.Add(time.Minute), Count: 3}
+	if diff := cmp.Diff(want, l.c.Outcome.Late); diff != "" {
 		t.Error(diff)
 	}
-	if l.c.State != TimedOut || l.c.EndVersion != end.Version || l.c.Version != end.Version+3 || l.c.Documents != nil {
+	if l.c.State != TimedOut || l.c.Outcome.EndVersion != end.Version || l.c.Version != end.Version+3 || l.c.Outcome.Documents != nil {
 		t.Errorf("the end changed: %s", dump(l.c))
 	}
 	if l.do(0, Event{ID: "4", Status: "running", Progress: &Reading{Completed: 9, Total: 9}}); l.v.Kind != Ignored {
@@ -300,14 +300,14 @@ func TestLateWords(t *testing.T) {
 	}
 	// What a check brings from before the end is a late word too, if it is one.
 	l.do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Status: "failed"}, Message: "late"})
-	if l.c.Late.Count != 4 {
-		t.Errorf("%+v", l.c.Late)
+	if l.c.Outcome.Late.Count != 4 {
+		t.Errorf("%+v", l.c.Outcome.Late)
 	}
 	for i := range 20 {
 		l.do(0, Event{ID: fmt.Sprint("many", i), Status: "failed"})
 	}
-	if len(l.c.Words) > 8 || l.c.Late.Count != 24 {
-		t.Errorf("%d ids kept, %d counted", len(l.c.Words), l.c.Late.Count)
+	if len(l.c.Outcome.ReportIDs) > 8 || l.c.Outcome.Late.Count != 24 {
+		t.Errorf("%d ids kept, %d counted", len(l.c.Outcome.ReportIDs), l.c.Outcome.Late.Count)
 	}
 }
 
@@ -335,8 +335,8 @@ func TestCountsThatAreNotGiven(t *testing.T) {
 	} {
 		l := accepted(rules).do(0, Event{ID: "e", Status: "succeeded", Result: result(t, `{"success":true,"webhook_summary":`+summary+`}`)})
 		got, err := json.Marshal(l.c.View(l.now, nil, nil).Documents)
-		if err != nil || l.c.End.Reason != want.reason || string(got) != want.documents {
-			t.Errorf("%s: got %s, %s, %v, want %s, %s", summary, l.c.End.Reason, got, err, want.reason, want.documents)
+		if err != nil || l.c.Outcome.End.Reason != want.reason || string(got) != want.documents {
+			t.Errorf("%s: got %s, %s, %v, want %s, %s", summary, l.c.Outcome.End.Reason, got, err, want.reason, want.documents)
 		}
 	}
 }
@@ -345,22 +345,22 @@ func TestResults(t *testing.T) {
 	big := result(t, `{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1},"output_url":"http://o","x":"`+strings.Repeat("x", MaxResult)+`"}`)
 	l := accepted(rules).do(0, Event{ID: "e", Status: "succeeded", Result: big})
 	l.want(t, Succeeded, ReasonCompleted, SourceEvent)
-	if l.c.HasResult || l.v.Keep != KeepNothing || !reflect.DeepEqual(l.c.Documents, &Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}) || l.c.OutputURL != "http://o" || !strings.Contains(l.c.End.Message, fmt.Sprint(big.Size)) {
+	if l.c.Outcome.HasResult || l.v.Keep != KeepNothing || !reflect.DeepEqual(l.c.Outcome.Documents, &Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}) || l.c.Outcome.OutputURL != "http://o" || !strings.Contains(l.c.Outcome.End.Message, fmt.Sprint(big.Size)) {
 		t.Errorf("%s", dump(l.c))
 	}
-	if l.do(0, Event{ID: "f", Status: "succeeded", Result: result(t, `{}`)}); l.v.Kind != LateWord {
+	if l.do(0, Event{ID: "f", Status: "succeeded", Result: result(t, `{}`)}); l.v.Kind != Late {
 		t.Error("a second result took the place of the one that was too large:", l.v.Kind)
 	}
 	l = accepted(rules).do(0, Event{ID: "e", Status: "succeeded"}).do(0, Event{ID: "f", Status: "succeeded", Result: big})
-	if want := fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", big.Size, MaxResult); l.v.Kind != Filled || l.c.End.Message != want {
-		t.Errorf("%+v %+v", l.v, l.c.End)
+	if want := fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", big.Size, MaxResult); l.v.Kind != Filled || l.c.Outcome.End.Message != want {
+		t.Errorf("%+v %+v", l.v, l.c.Outcome.End)
 	}
 	l = accepted(rules).do(0, Event{ID: "e", Status: "failed", Result: result(t, `{"success":false,"error":"out of paper"}`)})
-	if l.c.End.Message != "out of paper" || !l.c.HasResult {
+	if l.c.Outcome.End.Message != "out of paper" || !l.c.Outcome.HasResult {
 		t.Errorf("%s", dump(l.c))
 	}
 	l = accepted(rules).do(0, Event{ID: "e", Status: "failed", Message: strings.Repeat("ü", 2000)})
-	if n := len([]rune(l.c.End.Message)); n != 1001 {
+	if n := len([]rune(l.c.Outcome.End.Message)); n != 1001 {
 		t.Errorf("a message of %d characters", n)
 	}
 }
@@ -379,30 +379,30 @@ func TestProgressNeverGoesBack(t *testing.T) {
 		{Reading{41, 20, 250, "", ""}, Progress{41, 41, 99.9, ""}},
 	} {
 		l.do(time.Second, CheckOutcome{Kind: CheckReading, Reading: step.in})
-		if l.c.Progress != step.want {
-			t.Errorf("after %+v: %+v, want %+v", step.in, l.c.Progress, step.want)
+		if l.c.Job.Progress != step.want {
+			t.Errorf("after %+v: %+v, want %+v", step.in, l.c.Job.Progress, step.want)
 		}
 	}
 }
 
 func TestStalled(t *testing.T) {
 	l := accepted(rules).read(time.Second, 1, 4)
-	l.look(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 4, Percent: -1}}, 6*time.Minute)
-	if !l.c.Stalled || l.c.State.Ended() {
+	l.poll(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 4, Percent: -1}}, 6*time.Minute)
+	if !l.c.Job.Stalled || l.c.State.Ended() {
 		t.Fatal("not stalled")
 	}
-	if l.read(time.Second, 2, 4); l.c.Stalled {
+	if l.read(time.Second, 2, 4); l.c.Job.Stalled {
 		t.Error("it moved")
 	}
 	// Waiting in our own queue is not the pipeline's stall.
 	l = begin(rules, nil)
-	l.look(unable, 20*time.Minute)
-	if l.c.Stalled || l.c.Checks.Count != 0 {
+	l.poll(failed, 20*time.Minute)
+	if l.c.Job.Stalled || l.c.Checks.Polls != 0 {
 		t.Errorf("%+v", l.c.Checks)
 	}
 }
 
-func TestWhenToLookNext(t *testing.T) {
+func TestNextCheck(t *testing.T) {
 	// A five-minute job, looked at whenever due: few looks, dense at the end.
 	l := accepted(rules)
 	start, n := l.now, 0
@@ -426,7 +426,7 @@ func TestWhenToLookNext(t *testing.T) {
 		l := accepted(rules)
 		for range 20 {
 			l.now = l.c.Checks.NextAt
-			l.c, l.v = rules.Apply(l.c, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckUnable}, l.now, jitter)
+			l.c, l.v = rules.Apply(l.c, CheckOutcome{Seq: l.c.Checks.Seq, Kind: CheckFailed}, l.now, jitter)
 			if wait := l.c.Checks.NextAt.Sub(l.now); wait < rules.CheckMinInterval || wait > rules.CheckMaxInterval {
 				t.Fatalf("waits %v", wait)
 			}
@@ -436,7 +436,7 @@ func TestWhenToLookNext(t *testing.T) {
 	for name, found := range map[string]CheckOutcome{
 		"work":             {Kind: CheckReading, Reading: Reading{Completed: 3, Total: 50}},
 		"all but the word": {Kind: CheckReading, Reading: Reading{Completed: 50, Total: 50}},
-		"nothing to see":   {Kind: CheckUnable},
+		"nothing to see":   {Kind: CheckFailed},
 	} {
 		l, behind, checks := accepted(rules), 20*time.Second, 0
 		for end := l.now.Add(2 * time.Minute); l.now.Before(end) && !l.c.State.Ended(); checks++ {
@@ -461,7 +461,7 @@ func TestDeliveries(t *testing.T) {
 	for range 3 {
 		l.do(time.Second, CheckOutcome{Kind: CheckSkipped})
 	}
-	for seq, want := range map[int64]Delivery{4: DeliveryCurrent, 3: DeliveryBehind, 2: DeliveryStale, 5: DeliveryAhead} {
+	for seq, want := range map[int64]Delivery{4: DeliveryCurrent, 3: DeliveryOlder, 2: DeliveryStale, 5: DeliveryNewer} {
 		if got := l.c.CheckDelivery(seq); got != want {
 			t.Errorf("check %d: %s, want %s", seq, got, want)
 		}
@@ -476,38 +476,38 @@ func TestDeliveries(t *testing.T) {
 
 func TestSweepsPart(t *testing.T) {
 	l := accepted(rules).do(0, Cancel{})
-	if !l.c.WakeAt.Equal(l.c.EndedAt) {
+	if !l.c.Bookkeeping.OverdueAt.Equal(l.c.Outcome.EndedAt) {
 		t.Error("an end that is not settled is to be looked at now")
 	}
-	l.do(time.Hour, CheckOutcome{Kind: CheckUnknown, Began: l.now.Add(time.Hour), Read: l.c.EndVersion - 1})
-	if l.c.AskedAfterEnd != 0 {
+	l.do(time.Hour, CheckOutcome{Kind: CheckUnknown, BeganAt: l.now.Add(time.Hour), ReadVersion: l.c.Outcome.EndVersion - 1})
+	if l.c.Bookkeeping.PolledAfterEnd != 0 {
 		t.Error("it read an open run: the end was not saved yet, however long that took")
 	}
-	l.do(0, CheckOutcome{Kind: CheckSkipped, Read: l.c.Version})
-	if l.c.AskedAfterEnd != 0 {
+	l.do(0, CheckOutcome{Kind: CheckSkipped, ReadVersion: l.c.Version})
+	if l.c.Bookkeeping.PolledAfterEnd != 0 {
 		t.Error("it asked nothing")
 	}
-	l.do(0, CheckOutcome{Kind: CheckUnknown, Read: l.c.Version})
-	if l.c.AskedAfterEnd != 1 {
+	l.do(0, CheckOutcome{Kind: CheckUnknown, ReadVersion: l.c.Version})
+	if l.c.Bookkeeping.PolledAfterEnd != 1 {
 		t.Fatal("a poll after the end was not noticed")
 	}
-	l.do(0, Settled{})
-	if l.do(0, Settled{}); l.v.Kind != Ignored {
+	l.do(0, Finalized{})
+	if l.do(0, Finalized{}); l.v.Kind != Ignored {
 		t.Error(l.v.Kind)
 	}
 	l.do(time.Minute, Tick{})
-	if l.c.AskedAfterEnd != 0 || l.c.Leaked != 1 || !l.c.WakeAt.Equal(rules.FormExpiresAt(l.c)) {
+	if l.c.Bookkeeping.PolledAfterEnd != 0 || l.c.Bookkeeping.Leaked != 1 || !l.c.Bookkeeping.OverdueAt.Equal(rules.FormExpiresAt(l.c)) {
 		t.Errorf("%s", dump(l.c))
 	}
 	l.do(24*time.Hour, Tick{FormDropped: true})
-	if !l.v.DropForm || l.c.FormKept || !l.c.WakeAt.Equal(rules.ExpiresAt(l.c)) {
+	if !l.v.DropForm || l.c.Bookkeeping.FormKept || !l.c.Bookkeeping.OverdueAt.Equal(rules.ExpiresAt(l.c)) {
 		t.Errorf("%+v %s", l.v, dump(l.c))
 	}
 	if l.do(0, Tick{FormDropped: true}); l.v.Kind != Ignored {
 		t.Error(l.v.Kind)
 	}
-	l = begin(rules, nil).open()
-	if l.do(time.Minute, Tick{DispatchGone: true}); l.v.Kind != Ignored {
+	l = begin(rules, nil).inFlight()
+	if l.do(time.Minute, Tick{DispatchLost: true}); l.v.Kind != Ignored {
 		t.Error("the task of a dispatch that is being sent may be gone:", l.v.Kind)
 	}
 }
@@ -520,7 +520,7 @@ func TestOutputURL(t *testing.T) {
 		"ftp://docs.example": false, "//docs.example": false, "/c": false, "c": false, "": false, "https:c": false, "https://": false, "https:///c": false,
 		" https://docs.example": false, "http://a\nb": false, "%": false, "https://a\"b": false,
 	} {
-		got := Case{OutputURL: said}.View(epoch, nil, nil).OutputURL
+		got := Case{Outcome: Outcome{OutputURL: said}}.View(epoch, nil, nil).OutputURL
 		if (got != nil) != want || want && *got != said {
 			t.Errorf("%q is shown as %v", said, got)
 		}
@@ -528,7 +528,7 @@ func TestOutputURL(t *testing.T) {
 }
 
 func TestView(t *testing.T) {
-	l := begin(rules, nil).open().read(10*time.Second, 1, 4)
+	l := begin(rules, nil).inFlight().read(10*time.Second, 1, 4)
 	encode := func(c Case, result, late []byte) string {
 		b, err := json.Marshal(c.View(l.now, result, late))
 		if err != nil {
@@ -552,44 +552,24 @@ func TestView(t *testing.T) {
 	}
 }
 
-func TestRecordKeepsUnknownFields(t *testing.T) {
-	var c Case
-	if err := json.Unmarshal([]byte(`{"case_id":"c","run":1,"version":3,"newer":{"a":[1,2.50]}}`), &c); err != nil {
-		t.Fatal(err)
-	}
-	c.Version = 4
-	var back map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(dump(c)), &back); err != nil {
-		t.Fatal(err)
-	}
-	if string(back["newer"]) != `{"a":[1,2.50]}` || string(back["version"]) != "4" {
-		t.Errorf("%s", dump(c))
-	}
-	for _, bad := range []string{`[]`, `{"run":"x"}`, `{`} {
-		if err := json.Unmarshal([]byte(bad), &c); err == nil {
-			t.Errorf("%s was decoded", bad)
-		}
-	}
-}
-
 func TestTimeDoesNotRunBack(t *testing.T) {
 	l := accepted(rules)
 	at := l.now
 	l.do(-time.Hour, Cancel{})
-	if !l.c.EndedAt.Equal(at) {
-		t.Errorf("ended at %v, last changed at %v", l.c.EndedAt, at)
+	if !l.c.Outcome.EndedAt.Equal(at) {
+		t.Errorf("ended at %v, last changed at %v", l.c.Outcome.EndedAt, at)
 	}
 }
 
 func TestOldRunsResultIsNotTheNewOnes(t *testing.T) {
 	shown := CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 4, Total: 4, Percent: -1, Status: "succeeded"}, Result: result(t, `{"output_url":"of run 1"}`)}
 	first := accepted(rules).do(time.Second, shown)
-	l := begin(rules, &first.c).open().outcome(DispatchAccepted).do(time.Second, Event{ID: "e", Status: "succeeded"})
-	if l.do(0, shown); l.c.HasResult || l.c.Late != nil {
-		t.Errorf("a look at the old run brought %+v, %+v", l.v, l.c.Late)
+	l := begin(rules, &first.c).inFlight().outcome(DispatchAccepted).do(time.Second, Event{ID: "e", Status: "succeeded"})
+	if l.do(0, shown); l.c.Outcome.HasResult || l.c.Outcome.Late != nil {
+		t.Errorf("a look at the old run brought %+v, %+v", l.v, l.c.Outcome.Late)
 	}
-	if l.do(0, Event{ID: "own", Status: "succeeded", Result: result(t, `{"output_url":"of run 2"}`)}); l.v.Kind != Filled || l.c.OutputURL != "of run 2" {
-		t.Errorf("%+v %s", l.v, l.c.OutputURL)
+	if l.do(0, Event{ID: "own", Status: "succeeded", Result: result(t, `{"output_url":"of run 2"}`)}); l.v.Kind != Filled || l.c.Outcome.OutputURL != "of run 2" {
+		t.Errorf("%+v %s", l.v, l.c.Outcome.OutputURL)
 	}
 }
 
@@ -598,51 +578,51 @@ func TestConfirmedRunIsNotSentAgain(t *testing.T) {
 		*life
 		phase Phase
 	}{
-		"event, then busy":        {begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchBusy), PhaseUncertain},
-		"event, then unreachable": {begin(rules, nil).open().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchUnreachable), PhaseAnswered},
-		"busy, then event":        {begin(rules, nil).open().outcome(DispatchBusy).do(0, Event{ID: "r", Status: "running"}), PhaseAnswered},
+		"event, then busy":        {begin(rules, nil).inFlight().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchBusy), PhaseUncertain},
+		"event, then unreachable": {begin(rules, nil).inFlight().do(0, Event{ID: "r", Status: "running"}).outcome(DispatchUnreachable), PhaseAnswered},
+		"busy, then event":        {begin(rules, nil).inFlight().outcome(DispatchBusy).do(0, Event{ID: "r", Status: "running"}), PhaseAnswered},
 	} {
 		l := x.life
 		l.do(2*time.Second, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "second"})
 		if l.v.Kind != Stale || l.c.Dispatch.Phase != x.phase {
 			t.Errorf("%s: %s, %+v", name, l.v.Kind, l.c.Dispatch)
 		}
-		if l.do(0, Cancel{}); l.c.Heard {
+		if l.do(0, Cancel{}); l.c.Outcome.Reported {
 			t.Errorf("%s: its word is still to come", name)
 		}
 	}
 }
 
 func TestAnAnswerResetsUnreachability(t *testing.T) {
-	busy := begin(rules, nil).open().do(time.Second, unable).outcome(DispatchBusy)
+	busy := begin(rules, nil).inFlight().do(time.Second, failed).outcome(DispatchBusy)
 	busy.do(12*time.Minute, DispatchBegun{Seq: 2, Nonce: "n"}).outcome(DispatchAccepted)
-	held := begin(rules, nil).open().do(time.Second, unable)
+	held := begin(rules, nil).inFlight().do(time.Second, failed)
 	held.do(12*time.Minute, DispatchOutcome{Nonce: "n1", Kind: DispatchAccepted})
 	for name, l := range map[string]*life{"429s, then 202": busy, "202 after minutes": held} {
-		if l.do(2*time.Second, unable); l.c.State.Ended() {
-			t.Errorf("%s, and one failed look: %+v", name, l.c.End)
+		if l.do(2*time.Second, failed); l.c.State.Ended() {
+			t.Errorf("%s, and one failed look: %+v", name, l.c.Outcome.End)
 		}
 	}
-	l := begin(idempotent, nil).open().outcome(DispatchUnreachable).open().outcome(DispatchUncertain) // it answered, with a 500
-	l.look(unknown, rules.StartGrace+10*time.Second)
+	l := begin(idempotent, nil).inFlight().outcome(DispatchUnreachable).inFlight().outcome(DispatchUncertain) // it answered, with a 500
+	l.poll(unknown, rules.StartGrace+10*time.Second)
 	l.do(11*time.Minute, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "z"}).outcome(DispatchUnreachable)
 	if l.c.State.Ended() {
-		t.Errorf("unreachable, though it answered in between: %+v", l.c.End)
+		t.Errorf("unreachable, though it answered in between: %+v", l.c.Outcome.End)
 	}
 }
 
 func TestNothingStartedMeansNothingComplete(t *testing.T) {
-	l := begin(rules, nil).open().do(time.Second, DispatchBegun{Seq: 1, Nonce: "r", RetryCount: 1})
+	l := begin(rules, nil).inFlight().do(time.Second, DispatchBegun{Seq: 1, Nonce: "r", RetryCount: 1})
 	l.read(time.Second, 4, 4).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchUnreachable})
 	if l.do(40*time.Second, CheckOutcome{Kind: CheckSkipped}); l.c.State.Ended() {
-		t.Errorf("%+v", l.c.End)
+		t.Errorf("%+v", l.c.Outcome.End)
 	}
 }
 
 func TestResultThatComesWithTheTimeout(t *testing.T) {
-	l := begin(rules, nil).open().do(rules.PipelineTimeout-6*time.Second, Event{ID: "s", Status: "succeeded"})
+	l := begin(rules, nil).inFlight().do(rules.PipelineTimeout-6*time.Second, Event{ID: "s", Status: "succeeded"})
 	l.do(6*time.Second, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 4, Total: 4, Status: "succeeded"}, Result: result(t, `{"output_url":"u"}`)})
-	if l.want(t, Succeeded, ReasonCompleted, SourceCheck); !l.c.HasResult {
+	if l.want(t, Succeeded, ReasonCompleted, SourceCheck); !l.c.Outcome.HasResult {
 		t.Error("the result was dropped")
 	}
 }
@@ -651,11 +631,11 @@ func TestAdoptedRunAndUnnamedEvents(t *testing.T) {
 	first := accepted(rules).do(time.Minute, Cancel{})
 	l := &life{r: rules, now: first.now.Add(time.Minute)}
 	l.do(0, Started{CaseID: "c", Run: 2, Deadline: time.Hour, Adopt: true, Prior: &first.c})
-	if !l.c.OwnsUnnamed(l.now) {
+	if !l.c.OwnsUnattributed(l.now) {
 		t.Error("a word of the work that it adopted is not its own")
 	}
-	third := begin(rules, &l.do(time.Second, Event{ID: "e", Status: "succeeded"}).c).open()
-	if third.c.OwnsUnnamed(third.now) {
+	third := begin(rules, &l.do(time.Second, Event{ID: "e", Status: "succeeded"}).c).inFlight()
+	if third.c.OwnsUnattributed(third.now) {
 		t.Error("a word of the first run may still come")
 	}
 }
@@ -663,28 +643,28 @@ func TestAdoptedRunAndUnnamedEvents(t *testing.T) {
 func TestTextIsCleaned(t *testing.T) {
 	l := accepted(rules).do(0, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 1, Total: 2, Current: "a\x00\n\u202eb"}})
 	l.do(0, Event{ID: "e", Status: "failed", Message: "a\x00\r\n\u202eb"})
-	if l.c.Progress.Current != "a   b" || l.c.End.Message != "a    b" {
-		t.Errorf("%q %q", l.c.Progress.Current, l.c.End.Message)
+	if l.c.Job.Progress.Current != "a   b" || l.c.Outcome.End.Message != "a    b" {
+		t.Errorf("%q %q", l.c.Job.Progress.Current, l.c.Outcome.End.Message)
 	}
 }
 
 func TestEventThatContradictsItsResult(t *testing.T) {
 	l := accepted(rules).do(0, Event{ID: "e", Status: "succeeded", Result: result(t, `{"success":false,"error":"out of paper"}`)})
-	if l.want(t, Failed, ReasonPipelineFailed, SourceEvent); l.c.End.Message != "out of paper" {
-		t.Errorf("%+v", l.c.End)
+	if l.want(t, Failed, ReasonPipelineFailed, SourceEvent); l.c.Outcome.End.Message != "out of paper" {
+		t.Errorf("%+v", l.c.Outcome.End)
 	}
 }
 
 func TestWhatReadersSeeAfterTheEnd(t *testing.T) {
 	l := accepted(rules).read(time.Second, 4, 4)
-	l.look(unable, time.Minute)
-	updated, message := l.c.UpdatedAt, l.c.End.Message
-	if l.do(time.Minute, Settled{}); !l.c.UpdatedAt.Equal(updated) {
+	l.poll(failed, time.Minute)
+	updated, message := l.c.UpdatedAt, l.c.Outcome.End.Message
+	if l.do(time.Minute, Finalized{}); !l.c.UpdatedAt.Equal(updated) {
 		t.Error("bookkeeping is shown as an update")
 	}
 	l.do(time.Minute, Event{ID: "e", Status: "succeeded", Result: result(t, `{}`)})
-	if message != "completed without a result" || l.c.End.Message != "" || l.c.UpdatedAt.Equal(updated) {
-		t.Errorf("%q, then %q", message, l.c.End.Message)
+	if message != "completed without a result" || l.c.Outcome.End.Message != "" || l.c.UpdatedAt.Equal(updated) {
+		t.Errorf("%q, then %q", message, l.c.Outcome.End.Message)
 	}
 	l = accepted(rules).read(10*time.Second, 1, 4)
 	first, second := *l.c.View(l.now, nil, nil).ETASeconds, *l.c.View(l.now.Add(10*time.Second), nil, nil).ETASeconds
@@ -694,10 +674,10 @@ func TestWhatReadersSeeAfterTheEnd(t *testing.T) {
 }
 
 // TestUnsureWordEndsNothing: an event that named no run and may be another run's ends none, nor is it kept as a word of an open one.
-func TestUnsureWordEndsNothing(t *testing.T) {
+func TestUnattributedReportEndsNothing(t *testing.T) {
 	l := accepted(rules)
-	for _, status := range []string{"succeeded", "failed"} {
-		l.do(time.Second, Event{ID: status, Unsure: true, Status: status, Result: result(t, `{"success":true}`)})
+	for _, status := range []Status{StatusSucceeded, StatusFailed} {
+		l.do(time.Second, Event{ID: string(status), Unattributed: true, Status: status, Result: result(t, `{"success":true}`)})
 		if l.v.Kind != Ignored || l.c.State != Running {
 			t.Errorf("%s: %s, %s", status, l.v.Kind, l.c.State)
 		}

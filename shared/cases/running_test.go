@@ -8,7 +8,7 @@ import (
 )
 
 // shows is a poll's answer with a status.
-func shows(completed, total int, status string) CheckOutcome {
+func shows(completed, total int, status Status) CheckOutcome {
 	return CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: total, Percent: -1, Status: status}}
 }
 
@@ -25,23 +25,23 @@ func TestStatusBeatsCounts(t *testing.T) {
 		play  func(l *life)
 		state State
 	}{
-		"running, 3 of 3":   {func(l *life) { l.look(shows(3, 3, "running"), long) }, Running},
-		"running, 7 of 0":   {func(l *life) { l.look(shows(7, 0, "running"), long) }, Running},
-		"running, 0 of 0":   {func(l *life) { l.look(shows(0, 0, "running"), long) }, Running},
-		"running, 5 of 3":   {func(l *life) { l.look(shows(5, 3, "running"), long) }, Running},
-		"no status, 3 of 3": {func(l *life) { l.look(shows(3, 3, ""), long) }, Succeeded},
-		"no status, 5 of 3": {func(l *life) { l.look(shows(5, 3, ""), long) }, Succeeded},
+		"running, 3 of 3":   {func(l *life) { l.poll(shows(3, 3, "running"), long) }, Running},
+		"running, 7 of 0":   {func(l *life) { l.poll(shows(7, 0, "running"), long) }, Running},
+		"running, 0 of 0":   {func(l *life) { l.poll(shows(0, 0, "running"), long) }, Running},
+		"running, 5 of 3":   {func(l *life) { l.poll(shows(5, 3, "running"), long) }, Running},
+		"no status, 3 of 3": {func(l *life) { l.poll(shows(3, 3, ""), long) }, Succeeded},
+		"no status, 5 of 3": {func(l *life) { l.poll(shows(5, 3, ""), long) }, Succeeded},
 		"succeeded, 1 of 3": {func(l *life) { l.do(time.Second, shows(1, 3, "succeeded")) }, Succeeded},
 		"failed, 0 of 0":    {func(l *life) { l.do(time.Second, shows(0, 0, "failed")) }, Failed},
 		"no status, then running": {func(l *life) {
-			l.do(time.Second, shows(3, 3, "")).do(time.Second, shows(3, 3, "running")).look(shows(3, 3, "running"), long)
+			l.do(time.Second, shows(3, 3, "")).do(time.Second, shows(3, 3, "running")).poll(shows(3, 3, "running"), long)
 		}, Running},
-		"unknown, then 7 of 0": {func(l *life) { l.look(unknown, 9*time.Minute); l.look(shows(7, 0, "running"), long) }, Running},
-		"an event, 3 of 3":     {func(l *life) { l.do(time.Second, running("e", all)).look(shows(2, 3, ""), long) }, Running},
+		"unknown, then 7 of 0": {func(l *life) { l.poll(unknown, 9*time.Minute); l.poll(shows(7, 0, "running"), long) }, Running},
+		"an event, 3 of 3":     {func(l *life) { l.do(time.Second, running("e", all)).poll(shows(2, 3, ""), long) }, Running},
 		"an event without counts": {func(l *life) {
-			l.do(time.Second, shows(3, 3, "")).do(time.Second, running("e", nil)).look(shows(2, 3, ""), long)
+			l.do(time.Second, shows(3, 3, "")).do(time.Second, running("e", nil)).poll(shows(2, 3, ""), long)
 		}, Running},
-		"running until its end":    {func(l *life) { l.look(shows(3, 3, "running"), 2*time.Hour) }, TimedOut},
+		"running until its end":    {func(l *life) { l.poll(shows(3, 3, "running"), 2*time.Hour) }, TimedOut},
 		"an event at the deadline": {func(l *life) { l.do(time.Second, shows(3, 3, "")).do(time.Hour, running("e", nil)) }, TimedOut},
 		"a poll at the deadline":   {func(l *life) { l.do(time.Second, shows(3, 3, "")).do(time.Hour, shows(3, 3, "running")) }, TimedOut},
 		"counted at the deadline":  {func(l *life) { l.do(time.Second, shows(3, 3, "")).do(time.Hour, Tick{}) }, Succeeded},
@@ -61,21 +61,21 @@ func TestRunningEventsKeepARunOpen(t *testing.T) {
 	l := accepted(rules)
 	for until := l.now.Add(5 * rules.CompletionGrace); l.now.Before(until); {
 		l.do(time.Second, running("e", &Reading{Completed: 3, Total: 3, Percent: -1}))
-		if l.c.CompleteSince.IsZero() && !l.c.Checks.NextAt.After(l.now) {
-			if !rules.Asks(l.c, l.now) {
+		if l.c.Job.CompleteSince.IsZero() && !l.c.Checks.NextAt.After(l.now) {
+			if !rules.ShouldPoll(l.c, l.now) {
 				t.Fatal("a check asks nothing, and there is no grace")
 			}
 			l.do(0, shows(3, 3, ""))
 		}
 		if l.c.State != Running {
-			t.Fatalf("it ended while its events say running: %+v", l.c.End)
+			t.Fatalf("it ended while its events say running: %+v", l.c.Outcome.End)
 		}
 	}
 	l.do(0, shows(3, 3, ""))
 	from := l.now
-	l.look(shows(3, 3, ""), time.Hour)
+	l.poll(shows(3, 3, ""), time.Hour)
 	l.want(t, Succeeded, ReasonCompleted, SourceCheck)
-	if waited := l.c.EndedAt.Sub(from); waited != rules.CompletionGrace {
+	if waited := l.c.Outcome.EndedAt.Sub(from); waited != rules.CompletionGrace {
 		t.Errorf("it ended %v after the last poll, want %v", waited, rules.CompletionGrace)
 	}
 }
@@ -83,7 +83,7 @@ func TestRunningEventsKeepARunOpen(t *testing.T) {
 // TestPollsForTheEnd: when all is counted and the status says running, the end may come at any time: polls begin close and get farther apart.
 func TestPollsForTheEnd(t *testing.T) {
 	l := accepted(rules).read(10*time.Second, 4, 4)
-	if at := l.c.Checks.NextAt; !at.Equal(l.c.CompleteSince.Add(rules.CompletionGrace)) {
+	if at := l.c.Checks.NextAt; !at.Equal(l.c.Job.CompleteSince.Add(rules.CompletionGrace)) {
 		t.Errorf("without a status the next poll is at %v", at)
 	}
 	l = accepted(rules)
@@ -95,11 +95,11 @@ func TestPollsForTheEnd(t *testing.T) {
 	if first, last := waits[0], waits[len(waits)-1]; first != rules.CheckMinInterval || last != rules.CheckMaxInterval {
 		t.Errorf("waits %v", waits)
 	}
-	if l.c.State != Running || !l.c.CompleteSince.IsZero() {
+	if l.c.State != Running || !l.c.Job.CompleteSince.IsZero() {
 		t.Errorf("%s", dump(l.c))
 	}
 	l.do(time.Second, shows(4, 4, "succeeded"))
-	if l.want(t, Succeeded, ReasonCompleted, SourceCheck); !l.c.Heard {
+	if l.want(t, Succeeded, ReasonCompleted, SourceCheck); !l.c.Outcome.Reported {
 		t.Error("its own report is not taken for one")
 	}
 }
@@ -107,8 +107,8 @@ func TestPollsForTheEnd(t *testing.T) {
 // TestUncountedProgress: a total that is not known stays unknown, and estimates nothing.
 func TestUncountedProgress(t *testing.T) {
 	l := accepted(rules).do(10*time.Second, shows(7, 0, "running"))
-	if want := (Progress{Completed: 7}); l.c.Progress != want {
-		t.Errorf("%+v, want %+v", l.c.Progress, want)
+	if want := (Progress{Completed: 7}); l.c.Job.Progress != want {
+		t.Errorf("%+v, want %+v", l.c.Job.Progress, want)
 	}
 	if left, ok := l.c.Remaining(l.now); ok {
 		t.Errorf("it will take %v, says nothing", left)
@@ -117,11 +117,11 @@ func TestUncountedProgress(t *testing.T) {
 		t.Errorf("waits %v", wait)
 	}
 	l.do(time.Second, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: 7, Percent: 40, Status: "running"}}).do(time.Second, shows(8, 10, "running"))
-	if want := (Progress{Completed: 8, Total: 10, Percent: 80}); l.c.Progress != want {
-		t.Errorf("%+v, want %+v", l.c.Progress, want)
+	if want := (Progress{Completed: 8, Total: 10, Percent: 80}); l.c.Job.Progress != want {
+		t.Errorf("%+v, want %+v", l.c.Job.Progress, want)
 	}
-	if l.do(time.Second, shows(12, 0, "running")); l.c.Progress.Total != 12 {
-		t.Errorf("a total that was known is %d with 12 done", l.c.Progress.Total)
+	if l.do(time.Second, shows(12, 0, "running")); l.c.Job.Progress.Total != 12 {
+		t.Errorf("a total that was known is %d with 12 done", l.c.Job.Progress.Total)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestRerunIsNotFailedByTheRunBefore(t *testing.T) {
 		"polled":   accepted(rules).do(time.Second, shows(3, 4, "running")).do(time.Second, Event{ID: "e", Status: "failed"}),
 		"by event": accepted(rules).do(time.Second, running("r", &Reading{Completed: 3, Total: 4, Percent: -1})).do(time.Second, Event{ID: "e", Status: "failed"}),
 	} {
-		l := begin(rules, &first.c).open().outcome(DispatchAccepted)
+		l := begin(rules, &first.c).inFlight().outcome(DispatchAccepted)
 		for range 3 {
 			if l.do(5*time.Second, shows(3, 4, "failed")); l.c.State != Running {
 				t.Fatalf("%s: run 2 was failed by what run 1 left: %s", name, dump(l.c))
@@ -142,23 +142,23 @@ func TestRerunIsNotFailedByTheRunBefore(t *testing.T) {
 		}
 	}
 	failed := accepted(rules).do(time.Second, shows(3, 4, "failed"))
-	if l := begin(rules, &failed.c).open().outcome(DispatchAccepted).do(time.Second, shows(3, 4, "running")); l.c.Baseline != nil {
+	if l := begin(rules, &failed.c).inFlight().outcome(DispatchAccepted).do(time.Second, shows(3, 4, "running")); l.c.Job.Baseline != nil {
 		t.Error("that it runs again is news")
 	}
 }
 
 // TestOpenDispatchOutlivesAnOldCount: what was counted before a request was sent again does not end the run while that may be answered.
 func TestOpenDispatchOutlivesAnOldCount(t *testing.T) {
-	l := begin(idempotent, nil).open().outcome(DispatchUncertain)
-	l.look(unknown, rules.StartGrace+10*time.Second)
-	if l.read(time.Second, 4, 4); l.c.Dispatch.Phase != PhaseQueued || l.c.CompleteSince.IsZero() {
+	l := begin(idempotent, nil).inFlight().outcome(DispatchUncertain)
+	l.poll(unknown, rules.StartGrace+10*time.Second)
+	if l.read(time.Second, 4, 4); l.c.Dispatch.Phase != PhaseQueued || l.c.Job.CompleteSince.IsZero() {
 		t.Fatalf("%s", dump(l.c))
 	}
-	l.open().look(CheckOutcome{Kind: CheckUnable}, rules.CompletionGrace+time.Minute)
+	l.inFlight().poll(CheckOutcome{Kind: CheckFailed}, rules.CompletionGrace+time.Minute)
 	if l.c.State != Running {
 		t.Errorf("%s", dump(l.c))
 	}
-	if l.outcome(DispatchSucceeded); l.c.End.Source != SourceDispatch {
-		t.Errorf("%+v", l.c.End)
+	if l.outcome(DispatchSucceeded); l.c.Outcome.End.Source != SourceDispatch {
+		t.Errorf("%+v", l.c.Outcome.End)
 	}
 }

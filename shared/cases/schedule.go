@@ -11,7 +11,7 @@ import "time"
 //
 // A check comes no earlier than it was due, so a clock that says otherwise is behind: it is counted from when the check was due (LastAt), or each
 // look would be due at once as long as that clock is.
-func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
+func (r Rules) nextCheck(n Case, now time.Time, jitter float64) time.Time {
 	ch, d := n.Checks, n.Dispatch
 	from := ch.LastAt
 	var wait time.Duration
@@ -19,40 +19,40 @@ func (r Rules) nextLook(n Case, now time.Time, jitter float64) time.Time {
 	switch n.awaits() {
 	case awaitsTime:
 		at := earlier(later(ch.BusyUntil, from.Add(r.CheckMinInterval)), limit)
-		for _, since := range []time.Time{n.CompleteSince, n.SucceededSince} { // a check at the end of a grace polls nothing
+		for _, since := range []time.Time{n.Job.CompleteSince, n.Job.SucceededSince} { // a check at the end of a grace polls nothing
 			if !since.IsZero() {
 				at = earlier(at, later(since.Add(r.CompletionGrace), from.Add(r.CheckMinInterval)))
 			}
 		}
 		return at
 	case awaitsResult:
-		over := n.CompleteSince.Add(r.CompletionGrace)
+		over := n.Job.CompleteSince.Add(r.CompletionGrace)
 		if over.After(from) {
 			return earlier(over, limit)
 		}
-		wait = now.Sub(n.CompleteSince)
+		wait = now.Sub(n.Job.CompleteSince)
 	case awaitsReport:
-		wait = now.Sub(n.ProgressAt)
+		wait = now.Sub(n.Job.MovedAt)
 	case awaitsDispatch:
 		wait = now.Sub(n.CreatedAt)
 	case awaitsPipeline:
-		wait = backoff(r.CheckMinInterval, r.CheckMaxInterval, ch.Unbroken-1, jitter)
-		if d.Phase != PhaseOpen {
-			limit = earlier(limit, later(ch.Since, d.ClosedAt).Add(r.UnreachableAfter))
+		wait = backoff(r.CheckMinInterval, r.CheckMaxInterval, ch.ConsecutiveFailures-1, jitter)
+		if d.Phase != PhaseInFlight {
+			limit = earlier(limit, later(ch.FailingSince, d.UncertainSince).Add(r.UnreachableAfter))
 		}
 	case awaitsSign:
 		wait = now.Sub(ch.UnknownSince) / 2
-		if since := later(ch.UnknownSince, d.ClosedAt); d.Phase == PhaseUncertain && !n.Known {
+		if since := later(ch.UnknownSince, d.UncertainSince); d.Phase == PhaseUncertain && !n.Job.Seen {
 			limit = earlier(limit, since.Add(r.StartGrace))
 		}
 	case awaitsEnd:
-		wait = r.outlook(n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
+		wait = r.forecast(n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
 	}
-	if !n.SucceededSince.IsZero() {
-		limit = earlier(limit, n.SucceededSince.Add(r.CompletionGrace))
+	if !n.Job.SucceededSince.IsZero() {
+		limit = earlier(limit, n.Job.SucceededSince.Add(r.CompletionGrace))
 	}
 	var at time.Time
-	if n.Watched.Until.After(from) && n.canBeFresh() {
+	if n.Viewers.Lease.Until.After(from) && n.canExpedite() {
 		at = from.Add(r.CheckMinInterval)
 	} else {
 		at = r.onGrid(from, from.Add(min(max(wait, r.CheckMinInterval), r.CheckMaxInterval)))
@@ -93,15 +93,15 @@ func (c Case) awaits() Awaited {
 	switch {
 	case c.isHeldBack():
 		return awaitsTime
-	case !c.CompleteSince.IsZero():
+	case !c.Job.CompleteSince.IsZero():
 		return awaitsResult
 	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0:
 		return awaitsDispatch
-	case c.Checks.Unbroken > 0:
+	case c.Checks.ConsecutiveFailures > 0:
 		return awaitsPipeline
 	case !c.Checks.UnknownSince.IsZero():
 		return awaitsSign
-	case c.Reading != nil && c.Reading.Status == "running" && c.Reading.counted():
+	case c.Job.Reading != nil && c.Job.Reading.Status == StatusRunning && c.Job.Reading.counted():
 		return awaitsReport
 	default:
 		return awaitsEnd
@@ -112,12 +112,12 @@ func (c Case) awaits() Awaited {
 // that took, now included, so that the estimate grows while nothing moves. False if there is nothing to judge by, nothing
 // has moved for long, or the pipeline does not know the job now.
 func (c Case) Remaining(now time.Time) (time.Duration, bool) {
-	p := c.Progress
-	if c.State.Ended() || c.Stalled || p.Total <= 0 || c.StartedAt.IsZero() || !c.Checks.UnknownSince.IsZero() {
+	p := c.Job.Progress
+	if c.State.Ended() || c.Job.Stalled || p.Total <= 0 || c.Job.StartedAt.IsZero() || !c.Checks.UnknownSince.IsZero() {
 		return 0, false
 	}
 	done := max(float64(p.Completed)/float64(p.Total), p.Percent/100)
-	elapsed := now.Sub(c.StartedAt)
+	elapsed := now.Sub(c.Job.StartedAt)
 	if done <= 0 || elapsed <= 0 {
 		return 0, false
 	}
@@ -129,17 +129,17 @@ func (c Case) Remaining(now time.Time) (time.Duration, bool) {
 func (c Case) isHeldBack() bool { return c.Checks.BusyUntil.After(c.Checks.LastAt) }
 
 // wakeAt says when somebody has to look at the record at the latest.
-func (r Rules) wakeAt(n Case) time.Time {
+func (r Rules) overdueAt(n Case) time.Time {
 	switch {
 	case !n.State.Ended() && n.Dispatch.Phase == PhaseQueued:
 		return earlier(n.Checks.NextAt, n.Dispatch.At)
 	case !n.State.Ended():
 		return n.Checks.NextAt
-	case !n.Settled:
-		return n.EndedAt
-	case n.AskedAfterEnd > 0:
-		return n.EndedAt
-	case n.FormKept:
+	case !n.Bookkeeping.Finalized:
+		return n.Outcome.EndedAt
+	case n.Bookkeeping.PolledAfterEnd > 0:
+		return n.Outcome.EndedAt
+	case n.Bookkeeping.FormKept:
 		return earlier(r.FormExpiresAt(n), r.ExpiresAt(n))
 	default:
 		return r.ExpiresAt(n)
@@ -147,10 +147,10 @@ func (r Rules) wakeAt(n Case) time.Time {
 }
 
 // ExpiresAt is when the record of an ended run is no longer kept.
-func (r Rules) ExpiresAt(c Case) time.Time { return c.EndedAt.Add(r.Retention) }
+func (r Rules) ExpiresAt(c Case) time.Time { return c.Outcome.EndedAt.Add(r.Retention) }
 
 // FormExpiresAt is when the form of an ended run that did not succeed is no longer kept.
-func (r Rules) FormExpiresAt(c Case) time.Time { return c.EndedAt.Add(r.FormRetention) }
+func (r Rules) FormExpiresAt(c Case) time.Time { return c.Outcome.EndedAt.Add(r.FormRetention) }
 
 // backoff doubles from least with each attempt before, to at most most; jitter takes up to half of it away, but not below least.
 func backoff(least, most time.Duration, before int, jitter float64) time.Duration {
@@ -172,9 +172,9 @@ type Delivery string
 // The kinds of deliveries.
 const (
 	DeliveryCurrent Delivery = "current" // the record waits for it
-	DeliveryBehind  Delivery = "behind"  // one behind: only make sure that the next task exists
+	DeliveryOlder   Delivery = "behind"  // one behind: only make sure that the next task exists
 	DeliveryStale   Delivery = "stale"   // further behind: drop it
-	DeliveryAhead   Delivery = "ahead"   // the record that was read is older than the task: come again
+	DeliveryNewer   Delivery = "ahead"   // the record that was read is older than the task: come again
 	DeliveryEnded   Delivery = "ended"   // the run has ended
 )
 
@@ -183,7 +183,7 @@ func (c Case) CheckDelivery(seq int64) Delivery { return c.delivery(seq, c.Check
 
 // DispatchPends reports whether the task of the last dispatch may be pending: no request was begun for it. An event may have
 // said meanwhile that none is needed.
-func (c Case) DispatchPends() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
+func (c Case) DispatchMayPend() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
 
 // DispatchDelivery says where the delivery of dispatch seq stands.
 func (c Case) DispatchDelivery(seq int64) Delivery { return c.delivery(seq, c.Dispatch.Seq) }
@@ -195,9 +195,9 @@ func (c Case) delivery(seq, pending int64) Delivery {
 	case seq == pending:
 		return DeliveryCurrent
 	case seq > pending:
-		return DeliveryAhead
+		return DeliveryNewer
 	case seq == pending-1:
-		return DeliveryBehind
+		return DeliveryOlder
 	default:
 		return DeliveryStale
 	}

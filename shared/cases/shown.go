@@ -22,11 +22,11 @@ func (n *Case) show(c Case, now time.Time) {
 		return // EndVersion says which event that is
 	}
 	var ends time.Time
-	if rest, ok := n.Remaining(n.UpdatedAt); ok && !n.Stalled {
+	if rest, ok := n.Remaining(n.UpdatedAt); ok && !n.Job.Stalled {
 		ends = n.UpdatedAt.Add(rest).Truncate(time.Second)
 	}
-	if n.State != c.State || n.Progress != c.Progress || n.Stalled != c.Stalled || etaMoved(c.Shown.EndsAt, ends, now) {
-		n.Shown = Shown{n.Version, ends}
+	if n.State != c.State || n.Job.Progress != c.Job.Progress || n.Job.Stalled != c.Job.Stalled || etaMoved(c.Viewers.Shown.EndsAt, ends, now) {
+		n.Viewers.Shown = Shown{n.Version, ends}
 	}
 }
 

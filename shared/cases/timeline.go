@@ -67,7 +67,7 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 	tick, _ := in.(Tick)
 
 	note(before.Version == 0, NoteBegan, beganDetail(*n))
-	note(entered(PhaseOpen), NoteSent, fmt.Sprintf("attempt %d", is.Seq))
+	note(entered(PhaseInFlight), NoteSent, fmt.Sprintf("attempt %d", is.Seq))
 	queued, uncertain := before.Version > 0 && entered(PhaseQueued) && !n.State.Ended(), entered(PhaseUncertain)
 	_, looked := in.(CheckOutcome) // its message is about the look
 	note(queued && !looked, NoteNotStarted, message)
@@ -79,25 +79,25 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 	if !n.State.Ended() {
 		was, is := before.Checks, n.Checks // queued anew they begin anew, which tells nothing of the pipeline
 		wasBusy, isBusy := !was.BusyUntil.IsZero(), !is.BusyUntil.IsZero()
-		note(n.Stalled && !before.Stalled, NoteStalled, "")
-		note(!n.Stalled && before.Stalled, NoteMoved, "")
-		note(is.Unbroken > 0 && was.Unbroken == 0, NoteUnreachable, message)
-		note(is.Unbroken == 0 && (was.Unbroken > 0 && !queued || wasBusy && !isBusy && looked), NoteReachable, "")
+		note(n.Job.Stalled && !before.Job.Stalled, NoteStalled, "")
+		note(!n.Job.Stalled && before.Job.Stalled, NoteMoved, "")
+		note(is.ConsecutiveFailures > 0 && was.ConsecutiveFailures == 0, NoteUnreachable, message)
+		note(is.ConsecutiveFailures == 0 && (was.ConsecutiveFailures > 0 && !queued || wasBusy && !isBusy && looked), NoteReachable, "")
 		note(isBusy && !wasBusy, NoteBusy, message)
 		note(!is.UnknownSince.IsZero() && was.UnknownSince.IsZero(), NoteUnknown, "")
 		note(is.UnknownSince.IsZero() && !was.UnknownSince.IsZero() && !queued, NoteKnown, "")
-		note(!n.CompleteSince.IsZero() && before.CompleteSince.IsZero(), NoteComplete, "")
-		note(n.CompleteSince.IsZero() && !before.CompleteSince.IsZero() && !queued, NoteIncomplete, "")
-		note(!n.SucceededSince.IsZero() && before.SucceededSince.IsZero(), NoteAnnounced, "")
-		note(tick.CheckGone || tick.DispatchGone, NoteRearmed, "")
+		note(!n.Job.CompleteSince.IsZero() && before.Job.CompleteSince.IsZero(), NoteComplete, "")
+		note(n.Job.CompleteSince.IsZero() && !before.Job.CompleteSince.IsZero() && !queued, NoteIncomplete, "")
+		note(!n.Job.SucceededSince.IsZero() && before.Job.SucceededSince.IsZero(), NoteAnnounced, "")
+		note(tick.CheckLost || tick.DispatchLost, NoteRearmed, "")
 	}
 	if n.State.Ended() && !before.State.Ended() {
-		notes = append(notes, Note{At: now, What: NoteEnded, Source: n.End.Source, Detail: clipTo(endDetail(*n), maxDetail)})
+		notes = append(notes, Note{At: now, What: NoteEnded, Source: n.Outcome.End.Source, Detail: clipTo(endDetail(*n), maxDetail)})
 	}
 	note(v.Kind == Filled, NoteFilled, "")
-	note(v.Kind == LateWord, NoteLate, lateDetail(in))
-	note(n.AskedAfterEnd > before.AskedAfterEnd, NoteLeaked, "")
-	note(n.Settled && !before.Settled, NotePublished, "")
+	note(v.Kind == Late, NoteLate, lateDetail(in))
+	note(n.Bookkeeping.PolledAfterEnd > before.Bookkeeping.PolledAfterEnd, NoteLeaked, "")
+	note(n.Bookkeeping.Finalized && !before.Bookkeeping.Finalized, NotePublished, "")
 	note(tick.FormDropped && v.DropForm, NoteFormDropped, "")
 	if len(notes) == 0 {
 		return
@@ -155,9 +155,9 @@ func beganDetail(c Case) string {
 }
 
 func endDetail(c Case) string {
-	detail := string(c.State) + ", " + string(c.End.Reason)
-	if c.End.Message != "" {
-		detail += ": " + c.End.Message
+	detail := string(c.State) + ", " + string(c.Outcome.End.Reason)
+	if c.Outcome.End.Message != "" {
+		detail += ": " + c.Outcome.End.Message
 	}
 	return detail
 }
@@ -174,9 +174,9 @@ func lateDetail(in Input) string {
 	case DispatchOutcome:
 		return said(in.Kind == DispatchSucceeded, in.Result)
 	case CheckOutcome:
-		return said(in.Reading.Status == "succeeded", in.Result)
+		return said(in.Reading.Status == StatusSucceeded, in.Result)
 	case Event:
-		return said(in.Status == "succeeded", in.Result)
+		return said(in.Status == StatusSucceeded, in.Result)
 	}
 	return ""
 }

@@ -34,7 +34,7 @@ func checkTimeline(t testing.TB, before, after Case) {
 	if after.State.Ended() != (count(a, NoteEnded) == 1) {
 		t.Fatalf("%s, with %d ends in %v", after.State, count(a, NoteEnded), a)
 	}
-	if after.Late != nil && count(a, NoteLate) == 0 {
+	if after.Outcome.Late != nil && count(a, NoteLate) == 0 {
 		t.Fatalf("a late word is missing in %v", a)
 	}
 }
@@ -62,8 +62,8 @@ func TestTimeline(t *testing.T) {
 		life *life
 		want string
 	}{
-		{"an event ends it, and the answer comes late", begin(rules, nil).open().read(2*time.Second, 1, 4).do(time.Second, succeeded).
-			do(time.Second, Settled{}).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchFailed, Message: "no"}),
+		{"an event ends it, and the answer comes late", begin(rules, nil).inFlight().read(2*time.Second, 1, 4).do(time.Second, succeeded).
+			do(time.Second, Finalized{}).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchFailed, Message: "no"}),
 			`began
 sent by dispatch (attempt 1)
 running by check
@@ -78,8 +78,8 @@ running by dispatch
 complete by check
 ended by event (succeeded, completed)
 filled by event`},
-		{"not started, then uncertain, then unknown", begin(rules, nil).open().outcome(DispatchBusy).do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).
-			do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUncertain, Message: "EOF"}).do(time.Second, unable).do(time.Second, unknown).do(time.Hour, unknown),
+		{"not started, then uncertain, then unknown", begin(rules, nil).inFlight().outcome(DispatchBusy).do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).
+			do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUncertain, Message: "EOF"}).do(time.Second, failed).do(time.Second, unknown).do(time.Hour, unknown),
 			`began
 sent by dispatch (attempt 1)
 not_started by dispatch (said so)
@@ -89,7 +89,7 @@ unreachable by check (connection refused)
 reachable by check
 unknown by check
 ended by check (failed, start_unknown: it is not known whether the request reached the pipeline, and the pipeline does not know this case)`},
-		{"an uncertain request is repeated, and never arrives", begin(idempotent, nil).open().outcome(DispatchUncertain).do(time.Second, unknown).do(rules.StartGrace, unknown).
+		{"an uncertain request is repeated, and never arrives", begin(idempotent, nil).inFlight().outcome(DispatchUncertain).do(time.Second, unknown).do(rules.StartGrace, unknown).
 			do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUnreachable, Message: "refused"}).
 			do(time.Second, DispatchBegun{Seq: 3, Nonce: "n3"}).do(rules.UnreachableAfter, DispatchOutcome{Nonce: "n3", Kind: DispatchUnreachable, Message: "refused"}),
 			`began
@@ -101,14 +101,14 @@ sent by dispatch (attempt 2)
 not_started by dispatch (refused)
 sent by dispatch (attempt 3)
 ended by dispatch (failed, pipeline_unreachable: refused)`},
-		{"a request is open for too long", begin(rules, nil).open().do(rules.PipelineTimeout, unable),
+		{"a request is open for too long", begin(rules, nil).inFlight().do(rules.PipelineTimeout, failed),
 			`began
 sent by dispatch (attempt 1)
 uncertain by check (no answer to the request in time)
 stalled by check
 unreachable by check (connection refused)`},
 		{"it stalls, moves, loses its wake-up and is cancelled", accepted(rules).read(time.Second, 1, 4).read(rules.StallAfter, 1, 4).read(time.Second, 2, 4).
-			do(time.Minute, Tick{CheckGone: true}).do(time.Second, Cancel{}).do(time.Hour, Tick{FormDropped: true}),
+			do(time.Minute, Tick{CheckLost: true}).do(time.Second, Cancel{}).do(time.Hour, Tick{FormDropped: true}),
 			`began
 sent by dispatch (attempt 1)
 answered by dispatch
@@ -121,7 +121,7 @@ form_dropped by sweep`},
 		{"adopted, and over at its deadline", adopt().do(48*time.Hour, Tick{}),
 			`began (the pipeline works on it already)
 ended by sweep (timed_out, deadline: the deadline passed before the pipeline was done)`},
-		{"a check asks after the end", accepted(rules).do(time.Second, Cancel{}).do(time.Minute, CheckOutcome{Kind: CheckReading, Began: epoch.Add(time.Hour), Read: 100}),
+		{"a check asks after the end", accepted(rules).do(time.Second, Cancel{}).do(time.Minute, CheckOutcome{Kind: CheckReading, BeganAt: epoch.Add(time.Hour), ReadVersion: 100}),
 			`began
 sent by dispatch (attempt 1)
 answered by dispatch
@@ -141,7 +141,7 @@ asked_after_end by check`},
 func TestTimelineIsBounded(t *testing.T) {
 	l := accepted(rules)
 	for n := range 100 {
-		l.do(time.Second, CheckOutcome{Kind: CheckUnable, Message: strings.Repeat("é", 300)})
+		l.do(time.Second, CheckOutcome{Kind: CheckFailed, Message: strings.Repeat("é", 300)})
 		l.read(time.Second, n%2, 4)
 	}
 	l.do(time.Second, Cancel{})

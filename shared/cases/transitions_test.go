@@ -57,8 +57,8 @@ func (l *life) do(after time.Duration, in Input) *life {
 		if check.Seq == 0 {
 			check.Seq = l.c.Checks.Seq
 		}
-		if check.Began.IsZero() {
-			check.Began = l.c.CreatedAt // in time
+		if check.BeganAt.IsZero() {
+			check.BeganAt = l.c.CreatedAt // in time
 		}
 		in = check
 	}
@@ -68,7 +68,7 @@ func (l *life) do(after time.Duration, in Input) *life {
 
 func (l *life) copy() *life { d := *l; return &d }
 
-func (l *life) open() *life {
+func (l *life) inFlight() *life {
 	return l.do(time.Second, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: fmt.Sprint("n", l.c.Dispatch.Seq)})
 }
 
@@ -96,36 +96,36 @@ type named[T any] struct {
 
 func states(t *testing.T) []named[*life] {
 	good := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
-	accepted := func() *life { return begin(rules, nil).open().outcome(DispatchAccepted) }
+	accepted := func() *life { return begin(rules, nil).inFlight().outcome(DispatchAccepted) }
 	return []named[*life]{
 		{"new", &life{r: rules, now: epoch}},
 		{"queued", begin(rules, nil)},
-		{"queued again", begin(rules, nil).open().outcome(DispatchBusy)},
-		{"open", begin(rules, nil).open()},
-		{"open, progress read", begin(rules, nil).open().read(time.Second, 2, 4)},
-		{"open, all documents read", begin(rules, nil).open().read(time.Second, 4, 4)},
-		{"open, succeeded event", begin(rules, nil).open().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
-		{"uncertain", begin(rules, nil).open().outcome(DispatchUncertain)},
-		{"uncertain, known", begin(rules, nil).open().read(time.Second, 1, 4).outcome(DispatchUncertain)},
-		{"uncertain, idempotent", begin(idempotent, nil).open().outcome(DispatchUncertain)},
+		{"queued again", begin(rules, nil).inFlight().outcome(DispatchBusy)},
+		{"open", begin(rules, nil).inFlight()},
+		{"open, progress read", begin(rules, nil).inFlight().read(time.Second, 2, 4)},
+		{"open, all documents read", begin(rules, nil).inFlight().read(time.Second, 4, 4)},
+		{"open, succeeded event", begin(rules, nil).inFlight().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
+		{"uncertain", begin(rules, nil).inFlight().outcome(DispatchUncertain)},
+		{"uncertain, known", begin(rules, nil).inFlight().read(time.Second, 1, 4).outcome(DispatchUncertain)},
+		{"uncertain, idempotent", begin(idempotent, nil).inFlight().outcome(DispatchUncertain)},
 		{"accepted", accepted()},
 		{"running", accepted().read(time.Second, 2, 4)},
-		{"running, unable since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnable, Message: "refused"})},
+		{"running, unable since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckFailed, Message: "refused"})},
 		{"running, unknown since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnknown})},
 		{"running, busy until in a minute", accepted().read(time.Second, 2, 4).do(time.Second, busy(time.Minute))},
 		{"complete, in grace", accepted().read(time.Second, 4, 4)},
 		{"running, all counted", accepted().do(time.Second, shows(4, 4, "running"))},
 		{"running, nothing counted", accepted().do(time.Second, shows(7, 0, "running"))},
-		{"running, watched", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Watched{Pending: true})},
+		{"running, watched", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Viewed{CheckPending: true})},
 		{"adopted", adopt()},
 		{"succeeded, with result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded", Result: good})},
 		{"succeeded, no result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
 		{"failed by its word", accepted().do(time.Second, Event{ID: "s0", Status: "failed", Message: "broke"})},
-		{"failed, start unknown", begin(rules, nil).open().outcome(DispatchUncertain).do(time.Second, CheckOutcome{Kind: CheckUnknown}).do(2*time.Minute, CheckOutcome{Kind: CheckUnknown})},
+		{"failed, start unknown", begin(rules, nil).inFlight().outcome(DispatchUncertain).do(time.Second, CheckOutcome{Kind: CheckUnknown}).do(2*time.Minute, CheckOutcome{Kind: CheckUnknown})},
 		{"timed out", accepted().do(time.Hour, CheckOutcome{Kind: CheckSkipped})},
-		{"cancelled while open", begin(rules, nil).open().do(time.Second, Cancel{})},
+		{"cancelled while open", begin(rules, nil).inFlight().do(time.Second, Cancel{})},
 		{"superseded", accepted().do(time.Second, Cancel{Superseded: true})},
-		{"ended and settled", accepted().do(time.Second, Cancel{}).do(0, Settled{})},
+		{"ended and settled", accepted().do(time.Second, Cancel{}).do(0, Finalized{})},
 	}
 }
 
@@ -138,7 +138,7 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 			return DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: kind, Message: "said so", Result: res}
 		}
 	}
-	reading := func(status string, completed int) func(*life) Input {
+	reading := func(status Status, completed int) func(*life) Input {
 		return is(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: 4, Percent: -1, Status: status}})
 	}
 	return []named[func(l *life) Input]{
@@ -168,11 +168,11 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"check reads succeeded", reading("succeeded", 4)},
 		{"check reads failed", reading("failed", 1)},
 		{"check unknown", is(CheckOutcome{Kind: CheckUnknown})},
-		{"check unable", is(CheckOutcome{Kind: CheckUnable, Message: "refused"})},
+		{"check unable", is(CheckOutcome{Kind: CheckFailed, Message: "refused"})},
 		{"check busy", is(busy(0))},
 		{"check busy, for 7 minutes", is(busy(7 * time.Minute))},
 		{"check of a task before", func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown} }},
-		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, Read: l.c.Version} }},
+		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, ReadVersion: l.c.Version} }},
 		{"event running 3/4", is(Event{ID: "e", Status: "running", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})},
 		{"event succeeded, result", is(Event{ID: "e", Status: "succeeded", Result: good})},
 		{"event succeeded, no result", is(Event{ID: "e", Status: "succeeded"})},
@@ -182,10 +182,10 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"cancel", is(Cancel{})},
 		{"superseded", is(Cancel{Superseded: true})},
 		{"tick", is(Tick{})},
-		{"tick, tasks gone", is(Tick{CheckGone: true, DispatchGone: true})},
-		{"settled", is(Settled{})},
-		{"watched", is(Watched{Pending: true})},
-		{"watched, task not seen", is(Watched{})},
+		{"tick, tasks gone", is(Tick{CheckLost: true, DispatchLost: true})},
+		{"settled", is(Finalized{})},
+		{"watched", is(Viewed{CheckPending: true})},
+		{"watched, task not seen", is(Viewed{})},
 	}
 }
 
@@ -240,25 +240,25 @@ func describe(c Case) string {
 		return "no run"
 	}
 	parts := []string{"**" + string(c.State) + "**"}
-	if c.End != nil {
-		parts = append(parts, fmt.Sprintf("%s by %s", c.End.Reason, c.End.Source))
+	if c.Outcome.End != nil {
+		parts = append(parts, fmt.Sprintf("%s by %s", c.Outcome.End.Reason, c.Outcome.End.Source))
 	} else {
 		parts = append(parts, "dispatch "+string(c.Dispatch.Phase)+fmt.Sprintf(" #%d", c.Dispatch.Seq), fmt.Sprintf("check #%d in %v", c.Checks.Seq, c.Checks.NextAt.Sub(c.UpdatedAt)))
 	}
-	if c.Progress.Total > 0 || c.Progress.Completed > 0 {
-		parts = append(parts, fmt.Sprintf("%d/%d", c.Progress.Completed, c.Progress.Total))
+	if c.Job.Progress.Total > 0 || c.Job.Progress.Completed > 0 {
+		parts = append(parts, fmt.Sprintf("%d/%d", c.Job.Progress.Completed, c.Job.Progress.Total))
 	}
 	flag := func(is bool, name string) {
 		if is {
 			parts = append(parts, name)
 		}
 	}
-	flag(c.Stalled, "stalled")
-	flag(c.HasResult, "result")
-	flag(c.Late != nil, "late")
-	flag(c.AskedAfterEnd > 0, "ASKED AFTER END")
-	flag(!c.CompleteSince.IsZero() && c.End == nil, "complete")
-	flag(!c.SucceededSince.IsZero() && c.End == nil, "succeeded without result")
-	flag(c.Settled, "settled")
+	flag(c.Job.Stalled, "stalled")
+	flag(c.Outcome.HasResult, "result")
+	flag(c.Outcome.Late != nil, "late")
+	flag(c.Bookkeeping.PolledAfterEnd > 0, "ASKED AFTER END")
+	flag(!c.Job.CompleteSince.IsZero() && c.Outcome.End == nil, "complete")
+	flag(!c.Job.SucceededSince.IsZero() && c.Outcome.End == nil, "succeeded without result")
+	flag(c.Bookkeeping.Finalized, "settled")
 	return strings.Join(parts, ", ")
 }

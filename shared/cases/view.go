@@ -60,11 +60,11 @@ type ChecksView struct {
 // View returns c as readers see it at now. The result and the late result are JSON, or nil where there is none.
 func (c Case) View(now time.Time, result, late []byte) View {
 	v := View{
-		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Progress, Stalled: c.Stalled,
-		CreatedAt: c.CreatedAt, StartedAt: pointer(c.StartedAt), UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: pointer(c.EndedAt),
-		End: c.End, Documents: c.Documents, Result: result, OutputURL: webAddress(c.OutputURL),
+		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Job.Progress, Stalled: c.Job.Stalled,
+		CreatedAt: c.CreatedAt, StartedAt: pointer(c.Job.StartedAt), UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: pointer(c.Outcome.EndedAt),
+		End: c.Outcome.End, Documents: c.Outcome.Documents, Result: result, OutputURL: webAddress(c.Outcome.OutputURL),
 		Dispatch: DispatchView{c.Dispatch.Begun, c.Dispatch.Failures, pointer(c.Dispatch.LastError)},
-		Checks:   &ChecksView{c.Checks.Count, c.Checks.Failures, pointer(c.Checks.NextAt)},
+		Checks:   &ChecksView{c.Checks.Polls, c.Checks.FailedPolls, pointer(c.Checks.NextAt)},
 		Version:  c.Version,
 	}
 	if rest, ok := c.Remaining(c.UpdatedAt); ok { // as it was estimated then, counting down
@@ -72,10 +72,10 @@ func (c Case) View(now time.Time, result, late []byte) View {
 		v.ETASeconds = &seconds
 	}
 	if c.State.Ended() {
-		d := float64(c.EndedAt.Sub(c.CreatedAt).Microseconds()) / 1e6
+		d := float64(c.Outcome.EndedAt.Sub(c.CreatedAt).Microseconds()) / 1e6
 		v.DurationSeconds = &d
 	}
-	if l := c.Late; l != nil {
+	if l := c.Outcome.Late; l != nil {
 		v.Late = &LateView{l.State, late, l.Message, l.Source, l.At, l.Count}
 	}
 	return v

@@ -12,13 +12,13 @@ import (
 func far() *life { return accepted(rules).read(10*time.Minute, 1, 40).do(time.Second, Event{}) }
 
 // Who comes to watch has the next look within the least interval of the last, under a new number, and those after it close, as long as the lease holds.
-func TestWatchedIsLookedAtClosely(t *testing.T) {
+func TestViewerKeepsChecksClose(t *testing.T) {
 	l := far()
 	seq, read := l.c.Checks.Seq, l.c.UpdatedAt
 	if wait := l.c.Checks.NextAt.Sub(l.now); wait < 10*time.Second {
 		t.Fatalf("the look is in %v: nothing is to be brought forward", wait)
 	}
-	l.do(0, Watched{Pending: true})
+	l.do(0, Viewed{CheckPending: true})
 	if at := l.c.Checks.NextAt; l.c.Checks.Seq != seq+1 || !at.Equal(read.Add(rules.CheckMinInterval)) || !l.c.UpdatedAt.Equal(read) {
 		t.Errorf("check #%d at %v, want #%d at %v; changed at %v", l.c.Checks.Seq, at, seq+1, read.Add(rules.CheckMinInterval), l.c.UpdatedAt)
 	}
@@ -28,7 +28,7 @@ func TestWatchedIsLookedAtClosely(t *testing.T) {
 		if wait := l.c.Checks.NextAt.Sub(l.now); wait != rules.CheckMinInterval {
 			t.Fatalf("the next look is in %v", wait)
 		}
-		if l.do(0, Watched{Pending: true}); l.v.Changed() {
+		if l.do(0, Viewed{CheckPending: true}); l.v.Changed() {
 			writes++
 		}
 	}
@@ -43,16 +43,16 @@ func TestWatchedIsLookedAtClosely(t *testing.T) {
 
 // Looks are no closer than the least interval by the clock of the queue, when the one of those who look and watch is behind it: what was brought forward is
 // not brought forward again after each look.
-func TestWatchedByAClockThatIsBehind(t *testing.T) {
+func TestViewerWithAClockThatIsBehind(t *testing.T) {
 	const behind = 5 * time.Second
 	l := far()
-	l.do(0, Watched{Pending: true})
+	l.do(0, Viewed{CheckPending: true})
 	due := l.c.Checks.NextAt
 	for range 10 {
 		l.now = due.Add(-behind)
 		l.read(0, 1, 40)
 		seq := l.c.Checks.Seq
-		if l.do(0, Watched{Pending: true}); l.c.Checks.Seq != seq {
+		if l.do(0, Viewed{CheckPending: true}); l.c.Checks.Seq != seq {
 			t.Fatalf("check #%d after #%d", l.c.Checks.Seq, seq)
 		}
 		if wait := l.c.Checks.NextAt.Sub(due); wait < rules.CheckMinInterval {
@@ -64,7 +64,7 @@ func TestWatchedByAClockThatIsBehind(t *testing.T) {
 	due = late.c.Checks.NextAt
 	late.now = due.Add(-behind)
 	late.read(0, 1, 40)
-	if late.do(0, Watched{Pending: true}); late.c.Checks.NextAt.Sub(due) < rules.CheckMinInterval {
+	if late.do(0, Viewed{CheckPending: true}); late.c.Checks.NextAt.Sub(due) < rules.CheckMinInterval {
 		t.Errorf("the next look is %v after the last", late.c.Checks.NextAt.Sub(due))
 	}
 }
@@ -74,29 +74,29 @@ func TestLeasesAreNoNews(t *testing.T) {
 	l := far()
 	news := l.c.Version
 	for range 3 {
-		if l.do(16*time.Second, Watched{Pending: true}); !l.v.Changed() || l.c.News() != news {
-			t.Fatalf("%s: version %d, the last news is %d, want %d", l.v.Kind, l.c.Version, l.c.News(), news)
+		if l.do(16*time.Second, Viewed{CheckPending: true}); !l.v.Changed() || l.c.ContentVersion() != news {
+			t.Fatalf("%s: version %d, the last news is %d, want %d", l.v.Kind, l.c.Version, l.c.ContentVersion(), news)
 		}
 	}
-	if l.read(0, 2, 40); l.c.News() != l.c.Version {
-		t.Errorf("a look's version is %d, the last news is %d", l.c.Version, l.c.News())
+	if l.read(0, 2, 40); l.c.ContentVersion() != l.c.Version {
+		t.Errorf("a look's version is %d, the last news is %d", l.c.Version, l.c.ContentVersion())
 	}
 }
 
 // A look long after the last is brought forward to now.
-func TestWatchedAfterAWhile(t *testing.T) {
-	l := far().do(10*time.Second, Watched{Pending: true})
+func TestViewerAfterALongWait(t *testing.T) {
+	l := far().do(10*time.Second, Viewed{CheckPending: true})
 	if !l.c.Checks.NextAt.Equal(l.now) {
 		t.Errorf("in %v", l.c.Checks.NextAt.Sub(l.now))
 	}
 }
 
 // A look that is due may be under way, and one that soon is comes soon enough.
-func TestWatchedLeavesWhatIsDue(t *testing.T) {
+func TestViewerLeavesADueCheck(t *testing.T) {
 	for _, left := range []time.Duration{rules.CheckMinInterval, time.Second, 0, -time.Minute} {
 		l := far()
 		seq := l.c.Checks.Seq
-		l.do(l.c.Checks.NextAt.Sub(l.now)-left, Watched{Pending: true})
+		l.do(l.c.Checks.NextAt.Sub(l.now)-left, Viewed{CheckPending: true})
 		if l.v.Kind != Applied || l.c.Checks.Seq != seq {
 			t.Errorf("%v before it is due: %s, check #%d after #%d", left, l.v.Kind, l.c.Checks.Seq, seq)
 		}
@@ -104,27 +104,27 @@ func TestWatchedLeavesWhatIsDue(t *testing.T) {
 }
 
 // Where a closer look would show nothing, or should not be, watching changes nothing, and looks are no closer than otherwise.
-func TestWatchedInVain(t *testing.T) {
+func TestViewerChangesNothing(t *testing.T) {
 	for name, l := range map[string]*life{
 		"not sent":         begin(rules, nil),
-		"not taken":        begin(rules, nil).open().outcome(DispatchBusy),
+		"not taken":        begin(rules, nil).inFlight().outcome(DispatchBusy),
 		"only the result":  accepted(rules).read(time.Second, 4, 4),
-		"it fails":         far().do(30*time.Second, unable).do(30*time.Second, unable).do(30*time.Second, unable),
+		"it fails":         far().do(30*time.Second, failed).do(30*time.Second, failed).do(30*time.Second, failed),
 		"at its deadline":  accepted(rules).do(time.Hour, Event{}),
 		"ended":            accepted(rules).do(time.Second, Cancel{}),
-		"ended, and told":  accepted(rules).do(time.Second, Cancel{}).do(0, Settled{}),
+		"ended, and told":  accepted(rules).do(time.Second, Cancel{}).do(0, Finalized{}),
 		"there is no such": {r: rules, now: epoch},
 	} {
-		if l.r.Freshens(l.c, l.now) {
+		if l.r.AcceptsViewer(l.c, l.now) {
 			t.Errorf("%s: it is to be said", name)
 		}
-		if l.do(0, Watched{Pending: true}); l.v.Changed() {
+		if l.do(0, Viewed{CheckPending: true}); l.v.Changed() {
 			t.Errorf("%s: %s", name, dump(l.c))
 		}
 	}
-	watched := far().do(0, Watched{Pending: true})
+	watched := far().do(0, Viewed{CheckPending: true})
 	for n, least := range []time.Duration{rules.CheckMinInterval, rules.CheckMinInterval, 2 * rules.CheckMinInterval, 4 * rules.CheckMinInterval} {
-		if watched.do(0, unable); watched.c.Checks.NextAt.Sub(watched.now) < least {
+		if watched.do(0, failed); watched.c.Checks.NextAt.Sub(watched.now) < least {
 			t.Errorf("after %d failures the next look is in %v", n+1, watched.c.Checks.NextAt.Sub(watched.now))
 		}
 	}
@@ -132,12 +132,12 @@ func TestWatchedInVain(t *testing.T) {
 
 // A record without the lease, of an older revision, is one that nobody watches; and the lease goes through the store.
 func TestLeaseIsKept(t *testing.T) {
-	l := far().do(0, Watched{Pending: true})
+	l := far().do(0, Viewed{CheckPending: true})
 	again := l.copy()
 	if err := json.Unmarshal([]byte(dump(l.c)), &again.c); err != nil {
 		t.Fatal(err)
 	}
-	if again.do(time.Second, Watched{Pending: true}); again.v.Changed() {
+	if again.do(time.Second, Viewed{CheckPending: true}); again.v.Changed() {
 		t.Errorf("it is said again: %s", dump(again.c))
 	}
 }

@@ -20,15 +20,15 @@ func (r Rules) Why(c Case) *Why {
 		return nil
 	}
 	w := Why{Awaits: c.awaits()}
-	if c.canBeFresh() && !c.Checks.NextAt.After(c.Watched.Until) {
+	if c.canExpedite() && !c.Checks.NextAt.After(c.Viewers.Lease.Until) {
 		w.Awaits = awaitsProgress
 	}
 	if w.Awaits != awaitsEnd {
 		return &w
 	}
-	o := r.outlook(c, c.UpdatedAt)
-	w.Runs = o.past.Runs()
-	w.Longer = w.Runs - o.past.ended(time.Duration(o.elapsed*float64(time.Second)))
+	o := r.forecast(c, c.UpdatedAt)
+	w.Runs = o.durations.Runs()
+	w.Longer = w.Runs - o.durations.ended(time.Duration(o.elapsed*float64(time.Second)))
 	if e, ok := c.estimate(c.UpdatedAt); ok {
 		w.EndAt, w.GiveOrTake = &e.EndAt, float64(time.Duration(o.dev*1e9).Round(100*time.Millisecond))/1e9
 	}

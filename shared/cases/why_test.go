@@ -9,10 +9,10 @@ import (
 )
 
 func TestWhy(t *testing.T) {
-	past := Past{Version: 40, Lengths: map[int]Lengths{3: {From: 16, Counts: []int{10, 0, 30}}}} // 10 took 4 s, 30 took 4.8 s
+	past := DurationStats{Version: 40, ByKind: map[int]Histogram{3: {From: 16, Counts: []int{10, 0, 30}}}} // 10 took 4 s, 30 took 4.8 s
 	began := func() *life {
 		l := &life{r: rules, now: epoch}
-		l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Past: &past})
+		l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Earlier: &past})
 		return l
 	}
 	for name, x := range map[string]struct {
@@ -20,16 +20,16 @@ func TestWhy(t *testing.T) {
 		want string
 	}{
 		"nothing sent":         {began(), `{"awaits":"dispatch","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
-		"sent":                 {began().open(), `{"awaits":"end","runs":40,"longer":40,"end_at":null,"give_or_take_seconds":0}`},
-		"longer than some":     {began().open().read(4500*time.Millisecond, 0, 4), `{"awaits":"end","runs":40,"longer":30,"end_at":null,"give_or_take_seconds":0}`},
-		"with progress":        {began().open().read(4500*time.Millisecond, 1, 4), `{"awaits":"end","runs":40,"longer":30,"end_at":"2026-01-02T03:04:18Z","give_or_take_seconds":3.9}`},
+		"sent":                 {began().inFlight(), `{"awaits":"end","runs":40,"longer":40,"end_at":null,"give_or_take_seconds":0}`},
+		"longer than some":     {began().inFlight().read(4500*time.Millisecond, 0, 4), `{"awaits":"end","runs":40,"longer":30,"end_at":null,"give_or_take_seconds":0}`},
+		"with progress":        {began().inFlight().read(4500*time.Millisecond, 1, 4), `{"awaits":"end","runs":40,"longer":30,"end_at":"2026-01-02T03:04:18Z","give_or_take_seconds":3.9}`},
 		"nobody before":        {accepted(rules), `{"awaits":"end","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
-		"somebody watches":     {far().do(0, Watched{Pending: true}), `{"awaits":"progress","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
-		"nobody does any more": {accepted(rules).do(time.Second, Watched{}).read(time.Minute, 0, 4), `{"awaits":"end","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"somebody watches":     {far().do(0, Viewed{CheckPending: true}), `{"awaits":"progress","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"nobody does any more": {accepted(rules).do(time.Second, Viewed{}).read(time.Minute, 0, 4), `{"awaits":"end","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"all counted":          {accepted(rules).read(5*time.Second, 4, 4), `{"awaits":"result","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"counted, and running": {accepted(rules).do(5*time.Second, shows(4, 4, "running")), `{"awaits":"report","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
-		"the pipeline is busy": {accepted(rules).do(5*time.Second, busy(time.Minute)).do(time.Second, Watched{}), `{"awaits":"busy","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
-		"the pipeline is down": {accepted(rules).do(5*time.Second, unable), `{"awaits":"pipeline","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"the pipeline is busy": {accepted(rules).do(5*time.Second, busy(time.Minute)).do(time.Second, Viewed{}), `{"awaits":"busy","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
+		"the pipeline is down": {accepted(rules).do(5*time.Second, failed), `{"awaits":"pipeline","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"the job is not known": {accepted(rules).do(5*time.Second, unknown), `{"awaits":"sign","runs":0,"longer":0,"end_at":null,"give_or_take_seconds":0}`},
 		"it has ended":         {accepted(rules).do(5*time.Second, Cancel{}), `null`},
 	} {
@@ -41,7 +41,7 @@ func TestWhy(t *testing.T) {
 }
 
 // What a store gives back that nobody can have learned is forgotten, and what is learned next takes its place.
-func TestPastOf(t *testing.T) {
+func TestDecodeDurationStats(t *testing.T) {
 	good := `{"version":3,"lengths":{"5":{"from":34,"n":[20]}},"found":20}`
 	huge := append([]byte(good), make([]byte, 64<<10)...)
 	for i := len(good); i < len(huge); i++ {
@@ -60,12 +60,12 @@ func TestPastOf(t *testing.T) {
 		"impossible":       {`{"lengths":{"1":{"from":-1,"n":[1]},"2":{"from":136,"n":[1]},"3":{"from":0,"n":[-1]},"4":{"from":0,"n":[9223372036854775807]},"5":{"from":0}}}`, 0, 0},
 		"of another shape": {`{"lengths":[1,2]}`, 0, 0},
 	} {
-		p := PastOf(7, []byte(x.data))
-		if p.Version != 7 || len(p.Lengths) != x.kinds || p.Found != x.found {
+		p := DecodeDurationStats(7, []byte(x.data))
+		if p.Version != 7 || len(p.ByKind) != x.kinds || p.Found != x.found {
 			t.Errorf("%s: %+v", name, p)
 		}
 		l := accepted(rules).do(20*time.Second, Event{ID: "e", Status: "succeeded"})
-		if next, ok := p.With(l.c, l.now, 0.5); !ok || next.Version != 8 || len(next.Lengths) == 0 {
+		if next, ok := p.With(l.c, l.now, 0.5); !ok || next.Version != 8 || len(next.ByKind) == 0 {
 			t.Errorf("%s: what is learned next: %+v", name, next)
 		}
 	}

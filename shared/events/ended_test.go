@@ -20,13 +20,14 @@ const traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 func ended(result, late []byte) cases.View {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 600_000_000, time.UTC)
 	c := cases.Case{
-		CaseID: "a:b", Run: 2, Version: 17, State: cases.Succeeded,
-		CreatedAt: begin, StartedAt: begin.Add(time.Second), UpdatedAt: begin.Add(91 * time.Second), EndedAt: begin.Add(90 * time.Second), DeadlineAt: begin.Add(time.Hour),
-		Progress:  cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "SROGs é <1>"},
-		End:       &cases.End{Reason: cases.ReasonCompleted, Message: "", Source: cases.SourceEvent},
-		Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "https://docs.example/?a=1&b=2",
-		Late:     &cases.Late{State: cases.Failed, HasResult: true, Message: "too late", Source: cases.SourceDispatch, At: begin.Add(91 * time.Second), Count: 2},
-		Dispatch: cases.Dispatch{Begun: 3, Failures: 2}, Checks: cases.Checks{Seq: 9, Count: 8, Failures: 1},
+		Origin:    cases.Origin{CaseID: "a:b", Run: 2, CreatedAt: begin, DeadlineAt: begin.Add(time.Hour)},
+		Version:   17,
+		State:     cases.Succeeded,
+		Job:       cases.Job{StartedAt: begin.Add(time.Second), Progress: cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "SROGs é <1>"}},
+		UpdatedAt: begin.Add(91 * time.Second),
+		Outcome:   cases.Outcome{EndedAt: begin.Add(90 * time.Second), End: &cases.End{Reason: cases.ReasonCompleted, Message: "", Source: cases.SourceEvent}, Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "https://docs.example/?a=1&b=2", Late: &cases.LateReport{State: cases.Failed, HasResult: true, Message: "too late", Source: cases.SourceDispatch, At: begin.Add(91 * time.Second), Count: 2}},
+		Dispatch:  cases.Dispatch{Begun: 3, Failures: 2},
+		Checks:    cases.Checks{Seq: 9, Polls: 8, FailedPolls: 1},
 	}
 	return c.View(begin.Add(2*time.Minute), result, late)
 }

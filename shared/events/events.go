@@ -27,7 +27,7 @@ const (
 type Incoming struct {
 	CaseID   string
 	Run      int // 0 if it names none
-	Status   string
+	Status   cases.Status
 	Progress *cases.Reading
 	Message  string // of its error
 	Result   *cases.Result
@@ -67,21 +67,21 @@ func Decode(data []byte) (Incoming, error) {
 			fault("run is not a positive number")
 		}
 	}
-	in.Status = report.String(status)
-	switch in.Status {
-	case "running", "succeeded", "failed":
-	case "":
+	in.Status = cases.Status(report.String(status))
+	switch {
+	case in.Status.Known():
+	case in.Status == cases.StatusNotGiven:
 		fault("status is missing")
 	default:
 		fault("status is none of running, succeeded, failed")
 	}
-	terminal := in.Status == "succeeded" || in.Status == "failed"
+	terminal := in.Status.Terminal()
 	badProgress, badResult := false, false
 	if report.Given(progress) {
 		p, err := report.ParseProgress(progress)
 		switch {
 		case err == nil && p.Unreadable == nil:
-			p.Status, p.Current = "", clip(p.Current, maxText)
+			p.Status, p.Current = cases.StatusNotGiven, clip(p.Current, maxText)
 			in.Progress = &p.Reading
 		case terminal:
 			badProgress = true
@@ -106,7 +106,7 @@ func Decode(data []byte) (Incoming, error) {
 		return Incoming{}, fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
 	}
 	switch {
-	case in.Status != "failed":
+	case in.Status != cases.StatusFailed:
 		if report.Given(problem) {
 			in.Message = report.Message(fmt.Appendf(nil, `{"error":%s}`, problem))
 		}

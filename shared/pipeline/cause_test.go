@@ -67,7 +67,7 @@ func TestCauses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, poll := c.Dispatch(t.Context(), request), c.Look(t.Context(), "c-1", 2, "")
+			got, poll := c.Dispatch(t.Context(), request), c.Poll(t.Context(), "c-1", 2, "")
 			for what, said := range map[string][2]string{"dispatch": {got.Cause, got.Message}, "poll": {poll.Cause, poll.Message}} {
 				cause, message := said[0], said[1]
 				if tc.want == "-" {

@@ -1,5 +1,5 @@
-// Package pipeline is the client of the document pipeline: it hands a run over ([Client.Dispatch]) and looks at its
-// progress ([Client.Look]), and says what came of it in the words of package cases. It decides nothing and keeps nothing.
+// Package pipeline is the client of the document pipeline: it hands a run over ([Client.Dispatch]) and polls its
+// progress ([Client.Poll]), and says what came of it in the terms of package cases. It decides nothing and keeps nothing.
 //
 // What it promises beyond HTTP is about certainty. A dispatch is one request on a connection of its own, never repeated
 // and never redirected, and it is called unreachable only when no byte of the request was handed to the network.
@@ -52,7 +52,7 @@ type Config struct {
 	TokenSource func(ctx context.Context) (string, error)
 	// Timeout is how long a dispatch may take, from the dial to the last byte of the answer. Above 0.
 	Timeout time.Duration
-	// CheckTimeout is how long a look may take. Above 0.
+	// CheckTimeout is how long a poll may take. Above 0.
 	CheckTimeout time.Duration
 
 	// MaxAnswer is the largest answer that is read, in bytes; 0 is 32 MiB.

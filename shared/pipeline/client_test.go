@@ -71,7 +71,7 @@ func TestTokenSourceFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, "http://127.0.0.1:1", func(c *Config) { c.Auth, c.TokenSource, c.APIKey = AuthOIDC, source, "hush-key" })
-			got, look := c.Dispatch(t.Context(), request), c.Look(t.Context(), "c-1", 2, "")
+			got, look := c.Dispatch(t.Context(), request), c.Poll(t.Context(), "c-1", 2, "")
 			if got.Kind != "unreachable" || look.Kind != "unable" {
 				t.Fatalf("got %+v, %+v", got, look)
 			}

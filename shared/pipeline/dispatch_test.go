@@ -139,8 +139,8 @@ func TestDispatchWaitsForASyncAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.SetProgress("c-1", 4, 5, "last")
-	if look := c.Look(t.Context(), "c-1", 2, ""); look.Reading.Completed != 4 {
-		t.Fatalf("look: %+v", look)
+	if polled := c.Poll(t.Context(), "c-1", 2, ""); polled.Reading.Completed != 4 {
+		t.Fatalf("poll: %+v", polled)
 	}
 	p.Finish("c-1", pipelinetest.Result("c-1", 5, 2))
 	got := <-answers

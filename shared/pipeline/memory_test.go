@@ -46,7 +46,7 @@ func TestMemoryFollowsSize(t *testing.T) {
 			}
 		},
 		"failed poll": func(body string) {
-			if got := polled(t, pipelinetest.Answer(500, body)); got.Kind != cases.CheckUnable {
+			if got := polled(t, pipelinetest.Answer(500, body)); got.Kind != cases.CheckFailed {
 				t.Errorf("%.40q: %+v", body, got)
 			}
 		},

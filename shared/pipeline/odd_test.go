@@ -73,7 +73,7 @@ func polled(t *testing.T, react pipelinetest.Reaction, options ...func(*Config))
 	t.Helper()
 	p := pipelinetest.New(t)
 	p.ScriptPolls("c-1", react)
-	return open(t, p.URL, options...).Look(t.Context(), "c-1", 2, "")
+	return open(t, p.URL, options...).Poll(t.Context(), "c-1", 2, "")
 }
 
 func counts(d *cases.Documents) string {
@@ -189,7 +189,7 @@ func TestAnswersOfOthers(t *testing.T) {
 			} {
 				want := answer.kind
 				if tc.foreign {
-					want = cases.CheckUnable
+					want = cases.CheckFailed
 				}
 				got := polled(t, pipelinetest.Answer(answer.status, fmt.Sprintf(answer.body, tc.ids)))
 				check(answer.body, string(got.Kind), string(want), got.Message)
@@ -203,7 +203,7 @@ func TestAnswersOfOthers(t *testing.T) {
 	p := pipelinetest.New(t)
 	for id, literal := range map[string]string{"7": "7", "1200": "1.2e3", "12345678901234567890": "12345678901234567890"} {
 		p.ScriptPolls(id, pipelinetest.Answer(200, `{"case_id":`+literal+`,"total":2}`))
-		if got := open(t, p.URL).Look(t.Context(), id, 1, ""); got.Kind != cases.CheckReading {
+		if got := open(t, p.URL).Poll(t.Context(), id, 1, ""); got.Kind != cases.CheckReading {
 			t.Errorf("%s told as %s: %+v", id, literal, got)
 		}
 	}
@@ -247,7 +247,7 @@ func TestUnreadableCounts(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got = polled(t, pipelinetest.Answer(200, `{"completed":1,"total":{"of":2}}`))
-	if got.Kind != cases.CheckUnable || got.Message != "the progress cannot be read: total is no whole number of documents" {
+	if got.Kind != cases.CheckFailed || got.Message != "the progress cannot be read: total is no whole number of documents" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -301,10 +301,10 @@ func TestTryAgain(t *testing.T) {
 		"429 packed":                 {429, "7", packed(failed), cases.DispatchBusy, true, cases.CheckBusy},
 		"503 with Retry-After":       {503, "7", `{"error":"full"}`, cases.DispatchBusy, false, cases.CheckBusy},
 		"503 failed, Retry-After":    {503, "7", failed, cases.DispatchBusy, true, cases.CheckBusy},
-		"503 without Retry-After":    {503, "", `{"error":"full"}`, cases.DispatchUncertain, false, cases.CheckUnable},
-		"503 failed, no Retry-After": {503, "", failed, cases.DispatchFailed, false, cases.CheckUnable},
-		"500 failed":                 {500, "7", failed, cases.DispatchFailed, false, cases.CheckUnable},
-		"400 failed":                 {400, "7", failed, cases.DispatchFailed, false, cases.CheckUnable},
+		"503 without Retry-After":    {503, "", `{"error":"full"}`, cases.DispatchUncertain, false, cases.CheckFailed},
+		"503 failed, no Retry-After": {503, "", failed, cases.DispatchFailed, false, cases.CheckFailed},
+		"500 failed":                 {500, "7", failed, cases.DispatchFailed, false, cases.CheckFailed},
+		"400 failed":                 {400, "7", failed, cases.DispatchFailed, false, cases.CheckFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			react := pipelinetest.Answer(tc.status, tc.body)
@@ -346,7 +346,10 @@ func TestTryAgain(t *testing.T) {
 
 // A terminal answer whose result or progress cannot be read ends the run all the same, and says what was dropped.
 func TestTerminalAnswerWithUnreadableParts(t *testing.T) {
-	for body, want := range map[string]struct{ status, message string }{
+	for body, want := range map[string]struct {
+		status  cases.Status
+		message string
+	}{
 		`{"status":"succeeded","result":[1,2]}`:                             {"succeeded", dropped},
 		`{"status":"succeeded","result":"https://o"}`:                       {"succeeded", dropped},
 		`{"status":"succeeded","result":null}`:                              {"succeeded", ""},
@@ -398,7 +401,7 @@ func TestPacked(t *testing.T) {
 				}
 				return
 			}
-			if got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, tc.message) || poll.Kind != cases.CheckUnable || !strings.Contains(poll.Message, tc.message) {
+			if got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, tc.message) || poll.Kind != cases.CheckFailed || !strings.Contains(poll.Message, tc.message) {
 				t.Errorf("%+v, %+v", got, poll)
 			}
 		})
@@ -406,7 +409,7 @@ func TestPacked(t *testing.T) {
 	if got := dispatched(t, pipelinetest.Answer(422, packed(`{"error":"no form"}`), "Content-Encoding", "gzip")); got.Kind != cases.DispatchRefused || got.Message != "no form" {
 		t.Errorf("%+v", got)
 	}
-	if got := polled(t, pipelinetest.Answer(500, packed(`{"error":"no ink"}`), "Content-Encoding", "gzip")); got.Kind != cases.CheckUnable || !strings.HasSuffix(got.Message, ": no ink") {
+	if got := polled(t, pipelinetest.Answer(500, packed(`{"error":"no ink"}`), "Content-Encoding", "gzip")); got.Kind != cases.CheckFailed || !strings.HasSuffix(got.Message, ": no ink") {
 		t.Errorf("%+v", got)
 	}
 }

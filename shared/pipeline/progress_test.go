@@ -46,16 +46,16 @@ func TestDecodeProgress(t *testing.T) {
 		"total negative":         {`{"total":-1}`, unknown},
 		"running of 0":           {`{"total":0,"status":"running"}`, reading(cases.Reading{Percent: -1, Status: "running"})},
 
-		"no total":        {`{"detail":"hello"}`, unable("the progress has no total", "")},
-		"fraction":        {`{"completed":1.5,"total":2}`, unable("the progress cannot be read: completed is no whole number of documents", "")},
-		"text":            {`{"completed":"one","total":2}`, unable("the progress cannot be read: completed is no whole number of documents", "")},
-		"total is a list": {`{"completed":1,"total":[2]}`, unable("the progress cannot be read: total is no whole number of documents", "")},
-		"too many":        {`{"completed":1,"total":1e18}`, unable("the progress cannot be read: total is no whole number of documents", "")},
-		"page":            {`<html>`, unable("the progress is not a JSON object", "")},
-		"list":            {`[]`, unable("the progress is not a JSON object", "")},
-		"null":            {`null`, unable("the progress is not a JSON object", "")},
-		"empty":           {``, unable("the progress is not a JSON object", "")},
-		"cut":             {`{"total":5`, unable("the progress is not a JSON object", "")},
+		"no total":        {`{"detail":"hello"}`, failedPoll("the progress has no total", "")},
+		"fraction":        {`{"completed":1.5,"total":2}`, failedPoll("the progress cannot be read: completed is no whole number of documents", "")},
+		"text":            {`{"completed":"one","total":2}`, failedPoll("the progress cannot be read: completed is no whole number of documents", "")},
+		"total is a list": {`{"completed":1,"total":[2]}`, failedPoll("the progress cannot be read: total is no whole number of documents", "")},
+		"too many":        {`{"completed":1,"total":1e18}`, failedPoll("the progress cannot be read: total is no whole number of documents", "")},
+		"page":            {`<html>`, failedPoll("the progress is not a JSON object", "")},
+		"list":            {`[]`, failedPoll("the progress is not a JSON object", "")},
+		"null":            {`null`, failedPoll("the progress is not a JSON object", "")},
+		"empty":           {``, failedPoll("the progress is not a JSON object", "")},
+		"cut":             {`{"total":5`, failedPoll("the progress is not a JSON object", "")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := polled(t, pipelinetest.Answer(200, tc.body))
@@ -69,7 +69,9 @@ func TestDecodeProgress(t *testing.T) {
 
 func TestDecodeProgressWithResult(t *testing.T) {
 	for name, tc := range map[string]struct {
-		body, status, message, raw string
+		body         string
+		status       cases.Status
+		message, raw string
 	}{
 		"succeeded":         {`{"total":1,"status":"succeeded","result": {"success":true,"n":1.0} }`, "succeeded", "", `{"success":true,"n":1.0}`},
 		"not said":          {`{"total":1,"result":{"success":true}}`, "", "", `{"success":true}`},
@@ -117,7 +119,7 @@ func FuzzDecodeProgress(f *testing.F) {
 			if r.Completed < 0 || r.Total < 0 || r.Total == 0 && !final && r.Status != "running" || !(r.Percent == -1 || r.Percent >= 0 && r.Percent <= 100) {
 				t.Fatalf("reading %+v", r)
 			}
-		case cases.CheckUnknown, cases.CheckUnable:
+		case cases.CheckUnknown, cases.CheckFailed:
 			if r != (cases.Reading{}) || got.Result != nil || (got.Message == "") != (got.Kind == cases.CheckUnknown) {
 				t.Fatalf("got %+v", got)
 			}

@@ -100,8 +100,8 @@ func TestOverTLS(t *testing.T) {
 		t.Fatalf("dispatch: %+v", got)
 	}
 	for range 3 {
-		if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckReading {
-			t.Fatalf("look: %+v", got)
+		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckReading {
+			t.Fatalf("poll: %+v", got)
 		}
 	}
 	broken := open(t, secure.URL, trusted, func(c *Config) { c.APIKey = "break" })

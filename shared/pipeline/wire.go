@@ -170,7 +170,7 @@ func (c *Client) dispatchTransport(ctx context.Context, w *wire) *http.Transport
 
 // lookKey finds the context of a look in that of its dial: the transport lets a dial outlive the request that began it, and
 // nothing of ours may.
-type lookKey struct{}
+type pollKey struct{}
 
 // maxAge bounds how long connections are used again: an address that a name no longer means is left behind by then.
 const maxAge = time.Minute
@@ -192,14 +192,14 @@ func (c *Client) polls() *http.Transport {
 		if p.transport != nil {
 			p.transport.CloseIdleConnections() // those in use are closed when they become idle
 		}
-		p.transport, p.began = c.lookTransport(), now
+		p.transport, p.began = c.pollTransport(), now
 	}
 	return p.transport
 }
 
-func (c *Client) lookTransport() *http.Transport {
+func (c *Client) pollTransport() *http.Transport {
 	dial := func(ctx context.Context, network, addr string, secure bool) (net.Conn, error) {
-		if look, ok := ctx.Value(lookKey{}).(context.Context); ok {
+		if look, ok := ctx.Value(pollKey{}).(context.Context); ok {
 			ctx = look
 		}
 		return c.connect(ctx, network, addr, secure, nil)

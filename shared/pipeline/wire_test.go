@@ -73,8 +73,8 @@ func TestNothingWasWritten(t *testing.T) {
 				}
 				c.CheckTimeout = c.Timeout
 			})
-			if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, tc.message) {
-				t.Errorf("look: %+v", got)
+			if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed || !strings.Contains(got.Message, tc.message) {
+				t.Errorf("poll: %+v", got)
 			}
 		})
 	}

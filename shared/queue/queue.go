@@ -23,7 +23,7 @@ type Kind string
 
 // The kinds of tasks.
 const (
-	Check    Kind = "check"    // look at a run once
+	Check    Kind = "check"    // poll a run once
 	Dispatch Kind = "dispatch" // hand a run to the pipeline
 )
 

@@ -68,11 +68,11 @@ type Begin struct {
 	End *Write
 }
 
-// Cursor is a place in the order of overdue records: (WakeAt, CaseID byte by byte, Run). The zero Cursor is the beginning.
+// Cursor is a place in the order of overdue records: (OverdueAt, CaseID byte by byte, Run). The zero Cursor is the beginning.
 type Cursor struct {
-	WakeAt time.Time
-	CaseID string
-	Run    int
+	OverdueAt time.Time
+	CaseID    string
+	Run       int
 }
 
 // Filter says which records List returns. The zero Filter is all of them.
@@ -125,7 +125,7 @@ type Store interface {
 	// Value returns an opaque value of a run exactly as it was put, or ErrNotFound.
 	Value(ctx context.Context, caseID string, run int, v Value) ([]byte, error)
 
-	// Overdue returns at most limit records whose WakeAt is before the given time, in the order of Cursor, beginning after the
+	// Overdue returns at most limit records whose OverdueAt is before the given time, in the order of Cursor, beginning after the
 	// given one. Pages may miss or repeat records that change meanwhile. It costs what it returns, not what is stored.
 	Overdue(ctx context.Context, before time.Time, after Cursor, limit int) ([]cases.Case, error)
 
@@ -153,12 +153,12 @@ type Store interface {
 	// Purging the current run while earlier ones are kept is not done: it returns ErrConflict.
 	Purge(ctx context.Context, caseID string, run int, version int64) error
 
-	// Past returns what was learned of earlier runs, as it was last saved; the zero Past if it never was. What is kept and cannot be read is
-	// forgotten, see cases.PastOf: the version is still its own.
-	Past(ctx context.Context) (cases.Past, error)
+	// DurationStats returns what was learned of earlier runs, as it was last saved; zero if it never was. What is kept and cannot be read is
+	// forgotten, see cases.DecodeDurationStats: the version is still its own.
+	DurationStats(ctx context.Context) (cases.DurationStats, error)
 
-	// SavePast replaces it, all cases having one. ErrConflict if what is saved is not at version p.Version - 1.
-	SavePast(ctx context.Context, p cases.Past) error
+	// SaveDurationStats replaces it, all cases having one. ErrConflict if what is saved is not at version p.Version - 1.
+	SaveDurationStats(ctx context.Context, p cases.DurationStats) error
 
 	// Close releases what the store holds. No other method may be called after or during it.
 	Close() error

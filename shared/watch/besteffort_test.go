@@ -76,18 +76,18 @@ func (s *slowStore) Update(ctx context.Context, w store.Write) error {
 	return err
 }
 
-func (s *slowStore) Past(ctx context.Context) (cases.Past, error) {
+func (s *slowStore) DurationStats(ctx context.Context) (cases.DurationStats, error) {
 	if err := s.wait(ctx); err != nil {
-		return cases.Past{}, err
+		return cases.DurationStats{}, err
 	}
-	return s.Store.Past(ctx)
+	return s.Store.DurationStats(ctx)
 }
 
-func (s *slowStore) SavePast(ctx context.Context, p cases.Past) error {
+func (s *slowStore) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
-	return s.Store.SavePast(ctx, p)
+	return s.Store.SaveDurationStats(ctx, p)
 }
 
 // newSlowWorld is a world on the clock of a bubble, over a store that can hang.
@@ -173,8 +173,8 @@ func TestBestEffortGivesWay(t *testing.T) {
 		time.Sleep(time.Minute) // and then leases are saved again
 		leave()
 		viewers.Wait()
-		if c, err := w.store.Store.Get(t.Context(), "case8", 1); err != nil || c.Watched.Version == 0 {
-			t.Errorf("nobody said that it is watched: %+v, %v", c.Watched, err)
+		if c, err := w.store.Store.Get(t.Context(), "case8", 1); err != nil || c.Viewers.Lease.Version == 0 {
+			t.Errorf("nobody said that it is watched: %+v, %v", c.Viewers.Lease, err)
 		}
 	})
 }
@@ -197,7 +197,7 @@ func TestDurationStatisticsGiveWay(t *testing.T) {
 			t.Errorf("%d reads in five minutes", len(called))
 		}
 		s.comeBack()
-		if w.begin(func(r *watch.StartRequest) { r.CaseID = "later" }); w.past().Version != 0 {
+		if w.begin(func(r *watch.StartRequest) { r.CaseID = "later" }); w.durationStats().Version != 0 {
 			t.Error("something was learned from nothing")
 		}
 	})
@@ -252,7 +252,7 @@ func TestBestEffortMeetsAnotherChange(t *testing.T) {
 	if updates != 1 || len(w.lines("progress may not be fresh for those who watch")) != 0 {
 		t.Errorf("%d updates: %s", updates, w.log)
 	}
-	if w.watchOnce(); updates != 2 || w.get(1).Watched.Version == 0 {
-		t.Errorf("%d updates, %+v", updates, w.get(1).Watched)
+	if w.watchOnce(); updates != 2 || w.get(1).Viewers.Lease.Version == 0 {
+		t.Errorf("%d updates, %+v", updates, w.get(1).Viewers.Lease)
 	}
 }

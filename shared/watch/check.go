@@ -16,7 +16,7 @@ import (
 // probably still at it.
 const healAfter = 2 * time.Second
 
-// Check handles the delivery of a check task: it looks once, and ends the run or schedules the next look.
+// Check handles the delivery of a check task: it polls once, and ends the run or schedules the next check.
 //
 // A nil error means that the delivery is done with, whatever it found; Unavailable that it is to be repeated.
 func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
@@ -27,9 +27,9 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
 	switch c.CheckDelivery(task.Seq) {
-	case cases.DeliveryAhead:
+	case cases.DeliveryNewer:
 		return fault.New(fault.Unavailable, "the record is older than the task")
-	case cases.DeliveryBehind:
+	case cases.DeliveryOlder:
 		return w.arm(ctx, c, true, true)
 	case cases.DeliveryStale:
 		return nil
@@ -37,16 +37,16 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 		return w.heal(ctx, c)
 	}
 	found := cases.CheckOutcome{Kind: cases.CheckSkipped}
-	if w.cfg.Rules.Asks(c, w.now()) {
-		found = w.Pipeline.Look(ctx, c.CaseID, c.Run, c.TraceParent)
+	if w.cfg.Rules.ShouldPoll(c, w.now()) {
+		found = w.Pipeline.Poll(ctx, c.CaseID, c.Run, c.TraceParent)
 	}
-	found.Seq, found.Began, found.Read = task.Seq, began, c.Version
+	found.Seq, found.BeganAt, found.ReadVersion = task.Seq, began, c.Version
 	ch, err := w.apply(ctx, c, found)
 	if err != nil {
 		return err
 	}
 	w.logCheck(ctx, ch, found)
-	if ch.verdict.Kind == cases.Stale && ch.after.CheckDelivery(task.Seq) == cases.DeliveryBehind {
+	if ch.verdict.Kind == cases.Stale && ch.after.CheckDelivery(task.Seq) == cases.DeliveryOlder {
 		return w.arm(ctx, ch.after, true, true) // another delivery of this task saved first, and may have died since
 	}
 	return w.settle(ctx, ch, queue.Check)
@@ -55,17 +55,17 @@ func (w *Watcher) Check(ctx context.Context, task queue.Body) error {
 func (w *Watcher) logCheck(ctx context.Context, ch change, found cases.CheckOutcome) {
 	c := ch.after
 	more := []any{slog.Int64("seq", found.Seq), slog.String("found", string(found.Kind)), slog.String("verdict", string(ch.verdict.Kind)),
-		slog.Int("completed", c.Progress.Completed), slog.Int("total", c.Progress.Total), slog.Bool("moved", ch.moved())}
+		slog.Int("completed", c.Job.Progress.Completed), slog.Int("total", c.Job.Progress.Total), slog.Bool("moved", ch.moved())}
 	if !c.State.Ended() {
 		more = append(more, slog.Float64("next_seconds", float64(c.Checks.NextAt.Sub(w.now()).Milliseconds())/1000))
 	}
-	if found.Kind == cases.CheckUnable {
+	if found.Kind == cases.CheckFailed {
 		w.Log.WarnContext(ctx, "poll failed", attrs(c, append(more, slog.String("cause", cmp.Or(found.Cause, found.Message)))...)...)
 	} else {
 		w.Log.InfoContext(ctx, "progress checked", attrs(c, append(more, cause(found.Cause)...)...)...)
 	}
-	if c.Stalled && !ch.before.Stalled {
-		w.Log.WarnContext(ctx, "progress stalled", attrs(c, slog.Time("since", c.ProgressAt))...)
+	if c.Job.Stalled && !ch.before.Job.Stalled {
+		w.Log.WarnContext(ctx, "progress stalled", attrs(c, slog.Time("since", c.Job.MovedAt))...)
 	}
 }
 
@@ -79,9 +79,9 @@ func cause(text string) []any {
 
 // heal tells an end that was recorded and never told. If the end is young it first gives whoever made it the time to tell it.
 func (w *Watcher) heal(ctx context.Context, c cases.Case) error {
-	waiting, cancel := context.WithTimeout(ctx, healAfter-w.now().Sub(c.EndedAt))
+	waiting, cancel := context.WithTimeout(ctx, healAfter-w.now().Sub(c.Outcome.EndedAt))
 	defer cancel()
-	for !c.Settled && waiting.Err() == nil {
+	for !c.Bookkeeping.Finalized && waiting.Err() == nil {
 		if err := w.Store.Wait(waiting, c.CaseID, c.Run, c.Version); err != nil {
 			if ctx.Err() != nil || waiting.Err() == nil {
 				return w.storeFault(err)
@@ -93,7 +93,7 @@ func (w *Watcher) heal(ctx context.Context, c cases.Case) error {
 			return w.storeFault(err)
 		}
 	}
-	if c.Settled {
+	if c.Bookkeeping.Finalized {
 		return nil
 	}
 	if err := w.tellEnd(ctx, c, ""); err != nil {

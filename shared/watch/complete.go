@@ -34,19 +34,19 @@ func (w *Watcher) Complete(ctx context.Context, m Message) error {
 	}
 	c, sure, err := w.addressee(ctx, in, m.Published)
 	if errors.Is(err, store.ErrNotFound) {
-		w.Log.WarnContext(ctx, "an event of the pipeline is about no run that is kept", "case_id", in.CaseID, "run", in.Run, "status", in.Status, "message_id", m.ID)
+		w.Log.WarnContext(ctx, "an event of the pipeline is about no run that is kept", "case_id", in.CaseID, "run", in.Run, "status", string(in.Status), "message_id", m.ID)
 		return nil
 	}
 	if err != nil {
 		return w.storeFault(err)
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
-	event := cases.Event{ID: "event:" + m.ID, Unsure: !sure, Status: in.Status, Progress: in.Progress, Message: in.Message, Result: in.Result}
+	event := cases.Event{ID: "event:" + m.ID, Unattributed: !sure, Status: in.Status, Progress: in.Progress, Message: in.Message, Result: in.Result}
 	ch, err := w.apply(ctx, c, event)
 	if err != nil {
 		return err
 	}
-	w.Log.InfoContext(ctx, "an event of the pipeline", attrs(ch.after, slog.String("status", in.Status), slog.String("verdict", string(ch.verdict.Kind)), slog.Bool("moved", ch.moved()), slog.String("message_id", m.ID))...)
+	w.Log.InfoContext(ctx, "an event of the pipeline", attrs(ch.after, slog.String("status", string(in.Status)), slog.String("verdict", string(ch.verdict.Kind)), slog.Bool("moved", ch.moved()), slog.String("message_id", m.ID))...)
 	if ch.before.State.Ended() {
 		return w.heal(ctx, ch.after) // the delivery before, or whoever ended it, may have died after its save
 	}
@@ -54,7 +54,7 @@ func (w *Watcher) Complete(ctx context.Context, m Message) error {
 }
 
 // addressee returns the run that an event is about, and whether that is sure. An event without a run is the current run's if
-// it can only be that; else it may be a word of an ended run that nothing was heard of, and belongs to the newest such.
+// it can only be that; else it may be a report of an ended run that has none, and belongs to the newest such.
 func (w *Watcher) addressee(ctx context.Context, in events.Incoming, published time.Time) (cases.Case, bool, error) {
 	if in.Run > 0 {
 		c, err := w.Store.Get(ctx, in.CaseID, in.Run)
@@ -64,7 +64,7 @@ func (w *Watcher) addressee(ctx context.Context, in events.Incoming, published t
 	if err != nil {
 		return cases.Case{}, false, err
 	}
-	if c.OwnsUnnamed(published) {
+	if c.OwnsUnattributed(published) {
 		return c, true, nil
 	}
 	for range maxRunsBack {

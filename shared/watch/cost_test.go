@@ -17,7 +17,7 @@ func (w *world) counting(calls map[string]int) {
 	w.queue.called = func(method string) { calls[method]++ }
 }
 
-// What an invocation costs is its calls: no more than these. A look reads once and writes once.
+// What an invocation costs is its calls: no more than these. A check reads once and writes once.
 func TestCallsOfAnInvocation(t *testing.T) {
 	w := newWorld(t)
 	for _, step := range []struct {
@@ -26,7 +26,7 @@ func TestCallsOfAnInvocation(t *testing.T) {
 		want map[string]int
 	}{
 		// An instance asks once a minute what earlier runs tell: its first start has one read more.
-		{"the first start", func() error { w.begin(); return nil }, map[string]int{"Current": 1, "Past": 1, "Begin": 1, "queue.Create": 2}},
+		{"the first start", func() error { w.begin(); return nil }, map[string]int{"Current": 1, "DurationStats": 1, "Begin": 1, "queue.Create": 2}},
 		{"dispatch, accepted", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Value": 1, "Update": 2}},
 		{"check", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
 		{"check without news", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
@@ -35,7 +35,7 @@ func TestCallsOfAnInvocation(t *testing.T) {
 		}, map[string]int{"Get": 1, "Update": 1}},
 		{"event of the end", func() error {
 			return w.publish("e", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
-		}, map[string]int{"Get": 1, "Value": 1, "Update": 2, "queue.Delete": 1, "Past": 1, "SavePast": 1}}, // an end that is learned from
+		}, map[string]int{"Get": 1, "Value": 1, "Update": 2, "queue.Delete": 1, "DurationStats": 1, "SaveDurationStats": 1}}, // an end that is learned from
 		{"the same event again", func() error {
 			return w.publish("e", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
 		}, map[string]int{"Get": 1}},
@@ -63,7 +63,7 @@ func (w *world) deliverNext() error {
 	return err
 }
 
-// BenchmarkCheck is a look without news at one run after the other, over an embedded store: the read, the look, the write and the next task.
+// BenchmarkCheck is a look without news at one run after the other, over an embedded store: the read, the check, the write and the next task.
 func BenchmarkCheck(b *testing.B) {
 	w := newWorld(b)
 	ids := make([]string, 64)

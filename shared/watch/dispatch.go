@@ -16,11 +16,11 @@ import (
 const (
 	// saveTimeout bounds one try to save the pipeline's answer.
 	saveTimeout = 10 * time.Second
-	// markPatience is for how long the open mark is tried to be saved. A store that fails over is back within it.
+	// markPatience is for how long the mark of a request in flight is tried to be saved. A store that fails over is back within it.
 	markPatience = 30 * time.Second
 )
 
-// Dispatch handles the delivery of a dispatch task: it saves the open mark, hands the run to the pipeline with one request,
+// Dispatch handles the delivery of a dispatch task: it saves the mark of a request in flight, hands the run to the pipeline with one request,
 // and saves the answer. retryCount is the delivery's X-CloudTasks-TaskRetryCount.
 //
 // A nil error means that the delivery is done with, whatever came of it; Unavailable that it is to be repeated.
@@ -31,9 +31,9 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
 	switch d := c.DispatchDelivery(task.Seq); d {
-	case cases.DeliveryAhead:
+	case cases.DeliveryNewer:
 		return fault.New(fault.Unavailable, "the record is older than the task")
-	case cases.DeliveryBehind:
+	case cases.DeliveryOlder:
 		return w.arm(ctx, c, false, true)
 	case cases.DeliveryStale:
 		return nil
@@ -49,7 +49,7 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 	if err != nil {
 		return err
 	}
-	if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseOpen {
+	if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseInFlight {
 		if ch.after.Dispatch.Phase == cases.PhaseUncertain && ch.verdict.Changed() {
 			w.Log.WarnContext(ctx, "the dispatch before was lost; checks find out what came of it", attrs(ch.after)...)
 		}
@@ -61,7 +61,7 @@ func (w *Watcher) Dispatch(ctx context.Context, task queue.Body, retryCount int)
 	return w.saveAnswer(ctx, ch.after, outcome)
 }
 
-// saveMark saves the open mark. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
+// saveMark saves the mark of a request in flight. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
 // until it is known to be saved or markPatience is over, even if whoever delivered the task has gone: without a mark saved for nothing, the next
 // delivery may send; and what is then not sent, since this request is over, is known not to have been started. Unlike the repeats of the store's driver
 // these have no budget: there is one at a time in a delivery, and they back off.

@@ -7,24 +7,24 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// finding is what a record whose time to wake is past shows.
+// finding is what a record whose OverdueAt is past shows.
 type finding int
 
 const (
-	foundNothing      finding = iota
-	foundDeadline             // open, past its deadline
-	foundCheckLate            // open; its check has not come, perhaps nor its dispatch
-	foundDispatchLate         // open; only its dispatch has not come, which may be waiting its turn
-	foundUntold               // ended, and that was never told
-	foundAsked                // ended, and the pipeline was asked by a check that had read that
-	foundExpired              // past its retention
-	foundFormExpired          // its form is
+	foundNothing        finding = iota
+	foundDeadline               // open, past its deadline
+	foundCheckLate              // open; its check has not come, perhaps nor its dispatch
+	foundDispatchLate           // open; only its dispatch has not come, which may be waiting its turn
+	foundNotFinalized           // ended, and that was never told
+	foundPolledAfterEnd         // ended, and the pipeline was asked by a check that had read that
+	foundExpired                // past its retention
+	foundFormExpired            // its form is
 )
 
-// overdueBefore is what a wake-up has to be before to be overdue now: later than the longest look, and than a task may be.
+// overdueBefore is what a wake-up has to be before to be overdue now: later than the longest poll, and than a task may be.
 func (w *Watcher) overdueBefore() time.Time { return w.now().Add(-w.cfg.CheckTimeout - sweepSlack) }
 
-// find says what a record shows whose WakeAt is before that time.
+// find says what a record shows whose OverdueAt is before that time.
 func (w *Watcher) find(c cases.Case, before time.Time) finding {
 	switch {
 	case !c.State.Ended() && !w.now().Before(c.DeadlineAt):
@@ -33,13 +33,13 @@ func (w *Watcher) find(c cases.Case, before time.Time) finding {
 		return foundCheckLate
 	case !c.State.Ended():
 		return foundDispatchLate
-	case !c.Settled:
-		return foundUntold
-	case c.AskedAfterEnd > 0:
-		return foundAsked
+	case !c.Bookkeeping.Finalized:
+		return foundNotFinalized
+	case c.Bookkeeping.PolledAfterEnd > 0:
+		return foundPolledAfterEnd
 	case !w.cfg.Rules.ExpiresAt(c).After(before):
 		return foundExpired
-	case c.FormKept:
+	case c.Bookkeeping.FormKept:
 		return foundFormExpired
 	}
 	return foundNothing
@@ -51,7 +51,7 @@ func unscheduled(c cases.Case) bool { return c.Checks.NextAt.IsZero() }
 // endedByCheck reports whether a check made the end. Its own task pends until its delivery is answered, which takes long if saving does: it began
 // before anybody could know the end.
 func endedByCheck(c cases.Case) bool {
-	return c.End.Source == cases.SourceCheck || c.End.Source == cases.SourceDeadline
+	return c.Outcome.End.Source == cases.SourceCheck || c.Outcome.End.Source == cases.SourceDeadline
 }
 
 // lost asks which of the tasks that an open run waits for, and that are late, the queue no longer has.
@@ -62,14 +62,14 @@ func (w *Watcher) lost(ctx context.Context, c cases.Case, before time.Time) (cas
 		if err != nil {
 			return tick, err
 		}
-		tick.CheckGone = !exists
+		tick.CheckLost = !exists
 	}
 	if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(before) {
 		exists, err := w.Queue.Exists(ctx, dispatchTask(c))
 		if err != nil {
 			return tick, err
 		}
-		tick.DispatchGone = !exists
+		tick.DispatchLost = !exists
 	}
 	return tick, nil
 }

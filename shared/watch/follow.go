@@ -122,7 +122,7 @@ func (w *Watcher) lead(ctx context.Context, at followed, r *round, shown *Snapsh
 	waiting, cancel := context.WithTimeout(ctx, RoundTime)
 	defer cancel()
 	for try := 0; waiting.Err() == nil; try++ {
-		version := w.freshen(ctx, shown)
+		version := w.expedite(ctx, shown)
 		err := w.Store.Wait(waiting, at.caseID, r.base.Run, version)
 		if err != nil {
 			if waiting.Err() == nil {

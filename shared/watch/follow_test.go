@@ -32,7 +32,7 @@ type watched struct {
 }
 
 func newWatched() *watched {
-	return &watched{changed: make(chan struct{}), runs: []cases.Case{{CaseID: "c", Run: 1, Version: 1, State: cases.Pending, Shown: cases.Shown{Version: 1}}}}
+	return &watched{changed: make(chan struct{}), runs: []cases.Case{{Origin: cases.Origin{CaseID: "c", Run: 1}, Version: 1, State: cases.Pending, Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}}}}}
 }
 
 func (s *watched) Current(ctx context.Context, _ string) (store.Head, cases.Case, error) {
@@ -100,7 +100,7 @@ func (s *watched) change(f func()) {
 	s.quiet(func() {
 		f()
 		for i := range s.runs {
-			s.runs[i].Shown.Version = s.runs[i].Version
+			s.runs[i].Viewers.Shown.Version = s.runs[i].Version
 		}
 	})
 }
@@ -127,7 +127,7 @@ func (s *watched) poll() {
 func (s *watched) end() {
 	c := &s.runs[len(s.runs)-1]
 	c.Version++
-	c.State, c.EndVersion, c.End = cases.Failed, c.Version, &cases.End{Reason: cases.ReasonPipelineFailed}
+	c.State, c.Outcome.EndVersion, c.Outcome.End = cases.Failed, c.Version, &cases.End{Reason: cases.ReasonPipelineFailed}
 }
 
 func (s *watched) counts() (waiting, most, waits, reads int) {
@@ -376,7 +376,9 @@ func TestEndOfAnEarlierRun(t *testing.T) {
 		synctest.Wait()
 		s.change(s.end)
 		synctest.Wait()
-		s.change(func() { s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1, State: cases.Pending}) })
+		s.change(func() {
+			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
+		})
 		late := follow(t.Context(), w, 0, watch.Seen{Run: 2, Version: 1})
 		synctest.Wait()
 		close(s.held)
@@ -422,13 +424,15 @@ func TestFollowedTo(t *testing.T) {
 		{"the end, which stays where it was made", 0, func(s *watched) { s.end(); s.runs[0].Version += 2 }, watch.Seen{Run: 1, Version: 2}, false, 0},
 		{"a run that supersedes it", 0, func(s *watched) {
 			s.end()
-			s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1, State: cases.Pending})
+			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
 		}, watch.Seen{Run: 2, Version: 1}, true, 0},
 		{"a run that supersedes the one named", 1, func(s *watched) {
 			s.end()
-			s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1, State: cases.Pending})
+			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
 		}, watch.Seen{Run: 1, Version: 2}, false, 0},
-		{"a newer run, the one named left open", 1, func(s *watched) { s.runs = append(s.runs, cases.Case{CaseID: "c", Run: 2, Version: 1}) }, first, false, 0},
+		{"a newer run, the one named left open", 1, func(s *watched) {
+			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1})
+		}, first, false, 0},
 		{"the case is purged", 0, func(s *watched) { s.runs = nil }, watch.Seen{}, false, fault.NotFound},
 		{"the store is down", 0, func(s *watched) { s.down = errDown }, watch.Seen{}, false, fault.Unavailable},
 	} {

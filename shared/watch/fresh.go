@@ -11,36 +11,36 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// armPatience is how often it is asked for the task of the next look before none is taken to be pending: after a check has saved when that look is due, it
+// maxPendingLookups bounds how many times expedite looks for the pending task before it concludes that there is none: after a check has saved when that check is due, it
 // takes a moment until its task is there.
-const armPatience = 4
+const maxPendingLookups = 4
 
-// freshenTimeout bounds the saving of a lease and what follows from it. It goes on when its viewer has left: half done, the look that was brought
+// expediteTimeout bounds the saving of a lease and what follows from it. It goes on when its viewer has left: half done, the check that was brought
 // forward would wait for the delivery of the one before.
-const freshenTimeout = 3 * time.Second
+const expediteTimeout = 3 * time.Second
 
-// freshen says that the run is watched, if that has to be said, as far as best effort goes. The next look is brought forward like any change: saved,
+// expedite says that the run is watched, if that has to be said, as far as best effort goes. The next check is brought forward like any change: saved,
 // then scheduled, and only then the task deleted that nobody waits for any more; if that is not reached, its delivery is one behind the record, and
 // does no more than see that the next task exists. It is tried once: a save that meets another's change is left, since either a check was saved, and the viewer comes again
 // with what that found, or somebody else said that the run is watched.
 //
 // It returns the record's version after which there may be news to who knows the snapshot. What fails is logged: viewers are shown what there is.
-func (w *Watcher) freshen(ctx context.Context, known *Snapshot) int64 {
+func (w *Watcher) expedite(ctx context.Context, known *Snapshot) int64 {
 	if !known.Open() || known.record == nil {
 		return known.Seen().Version
 	}
 	c, version := *known.record, known.View.Version
-	if w.Queue == nil || !w.cfg.Rules.Freshens(c, w.now()) {
+	if w.Queue == nil || !w.cfg.Rules.AcceptsViewer(c, w.now()) {
 		return version
 	}
 	ctx = gcplog.WithTrace(context.WithoutCancel(ctx), c.TraceParent)
 	var ch change
-	err := w.bestEffort(ctx, freshenTimeout, func(ctx context.Context) error {
+	err := w.bestEffort(ctx, expediteTimeout, func(ctx context.Context) error {
 		pending, err := w.pendingCheck(ctx, c)
 		if err != nil {
 			return err
 		}
-		saved, err := w.save(ctx, c, cases.Watched{Pending: pending})
+		saved, err := w.save(ctx, c, cases.Viewed{CheckPending: pending})
 		if err != nil {
 			return err
 		}
@@ -64,15 +64,15 @@ func (w *Watcher) freshen(ctx context.Context, known *Snapshot) int64 {
 	return version
 }
 
-// pendingCheck reports whether the task of the next look is pending, if that look is far. To take the place of one that is not there yet would leave two:
+// pendingCheck reports whether the task of the next check is pending, if that check is far away. To take the place of one that is not there yet would leave two:
 // the check that saved it goes on to schedule it.
 func (w *Watcher) pendingCheck(ctx context.Context, c cases.Case) (bool, error) {
-	if !w.cfg.Rules.IsFar(c, w.now()) {
+	if !w.cfg.Rules.NextCheckIsFar(c, w.now()) {
 		return false, nil
 	}
 	for try := 1; ; try++ {
 		exists, err := w.Queue.Exists(ctx, checkTask(c))
-		if exists || err != nil || try == armPatience || w.sleep(ctx, 50*time.Millisecond<<try) != nil {
+		if exists || err != nil || try == maxPendingLookups || w.sleep(ctx, 50*time.Millisecond<<try) != nil {
 			return exists, err
 		}
 	}

@@ -12,17 +12,17 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// farOff is a world with a run that the pipeline works on, and whose next look is half a minute off.
+// farOff is a world with a run that the pipeline works on, and whose next check is half a minute off.
 func farOff(t *testing.T) *world {
 	w := newWorld(t)
-	w.pipe.look = func(string) cases.CheckOutcome { return reading(1, 400, "") }
+	w.pipe.poll = func(string) cases.CheckOutcome { return reading(1, 400, "") }
 	w.begin()
 	w.run(5 * time.Minute)
 	if wait := w.get(1).Checks.NextAt.Sub(w.clock()); wait < 3*time.Second {
 		w.run(wait + time.Second)
 	}
 	if wait := w.get(1).Checks.NextAt.Sub(w.clock()); wait < 3*time.Second {
-		t.Fatalf("the next look is in %v", wait)
+		t.Fatalf("the next check is in %v", wait)
 	}
 	return w
 }
@@ -42,10 +42,10 @@ func (w *world) watchOnce() {
 	w.store.waited = nil
 }
 
-// Who follows a run has its next look now: one task takes the place of the one that was pending, and that is all, however many follow.
+// Who follows a run has its next check now: one task takes the place of the one that was pending, and that is all, however many follow.
 func TestFollowBringsTheNextLookForward(t *testing.T) {
 	w := farOff(t)
-	before, looks := w.get(1), w.pipe.looks
+	before, polls := w.get(1), w.pipe.polls
 	for range 5 {
 		w.watchOnce()
 	}
@@ -59,16 +59,16 @@ func TestFollowBringsTheNextLookForward(t *testing.T) {
 	if next, _, _ := w.queue.next(); next.Seq != c.Checks.Seq || !next.At.Equal(c.Checks.NextAt) {
 		t.Errorf("the task is %+v", next)
 	}
-	if w.pipe.looks != looks {
-		t.Error("it was looked")
+	if w.pipe.polls != polls {
+		t.Error("it was polled")
 	}
 	w.run(10 * time.Second)
-	if n := w.pipe.looks - looks; n < 5 || n > 6 {
-		t.Errorf("%d looks in 10 s", n)
+	if n := w.pipe.polls - polls; n < 5 || n > 6 {
+		t.Errorf("%d polls in 10 s", n)
 	}
 	w.run(time.Minute)
-	if n := w.pipe.looks - looks; n > 14 {
-		t.Errorf("%d looks in 70 s, and nobody watched for the last 50", n)
+	if n := w.pipe.polls - polls; n > 14 {
+		t.Errorf("%d polls in 70 s, and nobody watched for the last 50", n)
 	}
 }
 
@@ -89,9 +89,9 @@ func TestBringingForwardBreaksOff(t *testing.T) {
 			}
 			w.store.before, w.store.after, w.queue.failDelete = nil, nil, false
 			w.queue.setDown(false)
-			looks := w.pipe.looks
+			polls := w.pipe.polls
 			w.run(45 * time.Second)
-			if n := w.pipe.looks - looks; n == 0 || n > 12 {
+			if n := w.pipe.polls - polls; n == 0 || n > 12 {
 				t.Errorf("%d looks", n)
 			}
 			if n := w.queue.count(queue.Check); n != 1 {
@@ -108,8 +108,8 @@ func TestBringingForwardBreaksOff(t *testing.T) {
 func TestBringingForwardMeetsACheck(t *testing.T) {
 	w := farOff(t)
 	old := w.get(1)
-	w.pipe.look = func(string) cases.CheckOutcome {
-		w.pipe.look = func(string) cases.CheckOutcome { return reading(2, 400, "") }
+	w.pipe.poll = func(string) cases.CheckOutcome {
+		w.pipe.poll = func(string) cases.CheckOutcome { return reading(2, 400, "") }
 		w.watchOnce()
 		return reading(2, 400, "")
 	}
@@ -120,19 +120,19 @@ func TestBringingForwardMeetsACheck(t *testing.T) {
 		t.Errorf("check #%d after #%d, %d are pending", c.Checks.Seq, old.Checks.Seq, w.queue.count(queue.Check))
 	}
 	w.run(5 * time.Second)
-	if c := w.get(1); c.Progress.Completed != 2 || w.queue.count(queue.Check) != 1 {
-		t.Errorf("%+v, %d checks are pending", c.Progress, w.queue.count(queue.Check))
+	if c := w.get(1); c.Job.Progress.Completed != 2 || w.queue.count(queue.Check) != 1 {
+		t.Errorf("%+v, %d checks are pending", c.Job.Progress, w.queue.count(queue.Check))
 	}
 }
 
-// A check that has saved when the next look is due may not have scheduled it yet. What is not pending is not taken the place of, or both would be there.
+// A check that has saved when the next check is due may not have scheduled it yet. What is not pending is not taken the place of, or both would be there.
 func TestBringingForwardWaitsForTheTask(t *testing.T) {
 	w := farOff(t)
 	before := w.get(1)
 	w.queue.purge()
 	w.watchOnce()
-	if c := w.get(1); c.Checks != before.Checks || !c.Watched.Until.After(w.clock()) || w.queue.count(queue.Check) != 0 {
-		t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Watched.Until, w.queue.count(queue.Check))
+	if c := w.get(1); c.Checks != before.Checks || !c.Viewers.Lease.Until.After(w.clock()) || w.queue.count(queue.Check) != 0 {
+		t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Viewers.Lease.Until, w.queue.count(queue.Check))
 	}
 	asked := 0
 	w.queue.called = func(method string) { // the task comes while it is asked for

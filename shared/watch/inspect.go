@@ -39,7 +39,7 @@ func (w *Watcher) Inspect(ctx context.Context) (Health, error) {
 			return Health{}, w.storeFault(err)
 		}
 		for _, c := range page {
-			cursor = store.Cursor{WakeAt: c.WakeAt, CaseID: c.CaseID, Run: c.Run}
+			cursor = store.Cursor{OverdueAt: c.Bookkeeping.OverdueAt, CaseID: c.CaseID, Run: c.Run}
 			i.look(ctx, c)
 		}
 		if len(page) < sweepPage {
@@ -72,12 +72,12 @@ func (i *inspection) look(ctx context.Context, c cases.Case) {
 	case foundDispatchLate: // one that waits its turn is not overdue; a lost one is
 		i.ask(ctx, c, func() error {
 			tick, err := i.w.lost(ctx, c, i.before)
-			if tick.DispatchGone {
+			if tick.DispatchLost {
 				i.overdue(c)
 			}
 			return err
 		})
-	case foundUntold:
+	case foundNotFinalized:
 		i.found.Unpublished++
 		i.ask(ctx, c, func() error {
 			exists, err := i.w.Queue.Exists(ctx, checkTask(c))
@@ -86,8 +86,8 @@ func (i *inspection) look(ctx context.Context, c cases.Case) {
 			}
 			return err
 		})
-	case foundAsked:
-		i.found.Leaked += c.AskedAfterEnd
+	case foundPolledAfterEnd:
+		i.found.Leaked += c.Bookkeeping.PolledAfterEnd
 	}
 }
 
@@ -96,7 +96,7 @@ func (i *inspection) overdue(c cases.Case) {
 	if unscheduled(c) {
 		i.found.Leaked++
 	}
-	if since := c.WakeAt; i.found.OldestOverdue == nil && !since.IsZero() { // they come in this order
+	if since := c.Bookkeeping.OverdueAt; i.found.OldestOverdue == nil && !since.IsZero() { // they come in this order
 		i.found.OldestOverdue = &since
 	}
 }

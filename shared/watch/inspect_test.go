@@ -44,7 +44,7 @@ func TestInspectFindsWhatASweepFinds(t *testing.T) {
 	change("healthy", func(c *cases.Case) {
 		c.Dispatch.Phase = cases.PhaseAnswered
 		c.Checks.NextAt = c.CreatedAt.Add(50 * time.Minute)
-		c.WakeAt = c.Checks.NextAt
+		c.Bookkeeping.OverdueAt = c.Checks.NextAt
 	})
 	begin("check late")
 	begin("past its deadline")
@@ -75,7 +75,10 @@ func TestInspectFindsWhatASweepFinds(t *testing.T) {
 		}
 	}
 	w.topic.down = false
-	change("asked", func(c *cases.Case) { c.Settled, c.AskedAfterEnd = true, 2; c.WakeAt = c.EndedAt })
+	change("asked", func(c *cases.Case) {
+		c.Bookkeeping.Finalized, c.Bookkeeping.PolledAfterEnd = true, 2
+		c.Bookkeeping.OverdueAt = c.Outcome.EndedAt
+	})
 	if h := w.inspect(); h.Overdue+h.Leaked+h.Unpublished != 0 || h.Open != 6 {
 		t.Errorf("within the grace: %+v", h)
 	}

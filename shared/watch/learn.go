@@ -11,51 +11,51 @@ import (
 )
 
 const (
-	// pastKept is for how long an instance goes by what it read of the past: it changes slowly.
-	pastKept = time.Minute
-	// pastTimeout bounds what reading or saving it may take. A run begins, or ends, without it.
-	pastTimeout = time.Second
+	// statsMaxAge is for how long an instance goes by what it read of the duration statistics: they change slowly.
+	statsMaxAge = time.Minute
+	// statsTimeout bounds what reading or saving it may take. A run begins, or ends, without it.
+	statsTimeout = time.Second
 )
 
-// remembered is what this instance last read of the past. It is of all runs, and no larger for many.
+// remembered is what this instance last read of the duration statistics. They are of all runs, and no larger for many.
 type remembered struct {
-	mu   sync.Mutex
-	at   time.Time
-	past *cases.Past
+	mu    sync.Mutex
+	at    time.Time
+	stats *cases.DurationStats
 }
 
-// past is what is known of earlier runs; nil if nothing is. It is read again once a minute, as far as best effort goes, by one caller: the others go
+// durationStats is what is known of earlier runs; nil if nothing is. It is read again once a minute, as far as best effort goes, by one caller: the others go
 // by what was read before.
-func (w *Watcher) past(ctx context.Context) *cases.Past {
+func (w *Watcher) durationStats(ctx context.Context) *cases.DurationStats {
 	r := &w.remembered
 	r.mu.Lock()
-	past, now := r.past, w.now()
-	fresh := now.Sub(r.at).Abs() < pastKept
+	stats, now := r.stats, w.now()
+	fresh := now.Sub(r.at).Abs() < statsMaxAge
 	if !fresh {
 		r.at = now
 	}
 	r.mu.Unlock()
 	if fresh {
-		return past
+		return stats
 	}
-	var read cases.Past
-	err := w.bestEffort(ctx, pastTimeout, func(ctx context.Context) (err error) {
-		read, err = w.Store.Past(ctx)
+	var read cases.DurationStats
+	err := w.bestEffort(ctx, statsTimeout, func(ctx context.Context) (err error) {
+		read, err = w.Store.DurationStats(ctx)
 		return err
 	})
 	if err != nil {
 		if !errors.Is(err, errLeftOut) {
 			w.Log.WarnContext(ctx, "what earlier runs tell could not be read", slog.Any("error", err))
 		}
-		return past
+		return stats
 	}
 	if read.Version == 0 {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.past = &read
-	return r.past
+	r.stats = &read
+	return r.stats
 }
 
 // learn adds what an ended run tells of how long runs take. It is tried once, as far as best effort goes, after all else is done; what is lost is
@@ -64,13 +64,13 @@ func (w *Watcher) learn(ctx context.Context, c cases.Case) {
 	if !c.Learns(w.Jitter()) {
 		return
 	}
-	err := w.bestEffort(ctx, pastTimeout, func(ctx context.Context) error {
-		past, err := w.Store.Past(ctx)
+	err := w.bestEffort(ctx, statsTimeout, func(ctx context.Context) error {
+		stats, err := w.Store.DurationStats(ctx)
 		if err != nil {
 			return err
 		}
-		if next, ok := past.With(c, w.now(), w.Jitter()); ok {
-			err = w.Store.SavePast(ctx, next)
+		if next, ok := stats.With(c, w.now(), w.Jitter()); ok {
+			err = w.Store.SaveDurationStats(ctx, next)
 		}
 		return err
 	})

@@ -26,15 +26,15 @@ func (w *world) ran(id string, length time.Duration) cases.Case {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if !c.Settled {
+	if !c.Bookkeeping.Finalized {
 		w.t.Fatalf("%s is not told: %s", id, c.State)
 	}
 	return c
 }
 
-func (w *world) past() cases.Past {
+func (w *world) durationStats() cases.DurationStats {
 	w.t.Helper()
-	p, err := w.store.Store.Past(w.t.Context())
+	p, err := w.store.Store.DurationStats(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -44,27 +44,27 @@ func (w *world) past() cases.Past {
 // Each run that ends is learned from once, and later ones begin with what is known.
 func TestLearnsFromRuns(t *testing.T) {
 	w := newWorld(t)
-	if c := w.ran("first", 20*time.Second); c.Past != nil || c.Checks.Count != 0 {
-		t.Errorf("the first run knows of others: %+v", c.Past)
+	if c := w.ran("first", 20*time.Second); c.Durations.Earlier != nil || c.Checks.Polls != 0 {
+		t.Errorf("the first run knows of others: %+v", c.Durations.Earlier)
 	}
 	for i := range 9 {
 		w.ran(fmt.Sprint("case", i), 20*time.Second)
 	}
-	if p := w.past(); p.Version != 10 || p.Told != 10 || p.Found != 0 {
+	if p := w.durationStats(); p.Version != 10 || p.Reported != 10 || p.Found != 0 {
 		t.Errorf("ten runs left %+v", p)
 	}
 	w.pass(time.Minute) // an instance reads it anew after a while
 	c := w.begin()
-	if c.Past == nil || c.Past.Version != 10 {
-		t.Fatalf("a run begins with %+v", c.Past)
+	if c.Durations.Earlier == nil || c.Durations.Earlier.Version != 10 {
+		t.Fatalf("a run begins with %+v", c.Durations.Earlier)
 	}
 	if first := c.Checks.NextAt.Sub(c.CreatedAt); first <= w.rules.CheckMinInterval {
-		t.Errorf("the first look is after %v, and no run was that short", first)
+		t.Errorf("the first check is after %v, and no run was that short", first)
 	}
-	// A repeated word, or a heal, is not another run.
+	// A repeated report, or a heal, is not another run.
 	end := watch.Message{ID: "again", Data: []byte(`{"case_id":"first","run":1,"status":"succeeded"}`), Published: w.clock()}
-	if err := w.Complete(t.Context(), end); err != nil || w.past().Version != 10 {
-		t.Errorf("a late word was learned from: %v, %+v", err, w.past())
+	if err := w.Complete(t.Context(), end); err != nil || w.durationStats().Version != 10 {
+		t.Errorf("a late report was learned from: %v, %+v", err, w.durationStats())
 	}
 }
 
@@ -76,7 +76,7 @@ func TestLearnsOnceOfOneRun(t *testing.T) {
 		switch method {
 		case "Update":
 			updates++
-		case "SavePast":
+		case "SaveDurationStats":
 			learned++
 		}
 		if method == "Update" && updates == 4 { // the end is saved and told: a sweep comes before that is noted down
@@ -87,14 +87,14 @@ func TestLearnsOnceOfOneRun(t *testing.T) {
 		return nil
 	}
 	w.ran("c", 20*time.Second)
-	if len(w.topic.ended) != 2 || learned != 1 || w.past().Version != 1 {
-		t.Errorf("told %d times, learned %d times: %+v", len(w.topic.ended), learned, w.past())
+	if len(w.topic.ended) != 2 || learned != 1 || w.durationStats().Version != 1 {
+		t.Errorf("told %d times, learned %d times: %+v", len(w.topic.ended), learned, w.durationStats())
 	}
 }
 
 // Neither an end nor a start waits for what is learned, or fails with it.
 func TestLearningFails(t *testing.T) {
-	for _, method := range []string{"Past", "SavePast"} {
+	for _, method := range []string{"DurationStats", "SaveDurationStats"} {
 		w := newWorld(t)
 		w.store.before = func(called string) error {
 			if called == method {
@@ -106,8 +106,8 @@ func TestLearningFails(t *testing.T) {
 			w.ran(fmt.Sprint("case", i), 20*time.Second)
 			w.pass(time.Minute)
 		}
-		if len(w.topic.ended) != 3 || w.past().Version != 0 {
-			t.Errorf("without %s: %d ends told, %+v learned", method, len(w.topic.ended), w.past())
+		if len(w.topic.ended) != 3 || w.durationStats().Version != 0 {
+			t.Errorf("without %s: %d ends told, %+v learned", method, len(w.topic.ended), w.durationStats())
 		}
 	}
 }
@@ -118,7 +118,7 @@ func TestLearnsAtMostOnceASecond(t *testing.T) {
 	for i := range 5 {
 		w.ran(fmt.Sprint("case", i), 0)
 	}
-	if v := w.past().Version; v != 1 {
+	if v := w.durationStats().Version; v != 1 {
 		t.Errorf("%d times in one moment", v)
 	}
 }

@@ -46,7 +46,7 @@ type RunDetail struct {
 	Case    cases.Case
 	View    cases.View
 	Current int        // the case's current run
-	Why     *cases.Why // the next look is when it is; nil once the run has ended
+	Why     *cases.Why // the next check is when it is; nil once the run has ended
 	// Others are the other runs of the case that are kept, newest first, at most 10; More says that there may be older ones.
 	Others []cases.Case
 	More   bool

@@ -36,7 +36,7 @@ func (o Operations) TaskOperations() int {
 
 // OperationsOf returns what a run took so far.
 func OperationsOf(c cases.Case) Operations {
-	checks, dispatches, forward := int(c.Checks.Seq), int(c.Dispatch.Seq), c.Watched.Forward // one task each, and one more for what was brought forward
+	checks, dispatches, forward := int(c.Checks.Seq), int(c.Dispatch.Seq), c.Viewers.Lease.Expedited // one task each, and one more for what was brought forward
 	o := Operations{Start: 1, TasksCreated: checks + dispatches, TasksFound: forward, TasksDeleted: forward, Dispatch: dispatches, Check: checks - forward}
 	if c.Dispatch.Phase == cases.PhaseQueued { // its last task was not delivered
 		o.Dispatch--
@@ -50,33 +50,33 @@ func OperationsOf(c cases.Case) Operations {
 	// A start reads the head and the record; a delivery the record, and a dispatch the form too.
 	o.Reads += 2 + 2*o.Dispatch + o.Check + o.Complete + 2*o.Cancel
 	// The record at each version, the head and the form; what may be left of a run of that number is deleted with the beginning.
-	o.Writes += int(c.Version) + 2 + one(c.HasResult) + one(c.Late != nil && c.Late.HasResult)
-	o.Deletes += 2 + one(c.State.Ended() && !c.FormKept)
+	o.Writes += int(c.Version) + 2 + one(c.Outcome.HasResult) + one(c.Outcome.Late != nil && c.Outcome.Late.HasResult)
+	o.Deletes += 2 + one(c.State.Ended() && !c.Bookkeeping.FormKept)
 	o.LogLines += 1 + 2*o.Dispatch + o.Check + o.Complete
 	return o
 }
 
 // ended adds what the end of a run took.
 func (o *Operations) ended(c cases.Case) {
-	switch c.End.Source {
+	switch c.Outcome.End.Source {
 	case cases.SourceCheck, cases.SourceDeadline: // in the delivery of its last check
 	case cases.SourceEvent:
 		o.Complete, o.Received = 1, 1
 	case cases.SourceCancel:
-		o.Cancel = one(c.End.Reason != cases.ReasonSuperseded) // else in the start of the next run
+		o.Cancel = one(c.Outcome.End.Reason != cases.ReasonSuperseded) // else in the start of the next run
 	case cases.SourceDispatch:
-		o.Held = c.EndedAt.Sub(c.Dispatch.SentAt)
+		o.Held = c.Outcome.EndedAt.Sub(c.Dispatch.SentAt)
 		if c.Checks.Seq > 1 {
 			o.Reads += 2 // checks have changed the record meanwhile: a commit is refused, and the record read again
 		}
 	}
-	if c.End.Source != cases.SourceCheck && c.End.Source != cases.SourceDeadline {
+	if c.Outcome.End.Source != cases.SourceCheck && c.Outcome.End.Source != cases.SourceDeadline {
 		o.Check--
 		o.TasksDeleted++
 	}
 	o.LogLines++
 	o.Published = 1
-	o.Reads += one(c.HasResult) + one(c.Late != nil && c.Late.HasResult) // the event shows them
+	o.Reads += one(c.Outcome.HasResult) + one(c.Outcome.Late != nil && c.Outcome.Late.HasResult) // the event shows them
 }
 
 func one(is bool) int {

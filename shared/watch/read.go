@@ -30,7 +30,7 @@ func (s Snapshot) Seen() Seen {
 	case v.State.Ended() && s.EndVersion > 0:
 		return Seen{v.Run, s.EndVersion}
 	case s.record != nil:
-		return Seen{v.Run, s.record.Shown.Version}
+		return Seen{v.Run, s.record.Viewers.Shown.Version}
 	default:
 		return Seen{v.Run, v.Version}
 	}
@@ -39,7 +39,7 @@ func (s Snapshot) Seen() Seen {
 // seenVersion returns how far a reader of records is who knows the snapshot. That the run is watched is no news.
 func (s Snapshot) seenVersion() Seen {
 	if s.record != nil && !s.View.State.Ended() {
-		return Seen{s.View.Run, s.record.News()}
+		return Seen{s.View.Run, s.record.ContentVersion()}
 	}
 	return s.Seen()
 }
@@ -95,5 +95,5 @@ func (w *Watcher) read(ctx context.Context, caseID string, run int) (Snapshot, e
 	if errors.Is(err, store.ErrNotFound) {
 		return Snapshot{}, errTorn
 	}
-	return Snapshot{View: view, EndVersion: c.EndVersion, Current: c.Run == head.Run, record: &c}, err
+	return Snapshot{View: view, EndVersion: c.Outcome.EndVersion, Current: c.Run == head.Run, record: &c}, err
 }

@@ -67,7 +67,7 @@ func WhyNoRerun(c cases.Case) string {
 		return "the run succeeded"
 	case c.Adopted:
 		return "the run was adopted: it is not known whether its form is the one that the pipeline was given"
-	case !c.FormKept:
+	case !c.Bookkeeping.FormKept:
 		return "the form of the run is no longer kept"
 	}
 	return ""

@@ -53,7 +53,7 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 			return err
 		}
 	}
-	if c.DispatchPends() {
+	if c.DispatchMayPend() {
 		if err := w.Queue.Delete(ctx, dispatchTask(c)); err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 		return err
 	}
 	w.logEnd(ctx, c, *view.DurationSeconds)
-	ch, err := w.apply(ctx, c, cases.Settled{})
+	ch, err := w.apply(ctx, c, cases.Finalized{})
 	if err == nil && ch.verdict.Changed() {
 		w.learn(ctx, ch.after)
 	}
@@ -76,9 +76,9 @@ func (w *Watcher) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kin
 // logEnd writes the line of a run's end. If it is written again, Cloud Logging keeps one: the time is that of the end, the
 // insertId that of the run (https://docs.cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry).
 func (w *Watcher) logEnd(ctx context.Context, c cases.Case, seconds float64) {
-	line := slog.NewRecord(c.EndedAt, slog.LevelInfo, "progress checks ended", 0)
-	line.Add(attrs(c, slog.String("state", string(c.State)), slog.String("reason", string(c.End.Reason)), slog.String("source", string(c.End.Source)),
-		slog.Int("checks", c.Checks.Count), slog.Float64("duration_seconds", seconds),
+	line := slog.NewRecord(c.Outcome.EndedAt, slog.LevelInfo, "progress checks ended", 0)
+	line.Add(attrs(c, slog.String("state", string(c.State)), slog.String("reason", string(c.Outcome.End.Reason)), slog.String("source", string(c.Outcome.End.Source)),
+		slog.Int("checks", c.Checks.Polls), slog.Float64("duration_seconds", seconds),
 		gcplog.InsertID(events.EndedID(c.CaseID, c.Run)))...)
 	_ = w.Log.Handler().Handle(ctx, line) // as slog does
 }
@@ -87,12 +87,12 @@ func (w *Watcher) logEnd(ctx context.Context, c cases.Case, seconds float64) {
 func (w *Watcher) view(ctx context.Context, c cases.Case) (cases.View, error) {
 	var result, late []byte
 	var err error
-	if c.HasResult {
+	if c.Outcome.HasResult {
 		if result, err = w.Store.Value(ctx, c.CaseID, c.Run, store.Result); err != nil {
 			return cases.View{}, err
 		}
 	}
-	if c.Late != nil && c.Late.HasResult {
+	if c.Outcome.Late != nil && c.Outcome.Late.HasResult {
 		if late, err = w.Store.Value(ctx, c.CaseID, c.Run, store.LateResult); err != nil {
 			return cases.View{}, err
 		}

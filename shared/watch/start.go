@@ -153,7 +153,7 @@ func (w *Watcher) begin(ctx context.Context, req StartRequest, head store.Head, 
 		b.End = &store.Write{Case: ended.after}
 	}
 	in := cases.Started{
-		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt, Prior: prior, Past: w.past(ctx),
+		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt, Prior: prior, Earlier: w.durationStats(ctx),
 		TraceParent: req.TraceParent, FormHash: hash(req.Form),
 	}
 	b.Case, _ = w.cfg.Rules.Apply(cases.Case{}, in, w.now(), w.Jitter())

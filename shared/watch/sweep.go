@@ -18,7 +18,7 @@ import (
 const (
 	// sweepPage is how many records are read at once.
 	sweepPage = 100
-	// sweepSlack is, beyond the longest look, how late a task may be before the sweep asks whether it still exists. Asking is
+	// sweepSlack is, beyond the longest poll, how late a task may be before the sweep asks whether it still exists. Asking is
 	// harmless: a task that is only late exists.
 	sweepSlack = 20 * time.Second
 	// sweepReserve is what is left of the request when the sweep stops; the next one goes on.
@@ -70,7 +70,7 @@ func (w *Watcher) Sweep(ctx context.Context) (Report, error) {
 			break
 		}
 		last := page[len(page)-1]
-		cursor = store.Cursor{WakeAt: last.WakeAt, CaseID: last.CaseID, Run: last.Run}
+		cursor = store.Cursor{OverdueAt: last.Bookkeeping.OverdueAt, CaseID: last.CaseID, Run: last.Run}
 	}
 	var err error
 	if s.rep.Open, err = w.Store.CountOpen(ctx); err != nil {
@@ -121,7 +121,7 @@ func (s *sweep) handleAll(ctx context.Context, page []cases.Case) {
 	all.Wait()
 }
 
-// handle handles one record whose time to wake is past. If somebody else was at it meanwhile, it is handled as what it has become: it may still
+// handle handles one record whose OverdueAt is past. If somebody else was at it meanwhile, it is handled as what it has become: it may still
 // be overdue, and past its deadline it is not to wait for another sweep.
 func (s *sweep) handle(ctx context.Context, c cases.Case) {
 	found, err := s.repair(ctx, c)
@@ -175,10 +175,10 @@ func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
 		return s.end(ctx, c)
 	case foundCheckLate, foundDispatchLate:
 		return s.rearm(ctx, c)
-	case foundUntold:
+	case foundNotFinalized:
 		return s.tell(ctx, c)
-	case foundAsked:
-		found.Leaked = c.AskedAfterEnd
+	case foundPolledAfterEnd:
+		found.Leaked = c.Bookkeeping.PolledAfterEnd
 		_, err := w.save(ctx, c, cases.Tick{})
 		return found, err
 	case foundExpired:
@@ -228,7 +228,7 @@ func (s *sweep) rearm(ctx context.Context, c cases.Case) (Report, error) {
 		found = overdue(c) // a dispatch that waits its turn is not; a lost one is
 	}
 	found.Rearmed = 1
-	s.w.Log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckGone), slog.Bool("dispatch", tick.DispatchGone))...)
+	s.w.Log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckLost), slog.Bool("dispatch", tick.DispatchLost))...)
 	return found, s.w.settle(ctx, ch, "")
 }
 

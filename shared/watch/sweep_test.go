@@ -44,9 +44,9 @@ func TestSweepRearmsALostChain(t *testing.T) {
 	if rep := w.sweep(); rep != (watch.Report{Open: 1}) {
 		t.Errorf("%+v", rep)
 	}
-	looks := w.pipe.looks
+	polls := w.pipe.polls
 	w.run(time.Minute)
-	if w.pipe.looks == looks {
+	if w.pipe.polls == polls {
 		t.Error("the chain does not go on")
 	}
 }
@@ -81,8 +81,8 @@ func TestSweepLeavesALateQueueAlone(t *testing.T) {
 	if rep := w.sweep(); rep != (watch.Report{Overdue: 1, TimedOut: 1}) {
 		t.Errorf("%+v", rep)
 	}
-	if c := w.want(1, cases.TimedOut, cases.ReasonDeadline); c.End.Source != cases.SourceSweep || !c.Settled || w.queue.count(queue.Check) != 0 {
-		t.Errorf("%+v", c.End)
+	if c := w.want(1, cases.TimedOut, cases.ReasonDeadline); c.Outcome.End.Source != cases.SourceSweep || !c.Bookkeeping.Finalized || w.queue.count(queue.Check) != 0 {
+		t.Errorf("%+v", c.Outcome.End)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	for run := 1; run <= 2; run++ {
-		if _, err := w.store.Value(t.Context(), "c", run, store.Form); !errors.Is(err, store.ErrNotFound) || w.get(run).FormKept {
+		if _, err := w.store.Value(t.Context(), "c", run, store.Form); !errors.Is(err, store.ErrNotFound) || w.get(run).Bookkeeping.FormKept {
 			t.Errorf("the form of run %d is kept: %v", run, err)
 		}
 	}
@@ -194,7 +194,7 @@ func TestLeaks(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	// A check asked although it read an ended record.
-	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, Read: w.get(1).Version}, w.clock(), 0)
+	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, ReadVersion: w.get(1).Version}, w.clock(), 0)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: asked}); err != nil || !v.Changed() {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestLeaks(t *testing.T) {
 	w.begin()
 	c = w.get(2)
 	c.Version++
-	c.Checks.NextAt, c.WakeAt = time.Time{}, w.clock().Add(-time.Hour)
+	c.Checks.NextAt, c.Bookkeeping.OverdueAt = time.Time{}, w.clock().Add(-time.Hour)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 		t.Fatal(err)
 	}
@@ -236,14 +236,14 @@ func TestHealOnDelivery(t *testing.T) {
 	// Whoever ended it is still telling it: the delivery waits for that, and tells nothing itself.
 	told := make(chan error, 1)
 	go func() { told <- w.Check(t.Context(), body) }()
-	settled, _ := w.rules.Apply(ended, cases.Settled{}, w.clock(), 0)
+	settled, _ := w.rules.Apply(ended, cases.Finalized{}, w.clock(), 0)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: settled}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-told; err != nil || len(w.topic.ended) != 0 {
 		t.Error(err, len(w.topic.ended))
 	}
-	settled.Settled = false // and now as if it had not been
+	settled.Bookkeeping.Finalized = false // and now as if it had not been
 	settled.Version++
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: settled}); err != nil {
 		t.Fatal(err)
@@ -259,12 +259,12 @@ func TestHealOnDelivery(t *testing.T) {
 		t.Error(err)
 	}
 	w.topic.down = false
-	if err := w.Dispatch(t.Context(), body, 0); err != nil || len(w.topic.ended) != 1 || !w.get(1).Settled {
+	if err := w.Dispatch(t.Context(), body, 0); err != nil || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
 		t.Error("a delivery does not heal:", err)
 	}
 }
 
-// A word of progress that came after the deadline ended the run, and who took it died: the same word, delivered again, is no news to an ended run.
+// A report of progress that came after the deadline ended the run, and who took it died: the same report, delivered again, is no news to an ended run.
 func TestHealOnEvent(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
@@ -275,7 +275,7 @@ func TestHealOnEvent(t *testing.T) {
 		t.Fatal(ended.State, err)
 	}
 	w.pass(time.Minute)
-	if err := w.Complete(t.Context(), event); err != nil || len(w.topic.ended) != 1 || !w.get(1).Settled {
+	if err := w.Complete(t.Context(), event); err != nil || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
 		t.Error("an event does not heal:", err)
 	}
 }
@@ -362,7 +362,7 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := w.Read(t.Context(), "c", 0)
-	if c := w.get(1); err != nil || !s.Current || s.Open() || string(s.View.Result) != `{"a":1}` || s.EndVersion != c.EndVersion || s.Seen() != (watch.Seen{Run: 1, Version: c.EndVersion}) || s.View.Version <= c.EndVersion {
+	if c := w.get(1); err != nil || !s.Current || s.Open() || string(s.View.Result) != `{"a":1}` || s.EndVersion != c.Outcome.EndVersion || s.Seen() != (watch.Seen{Run: 1, Version: c.Outcome.EndVersion}) || s.View.Version <= c.Outcome.EndVersion {
 		t.Fatal(s, err)
 	}
 	w.begin()
@@ -602,8 +602,8 @@ func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
-	w.pipe.look = func(string) cases.CheckOutcome {
-		w.pipe.look = func(string) cases.CheckOutcome { return reading(2, 4, "") }
+	w.pipe.poll = func(string) cases.CheckOutcome {
+		w.pipe.poll = func(string) cases.CheckOutcome { return reading(2, 4, "") }
 		return reading(4, 4, "succeeded")
 	}
 	task, _, _ := w.queue.next()
@@ -618,8 +618,8 @@ func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
 	w.topic.down = true // and its delivery does not come to its end
 	_ = w.deliverTask(task, 0)
 	w.topic.down = false
-	if c := w.want(1, cases.Succeeded, cases.ReasonCompleted); c.Settled || w.queue.count(queue.Check) != 1 {
-		t.Fatalf("settled %t, %d checks pend", c.Settled, w.queue.count(queue.Check))
+	if c := w.want(1, cases.Succeeded, cases.ReasonCompleted); c.Bookkeeping.Finalized || w.queue.count(queue.Check) != 1 {
+		t.Fatalf("settled %t, %d checks pend", c.Bookkeeping.Finalized, w.queue.count(queue.Check))
 	}
 	w.pass(time.Minute)
 	if h := w.inspect(); h.Leaked != 0 || h.Unpublished != 1 {
@@ -633,7 +633,7 @@ func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
 	w.run(10 * time.Second)
 	ended, _ := w.rules.Apply(w.get(2), cases.Cancel{}, w.clock(), 0) // and takes long to save
 	w.pass(2 * time.Minute)
-	w.pipe.look = func(string) cases.CheckOutcome {
+	w.pipe.poll = func(string) cases.CheckOutcome {
 		if err := w.store.Store.Update(t.Context(), store.Write{Case: ended}); err != nil {
 			t.Error(err)
 		}
@@ -643,7 +643,7 @@ func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
 	if err := w.deliverTask(task, 0); err != nil {
 		t.Fatal(err)
 	}
-	if c := w.want(2, cases.Cancelled, cases.ReasonCancelled); c.AskedAfterEnd != 0 {
+	if c := w.want(2, cases.Cancelled, cases.ReasonCancelled); c.Bookkeeping.PolledAfterEnd != 0 {
 		t.Error("a check that read an open run is said to have asked after the end")
 	}
 }

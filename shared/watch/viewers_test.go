@@ -56,7 +56,7 @@ func TestViewersOfManyRuns(t *testing.T) {
 					time.Sleep(rand.N(150 * time.Millisecond))
 					s.next()
 				}
-				next := cases.Case{CaseID: "c", Run: run + 2, Version: 1, State: cases.Pending}
+				next := cases.Case{Origin: cases.Origin{CaseID: "c", Run: run + 2}, Version: 1, State: cases.Pending}
 				if run%2 == 0 {
 					s.change(func() { s.end(); s.runs = append(s.runs, next) }) // superseded
 					continue
@@ -72,7 +72,7 @@ func TestViewersOfManyRuns(t *testing.T) {
 			close(over)
 			viewing.Wait()
 			for v, got := range seen {
-				if want := (watch.Seen{Run: last.Run, Version: last.EndVersion}); got != want {
+				if want := (watch.Seen{Run: last.Run, Version: last.Outcome.EndVersion}); got != want {
 					t.Errorf("viewer %d saw %v last, want %v", v, got, want)
 				}
 			}

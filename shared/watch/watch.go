@@ -27,8 +27,8 @@ import (
 type Pipeline interface {
 	// Dispatch hands a run over, with one request, and returns when it is answered, or is known not to be. Nonce is left empty.
 	Dispatch(ctx context.Context, job Job) cases.DispatchOutcome
-	// Look asks for the progress of a run once. Seq, Began and Read are left empty.
-	Look(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome
+	// Poll asks for the progress of a run once. Seq, BeganAt and ReadVersion are left empty.
+	Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome
 }
 
 // Job is a run to be handed over.
@@ -54,7 +54,7 @@ type Config struct {
 }
 
 // Deps is what a Watcher works with. Store and Now are always needed. Queue and Events may be nil where only Read, Follow, List,
-// Detail and CountByState are called, Pipeline where neither Dispatch nor Check is. Without Queue, who follows a run brings no look forward.
+// Detail and CountByState are called, Pipeline where neither Dispatch nor Check is. Without Queue, who follows a run brings no check forward.
 type Deps struct {
 	Store    store.Store
 	Queue    queue.Queue
@@ -116,7 +116,7 @@ type change struct {
 }
 
 // moved reports whether progress moved. Lines say so, since an alert counts it: work that is alive and gets nowhere is not seen otherwise.
-func (c change) moved() bool { return c.after.ProgressAt.After(c.before.ProgressAt) }
+func (c change) moved() bool { return c.after.Job.MovedAt.After(c.before.Job.MovedAt) }
 
 // apply saves what follows from an input for a run that was loaded before. If it has changed since, it is loaded again, and what follows is of what
 // it has become. Only a conflict is tried again: somebody else's save succeeded, so the store answers. A call that failed is not; the delivery is

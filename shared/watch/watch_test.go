@@ -34,7 +34,7 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 		t.Fatalf("%+v, %d checks", begin.State, w.queue.count(queue.Check))
 	}
 	done := 0
-	w.pipe.look = func(string) cases.CheckOutcome { done++; return reading(done, 50, "") }
+	w.pipe.poll = func(string) cases.CheckOutcome { done++; return reading(done, 50, "") }
 	w.run(time.Minute)
 	if w.queue.count(queue.Check) != 1 || w.queue.count(queue.Dispatch) != 0 {
 		t.Fatalf("an open run has %d checks and %d dispatches pending", w.queue.count(queue.Check), w.queue.count(queue.Dispatch))
@@ -42,12 +42,12 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 	if len(w.pipe.jobs) != 1 || string(w.pipe.jobs[0].Form) != `{"a":1}` || w.pipe.jobs[0].TraceParent != traceParent {
 		t.Fatalf("%+v", w.pipe.jobs)
 	}
-	looks := w.pipe.looks
+	polls := w.pipe.polls
 	if err := w.publish("m", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true,"webhook_summary":{"total_sets":50,"succeeded":49,"failed":1},"output_url":"http://o"}}`); err != nil {
 		t.Fatal(err)
 	}
 	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
-	if !c.Settled || *c.Documents.Failed != 1 || c.OutputURL != "http://o" {
+	if !c.Bookkeeping.Finalized || *c.Outcome.Documents.Failed != 1 || c.Outcome.OutputURL != "http://o" {
 		t.Errorf("%+v", c)
 	}
 	if len(w.topic.ended) != 1 || string(w.topic.ended[0].Result) == "null" {
@@ -60,11 +60,11 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 		t.Error("the form of a run that succeeded is kept:", err)
 	}
 	w.run(time.Hour)
-	if w.pipe.looks != looks {
+	if w.pipe.polls != polls {
 		t.Error("asked after the end")
 	}
 	lines := w.lines("progress checks ended")
-	if len(lines) != 1 || lines[0]["logging.googleapis.com/trace"] != "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736" || lines[0]["logging.googleapis.com/insertId"] != "c:1:ended" || lines[0]["checks"] != float64(looks) {
+	if len(lines) != 1 || lines[0]["logging.googleapis.com/trace"] != "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736" || lines[0]["logging.googleapis.com/insertId"] != "c:1:ended" || lines[0]["checks"] != float64(polls) {
 		t.Errorf("%v", lines)
 	}
 	if strings.Contains(w.log.String(), `"a":1`) || strings.Contains(w.log.String(), "http://o") {
@@ -76,10 +76,10 @@ func TestEndsByDispatch(t *testing.T) {
 	w := newWorld(t)
 	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome {
 		w.run(20 * time.Second) // checks go on meanwhile
-		w.pipe.look = func(string) cases.CheckOutcome { return reading(4, 4, "") }
+		w.pipe.poll = func(string) cases.CheckOutcome { return reading(4, 4, "") }
 		w.run(time.Minute)
-		if c := w.get(1); c.State != cases.Running || c.Progress.Completed != 4 {
-			t.Errorf("while it was open: %s %+v", c.State, c.Progress)
+		if c := w.get(1); c.State != cases.Running || c.Job.Progress.Completed != 4 {
+			t.Errorf("while it was open: %s %+v", c.State, c.Job.Progress)
 		}
 		res, err := report.ParseResult([]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1}}`))
 		if err != nil {
@@ -90,8 +90,8 @@ func TestEndsByDispatch(t *testing.T) {
 	w.begin()
 	w.run(time.Hour)
 	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
-	if c.End.Source != cases.SourceDispatch || *c.Documents.Failed != 1 || w.queue.count(queue.Check) != 0 {
-		t.Errorf("%+v %+v", c.End, c.Documents)
+	if c.Outcome.End.Source != cases.SourceDispatch || *c.Outcome.Documents.Failed != 1 || w.queue.count(queue.Check) != 0 {
+		t.Errorf("%+v %+v", c.Outcome.End, c.Outcome.Documents)
 	}
 	s, err := w.Read(t.Context(), "c", 0)
 	if err != nil || !s.Current || !strings.Contains(string(s.View.Result), `"failed":1`) {
@@ -103,14 +103,14 @@ func TestEveryEndComesByItself(t *testing.T) {
 	outcome := func(kind cases.DispatchKind) func(watch.Job) cases.DispatchOutcome {
 		return func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: kind, Message: "said so"} }
 	}
-	look := func(found cases.CheckOutcome) func(string) cases.CheckOutcome {
+	poll := func(found cases.CheckOutcome) func(string) cases.CheckOutcome {
 		return func(string) cases.CheckOutcome { return found }
 	}
-	unknown, unable := cases.CheckOutcome{Kind: cases.CheckUnknown}, cases.CheckOutcome{Kind: cases.CheckUnable, Message: "refused"}
+	unknown, unable := cases.CheckOutcome{Kind: cases.CheckUnknown}, cases.CheckOutcome{Kind: cases.CheckFailed, Message: "refused"}
 	for _, test := range []struct {
 		name     string
 		dispatch cases.DispatchKind
-		look     cases.CheckOutcome
+		poll     cases.CheckOutcome
 		state    cases.State
 		reason   cases.Reason
 		within   time.Duration
@@ -118,7 +118,7 @@ func TestEveryEndComesByItself(t *testing.T) {
 		{"unreachable", cases.DispatchUnreachable, unable, cases.Failed, cases.ReasonPipelineUnreachable, 10 * time.Minute},
 		{"busy for ever", cases.DispatchBusy, unable, cases.TimedOut, cases.ReasonDeadline, time.Hour},
 		{"refused", cases.DispatchRefused, unable, cases.Failed, cases.ReasonPipelineRefused, time.Second},
-		{"its own word", cases.DispatchFailed, unable, cases.Failed, cases.ReasonPipelineFailed, time.Second},
+		{"its own report", cases.DispatchFailed, unable, cases.Failed, cases.ReasonPipelineFailed, time.Second},
 		{"uncertain, unknown", cases.DispatchUncertain, unknown, cases.Failed, cases.ReasonStartUnknown, 3 * time.Minute},
 		{"uncertain, known", cases.DispatchUncertain, reading(4, 4, ""), cases.Succeeded, cases.ReasonCompleted, 2 * time.Minute},
 		{"accepted, then down", cases.DispatchAccepted, unable, cases.Failed, cases.ReasonPipelineUnreachable, 11 * time.Minute},
@@ -128,22 +128,22 @@ func TestEveryEndComesByItself(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.pipe.dispatch, w.pipe.look = outcome(test.dispatch), look(test.look)
+			w.pipe.dispatch, w.pipe.poll = outcome(test.dispatch), poll(test.poll)
 			w.begin()
 			w.run(2 * time.Hour)
 			c := w.want(1, test.state, test.reason)
-			if took := c.EndedAt.Sub(c.CreatedAt); took > test.within {
+			if took := c.Outcome.EndedAt.Sub(c.CreatedAt); took > test.within {
 				t.Errorf("took %v", took)
 			}
 			if w.queue.count(queue.Check)+w.queue.count(queue.Dispatch) != 0 {
 				t.Error("tasks are left")
 			}
-			if !c.Settled || len(w.topic.ended) != 1 || len(w.lines("progress checks ended")) != 1 {
+			if !c.Bookkeeping.Finalized || len(w.topic.ended) != 1 || len(w.lines("progress checks ended")) != 1 {
 				t.Errorf("told %d times, %d lines", len(w.topic.ended), len(w.lines("progress checks ended")))
 			}
-			looks := w.pipe.looks
+			polls := w.pipe.polls
 			w.run(time.Hour)
-			if w.pipe.looks != looks {
+			if w.pipe.polls != polls {
 				t.Error("asked after the end")
 			}
 			if rep, err := w.Sweep(t.Context()); err != nil || rep != (watch.Report{}) {
@@ -157,8 +157,8 @@ func TestStalledIsLoggedOnce(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.run(20 * time.Minute)
-	if c := w.get(1); !c.Stalled || len(w.lines("progress stalled")) != 1 {
-		t.Errorf("stalled %v, %d lines", c.Stalled, len(w.lines("progress stalled")))
+	if c := w.get(1); !c.Job.Stalled || len(w.lines("progress stalled")) != 1 {
+		t.Errorf("stalled %v, %d lines", c.Job.Stalled, len(w.lines("progress stalled")))
 	}
 }
 
@@ -205,11 +205,11 @@ func TestFailuresAreLoggedWithTheirCause(t *testing.T) {
 		}
 	}
 	for kind, want := range map[cases.CheckKind]string{
-		cases.CheckUnable: "WARNING poll failed", cases.CheckBusy: "INFO progress checked", cases.CheckReading: "INFO progress checked", cases.CheckUnknown: "INFO progress checked",
+		cases.CheckFailed: "WARNING poll failed", cases.CheckBusy: "INFO progress checked", cases.CheckReading: "INFO progress checked", cases.CheckUnknown: "INFO progress checked",
 	} {
 		for _, found := range []cases.CheckOutcome{{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"}} {
 			w := newWorld(t)
-			w.pipe.look = func(string) cases.CheckOutcome { return found }
+			w.pipe.poll = func(string) cases.CheckOutcome { return found }
 			w.begin()
 			w.run(2 * time.Second)
 			severity, message, _ := strings.Cut(want, " ")
@@ -241,7 +241,7 @@ func TestStaleDeliveries(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.run(time.Minute)
-	c, looks, jobs, created := w.get(1), w.pipe.looks, len(w.pipe.jobs), w.queue.created
+	c, polls, jobs, created := w.get(1), w.pipe.polls, len(w.pipe.jobs), w.queue.created
 	for _, seq := range []int64{c.Checks.Seq - 1, c.Checks.Seq - 2, 1} {
 		if err := w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: seq}); err != nil {
 			t.Errorf("check %d: %v", seq, err)
@@ -250,7 +250,7 @@ func TestStaleDeliveries(t *testing.T) {
 	if err := w.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
 		t.Error(err)
 	}
-	if w.pipe.looks != looks || len(w.pipe.jobs) != jobs || w.queue.created != created || w.get(1).Version != c.Version {
+	if w.pipe.polls != polls || len(w.pipe.jobs) != jobs || w.queue.created != created || w.get(1).Version != c.Version {
 		t.Error("a stale delivery asked or scheduled something")
 	}
 	for _, err := range []error{
@@ -272,7 +272,7 @@ func TestDispatchRedelivered(t *testing.T) {
 	w := newWorld(t)
 	body := queue.Body{CaseID: "c", Run: 1, Seq: 1}
 	w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome {
-		if err := w.Dispatch(t.Context(), body, 0); err != nil || w.get(1).Dispatch.Phase != cases.PhaseOpen {
+		if err := w.Dispatch(t.Context(), body, 0); err != nil || w.get(1).Dispatch.Phase != cases.PhaseInFlight {
 			t.Error("a duplicate of a delivery that runs:", err)
 		}
 		if err := w.Dispatch(t.Context(), body, 1); err != nil || w.get(1).Dispatch.Phase != cases.PhaseUncertain {
@@ -297,7 +297,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 					t.Parallel()
 					w := newWorld(t)
 					done := 0
-					w.pipe.look = func(string) cases.CheckOutcome {
+					w.pipe.poll = func(string) cases.CheckOutcome {
 						if done++; done > 3 {
 							return reading(4, 4, "succeeded")
 						}
@@ -324,10 +324,10 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 						}
 					}
 					c := w.get(1)
-					if !c.State.Ended() || !c.Settled || len(w.pipe.jobs) > 1 || len(w.topic.ended) == 0 {
-						t.Fatalf("%s %+v settled %v, %d starts, told %d times", c.State, c.End, c.Settled, len(w.pipe.jobs), len(w.topic.ended))
+					if !c.State.Ended() || !c.Bookkeeping.Finalized || len(w.pipe.jobs) > 1 || len(w.topic.ended) == 0 {
+						t.Fatalf("%s %+v settled %v, %d starts, told %d times", c.State, c.Outcome.End, c.Bookkeeping.Finalized, len(w.pipe.jobs), len(w.topic.ended))
 					}
-					if c.AskedAfterEnd+c.Leaked != 0 {
+					if c.Bookkeeping.PolledAfterEnd+c.Bookkeeping.Leaked != 0 {
 						t.Error("asked after the end")
 					}
 				})
@@ -364,7 +364,7 @@ func TestAnswerIsSavedWhenTheStoreComesBack(t *testing.T) {
 	if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); kindOf(err) != fault.Unavailable {
 		t.Fatal(err)
 	}
-	if w.get(1).Dispatch.Phase != cases.PhaseOpen || len(w.lines("the pipeline's answer is lost; checks find out what came of it")) != 1 {
+	if w.get(1).Dispatch.Phase != cases.PhaseInFlight || len(w.lines("the pipeline's answer is lost; checks find out what came of it")) != 1 {
 		t.Error("the loss is not on record")
 	}
 	ctx, cancel = context.WithCancel(t.Context())
@@ -439,7 +439,7 @@ func TestAnswerIsToldWhoseSaveSeemedToFail(t *testing.T) {
 		w.pipe.dispatch = func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: kind} }
 		w.begin()
 		w.store.after = failing("Update", 2, 2)
-		if _, err := w.deliver(0); err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Settled {
+		if _, err := w.deliver(0); err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
 			t.Errorf("%s: %v, %s, told %d times", kind, err, w.get(1).State, len(w.topic.ended))
 		}
 	}
@@ -521,15 +521,15 @@ func TestQueueDown(t *testing.T) {
 		t.Fatal("a check whose next cannot be scheduled is to come again:", err)
 	}
 	w.queue.setDown(false)
-	looks := w.pipe.looks
-	if _, err := w.deliver(time.Minute); err != nil || w.pipe.looks != looks || w.queue.count(queue.Check) != 1 {
+	polls := w.pipe.polls
+	if _, err := w.deliver(time.Minute); err != nil || w.pipe.polls != polls || w.queue.count(queue.Check) != 1 {
 		t.Errorf("the repeated delivery only makes sure that the next exists: %v, %d", err, w.queue.count(queue.Check))
 	}
 	w.queue.setDown(true)
 	if _, err := w.Cancel(t.Context(), "c", 0); err != nil {
 		t.Fatal("an end that is recorded is an end:", err)
 	}
-	if c := w.get(1); c.Settled || c.State != cases.Cancelled {
+	if c := w.get(1); c.Bookkeeping.Finalized || c.State != cases.Cancelled {
 		t.Error("not settled is not to be said settled")
 	}
 	w.pass(time.Minute)
@@ -558,7 +558,7 @@ func TestTopicDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.topic.down = false
-	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); err != nil || len(w.topic.ended) != 1 || w.get(1).Late != nil {
+	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); err != nil || len(w.topic.ended) != 1 || w.get(1).Outcome.Late != nil {
 		t.Fatal("a redelivered event did not tell the end:", err)
 	}
 	w.topic.down = true
@@ -581,14 +581,14 @@ func TestEvents(t *testing.T) {
 	if len(w.topic.invalid) != 1 || w.get(1).State.Ended() {
 		t.Errorf("%v", w.topic.invalid)
 	}
-	if err := w.publish("p", `{"case_id":"c","status":"running","progress":{"completed":7,"total":9}}`); err != nil || w.get(1).Progress.Completed != 7 {
-		t.Error(err, w.get(1).Progress)
+	if err := w.publish("p", `{"case_id":"c","status":"running","progress":{"completed":7,"total":9}}`); err != nil || w.get(1).Job.Progress.Completed != 7 {
+		t.Error(err, w.get(1).Job.Progress)
 	}
 	if err := w.publish("e", `{"case_id":"c","status":"failed","error":{"code":"E","message":"broke"}}`); err != nil {
 		t.Error(err)
 	}
-	if c := w.want(1, cases.Failed, cases.ReasonPipelineFailed); c.End.Message != "broke" {
-		t.Errorf("%+v", c.End)
+	if c := w.want(1, cases.Failed, cases.ReasonPipelineFailed); c.Outcome.End.Message != "broke" {
+		t.Errorf("%+v", c.Outcome.End)
 	}
 	for range 3 {
 		if err := w.publish("e", `{"case_id":"c","status":"failed"}`); err != nil {
@@ -617,22 +617,22 @@ func TestLateEventDuringARerun(t *testing.T) {
 	if err := w.publish("late", `{"case_id":"c","status":"succeeded","result":{"success":true}}`); err != nil {
 		t.Fatal(err)
 	}
-	if w.get(2).State.Ended() || w.get(2).Late != nil || w.get(1).Late == nil {
-		t.Errorf("run 2: %s %v, run 1: %v", w.get(2).State, w.get(2).Late, w.get(1).Late)
+	if w.get(2).State.Ended() || w.get(2).Outcome.Late != nil || w.get(1).Outcome.Late == nil {
+		t.Errorf("run 2: %s %v, run 1: %v", w.get(2).State, w.get(2).Outcome.Late, w.get(1).Outcome.Late)
 	}
 	if err := w.publish("own", `{"case_id":"c","run":2,"status":"succeeded","result":{"success":true}}`); err != nil {
 		t.Fatal(err)
 	}
 	w.want(2, cases.Succeeded, cases.ReasonCompleted)
 	// After that an event without a run may be of either: it is late of the newer, and fills in nothing.
-	if err := w.publish("more", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).Late == nil {
-		t.Error(err, w.get(2).Late)
+	if err := w.publish("more", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).Outcome.Late == nil {
+		t.Error(err, w.get(2).Outcome.Late)
 	}
 	// One from before the first run is nobody's.
 	if err := w.Complete(t.Context(), watch.Message{ID: "old", Published: epoch.Add(-time.Hour), Data: []byte(`{"case_id":"c","status":"failed"}`)}); err != nil {
 		t.Error(err)
 	}
-	if w.get(1).Late.Count != 1 {
+	if w.get(1).Outcome.Late.Count != 1 {
 		t.Error("an event from before the run was counted")
 	}
 }
@@ -647,8 +647,8 @@ func TestRerunAfterItsOwnWordTakesUnnamedEvents(t *testing.T) {
 	}
 	w.pass(time.Second)
 	w.begin()
-	// Not sent yet: a repeated word cannot be about it.
-	if err := w.publish("2", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).State.Ended() || w.get(1).Late == nil {
+	// Not sent yet: a repeated report cannot be about it.
+	if err := w.publish("2", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).State.Ended() || w.get(1).Outcome.Late == nil {
 		t.Error(err, w.get(2).State)
 	}
 	w.deliver(0)
@@ -709,7 +709,7 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("%+v %v", a, err)
 	}
 	w.want(1, cases.Cancelled, cases.ReasonSuperseded)
-	if !w.get(1).Settled || len(w.topic.ended) != 1 {
+	if !w.get(1).Bookkeeping.Finalized || len(w.topic.ended) != 1 {
 		t.Error("the superseded run is not told")
 	}
 	w.run(2 * time.Hour)
@@ -737,7 +737,7 @@ func TestSupersedeAndAdopt(t *testing.T) {
 	if a, err = w.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte(`{}`)}); err != nil || a.Begun {
 		t.Error("an open run is kept:", a, err)
 	}
-	w.pipe.look = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
+	w.pipe.poll = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
 	w.run(time.Minute)
 	w.want(2, cases.Succeeded, cases.ReasonCompleted)
 	if len(w.pipe.jobs) != 1 {
@@ -843,7 +843,7 @@ func TestDeliveryThatLosesTheRaceStillArms(t *testing.T) {
 		return nil
 	}}
 	body := queue.Body{CaseID: "c", Run: 1, Seq: w.get(1).Checks.Seq}
-	w.pipe.look = func(string) cases.CheckOutcome {
+	w.pipe.poll = func(string) cases.CheckOutcome {
 		if first {
 			first, down = false, true
 			if err := w.Check(t.Context(), body); kindOf(err) != fault.Unavailable { // it saves, and cannot schedule
@@ -866,7 +866,7 @@ func TestEndThatSeemedNotSavedIsTold(t *testing.T) {
 	w := newWorld(t) // by a check
 	w.begin()
 	w.deliver(0)
-	w.pipe.look = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
+	w.pipe.poll = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
 	w.store.after = once()
 	if _, err := w.deliver(time.Minute); kindOf(err) != fault.Unavailable {
 		t.Fatal(err)
@@ -899,7 +899,7 @@ func TestEndThatSeemedNotSavedIsTold(t *testing.T) {
 	if _, err := w.deliver(0); err != nil || len(w.topic.ended) != 1 {
 		t.Errorf("by the answer: %v, told %d times", err, len(w.topic.ended))
 	}
-	if lines := w.lines("progress checks ended"); len(lines) != 1 || lines[0]["time"] != w.get(1).EndedAt.Format(time.RFC3339Nano) {
+	if lines := w.lines("progress checks ended"); len(lines) != 1 || lines[0]["time"] != w.get(1).Outcome.EndedAt.Format(time.RFC3339Nano) {
 		t.Errorf("%v", lines)
 	}
 }

@@ -64,7 +64,7 @@ func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
 	})
 	w := &world{t: t, now: epoch, log: &bytes.Buffer{}, store: &faultyStore{Store: s}, queue: &fakeQueue{pending: map[string]queue.Task{}, taken: map[string]bool{}}, topic: &fakeTopic{}}
 	w.pipe = &fakePipeline{dispatch: func(watch.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchAccepted} },
-		look: func(string) cases.CheckOutcome { return reading(1, 4, "") }}
+		poll: func(string) cases.CheckOutcome { return reading(1, 4, "") }}
 	w.rules = cases.Rules{
 		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
 		StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute,
@@ -181,8 +181,8 @@ func (w *world) run(d time.Duration) {
 func (w *world) want(run int, state cases.State, reason cases.Reason) cases.Case {
 	w.t.Helper()
 	c := w.get(run)
-	if c.State != state || c.End != nil && c.End.Reason != reason || c.End == nil && reason != "" {
-		w.t.Fatalf("run %d is %s, %+v; want %s, %s", run, c.State, c.End, state, reason)
+	if c.State != state || c.Outcome.End != nil && c.Outcome.End.Reason != reason || c.Outcome.End == nil && reason != "" {
+		w.t.Fatalf("run %d is %s, %+v; want %s, %s", run, c.State, c.Outcome.End, state, reason)
 	}
 	return c
 }
@@ -206,7 +206,7 @@ func (w *world) publish(id, data string) error {
 	return w.Complete(w.t.Context(), watch.Message{ID: id, Published: w.clock(), Data: []byte(data)})
 }
 
-func reading(completed, total int, status string) cases.CheckOutcome {
+func reading(completed, total int, status cases.Status) cases.CheckOutcome {
 	return cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: total, Percent: -1, Status: status}}
 }
 
@@ -287,12 +287,12 @@ func (s *faultyStore) Purge(ctx context.Context, id string, run int, version int
 	return err
 }
 
-func (s *faultyStore) Past(ctx context.Context) (cases.Past, error) {
-	return call(s, "Past", func() (cases.Past, error) { return s.Store.Past(ctx) })
+func (s *faultyStore) DurationStats(ctx context.Context) (cases.DurationStats, error) {
+	return call(s, "DurationStats", func() (cases.DurationStats, error) { return s.Store.DurationStats(ctx) })
 }
 
-func (s *faultyStore) SavePast(ctx context.Context, p cases.Past) error {
-	_, err := call(s, "SavePast", func() (bool, error) { return true, s.Store.SavePast(ctx, p) })
+func (s *faultyStore) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+	_, err := call(s, "SaveDurationStats", func() (bool, error) { return true, s.Store.SaveDurationStats(ctx, p) })
 	return err
 }
 
@@ -441,9 +441,9 @@ func (q *fakeQueue) setDown(down bool) {
 type fakePipeline struct {
 	mu       sync.Mutex
 	dispatch func(watch.Job) cases.DispatchOutcome
-	look     func(caseID string) cases.CheckOutcome
+	poll     func(caseID string) cases.CheckOutcome
 	jobs     []watch.Job
-	looks    int
+	polls    int
 }
 
 func (p *fakePipeline) Dispatch(_ context.Context, job watch.Job) cases.DispatchOutcome {
@@ -453,11 +453,11 @@ func (p *fakePipeline) Dispatch(_ context.Context, job watch.Job) cases.Dispatch
 	return p.dispatch(job)
 }
 
-func (p *fakePipeline) Look(_ context.Context, caseID string, _ int, _ string) cases.CheckOutcome {
+func (p *fakePipeline) Poll(_ context.Context, caseID string, _ int, _ string) cases.CheckOutcome {
 	p.mu.Lock()
-	p.looks++
+	p.polls++
 	p.mu.Unlock()
-	return p.look(caseID)
+	return p.poll(caseID)
 }
 
 // fakeTopic keeps what is published.

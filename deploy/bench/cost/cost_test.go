@@ -30,8 +30,8 @@ func TestOperationsAreWhatWasCounted(t *testing.T) {
 	for _, end := range []string{ByAnswer, ByEvent, ByPolling} {
 		for _, long := range []time.Duration{20*time.Second + 137*time.Millisecond, length, 29*time.Minute + 137*time.Millisecond} {
 			n, c := Play(t, Setting{End: end, Length: long})
-			if c.State != cases.Succeeded || !c.Settled {
-				t.Fatalf("%s after %v: %s, settled %v", end, long, c.State, c.Settled)
+			if c.State != cases.Succeeded || !c.Bookkeeping.Finalized {
+				t.Fatalf("%s after %v: %s, settled %v", end, long, c.State, c.Bookkeeping.Finalized)
 			}
 			o := watch.OperationsOf(c)
 			const purgeReads, purgeWrites, purgeDeletes = 3, 1, 5 // with the record that the sweep finds

@@ -106,12 +106,14 @@ func (s counted) Purge(ctx context.Context, id string, run int, version int64) e
 	return s.memory.Purge(ctx, id, run, version)
 }
 
-// Past knows nothing: the case is the first of its kind. Neither it nor SavePast is counted: an instance reads it once a minute, and of many runs at most
+// DurationStats knows nothing: the case is the first of its kind. Neither it nor SaveDurationStats is counted: an instance reads it once a minute, and of many runs at most
 // one in eight is learned from, with two reads and a write.
-func (counted) Past(context.Context) (cases.Past, error) { return cases.Past{}, nil }
+func (counted) DurationStats(context.Context) (cases.DurationStats, error) {
+	return cases.DurationStats{}, nil
+}
 
-// SavePast keeps nothing, see Past.
-func (counted) SavePast(context.Context, cases.Past) error { return nil }
+// SaveDurationStats keeps nothing, see DurationStats.
+func (counted) SaveDurationStats(context.Context, cases.DurationStats) error { return nil }
 
 // Wait reads two documents at its beginning and each 10 s, and one at a change.
 func (s counted) Wait(ctx context.Context, id string, run int, version int64) error {

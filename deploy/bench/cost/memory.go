@@ -98,7 +98,7 @@ func (m *memory) Wait(ctx context.Context, _ string, _ int, version int64) error
 func (m *memory) Overdue(_ context.Context, before time.Time, after store.Cursor, _ int) ([]cases.Case, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.c.Version == 0 || !m.c.WakeAt.Before(before) || after != (store.Cursor{}) {
+	if m.c.Version == 0 || !m.c.Bookkeeping.OverdueAt.Before(before) || after != (store.Cursor{}) {
 		return nil, nil
 	}
 	return []cases.Case{m.c}, nil

@@ -287,7 +287,7 @@ func (p *pipeline) Dispatch(context.Context, watch.Job) cases.DispatchOutcome {
 	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: parsed()}
 }
 
-func (p *pipeline) Look(context.Context, string, int, string) cases.CheckOutcome {
+func (p *pipeline) Poll(context.Context, string, int, string) cases.CheckOutcome {
 	completed := min(int(time.Since(p.began)*documents/p.s.Length), documents)
 	found := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: documents, Percent: -1, Current: "document"}}
 	if completed == documents && p.s.End == ByPolling {

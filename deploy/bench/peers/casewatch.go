@@ -164,7 +164,7 @@ func (s *system) openStore(ctx context.Context, onPostgres bool, dsn, file strin
 				return nil, err
 			}
 			if c.State == cases.Succeeded {
-				ends[id] = c.EndedAt
+				ends[id] = c.Outcome.EndedAt
 			}
 		}
 		return ends, nil

@@ -91,7 +91,7 @@ var rules = cases.Rules{
 type production struct {
 	least  time.Duration
 	learns bool
-	past   cases.Past
+	stats  cases.DurationStats
 	began  time.Time
 	runs   int
 }
@@ -107,8 +107,8 @@ func (p *production) follow(t trace, r *rand.Rand) []time.Duration {
 	do := func(in cases.Input) { c, _ = rules.Apply(c, in, now, r.Float64()) }
 	start := cases.Started{CaseID: "c", Run: 1, Deadline: deadline}
 	if p.learns {
-		past := p.past
-		start.Past = &past
+		past := p.stats
+		start.Earlier = &past
 	}
 	do(start)
 	do(cases.DispatchBegun{Seq: 1, Nonce: "n"})
@@ -122,10 +122,10 @@ func (p *production) follow(t trace, r *rand.Rand) []time.Duration {
 		if after >= t.end() {
 			reading.Status = "succeeded"
 		}
-		do(cases.CheckOutcome{Seq: c.Checks.Seq, Began: now, Kind: cases.CheckReading, Reading: reading})
+		do(cases.CheckOutcome{Seq: c.Checks.Seq, BeganAt: now, Kind: cases.CheckReading, Reading: reading})
 	}
 	if p.learns && c.Learns(r.Float64()) {
-		p.past, _ = p.past.With(c, now, r.Float64())
+		p.stats, _ = p.stats.With(c, now, r.Float64())
 	}
 	return looks
 }

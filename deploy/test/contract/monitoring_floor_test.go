@@ -93,7 +93,7 @@ func (o *outside) Dispatch(context.Context, watch.Job) cases.DispatchOutcome {
 	return cases.DispatchOutcome{Kind: o.answer, Message: "as told"}
 }
 
-func (o *outside) Look(context.Context, string, int, string) cases.CheckOutcome {
+func (o *outside) Poll(context.Context, string, int, string) cases.CheckOutcome {
 	o.looks[string(o.found.Kind)]++
 	return o.found
 }

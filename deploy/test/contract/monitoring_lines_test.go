@@ -76,7 +76,7 @@ func TestMetricsCountWhatIsLogged(t *testing.T) {
 	f.pass("unreachable", 11*time.Minute)
 
 	f.answer = cases.DispatchAccepted
-	f.found = cases.CheckOutcome{Kind: cases.CheckUnable, Message: "no answer"}
+	f.found = cases.CheckOutcome{Kind: cases.CheckFailed, Message: "no answer"}
 	f.start("silent")
 	f.pass("silent", 11*time.Minute)
 

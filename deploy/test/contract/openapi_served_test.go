@@ -146,7 +146,7 @@ func (down) Overdue(context.Context, time.Time, store.Cursor, int) ([]cases.Case
 type full struct{ store.Store }
 
 func (full) Get(context.Context, string, int) (cases.Case, error) {
-	return cases.Case{CaseID: "smith", Run: 1, Version: 2, State: cases.Failed, EndedAt: time.Now(), End: &cases.End{Reason: cases.ReasonPipelineFailed}, FormKept: true}, nil
+	return cases.Case{Origin: cases.Origin{CaseID: "smith", Run: 1}, Version: 2, State: cases.Failed, Outcome: cases.Outcome{EndedAt: time.Now(), End: &cases.End{Reason: cases.ReasonPipelineFailed}}, Bookkeeping: cases.Bookkeeping{FormKept: true}}, nil
 }
 
 func (f full) Current(ctx context.Context, id string) (store.Head, cases.Case, error) {

@@ -126,14 +126,16 @@ func TestBrokenRecords(t *testing.T) {
 		"a run purged while open": {func(t *testing.T, r *Record) { put(r, find(t, r, open(2)), Entry{Run: 2, Case: "c", Data: Purged{}}) }, Ends},
 		"two open runs":           {changed(func(_ *Entry, d Commits) bool { return len(d) == 2 }, func(_ *Entry, d *Commits) { *d = (*d)[1:] }), OneOpen},
 		"another end":             {again(func(c *Commit) { c.Case.State = cases.TimedOut }), Final},
-		"another reason":          {again(func(c *Commit) { c.Case.End = &cases.End{Reason: cases.ReasonDeadline, Source: c.Case.End.Source} }), Final},
-		"an open state again":     {again(func(c *Commit) { c.Case.State, c.Case.End = cases.Running, nil }), Final},
-		"progress after the end":  {again(func(c *Commit) { c.Case.Progress.Completed++ }), Final},
-		"another result":          {again(func(c *Commit) { c.Result = strings.Replace(c.Result, `"word":`, `"word":9`, 1) }), Fills},
-		"a result of another run": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Settled }, func(_ *Entry, d *Commits) {
+		"another reason": {again(func(c *Commit) {
+			c.Case.Outcome.End = &cases.End{Reason: cases.ReasonDeadline, Source: c.Case.Outcome.End.Source}
+		}), Final},
+		"an open state again":    {again(func(c *Commit) { c.Case.State, c.Case.Outcome.End = cases.Running, nil }), Final},
+		"progress after the end": {again(func(c *Commit) { c.Case.Job.Progress.Completed++ }), Final},
+		"another result":         {again(func(c *Commit) { c.Result = strings.Replace(c.Result, `"word":`, `"word":9`, 1) }), Fills},
+		"a result of another run": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
 			(*d)[0].Result = strings.Replace((*d)[0].Result, `"of_run":2`, `"of_run":1`, 1)
 		}), OwnResult},
-		"a result that does not agree": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Settled }, func(_ *Entry, d *Commits) {
+		"a result that does not agree": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
 			(*d)[0].Result = strings.Replace((*d)[0].Result, `"success":true`, `"success":false`, 1)
 		}), Fills},
 		"a late word that is not kept": {func(t *testing.T, r *Record) {
@@ -142,18 +144,18 @@ func TestBrokenRecords(t *testing.T) {
 			put(r, i, Entry{Run: 2, Case: "c", Data: Said{Case: "c", Run: 2, Named: true, Status: "failed", Word: 77, ID: "m77"}})
 		}, LateKept},
 		"a late word that is forgotten": {func(t *testing.T, r *Record) {
-			again(func(c *Commit) { c.Case.Late = &cases.Late{State: cases.Failed, Count: 1} })(t, r)
-			again(func(c *Commit) { c.Case.Late = nil })(t, r)
+			again(func(c *Commit) { c.Case.Outcome.Late = &cases.LateReport{State: cases.Failed, Count: 1} })(t, r)
+			again(func(c *Commit) { c.Case.Outcome.Late = nil })(t, r)
 		}, LateKept},
 		"progress that goes backwards": {changed(func(_ *Entry, d Commits) bool {
-			return d[0].Case.Run == 2 && !d[0].Case.State.Ended() && d[0].Case.Progress.Completed > 0
+			return d[0].Case.Run == 2 && !d[0].Case.State.Ended() && d[0].Case.Job.Progress.Completed > 0
 		}, func(_ *Entry, d *Commits) {
-			(*d)[0].Case.Progress.Completed = -1
+			(*d)[0].Case.Job.Progress.Completed = -1
 		}), Forwards},
 		"a percentage that goes backwards": {changed(func(_ *Entry, d Commits) bool {
-			return d[0].Case.Run == 2 && !d[0].Case.State.Ended() && d[0].Case.Progress.Completed > 0
+			return d[0].Case.Run == 2 && !d[0].Case.State.Ended() && d[0].Case.Job.Progress.Completed > 0
 		}, func(_ *Entry, d *Commits) {
-			(*d)[0].Case.Progress.Percent = -1
+			(*d)[0].Case.Job.Progress.Percent = -1
 		}), Forwards},
 		"a second request": {func(t *testing.T, r *Record) {
 			i := find(t, r, func(e *Entry, _ Sent) bool { return e.Run == 2 })
@@ -215,8 +217,8 @@ func TestBrokenRecords(t *testing.T) {
 				_, ok := e.Data.(Answered)
 				return ok || e.What == "ends" && strings.HasPrefix(e.Invocation, "dispatch")
 			})(t, r)
-			changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Settled }, func(_ *Entry, d *Commits) {
-				(*d)[0].Case.End = &cases.End{Reason: cases.ReasonPipelineLost, Source: cases.SourceCheck}
+			changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
+				(*d)[0].Case.Outcome.End = &cases.End{Reason: cases.ReasonPipelineLost, Source: cases.SourceCheck}
 			})(t, r)
 		}, OpenRequest},
 	}

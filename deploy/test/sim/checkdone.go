@@ -89,7 +89,7 @@ func (c *checker) looked(e *Entry, d Looked) {
 	}
 	c.fresh(e, s)
 	s.seenAt = e.At
-	s.polls[e.Invocation] = poll{Polled{Outcome: cases.CheckOutcome{Kind: cases.CheckUnable}}, e.At} // until the answer comes
+	s.polls[e.Invocation] = poll{Polled{Outcome: cases.CheckOutcome{Kind: cases.CheckFailed}}, e.At} // until the answer comes
 	r := d.Outcome.Reading
 	if b := s.before; b != nil && d.Outcome.Kind == cases.CheckReading && (r.Completed != b.Completed || r.Total != b.Total || r.Status != b.Status) {
 		s.before = nil
@@ -116,7 +116,7 @@ func (s *seen) learns(e *Entry, before, n cases.Case) {
 	delete(s.polls, e.Invocation)
 	out, r := d.Outcome, d.Outcome.Reading
 	s.notBefore = 0
-	if out.Kind != cases.CheckUnable {
+	if out.Kind != cases.CheckFailed {
 		s.reached = d.at
 	}
 	switch {
@@ -128,7 +128,7 @@ func (s *seen) learns(e *Entry, before, n cases.Case) {
 	case s.counted == 0:
 		s.counted = d.at
 	}
-	inFlight := before.Dispatch.Phase == cases.PhaseOpen || before.Dispatch.Phase == cases.PhaseUncertain
+	inFlight := before.Dispatch.Phase == cases.PhaseInFlight || before.Dispatch.Phase == cases.PhaseUncertain
 	if out.Kind == cases.CheckReading && d.Of == s.key && s.key.run == 1 && inFlight { // of a later run it may seem to be the one before
 		s.sighted(e)
 		s.polled = true

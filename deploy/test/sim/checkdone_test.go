@@ -11,7 +11,7 @@ import (
 
 // wroteMark is the write by which a dispatch says that it sends.
 func wroteMark(e *Entry, d Commits) bool {
-	return e.Run == 2 && strings.HasPrefix(e.Invocation, "dispatch") && d[0].Case.Dispatch.Phase == cases.PhaseOpen
+	return e.Run == 2 && strings.HasPrefix(e.Invocation, "dispatch") && d[0].Case.Dispatch.Phase == cases.PhaseInFlight
 }
 
 // TestUndoneRecords: what an invocation left undone that says it is done, or did too early or too late, is found.
@@ -42,8 +42,8 @@ func TestUndoneRecords(t *testing.T) {
 			i := find(t, r, func(e *Entry, d Commits) bool { return open(2)(e, d) && strings.HasPrefix(e.Invocation, "check") })
 			r.Entries[i].Seq--
 		}, StaleDrops},
-		"a deadline before its time": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Settled }, func(_ *Entry, d *Commits) {
-			(*d)[0].Case.End = &cases.End{Reason: cases.ReasonDeadline, Source: cases.SourceDeadline}
+		"a deadline before its time": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
+			(*d)[0].Case.Outcome.End = &cases.End{Reason: cases.ReasonDeadline, Source: cases.SourceDeadline}
 		}), Patience},
 		"a request after the deadline": {func(t *testing.T, r *Record) {
 			i := find(t, r, wroteMark)
@@ -58,8 +58,10 @@ func TestUndoneRecords(t *testing.T) {
 			put(r, i, Entry{Data: Swept{Began: 70 * time.Second, Done: true}})
 			put(r, i, Entry{Data: Swept{Began: 70 * time.Second, Done: true}})
 		}, Watched},
-		"a run purged early":      {func(t *testing.T, r *Record) { put(r, len(r.Entries)-1, Entry{Run: 2, Case: "c", Data: Purged{}}) }, Forgotten},
-		"a late result nowhere":   {again(func(c *Commit) { c.Case.Late = &cases.Late{State: cases.Failed, Count: 1, HasResult: true} }), LateKept},
+		"a run purged early": {func(t *testing.T, r *Record) { put(r, len(r.Entries)-1, Entry{Run: 2, Case: "c", Data: Purged{}}) }, Forgotten},
+		"a late result nowhere": {again(func(c *Commit) {
+			c.Case.Outcome.Late = &cases.LateReport{State: cases.Failed, Count: 1, HasResult: true}
+		}), LateKept},
 		"a run nobody superseded": {changed(func(_ *Entry, d Asked) bool { return d.Begun && d.Run == 2 }, func(_ *Entry, d *Asked) { d.Action.Supersede = false }), StartKept},
 		"a rerun of another run":  {changed(func(_ *Entry, d Asked) bool { return d.Begun && d.Run == 2 }, func(_ *Entry, d *Asked) { d.Of = 2 }), StartKept},
 		"a start that led to an end": {func(t *testing.T, r *Record) {
@@ -73,7 +75,7 @@ func TestUndoneRecords(t *testing.T) {
 func look(t *testing.T, r *Record) (asked, wrote int) {
 	t.Helper()
 	wrote = find(t, r, func(e *Entry, d Commits) bool {
-		return open(2)(e, d) && strings.HasPrefix(e.Invocation, "check") && d[0].Case.Progress.Total > 0
+		return open(2)(e, d) && strings.HasPrefix(e.Invocation, "check") && d[0].Case.Job.Progress.Total > 0
 	})
 	asked = find(t, r, func(e *Entry, d Looked) bool { return e.Invocation == r.Entries[wrote].Invocation })
 	return asked, wrote
@@ -83,7 +85,7 @@ func look(t *testing.T, r *Record) (asked, wrote int) {
 // none, are found.
 func TestBusyAndWholeRecords(t *testing.T) {
 	first := func(change func(*Commit)) func(*testing.T, *Record) {
-		return changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Settled }, func(_ *Entry, d *Commits) { change(&(*d)[0]) })
+		return changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) { change(&(*d)[0]) })
 	}
 	plant(t, map[string]planted{
 		"a poll before its time": {func(t *testing.T, r *Record) {
@@ -102,13 +104,13 @@ func TestBusyAndWholeRecords(t *testing.T) {
 			put(r, wrote, Entry{Invocation: "complete c/2 m99 delivery 1", Run: 2, Data: Commits{r.Entries[wrote].Data.(Commits)[0]}})
 			put(r, wrote+1, sent)
 		}, StartedOnce},
-		"100 % while it runs": {changed(func(e *Entry, d Commits) bool { return open(2)(e, d) && d[0].Case.Progress.Total > 0 }, func(_ *Entry, d *Commits) {
-			(*d)[0].Case.Progress.Percent = 100
+		"100 % while it runs": {changed(func(e *Entry, d Commits) bool { return open(2)(e, d) && d[0].Case.Job.Progress.Total > 0 }, func(_ *Entry, d *Commits) {
+			(*d)[0].Case.Job.Progress.Percent = 100
 		}), Whole},
-		"a success of 99 %":           {first(func(c *Commit) { c.Case.Progress.Percent = 99 }), Whole},
-		"a success that is not whole": {first(func(c *Commit) { c.Case.Progress.Completed-- }), Whole},
+		"a success of 99 %":           {first(func(c *Commit) { c.Case.Job.Progress.Percent = 99 }), Whole},
+		"a success that is not whole": {first(func(c *Commit) { c.Case.Job.Progress.Completed-- }), Whole},
 		"a success without its documents": {first(func(c *Commit) {
-			c.Case.Progress.Completed, c.Case.Progress.Total = 3, 3
+			c.Case.Job.Progress.Completed, c.Case.Job.Progress.Total = 3, 3
 		}), Whole},
 	})
 }

@@ -19,7 +19,7 @@ func (c *checker) runsOf(id string) (n int) {
 // otherWords is how many of the pipeline's words on how the run ended can be none but late: neither its end, nor the result that came after.
 func (s *seen) otherWords() int {
 	n := s.finals
-	if end := s.end.Case.End; (end.Source == cases.SourceDispatch || end.Source == cases.SourceEvent) && end.Reason != cases.ReasonPipelineRefused && end.Reason != cases.ReasonPipelineUnreachable {
+	if end := s.end.Case.Outcome.End; (end.Source == cases.SourceDispatch || end.Source == cases.SourceEvent) && end.Reason != cases.ReasonPipelineRefused && end.Reason != cases.ReasonPipelineUnreachable {
 		n--
 	}
 	if s.end.Result == "" && s.last.Result != "" {
@@ -49,7 +49,7 @@ func (c *checker) atTheEnd() {
 				c.broken(Ends, s.key, s.endedAt, "by %s it had to, and nothing was wrong", clock(by))
 			}
 		}
-		if l := s.last.Case.Late; l != nil && l.Count > s.otherWords() && c.runsOf(s.key.id) == 1 {
+		if l := s.last.Case.Outcome.Late; l != nil && l.Count > s.otherWords() && c.runsOf(s.key.id) == 1 {
 			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.otherWords())
 		}
 		c.wordsKept(s, at)
@@ -80,7 +80,7 @@ func (c *checker) wordsKept(s *seen, at time.Duration) {
 		good := w.Status == "succeeded" && !w.Nothing
 		other := good != (s.end.Case.State == cases.Succeeded) || !good && s.end.Case.State != cases.Failed
 		switch {
-		case other && (s.last.Case.Late == nil || s.last.Case.Late.Count == 0) && !c.heardBefore(s, w):
+		case other && (s.last.Case.Outcome.Late == nil || s.last.Case.Outcome.Late.Count == 0) && !c.heardBefore(s, w):
 			c.broken(LateKept, s.key, at, "word %d said %s, and is not kept", w.Word, w.Status)
 		case !other && w.Result && s.last.Result == "" && !c.heardBefore(s, w):
 			c.broken(Fills, s.key, at, "word %d brought a result, and it has none", w.Word)
@@ -90,7 +90,7 @@ func (c *checker) wordsKept(s *seen, at time.Duration) {
 
 // heardBefore reports whether a word was taken in before the end, by a delivery whose answer came after.
 func (c *checker) heardBefore(s *seen, w Said) bool {
-	for _, id := range s.end.Case.Words {
+	for _, id := range s.end.Case.Outcome.ReportIDs {
 		if id == "event:"+w.ID {
 			return true
 		}

@@ -53,7 +53,7 @@ func (c *checker) followed(e *Entry) {
 // isAble notes whether closer looks would show more of a run: it was sent, the pipeline can be read, and is not only to say how it ended.
 func (s *seen) isAble(e *Entry, n Commit) {
 	r := n.Case
-	able := !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) && r.Checks.Unbroken == 0 && r.CompleteSince.IsZero()
+	able := !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) && r.Checks.ConsecutiveFailures == 0 && r.Job.CompleteSince.IsZero()
 	switch {
 	case !able:
 		s.able = 0

@@ -31,7 +31,7 @@ func (c *checker) told(e *Entry, d Told) {
 	}
 	content := fmt.Sprintf("%s %s/%d %s %s %s %v %v", d.ID, v.CaseID, v.Run, v.State, v.End.Reason, v.End.Source, v.EndedAt.UnixNano(), v.Progress)
 	end := s.end.Case
-	want := fmt.Sprintf("%s:%d:ended %s/%d %s %s %s %v %v", key.id, key.run, key.id, key.run, end.State, end.End.Reason, end.End.Source, end.EndedAt.UnixNano(), end.Progress)
+	want := fmt.Sprintf("%s:%d:ended %s/%d %s %s %s %v %v", key.id, key.run, key.id, key.run, end.State, end.Outcome.End.Reason, end.Outcome.End.Source, end.Outcome.EndedAt.UnixNano(), end.Job.Progress)
 	if content != want {
 		c.broken(Published, key, e.At, "as %s, and it is %s", content, want)
 	}
@@ -87,7 +87,7 @@ func (c *checker) asked(e *Entry, d Asked) {
 func (c *checker) ledTo(e *Entry, s *seen, d Asked) {
 	before := c.runs[runKey{s.key.id, s.key.run - 1}]
 	switch {
-	case d.Begun && !d.Action.Supersede && before != nil && before.end.Case.End != nil && before.endedAt == s.begun:
+	case d.Begun && !d.Action.Supersede && before != nil && before.end.Case.Outcome.End != nil && before.endedAt == s.begun:
 		c.broken(StartKept, s.key, e.At, "run %d was superseded, and nobody asked for that", before.key.run)
 	case d.Begun && d.Of > 0 && d.Of != d.Run-1:
 		c.broken(StartKept, s.key, e.At, "it is run %d anew", d.Of)
@@ -123,8 +123,8 @@ func (c *checker) shown(e *Entry, d Shown) {
 	case !ok:
 		c.broken(ReadersSee, key, e.At, "%s was shown version %d, which is not recorded", d.Reader, v.Version)
 		return
-	case v.State != n.Case.State, v.Progress != n.Case.Progress, (v.End == nil) != (n.Case.End == nil), v.End != nil && *v.End != *n.Case.End, string(v.Result) != n.Result && n.Case.HasResult:
-		c.broken(ReadersSee, key, e.At, "%s was shown version %d as %s %v, and it is %s %v", d.Reader, v.Version, v.State, v.Progress, n.Case.State, n.Case.Progress)
+	case v.State != n.Case.State, v.Progress != n.Case.Job.Progress, (v.End == nil) != (n.Case.Outcome.End == nil), v.End != nil && *v.End != *n.Case.Outcome.End, string(v.Result) != n.Result && n.Case.Outcome.HasResult:
+		c.broken(ReadersSee, key, e.At, "%s was shown version %d as %s %v, and it is %s %v", d.Reader, v.Version, v.State, v.Progress, n.Case.State, n.Case.Job.Progress)
 	}
 	asked := e.Began
 	if f := c.follows[v.CaseID]; d.Followed && f != nil {

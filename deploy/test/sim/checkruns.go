@@ -15,7 +15,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 	if s == nil {
 		s = &seen{key: key, begun: e.At, first: n, versions: map[int64]Commit{}, at: map[int64]time.Duration{}, wrote: map[string]time.Duration{}, read: map[string]time.Duration{}, passed: map[int64]string{}, wakes: map[queue.Kind]*wake{}, polls: map[string]poll{}}
 		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted {
-			s.before = prior.last.Case.Reading
+			s.before = prior.last.Case.Job.Reading
 		}
 		s.finals = c.early[key]
 		c.runs[key] = s
@@ -32,7 +32,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 	s.versions[n.Case.Version], s.at[n.Case.Version], s.wrote[e.Invocation] = n, e.At, e.At
 	s.hasWakes(e, n)
 	c.rearmed(e, s, n)
-	if strings.HasPrefix(e.Invocation, "dispatch") && n.Case.Dispatch.Phase == cases.PhaseOpen {
+	if strings.HasPrefix(e.Invocation, "dispatch") && n.Case.Dispatch.Phase == cases.PhaseInFlight {
 		s.marks++
 		s.handed, s.marked, s.looked = true, e.At, max(s.looked, e.Began)
 	}
@@ -42,7 +42,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 	if n.Case.Dispatch.Phase == cases.PhaseQueued && !n.Case.State.Ended() && n.Case.Dispatch.At.After(n.Case.DeadlineAt) {
 		c.broken(Ends, key, e.At, "its next dispatch is after its deadline")
 	}
-	if n.Case.Late != nil && n.Case.Late.HasResult && n.Late == "" {
+	if n.Case.Outcome.Late != nil && n.Case.Outcome.Late.HasResult && n.Late == "" {
 		c.broken(LateKept, key, e.At, "its late result is nowhere")
 	}
 	if n.Case.State.Ended() && !n.Case.Checks.NextAt.IsZero() {
@@ -64,7 +64,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 
 // whole looks whether 100 % is shown of a success, of all its documents, and of nothing else.
 func (c *checker) whole(e *Entry, s *seen, n Commit) {
-	p, succeeded := n.Case.Progress, n.Case.State == cases.Succeeded
+	p, succeeded := n.Case.Job.Progress, n.Case.State == cases.Succeeded
 	switch {
 	case succeeded != (p.Percent == 100), !succeeded && p.Percent > 99.9, succeeded && p.Completed != p.Total:
 		c.broken(Whole, s.key, e.At, "it is %s at %d of %d, %v %%", n.Case.State, p.Completed, p.Total, p.Percent)
@@ -76,26 +76,26 @@ func (c *checker) whole(e *Entry, s *seen, n Commit) {
 // ending looks at how a run ended.
 func (c *checker) ending(e *Entry, s *seen, n cases.Case) {
 	c.patience(e, s, n)
-	if n.End.Source == cases.SourceEvent && n.End.Reason == cases.ReasonCompleted && s.end.Result == "" && s.open > 0 {
+	if n.Outcome.End.Source == cases.SourceEvent && n.Outcome.End.Reason == cases.ReasonCompleted && s.end.Result == "" && s.open > 0 {
 		c.unwaited(e, s)
 	}
-	if n.End.Source == cases.SourceDispatch && n.End.Reason == cases.ReasonPipelineFailed && s.lastSent == cases.DispatchBusy && !s.polled && !s.confirmed && s.key.run == 1 {
+	if n.Outcome.End.Source == cases.SourceDispatch && n.Outcome.End.Reason == cases.ReasonPipelineFailed && s.lastSent == cases.DispatchBusy && !s.polled && !s.confirmed && s.key.run == 1 {
 		c.broken(Patience, s.key, e.At, "it was given up, and the pipeline was busy")
 	}
-	byCheck := n.End.Source == cases.SourceCheck
+	byCheck := n.Outcome.End.Source == cases.SourceCheck
 	if byCheck && s.open > 0 && e.At < s.open+c.rec.Plan.Rules.PipelineTimeout-skewGrace {
-		c.broken(OpenRequest, s.key, e.At, "%s, by a check; its request is open since %s", n.End.Reason, clock(s.open))
+		c.broken(OpenRequest, s.key, e.At, "%s, by a check; its request is open since %s", n.Outcome.End.Reason, clock(s.open))
 	}
-	told := n.End.Reason == cases.ReasonCompleted || n.End.Reason == cases.ReasonPipelineFailed || n.End.Reason == cases.ReasonNoDocuments || n.End.Reason == cases.ReasonPipelineRefused
+	told := n.Outcome.End.Reason == cases.ReasonCompleted || n.Outcome.End.Reason == cases.ReasonPipelineFailed || n.Outcome.End.Reason == cases.ReasonNoDocuments || n.Outcome.End.Reason == cases.ReasonPipelineRefused
 	if told && !s.tried && !n.Adopted {
-		c.broken(SentFirst, s.key, e.At, "it ended as %s by %s", n.End.Reason, n.End.Source)
+		c.broken(SentFirst, s.key, e.At, "it ended as %s by %s", n.Outcome.End.Reason, n.Outcome.End.Source)
 	}
 }
 
 // step compares a record with the one before.
 func (c *checker) step(e *Entry, s *seen, n Commit) {
 	o := s.last
-	p, q := o.Case.Progress, n.Case.Progress
+	p, q := o.Case.Job.Progress, n.Case.Job.Progress
 	if q.Completed < p.Completed || q.Percent < p.Percent {
 		c.broken(Forwards, s.key, e.At, "%d (%.1f %%) after %d (%.1f %%)", q.Completed, q.Percent, p.Completed, p.Percent)
 	}
@@ -103,10 +103,10 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		c.broken(Ends, s.key, e.At, "its deadline moved")
 	}
 	if !s.ended {
-		if o.Case.Dispatch.Phase == cases.PhaseQueued && n.Case.Dispatch.Phase == cases.PhaseOpen && s.read[e.Invocation] > c.deadline(s)+skewGrace {
+		if o.Case.Dispatch.Phase == cases.PhaseQueued && n.Case.Dispatch.Phase == cases.PhaseInFlight && s.read[e.Invocation] > c.deadline(s)+skewGrace {
 			c.broken(Ends, s.key, e.At, "%s begins, and its deadline was at %s", e.Invocation, clock(c.deadline(s)))
 		}
-		if o.Case.Dispatch.Phase == cases.PhaseOpen && n.Case.Dispatch.Phase == cases.PhaseQueued {
+		if o.Case.Dispatch.Phase == cases.PhaseInFlight && n.Case.Dispatch.Phase == cases.PhaseQueued {
 			s.nothing++
 			s.polled = s.polled && s.lastSent != cases.DispatchUnreachable // what was seen cannot have been this
 		}
@@ -114,7 +114,7 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		switch byCheck := strings.HasPrefix(e.Invocation, "check"); {
 		case moved && byCheck && o.Case.Dispatch.Phase == cases.PhaseQueued && s.nothing == s.marks && !n.Case.Adopted:
 			c.broken(SentFirst, s.key, e.At, "%s believes %v, and nothing was started", e.Invocation, q)
-		case n.Case.State == cases.Succeeded && n.Case.End.Source == cases.SourceEvent: // the event had said so: its progress is made whole
+		case n.Case.State == cases.Succeeded && n.Case.Outcome.End.Source == cases.SourceEvent: // the event had said so: its progress is made whole
 		case moved && byCheck && s.before != nil:
 			c.broken(OwnResult, s.key, e.At, "%s believes %v, which is what the run before left", e.Invocation, q)
 		}
@@ -129,21 +129,21 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 	}
 	was, is := s.end.Case, n.Case
 	switch {
-	case is.State != was.State, is.End == nil, is.End.Reason != was.End.Reason, is.End.Source != was.End.Source, !is.EndedAt.Equal(was.EndedAt):
-		c.broken(Final, s.key, e.At, "it was %s (%s), and is %s", was.State, was.End.Reason, is.State)
+	case is.State != was.State, is.Outcome.End == nil, is.Outcome.End.Reason != was.Outcome.End.Reason, is.Outcome.End.Source != was.Outcome.End.Source, !is.Outcome.EndedAt.Equal(was.Outcome.EndedAt):
+		c.broken(Final, s.key, e.At, "it was %s (%s), and is %s", was.State, was.Outcome.End.Reason, is.State)
 		return
-	case is.Progress != was.Progress:
-		c.broken(Final, s.key, e.At, "its progress changed from %v to %v", was.Progress, is.Progress)
+	case is.Job.Progress != was.Job.Progress:
+		c.broken(Final, s.key, e.At, "its progress changed from %v to %v", was.Job.Progress, is.Job.Progress)
 	}
 	if n.Result != o.Result && (o.Result != "" || !agrees(n.Result, is.State)) {
 		c.broken(Fills, s.key, e.At, "the result %q of a run that %s became %q", o.Result, is.State, n.Result)
 	}
-	if n.Result == o.Result && (is.OutputURL != o.Case.OutputURL || (o.Case.Documents != nil) != (is.Documents != nil)) {
+	if n.Result == o.Result && (is.Outcome.OutputURL != o.Case.Outcome.OutputURL || (o.Case.Outcome.Documents != nil) != (is.Outcome.Documents != nil)) {
 		c.broken(Final, s.key, e.At, "its documents changed without a result")
 	}
 	c.ownResult(e, n, o.Result)
-	if l := o.Case.Late; l != nil && (is.Late == nil || is.Late.State != l.State || is.Late.Message != l.Message || is.Late.Count < l.Count) {
-		c.broken(LateKept, s.key, e.At, "%+v became %+v", l, is.Late)
+	if l := o.Case.Outcome.Late; l != nil && (is.Outcome.Late == nil || is.Outcome.Late.State != l.State || is.Outcome.Late.Message != l.Message || is.Outcome.Late.Count < l.Count) {
+		c.broken(LateKept, s.key, e.At, "%+v became %+v", l, is.Outcome.Late)
 	}
 	if o.Late != "" && n.Late != o.Late {
 		c.broken(LateKept, s.key, e.At, "its result changed")
@@ -178,7 +178,7 @@ func (c *checker) mayBeOf(key runKey, w Said) bool {
 		if s.key.id != key.id || s.key.run >= key.run || s.started == 0 {
 			continue
 		}
-		end := s.end.Case.End
+		end := s.end.Case.Outcome.End
 		own := s.ended && (end.Reason == cases.ReasonCompleted || end.Reason == cases.ReasonPipelineFailed || end.Reason == cases.ReasonNoDocuments || end.Reason == cases.ReasonPipelineRefused)
 		if guessed := own && end.Source == cases.SourceCheck && end.Message == "completed without a result"; !own || guessed {
 			return false

@@ -103,7 +103,7 @@ func (c *call) may(k FaultKind) bool {
 	switch {
 	case k == ConflictBefore || k == ConflictAfter:
 		return toStore
-	case c.what == callSend || c.what == callLook: // how these fail is the pipeline's to say
+	case c.what == callSend || c.what == callPoll: // how these fail is the pipeline's to say
 		return k == CrashBefore || k == CrashAfter || k == SlowBefore || k == SlowAfter || k == RepeatHere
 	}
 	return true

@@ -10,7 +10,7 @@ import (
 
 const (
 	callSend = "pipeline: send"
-	callLook = "pipeline: look"
+	callPoll = "pipeline: look"
 	callTell = "topic: ended"
 )
 
@@ -158,7 +158,7 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 }
 
 // Look implements watch.Pipeline.
-func (p *fakePipeline) Look(ctx context.Context, id string, _ int, _ string) cases.CheckOutcome {
+func (p *fakePipeline) Poll(ctx context.Context, id string, _ int, _ string) cases.CheckOutcome {
 	w := p.w
 	inv := invocationOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)
@@ -166,9 +166,9 @@ func (p *fakePipeline) Look(ctx context.Context, id string, _ int, _ string) cas
 	var out cases.CheckOutcome
 	var of runKey
 	by, _ := ctx.Deadline()
-	c := &call{inv: inv, what: callLook, about: inv.about}
+	c := &call{inv: inv, what: callPoll, about: inv.about}
 	c.effect = func() (any, error) {
-		out, of = p.look(id, inv.rnd)
+		out, of = p.poll(id, inv.rnd)
 		return Looked{Outcome: out, Of: of}, nil
 	}
 	c.wait = func(c *call, _ error) {
@@ -182,17 +182,17 @@ func (p *fakePipeline) Look(ctx context.Context, id string, _ int, _ string) cas
 		w.reply(c, nil, back)
 	}
 	if err := c.do(ctx, w); err != nil {
-		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "no answer"}
+		return cases.CheckOutcome{Kind: cases.CheckFailed, Message: "no answer"}
 	}
 	return out
 }
 
 // look is what it shows of a case, and of which run that is.
-func (p *fakePipeline) look(id string, rnd chooser) (cases.CheckOutcome, runKey) {
+func (p *fakePipeline) poll(id string, rnd chooser) (cases.CheckOutcome, runKey) {
 	w := p.w
 	switch {
 	case w.broken(Refuses, Errs):
-		return cases.CheckOutcome{Kind: cases.CheckUnable, Message: "refused"}, runKey{}
+		return cases.CheckOutcome{Kind: cases.CheckFailed, Message: "refused"}, runKey{}
 	case w.broken(Busy):
 		return cases.CheckOutcome{Kind: cases.CheckBusy, Message: "429"}, runKey{}
 	case w.broken(PutsOff):

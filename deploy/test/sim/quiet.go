@@ -43,7 +43,7 @@ func (w *world) watchQuiet() {
 	}
 	busy := w.store.open() > 0 || len(w.queue.tasks) > 0 || w.pipe.toCome > 0
 	for _, k := range w.store.runs {
-		busy = busy || !k.rec.Settled && k.rec.State.Ended()
+		busy = busy || !k.rec.Bookkeeping.Finalized && k.rec.State.Ended()
 	}
 	switch {
 	case busy && now < w.plan.Until+w.longest():

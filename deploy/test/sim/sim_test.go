@@ -42,8 +42,8 @@ func TestSimulation(t *testing.T) {
 		for _, e := range rec.Entries {
 			if cs, ok := e.Data.(Commits); ok {
 				for _, c := range cs {
-					if c.Case.State.Ended() && c.Case.EndVersion == c.Case.Version {
-						ends[string(c.Case.State)+" "+string(c.Case.End.Reason)+" "+string(c.Case.End.Source)]++
+					if c.Case.State.Ended() && c.Case.Outcome.EndVersion == c.Case.Version {
+						ends[string(c.Case.State)+" "+string(c.Case.Outcome.End.Reason)+" "+string(c.Case.Outcome.End.Source)]++
 					}
 				}
 			}

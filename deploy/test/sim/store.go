@@ -28,7 +28,7 @@ type fakeStore struct {
 	heads   map[string]store.Head
 	runs    map[runKey]*kept
 	waiting map[*call]waiting
-	past    cases.Past
+	past    cases.DurationStats
 }
 
 // kept is one run.
@@ -163,20 +163,20 @@ func (s *fakeStore) Overdue(ctx context.Context, before time.Time, after store.C
 	return ask(ctx, s.w, "store: overdue", runKey{}, s.down, func() ([]cases.Case, any, error) {
 		var found []cases.Case
 		for _, k := range s.runs {
-			at := store.Cursor{WakeAt: k.rec.WakeAt, CaseID: k.rec.CaseID, Run: k.rec.Run}
-			if k.rec.WakeAt.Before(before) && compareCursors(at, after) > 0 {
+			at := store.Cursor{OverdueAt: k.rec.Bookkeeping.OverdueAt, CaseID: k.rec.CaseID, Run: k.rec.Run}
+			if k.rec.Bookkeeping.OverdueAt.Before(before) && compareCursors(at, after) > 0 {
 				found = append(found, k.rec)
 			}
 		}
 		slices.SortFunc(found, func(a, b cases.Case) int {
-			return compareCursors(store.Cursor{WakeAt: a.WakeAt, CaseID: a.CaseID, Run: a.Run}, store.Cursor{WakeAt: b.WakeAt, CaseID: b.CaseID, Run: b.Run})
+			return compareCursors(store.Cursor{OverdueAt: a.Bookkeeping.OverdueAt, CaseID: a.CaseID, Run: a.Run}, store.Cursor{OverdueAt: b.Bookkeeping.OverdueAt, CaseID: b.CaseID, Run: b.Run})
 		})
 		return found[:min(len(found), limit)], nil, nil
 	})
 }
 
 func compareCursors(a, b store.Cursor) int {
-	return cmp.Or(a.WakeAt.Compare(b.WakeAt), strings.Compare(a.CaseID, b.CaseID), cmp.Compare(a.Run, b.Run))
+	return cmp.Or(a.OverdueAt.Compare(b.OverdueAt), strings.Compare(a.CaseID, b.CaseID), cmp.Compare(a.Run, b.Run))
 }
 
 func (s *fakeStore) CountOpen(ctx context.Context) (int, error) {
@@ -204,10 +204,10 @@ func (s *fakeStore) left() (runs int, forms []runKey) {
 }
 
 // Past never fails, so that it is no call where a plan's faults are counted: who cannot have it goes without.
-func (s *fakeStore) Past(context.Context) (cases.Past, error) { return s.past, nil }
+func (s *fakeStore) DurationStats(context.Context) (cases.DurationStats, error) { return s.past, nil }
 
-// SavePast is as package store promises.
-func (s *fakeStore) SavePast(ctx context.Context, p cases.Past) error {
+// SaveDurationStats is as package store promises.
+func (s *fakeStore) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
 	_, err := ask(ctx, s.w, "store: save past", runKey{}, s.down, func() (bool, any, error) {
 		if s.past.Version != p.Version-1 {
 			return false, nil, store.ErrConflict

@@ -79,12 +79,12 @@ func tell(data any) string {
 
 func tellCase(w Commit) string {
 	c := w.Case
-	s := fmt.Sprintf("run %d version %d %s %d/%d check #%d dispatch %s #%d", c.Run, c.Version, c.State, c.Progress.Completed, c.Progress.Total, c.Checks.Seq, c.Dispatch.Phase, c.Dispatch.Seq)
+	s := fmt.Sprintf("run %d version %d %s %d/%d check #%d dispatch %s #%d", c.Run, c.Version, c.State, c.Job.Progress.Completed, c.Job.Progress.Total, c.Checks.Seq, c.Dispatch.Phase, c.Dispatch.Seq)
 	if c.State.Ended() {
-		s += fmt.Sprintf(" %s by %s settled=%v", c.End.Reason, c.End.Source, c.Settled)
+		s += fmt.Sprintf(" %s by %s settled=%v", c.Outcome.End.Reason, c.Outcome.End.Source, c.Bookkeeping.Finalized)
 	}
-	if c.Late != nil {
-		s += fmt.Sprintf(" late %s %d", c.Late.State, c.Late.Count)
+	if c.Outcome.Late != nil {
+		s += fmt.Sprintf(" late %s %d", c.Outcome.Late.State, c.Outcome.Late.Count)
 	}
 	if w.Result != "" {
 		s += " result " + w.Result
@@ -109,6 +109,6 @@ func (r *Record) Hash() uint64 {
 
 // plain is a record without pointers, which print as addresses.
 func plain(c cases.Case) cases.Case {
-	c.End, c.Documents, c.Late, c.Reading, c.Baseline, c.Past = nil, nil, nil, nil, nil, nil
+	c.Outcome.End, c.Outcome.Documents, c.Outcome.Late, c.Job.Reading, c.Job.Baseline, c.Durations.Earlier = nil, nil, nil, nil, nil, nil
 	return c
 }

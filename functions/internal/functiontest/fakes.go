@@ -245,7 +245,7 @@ func (p *Pipeline) Dispatch(ctx context.Context, job watch.Job) cases.DispatchOu
 	return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
 }
 
-// Look implements [watch.Pipeline].
-func (p *Pipeline) Look(context.Context, string, int, string) cases.CheckOutcome {
+// Poll implements [watch.Pipeline].
+func (p *Pipeline) Poll(context.Context, string, int, string) cases.CheckOutcome {
 	return cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 4, Percent: -1}}
 }

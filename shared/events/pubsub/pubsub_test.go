@@ -57,8 +57,13 @@ func open(t *testing.T, cfg pubsub.Config, topics ...string) (*pubsub.Publisher,
 
 func view() cases.View {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	c := cases.Case{CaseID: "c", Run: 3, Version: 4, State: cases.Cancelled, CreatedAt: begin, UpdatedAt: begin, DeadlineAt: begin.Add(time.Hour), EndedAt: begin.Add(time.Minute),
-		End: &cases.End{Reason: cases.ReasonCancelled, Source: cases.SourceCancel}}
+	c := cases.Case{
+		Origin:    cases.Origin{CaseID: "c", Run: 3, CreatedAt: begin, DeadlineAt: begin.Add(time.Hour)},
+		Version:   4,
+		State:     cases.Cancelled,
+		UpdatedAt: begin,
+		Outcome:   cases.Outcome{EndedAt: begin.Add(time.Minute), End: &cases.End{Reason: cases.ReasonCancelled, Source: cases.SourceCancel}},
+	}
 	return c.View(begin, nil, nil)
 }
 

@@ -38,7 +38,7 @@ func TestWorkEndsByItself(t *testing.T) {
 	if got := post(p, `{"case_id":"c","run":1}`); got.status != 200 || !strings.Contains(got.body, `"failed":1`) {
 		t.Fatalf("got %+v", got)
 	}
-	if got := look(p, "c"); !strings.Contains(got.body, `"completed":2`) {
+	if got := poll(p, "c"); !strings.Contains(got.body, `"completed":2`) {
 		t.Fatalf("got %+v", got)
 	}
 }
@@ -49,8 +49,8 @@ func TestKey(t *testing.T) {
 	if got := post(p, `{"case_id":"c","run":1}`); got.status != 401 {
 		t.Fatalf("post: %+v", got)
 	}
-	if got := look(p, "c"); got.status != 401 {
-		t.Fatalf("look: %+v", got)
+	if got := poll(p, "c"); got.status != 401 {
+		t.Fatalf("poll: %+v", got)
 	}
 }
 

@@ -48,14 +48,14 @@ func (j *job) end(status int, body []byte, completed int) {
 	close(j.ended)
 }
 
-// SetProgress makes the case known, if it is not, and sets what looks at it are told.
+// SetProgress makes the case known, if it is not, and sets what polls of it are told.
 func (s *Server) SetProgress(caseID string, completed, total int, current string) {
 	s.change(caseID, func(j *job) {
 		j.completed, j.total, j.current, j.each, j.forgotAt = completed, total, current, 0, time.Time{}
 	})
 }
 
-// SetStatus makes looks at the case say a status, an error and a result too; "" and nil for those they do not say.
+// SetStatus makes polls of the case say a status, an error and a result too; "" and nil for those they do not say.
 func (s *Server) SetStatus(caseID, status, message string, result []byte) {
 	s.change(caseID, func(j *job) { j.said, j.message, j.result = status, message, result })
 }
@@ -65,7 +65,7 @@ func (s *Server) Restart(caseID string) {
 	s.change(caseID, func(j *job) { j.completed, j.current, j.each = 0, "", 0 })
 }
 
-// Forget makes looks at the case answer 404 from now on. ForgetAt does so from that time on.
+// Forget makes polls of the case answer 404 from now on. ForgetAt does so from that time on.
 func (s *Server) Forget(caseID string) { s.ForgetAt(caseID, time.Now()) }
 
 // ForgetAt is [Server.Forget] from that time on.
@@ -96,7 +96,7 @@ func (s *Server) FinishRun(caseID string, run int, body []byte) {
 	})
 }
 
-// Fail ends the newest run of the case with the pipeline's own word: a held request is answered 500 with it, an
+// Fail ends the newest run of the case with the terminal report: a held request is answered 500 with it, an
 // asynchronous run's event says it. It does nothing if there is no run that goes on.
 func (s *Server) Fail(caseID, message string) {
 	s.finish(caseID, 0, "failed", func(j *job) {
@@ -135,7 +135,7 @@ func (s *Server) finish(caseID string, run int, status string, end func(*job)) {
 	s.OnEnd(data)
 }
 
-// state is what a look at the case is told.
+// state is what a poll of the case is told.
 func (s *Server) state(caseID string) (status int, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -109,7 +109,7 @@ func RefuseText(status int, message string) Reaction {
 // Redirect answers with a redirect.
 func Redirect(status int, location string) Reaction { return Answer(status, "", "Location", location) }
 
-// Failed is the pipeline's own word that the run failed: {"success": false, "error": message}, with any status.
+// Failed is the terminal report that the run failed: {"success": false, "error": message}, with any status.
 func Failed(status int, message string) Reaction {
 	return Answer(status, `{"success":false,"error":`+quote(message)+`}`)
 }
@@ -198,7 +198,7 @@ func Slow(d time.Duration, r Reaction) Reaction {
 	}
 }
 
-// Truth answers a look as if nothing had been scripted.
+// Truth answers a poll as if nothing had been scripted.
 func Truth() Reaction { return truth }
 
 func truth(x *Exchange) {

@@ -19,7 +19,7 @@ type Post struct {
 	Body   []byte
 }
 
-// Poll is one look that came.
+// Poll is one poll that came.
 type Poll struct {
 	At     time.Time
 	CaseID string
@@ -44,10 +44,10 @@ func (s *Server) PostsOfRun(caseID string, run int) []Post {
 	return slices.DeleteFunc(s.Posts(caseID), func(p Post) bool { return p.Run != run })
 }
 
-// Polls returns the looks at a case, oldest first; at every case for "".
+// Polls returns the polls of a case, oldest first; at every case for "".
 func (s *Server) Polls(caseID string) []Poll { return s.PollsAfter(caseID, time.Time{}) }
 
-// PollsAfter returns the looks at a case that came after t, oldest first; at every case for "".
+// PollsAfter returns the polls of a case that came after t, oldest first; at every case for "".
 func (s *Server) PollsAfter(caseID string, t time.Time) []Poll {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -105,7 +105,7 @@ func (s *Server) Script(caseID string, posts ...Reaction) {
 	})
 }
 
-// ScriptPolls sets how the next looks at a case are answered, one reaction each; after them they are answered truthfully again.
+// ScriptPolls sets how the next polls of a case are answered, one reaction each; after them they are answered truthfully again.
 func (s *Server) ScriptPolls(caseID string, polls ...Reaction) {
 	s.update(func() { s.script(caseID).polls = polls })
 }

@@ -44,7 +44,7 @@ func post(p *pipelinetest.Server, body string) reply {
 	return do(context.Background(), http.MethodPost, p.URL+"/some/prefix/api/normalize", body)
 }
 
-func look(p *pipelinetest.Server, caseID string) reply {
+func poll(p *pipelinetest.Server, caseID string) reply {
 	return do(context.Background(), http.MethodGet, p.URL+"/api/progress/"+caseID, "")
 }
 
@@ -117,7 +117,7 @@ func TestSyncIsHeldUntilItsEnd(t *testing.T) {
 	}
 	p.SetProgress("c", 2, 3, "Srogs.docx")
 	want := `{"case_id":"c","completed":2,"current_doc":"Srogs.docx","progress_percent":66.66666666666667,"total":3}`
-	if got := look(p, "c"); got.status != 200 || got.body != want {
+	if got := poll(p, "c"); got.status != 200 || got.body != want {
 		t.Fatalf("got %+v", got)
 	}
 	if p.Open() != 1 {
@@ -138,7 +138,7 @@ func TestSyncIsHeldUntilItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := time.Now()
-	if look(p, "c"); len(p.PollsAfter("c", ended)) != 1 || len(p.Polls("c")) != 2 {
+	if poll(p, "c"); len(p.PollsAfter("c", ended)) != 1 || len(p.Polls("c")) != 2 {
 		t.Fatalf("polls: %+v", p.Polls("c"))
 	}
 }
@@ -164,30 +164,30 @@ func TestAsyncTellsItsEndByEvent(t *testing.T) {
 
 func TestProgressOfTheRealKind(t *testing.T) {
 	p := pipelinetest.New(t)
-	if got := look(p, "c"); got.status != 404 {
+	if got := poll(p, "c"); got.status != 404 {
 		t.Fatalf("unknown: %+v", got)
 	}
 	p.SetProgress("c", 51, 52, "")
 	p.Restart("c")
-	if got := look(p, "c"); !strings.Contains(got.body, `"completed":0`) || !strings.Contains(got.body, `"total":52`) {
+	if got := poll(p, "c"); !strings.Contains(got.body, `"completed":0`) || !strings.Contains(got.body, `"total":52`) {
 		t.Fatalf("restarted: %+v", got)
 	}
 	p.ForgetAt("c", time.Now().Add(time.Hour))
-	if got := look(p, "c"); got.status != 200 {
+	if got := poll(p, "c"); got.status != 200 {
 		t.Fatalf("not forgotten yet: %+v", got)
 	}
 	p.Forget("c")
-	if got := look(p, "c"); got.status != 404 {
+	if got := poll(p, "c"); got.status != 404 {
 		t.Fatalf("forgotten: %+v", got)
 	}
 	p.SetProgress("c", 1, 2, "")
 	p.SetStatus("c", "failed", "no paper", []byte(`{"success":false}`))
-	if got := look(p, "c"); !strings.Contains(got.body, `"error":"no paper"`) || !strings.Contains(got.body, `"result":{"success":false},"status":"failed"`) {
+	if got := poll(p, "c"); !strings.Contains(got.body, `"error":"no paper"`) || !strings.Contains(got.body, `"result":{"success":false},"status":"failed"`) {
 		t.Fatalf("with status: %+v", got)
 	}
 	p.ScriptPolls("c", pipelinetest.Answer(500, "{}"), pipelinetest.Truth())
 	for _, want := range []int{500, 200, 200} {
-		if got := look(p, "c"); got.status != want {
+		if got := poll(p, "c"); got.status != want {
 			t.Fatalf("got %+v, want %d", got, want)
 		}
 	}

@@ -54,8 +54,7 @@ func ParseProgress(text []byte) (Progress, error) {
 	}
 	p.Percent = percent(members[2], p.Completed, p.Total)
 	p.Current = String(members[3])
-	switch status := String(members[4]); status {
-	case "running", "succeeded", "failed":
+	if status := cases.Status(String(members[4])); status.Known() {
 		p.Status = status
 	}
 	return p, nil

@@ -127,7 +127,7 @@ func TestContention(t *testing.T) {
 	wg.Wait()
 	t.Logf("%d writers of one record saved in %v, with %d tries in all", writers, time.Since(begun), tries)
 	c, err := all[0].Get(t.Context(), "a", 1)
-	if err != nil || c.Version != writers+1 || c.Checks.Count != writers {
-		t.Errorf("version %d, count %d, error %v after %d writers", c.Version, c.Checks.Count, err, writers)
+	if err != nil || c.Version != writers+1 || c.Checks.Polls != writers {
+		t.Errorf("version %d, count %d, error %v after %d writers", c.Version, c.Checks.Polls, err, writers)
 	}
 }

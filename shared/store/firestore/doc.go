@@ -46,8 +46,8 @@
 //	CountOpen         1 call   1 R for 1000 counted, at least 1
 //	CountByState      6 calls  1 R for 1000 counted, at least 6, as of the moment of the first
 //	Wait              1 stream 2 R           and 1 R for each change, and 2 R each 10 s
-//	Past              1 call   1 R
-//	SavePast          2 calls  1 R, 1 W
+//	DurationStats     1 call   1 R
+//	SaveDurationStats 2 calls  1 R, 1 W
 //	Purge             2 calls  2 R, 2 or 1 W, 4 or 5 D; + 1 call, 1 R for the current run unless it is the first
 //
 // # A slow database

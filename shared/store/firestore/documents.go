@@ -40,7 +40,7 @@ func (n names) value(caseID string, run int, v store.Value) string {
 	return n.root + "/values/" + runKey(caseID, run) + "~" + string(v)
 }
 
-func (n names) past() string { return n.root + "/learned/past" }
+func (n names) durationStats() string { return n.root + "/learned/past" }
 
 // caseKey is the case id behind a piece of its hash.
 func caseKey(caseID string) string {
@@ -106,7 +106,7 @@ func (s *Store) runFields(c cases.Case) (fields, error) {
 		"case_key":   text(caseKey(c.CaseID)),
 		"run":        number(int64(c.Run)),
 		"version":    number(c.Version),
-		"wake_at":    moment(c.WakeAt),
+		"wake_at":    moment(c.Bookkeeping.OverdueAt),
 		"shard":      number(shard(c.CaseID)),
 		"open":       truth(!c.State.Ended()),
 		"state":      text(string(c.State)),

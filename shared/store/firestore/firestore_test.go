@@ -71,7 +71,7 @@ func begin(id string) store.Begin {
 	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	return store.Begin{
 		Head: store.Head{CaseID: id, Run: 1, Version: 1},
-		Case: cases.Case{CaseID: id, Run: 1, Version: 1, State: cases.Pending, CreatedAt: at, UpdatedAt: at, DeadlineAt: at.Add(time.Hour), WakeAt: at.Add(time.Hour)},
+		Case: cases.Case{Origin: cases.Origin{CaseID: id, Run: 1, CreatedAt: at, DeadlineAt: at.Add(time.Hour)}, Version: 1, State: cases.Pending, UpdatedAt: at, Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(time.Hour)}},
 		Form: []byte(`{"case_id":"` + id + `"}`),
 	}
 }
@@ -79,7 +79,7 @@ func begin(id string) store.Begin {
 // after is c one version later.
 func after(c cases.Case) store.Write {
 	c.Version++
-	c.Checks.Count++
+	c.Checks.Polls++
 	return store.Write{Case: c}
 }
 

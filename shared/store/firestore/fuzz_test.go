@@ -13,7 +13,7 @@ import (
 
 // FuzzDocument: a document that is none of ours is an error or an empty record, and never a panic.
 func FuzzDocument(f *testing.F) {
-	record, err := json.Marshal(cases.Case{CaseID: "a", Run: 1, Version: 2, State: cases.Running, CreatedAt: time.Unix(1, 0)})
+	record, err := json.Marshal(cases.Case{Origin: cases.Origin{CaseID: "a", Run: 1, CreatedAt: time.Unix(1, 0)}, Version: 2, State: cases.Running})
 	if err != nil {
 		f.Fatal(err)
 	}

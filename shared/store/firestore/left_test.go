@@ -94,7 +94,7 @@ func TestOpenRunWithoutHead(t *testing.T) {
 	if err := s.Begin(ctx, begin("a")); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Begin: %v, want ErrConflict", err)
 	}
-	due, err := s.Overdue(ctx, c.WakeAt.Add(time.Second), store.Cursor{}, 10)
+	due, err := s.Overdue(ctx, c.Bookkeeping.OverdueAt.Add(time.Second), store.Cursor{}, 10)
 	if err != nil || len(due) != 1 {
 		t.Fatalf("%d overdue, error %v", len(due), err)
 	}

@@ -143,10 +143,10 @@ func TestIndexes(t *testing.T) {
 
 	s := opened(t, options(t))
 	save(t, s, "a")
-	if err := s.SavePast(t.Context(), cases.Past{Version: 1}); err != nil && !errors.Is(err, store.ErrConflict) {
+	if err := s.SaveDurationStats(t.Context(), cases.DurationStats{Version: 1}); err != nil && !errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
-	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.past())
+	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats())
 	if err != nil {
 		t.Fatal(err)
 	}

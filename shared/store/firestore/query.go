@@ -36,7 +36,7 @@ func overdueQuery(before time.Time, after store.Cursor, limit int) *pb.Structure
 		Limit:   atMost(limit),
 	}
 	if after != (store.Cursor{}) {
-		q.StartAt = startAfter(after.WakeAt, after.CaseID, after.Run)
+		q.StartAt = startAfter(after.OverdueAt, after.CaseID, after.Run)
 	}
 	return q
 }

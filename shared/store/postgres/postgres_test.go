@@ -45,17 +45,17 @@ func TestPastThatCannotBeRead(t *testing.T) {
 	dsn := postgrestest.Start(t)
 	s := openStore(t, dsn)
 	defer closeStore(t, s)
-	if err := s.SavePast(t.Context(), cases.Past{Version: 1, Found: 5}); err != nil {
+	if err := s.SaveDurationStats(t.Context(), cases.DurationStats{Version: 1, Found: 5}); err != nil {
 		t.Fatal(err)
 	}
 	postgrestest.Query(t, dsn, `UPDATE past SET data = 'not JSON' RETURNING id::text`)
-	if p, err := s.Past(t.Context()); err != nil || p.Found != 0 || p.Version != 1 {
+	if p, err := s.DurationStats(t.Context()); err != nil || p.Found != 0 || p.Version != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := s.SavePast(t.Context(), cases.Past{Version: 2, Found: 1}); err != nil {
+	if err := s.SaveDurationStats(t.Context(), cases.DurationStats{Version: 2, Found: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := s.Past(t.Context()); err != nil || p.Found != 1 || p.Version != 2 {
+	if p, err := s.DurationStats(t.Context()); err != nil || p.Found != 1 || p.Version != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -123,7 +123,7 @@ func beginning(id string) store.Begin {
 	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	return store.Begin{
 		Head: store.Head{CaseID: id, Run: 1, Keys: map[string]int{"key": 1}, Version: 1},
-		Case: cases.Case{CaseID: id, Run: 1, Version: 1, State: cases.Pending, CreatedAt: at, UpdatedAt: at, WakeAt: at.Add(time.Hour)},
+		Case: cases.Case{Origin: cases.Origin{CaseID: id, Run: 1, CreatedAt: at}, Version: 1, State: cases.Pending, UpdatedAt: at, Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(time.Hour)}},
 		Form: []byte(`{"case_id":"` + id + `"}`),
 	}
 }
@@ -141,7 +141,7 @@ func save(t testing.TB, s *Store, id string) cases.Case {
 // after is c one version later, to wake up a little later.
 func after(c cases.Case) store.Write {
 	c.Version++
-	c.Checks.Count++
-	c.WakeAt = c.WakeAt.Add(2 * time.Second)
+	c.Checks.Polls++
+	c.Bookkeeping.OverdueAt = c.Bookkeeping.OverdueAt.Add(2 * time.Second)
 	return store.Write{Case: c}
 }

@@ -95,7 +95,7 @@ func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Curso
 	if limit <= 0 {
 		return nil, ctx.Err()
 	}
-	found, err := many(ctx, s, scanCase, overdueQuery, before, after.WakeAt, after.CaseID, after.Run, limit)
+	found, err := many(ctx, s, scanCase, overdueQuery, before, after.OverdueAt, after.CaseID, after.Run, limit)
 	return found, explain(ctx, err, "reading what is overdue")
 }
 

@@ -36,7 +36,7 @@ func old(ctx context.Context, conn *pgx.Conn, query string, c cases.Case) error 
 		return err
 	}
 	record := append([]byte(`{"x_object":{"state":"running","created_at":null,"a":"\u0000"},`), r.Record[1:]...)
-	_, err = conn.Exec(ctx, query, r.CaseID, r.Run, r.Version, r.WakeAt, r.Open, record)
+	_, err = conn.Exec(ctx, query, r.CaseID, r.Run, r.Version, r.OverdueAt, r.Open, record)
 	return err
 }
 
@@ -69,7 +69,7 @@ func versionOne(t *testing.T, n int) (dsn string, newestFirst []string, conn *pg
 	for i := range n {
 		c := beginning(fmt.Sprintf("%05d", i)).Case
 		c.CreatedAt = at.Add(time.Duration(i) * time.Microsecond)
-		c.OutputURL = "a\x00b\\u0000\\\x00\""
+		c.Outcome.OutputURL = "a\x00b\\u0000\\\x00\""
 		if i%3 == 0 {
 			c.State = cases.Failed
 		}
@@ -152,7 +152,7 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("counts %v, error %v", counts, err)
 	}
 	c, err := s.Get(t.Context(), "00003", 1)
-	if err != nil || c.OutputURL != "a\x00b\\u0000\\\x00\"" {
+	if err != nil || c.Outcome.OutputURL != "a\x00b\\u0000\\\x00\"" {
 		t.Fatalf("record %+v, error %v", c, err)
 	}
 	mustDo(t, s.Update(t.Context(), after(c)))

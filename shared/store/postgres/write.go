@@ -56,7 +56,7 @@ func (s *Store) Update(ctx context.Context, w store.Write) error {
 }
 
 func rowArgs(r row.Row) []any {
-	return []any{r.CaseID, r.Run, r.Version, r.WakeAt, r.Open, r.Record, string(r.State), r.CreatedAt}
+	return []any{r.CaseID, r.Run, r.Version, r.OverdueAt, r.Open, r.Record, string(r.State), r.CreatedAt}
 }
 
 func updateArgs(w row.Write) []any {

@@ -40,7 +40,7 @@ func versionOne(t *testing.T, path string, n int) (newestFirst []string) {
 	for i := range n {
 		c := beginning(fmt.Sprintf("%05d", i)).Case
 		c.CreatedAt = at.Add(time.Duration(i) * time.Microsecond)
-		c.OutputURL = "a\x00b\\u0000"
+		c.Outcome.OutputURL = "a\x00b\\u0000"
 		if i%3 == 0 {
 			c.State = cases.Failed
 		}
@@ -53,7 +53,7 @@ func versionOne(t *testing.T, path string, n int) (newestFirst []string) {
 		}
 		record = append([]byte(`{"x_object":{"state":"running","a":"\u0000\ud800"},`), record[1:]...)
 		exec(`INSERT INTO heads VALUES (?, 1, 1, ?)`, c.CaseID, []byte("{}"))
-		exec(`INSERT INTO runs VALUES (?, 1, 1, ?, ?, ?)`, c.CaseID, c.WakeAt.UnixMicro(), !c.State.Ended(), record)
+		exec(`INSERT INTO runs VALUES (?, 1, 1, ?, ?, ?)`, c.CaseID, c.Bookkeeping.OverdueAt.UnixMicro(), !c.State.Ended(), record)
 		newestFirst = append([]string{c.CaseID}, newestFirst...)
 	}
 	if err := tx.Commit(); err != nil {
@@ -109,7 +109,7 @@ func TestMigrateFromVersionOne(t *testing.T) {
 	}
 
 	c, err := s.Get(t.Context(), "00003", 1)
-	if err != nil || c.OutputURL != "a\x00b\\u0000" {
+	if err != nil || c.Outcome.OutputURL != "a\x00b\\u0000" {
 		t.Fatalf("record %+v, error %v", c, err)
 	}
 	if err := s.Update(t.Context(), after(c)); err != nil {

@@ -116,7 +116,7 @@ func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Curso
 	if limit <= 0 {
 		return nil, ctx.Err()
 	}
-	found, err := page(ctx, s.reads.overdue, before.UnixMicro(), after.WakeAt.UnixMicro(), after.CaseID, after.Run, limit)
+	found, err := page(ctx, s.reads.overdue, before.UnixMicro(), after.OverdueAt.UnixMicro(), after.CaseID, after.Run, limit)
 	if err != nil {
 		return nil, readErr(ctx, err, "reading what is overdue")
 	}

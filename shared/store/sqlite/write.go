@@ -15,7 +15,7 @@ type write row.Write
 
 // args are those of the statements that write a record.
 func args(r row.Row) []any {
-	return []any{r.CaseID, r.Run, r.Version, r.WakeAt.UnixMicro(), r.Open, r.Record, string(r.State), r.CreatedAt.UnixMicro()}
+	return []any{r.CaseID, r.Run, r.Version, r.OverdueAt.UnixMicro(), r.Open, r.Record, string(r.State), r.CreatedAt.UnixMicro()}
 }
 
 // apply saves the record and its values.

@@ -243,13 +243,13 @@ func testRaceNext(t *testing.T, e *env) {
 	c := e.begun(t, "a")
 	head := e.head(t, c.CaseID)
 	winner := e.race(t, func(s store.Store, i int) error {
-		end := changed(c, ended, func(c *cases.Case) { c.OutputURL = fmt.Sprint(i) })
+		end := changed(c, ended, func(c *cases.Case) { c.Outcome.OutputURL = fmt.Sprint(i) })
 		b := next(head, &store.Write{Case: end})
-		b.Case.OutputURL = fmt.Sprint(i)
+		b.Case.Outcome.OutputURL = fmt.Sprint(i)
 		return s.Begin(e.ctx, b)
 	})
 	for run := 1; run <= 2; run++ {
-		if got := e.get(t, c.CaseID, run).OutputURL; got != fmt.Sprint(winner) {
+		if got := e.get(t, c.CaseID, run).Outcome.OutputURL; got != fmt.Sprint(winner) {
 			t.Errorf("run %d was written by contender %s, the winner is %d", run, got, winner)
 		}
 	}

@@ -29,14 +29,14 @@ func Bulk(n int) iter.Seq[cases.Case] {
 		for i := range n {
 			c := record(fmt.Sprintf("case-%06d", i*7919%n), 1)
 			c.CreatedAt = created.Add(time.Duration(i) * time.Second)
-			c.WakeAt = c.CreatedAt.Add(time.Hour)
-			c.Progress = cases.Progress{Completed: 12, Total: 12, Percent: 100, Current: "Special Interrogatories, set one"}
+			c.Bookkeeping.OverdueAt = c.CreatedAt.Add(time.Hour)
+			c.Job.Progress = cases.Progress{Completed: 12, Total: 12, Percent: 100, Current: "Special Interrogatories, set one"}
 			c.State = cases.Running
 			if i%100 != 0 {
-				c.State, c.WakeAt = cases.Succeeded, never
-				c.EndedAt, c.DeadlineAt = c.CreatedAt.Add(time.Minute), c.CreatedAt.Add(time.Hour)
-				c.End = &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}
-				c.OutputURL = "https://storage.example.com/documents/" + c.CaseID + "/output.zip"
+				c.State, c.Bookkeeping.OverdueAt = cases.Succeeded, never
+				c.Outcome.EndedAt, c.DeadlineAt = c.CreatedAt.Add(time.Minute), c.CreatedAt.Add(time.Hour)
+				c.Outcome.End = &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}
+				c.Outcome.OutputURL = "https://storage.example.com/documents/" + c.CaseID + "/output.zip"
 			}
 			if !yield(c) {
 				return

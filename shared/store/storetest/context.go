@@ -50,8 +50,10 @@ func testContexts(t *testing.T, e *env) {
 				Drop: []store.Value{store.Form},
 			})
 		}},
-		{"Past", func(ctx context.Context) error { _, err := e.Store.Past(ctx); return err }},
-		{"SavePast", func(ctx context.Context) error { return e.Store.SavePast(ctx, past(e.past(t, e.Store).Version+1)) }},
+		{"DurationStats", func(ctx context.Context) error { _, err := e.Store.DurationStats(ctx); return err }},
+		{"SaveDurationStats", func(ctx context.Context) error {
+			return e.Store.SaveDurationStats(ctx, durationStats(e.durationStats(t, e.Store).Version+1))
+		}},
 		{"Purge", func(ctx context.Context) error { return e.Store.Purge(ctx, c.CaseID, 1, 1) }},
 	} {
 		ctx, cancel := context.WithCancel(e.ctx)

@@ -40,7 +40,7 @@ func testCountOpen(t *testing.T, e *env) {
 		want(+1, "after one more beginning")
 		c = e.update(t, c, ended, func(c *cases.Case) { c.State = state })
 		want(-1, "after one "+string(state))
-		c = e.update(t, c, func(c *cases.Case) { c.Settled = true })
+		c = e.update(t, c, func(c *cases.Case) { c.Bookkeeping.Finalized = true })
 		want(0, "after a change of an ended run")
 		if err := e.Store.Begin(e.ctx, next(e.head(t, c.CaseID), nil)); err != nil {
 			t.Fatal(err)
@@ -88,7 +88,7 @@ func testCountByState(t *testing.T, e *env) {
 		c = e.update(t, c, inState(state))
 		want("after one became "+string(state), map[cases.State]int{cases.Pending: -1, state: +1})
 		stale := c
-		c = e.update(t, c, func(c *cases.Case) { c.Settled = true })
+		c = e.update(t, c, func(c *cases.Case) { c.Bookkeeping.Finalized = true })
 		want("after a change of a run that stays "+string(state), nil)
 		wantErr(t, "stale Update", e.Store.Update(e.ctx, store.Write{Case: changed(stale, inState(cases.Pending))}), store.ErrConflict)
 		want("after a conflict", nil)

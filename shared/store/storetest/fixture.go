@@ -15,7 +15,7 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// never is a WakeAt that no test's Overdue reaches.
+// never is a OverdueAt that no test's Overdue reaches.
 var never = time.Date(2150, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var created = time.Date(2026, 3, 1, 9, 30, 0, 123456000, time.UTC)
@@ -23,11 +23,13 @@ var created = time.Date(2026, 3, 1, 9, 30, 0, 123456000, time.UTC)
 // record is a first record of a run.
 func record(id string, run int) cases.Case {
 	return cases.Case{
-		CaseID: id, Run: run, Version: 1, State: cases.Pending,
-		CreatedAt: created, UpdatedAt: created, DeadlineAt: created.Add(time.Hour), WakeAt: never,
-		Checks:   cases.Checks{Seq: 1, NextAt: created.Add(2 * time.Second)},
-		Dispatch: cases.Dispatch{Phase: cases.PhaseQueued, Seq: 1, At: created},
-		FormKept: true,
+		Origin:      cases.Origin{CaseID: id, Run: run, CreatedAt: created, DeadlineAt: created.Add(time.Hour)},
+		Version:     1,
+		State:       cases.Pending,
+		UpdatedAt:   created,
+		Bookkeeping: cases.Bookkeeping{OverdueAt: never, FormKept: true},
+		Checks:      cases.Checks{Seq: 1, NextAt: created.Add(2 * time.Second)},
+		Dispatch:    cases.Dispatch{Phase: cases.PhaseQueued, Seq: 1, At: created},
 	}
 }
 
@@ -44,11 +46,11 @@ func changed(c cases.Case, change ...func(*cases.Case)) cases.Case {
 // ended ends a record.
 func ended(c *cases.Case) {
 	c.State = cases.Succeeded
-	c.EndedAt = c.UpdatedAt
-	c.End = &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}
+	c.Outcome.EndedAt = c.UpdatedAt
+	c.Outcome.End = &cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}
 }
 
-func count(c *cases.Case) { c.Checks.Count++ }
+func count(c *cases.Case) { c.Checks.Polls++ }
 
 func form(id string, run int) []byte { return fmt.Appendf(nil, `{"case_id":%q,"run":%d}`, id, run) }
 

@@ -44,7 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Count", countTests},
 		{"Wait", waitTests},
 		{"Purge", purgeTests},
-		{"Past", pastTests},
+		{"DurationStats", durationStatsTests},
 		{"Context", contextTests},
 		{"Together", togetherTests},
 	} {

@@ -72,7 +72,7 @@ func testListWhole(t *testing.T, e *env) {
 	at := era()
 	known := record(e.id("a"), 1)
 	known.CreatedAt = at
-	known.OutputURL = "a\x00b\\u0000\u2028\\"
+	known.Outcome.OutputURL = "a\x00b\\u0000\u2028\\"
 	data, err := json.Marshal(known)
 	if err != nil {
 		t.Fatal(err)

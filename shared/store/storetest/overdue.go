@@ -43,23 +43,23 @@ func (e *env) overdue(t *testing.T, before time.Time, after store.Cursor, limit 
 			if name, ok := strings.CutPrefix(c.CaseID, e.prefix+"-"); ok {
 				found = append(found, fmt.Sprintf("%s/%d", name, c.Run))
 			}
-			if !c.WakeAt.Before(before) {
-				t.Errorf("Overdue returned a record to wake at %v, asked for those before %v", c.WakeAt, before)
+			if !c.Bookkeeping.OverdueAt.Before(before) {
+				t.Errorf("Overdue returned a record to wake at %v, asked for those before %v", c.Bookkeeping.OverdueAt, before)
 			}
 		}
 		if len(page) == 0 {
 			return found
 		}
 		last := page[len(page)-1]
-		after = store.Cursor{WakeAt: last.WakeAt, CaseID: last.CaseID, Run: last.Run}
+		after = store.Cursor{OverdueAt: last.Bookkeeping.OverdueAt, CaseID: last.CaseID, Run: last.Run}
 		if pages > 100_000 {
 			t.Fatal("Overdue does not come to an end")
 		}
 	}
 }
 
-func wakeAt(at time.Time) func(*cases.Case) {
-	return func(c *cases.Case) { c.WakeAt = at }
+func overdueAt(at time.Time) func(*cases.Case) {
+	return func(c *cases.Case) { c.Bookkeeping.OverdueAt = at }
 }
 
 func testOverdueOrder(t *testing.T, e *env) {
@@ -73,7 +73,7 @@ func testOverdueOrder(t *testing.T, e *env) {
 		{"a-c", time.Second}, {"a_c", time.Second}, {"A", time.Second}, {"10", time.Second}, {"9", time.Second},
 		{"micro", time.Second + time.Microsecond}, {"first", 0}, {"before", -time.Microsecond},
 	} {
-		e.begun(t, c.name, wakeAt(at.Add(c.after)))
+		e.begun(t, c.name, overdueAt(at.Add(c.after)))
 	}
 	// Ids compare byte by byte, as Go's strings do.
 	ties := []string{"10/1", "9/1", "A/1", "B/1", "a/1", "a-c/1", "a.c/1", "a:c/1", "a_c/1", "b/1"}
@@ -89,10 +89,10 @@ func testOverdueOrder(t *testing.T, e *env) {
 		{"a microsecond past the last", at.Add(time.Hour + time.Microsecond), store.Cursor{}, all},
 		{"strictly before the ties", at.Add(time.Second), store.Cursor{}, all[:2]},
 		{"before everything", at.Add(-time.Microsecond), store.Cursor{}, nil},
-		{"after a record", at.Add(2 * time.Hour), store.Cursor{WakeAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[6:]},
-		{"after a record that is not there", at.Add(2 * time.Hour), store.Cursor{WakeAt: at.Add(time.Second), CaseID: e.id("B"), Run: 0}, all[5:]},
-		{"after a time", at.Add(2 * time.Hour), store.Cursor{WakeAt: at.Add(time.Second)}, all[2:]},
-		{"after the last", at.Add(2 * time.Hour), store.Cursor{WakeAt: at.Add(time.Hour), CaseID: e.id("late"), Run: 1}, nil},
+		{"after a record", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[6:]},
+		{"after a record that is not there", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Second), CaseID: e.id("B"), Run: 0}, all[5:]},
+		{"after a time", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Second)}, all[2:]},
+		{"after the last", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Hour), CaseID: e.id("late"), Run: 1}, nil},
 	} {
 		for _, limit := range []int{1, 3, 100} {
 			if diff := cmp.Diff(c.want, e.overdue(t, c.before, c.after, limit)); diff != "" {
@@ -100,7 +100,7 @@ func testOverdueOrder(t *testing.T, e *env) {
 			}
 		}
 	}
-	page, err := e.Store.Overdue(e.ctx, at.Add(time.Second), store.Cursor{WakeAt: at.Add(-time.Second)}, 10)
+	page, err := e.Store.Overdue(e.ctx, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, 10)
 	if err != nil || len(page) == 0 {
 		t.Fatalf("%d records, error %v", len(page), err)
 	}
@@ -110,11 +110,11 @@ func testOverdueOrder(t *testing.T, e *env) {
 // testOverdueRuns: runs are in the order of numbers, 9 before 10, and ended runs are found like others.
 func testOverdueRuns(t *testing.T, e *env) {
 	at := era()
-	c := e.begun(t, "a", wakeAt(at))
+	c := e.begun(t, "a", overdueAt(at))
 	want := []string{"a/1"}
 	for run := 2; run <= 11; run++ {
 		b := next(e.head(t, c.CaseID), &store.Write{Case: changed(c, ended)})
-		b.Case.WakeAt = at
+		b.Case.Bookkeeping.OverdueAt = at
 		if err := e.Store.Begin(e.ctx, b); err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func testOverdueRuns(t *testing.T, e *env) {
 		want = append(want, fmt.Sprintf("a/%d", run))
 	}
 	for _, limit := range []int{1, 4, 50} {
-		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Second), store.Cursor{WakeAt: at.Add(-time.Second)}, limit)); diff != "" {
+		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, limit)); diff != "" {
 			t.Errorf("%d at a time (-want +got):\n%s", limit, diff)
 		}
 	}
@@ -138,18 +138,18 @@ func testOverduePages(t *testing.T, e *env) {
 	}
 	spread(records, func(i int) {
 		b := first(e.id(fmt.Sprintf("%03d", i)))
-		b.Case.WakeAt = at.Add(time.Duration(i/ties) * time.Microsecond)
+		b.Case.Bookkeeping.OverdueAt = at.Add(time.Duration(i/ties) * time.Microsecond)
 		if err := e.Store.Begin(e.ctx, b); err != nil {
 			t.Errorf("Begin: %v", err)
 		}
 	})
 	for _, limit := range []int{7, 25, 100, 250, 1000} {
-		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Second), store.Cursor{WakeAt: at.Add(-time.Second)}, limit)); diff != "" {
+		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, limit)); diff != "" {
 			t.Errorf("%d at a time (-want +got):\n%s", limit, diff)
 		}
 	}
 	// A sweep that moves each record ahead, as sweeps do, meets each once, and then none is left.
-	after := store.Cursor{WakeAt: at.Add(-time.Second)}
+	after := store.Cursor{OverdueAt: at.Add(-time.Second)}
 	var met []string
 	for {
 		page, err := e.Store.Overdue(e.ctx, at.Add(time.Second), after, 20)
@@ -160,17 +160,17 @@ func testOverduePages(t *testing.T, e *env) {
 			break
 		}
 		for _, c := range page {
-			after = store.Cursor{WakeAt: c.WakeAt, CaseID: c.CaseID, Run: c.Run}
+			after = store.Cursor{OverdueAt: c.Bookkeeping.OverdueAt, CaseID: c.CaseID, Run: c.Run}
 			if name, ok := strings.CutPrefix(c.CaseID, e.prefix+"-"); ok {
 				met = append(met, name+"/1")
-				e.update(t, c, wakeAt(never))
+				e.update(t, c, overdueAt(never))
 			}
 		}
 	}
 	if diff := cmp.Diff(want, met); diff != "" {
 		t.Errorf("while they move ahead (-want +got):\n%s", diff)
 	}
-	if left := e.overdue(t, at.Add(time.Second), store.Cursor{WakeAt: at.Add(-time.Second)}, 100); len(left) != 0 {
+	if left := e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, 100); len(left) != 0 {
 		t.Errorf("still overdue: %v", left)
 	}
 }
@@ -178,22 +178,22 @@ func testOverduePages(t *testing.T, e *env) {
 // testOverdueFollows: the order is that of the records as they are now.
 func testOverdueFollows(t *testing.T, e *env) {
 	at := era()
-	start := store.Cursor{WakeAt: at.Add(-time.Second)}
+	start := store.Cursor{OverdueAt: at.Add(-time.Second)}
 	want := func(want ...string) {
 		t.Helper()
 		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Minute), start, 10)); diff != "" {
 			t.Errorf("overdue (-want +got):\n%s", diff)
 		}
 	}
-	a := e.begun(t, "a", wakeAt(at))
-	b := e.begun(t, "b", wakeAt(at.Add(time.Second)))
+	a := e.begun(t, "a", overdueAt(at))
+	b := e.begun(t, "b", overdueAt(at.Add(time.Second)))
 	c := e.begun(t, "c")
 	want("a/1", "b/1")
-	a = e.update(t, a, wakeAt(at.Add(2*time.Second)))
+	a = e.update(t, a, overdueAt(at.Add(2*time.Second)))
 	want("b/1", "a/1")
-	c = e.update(t, c, wakeAt(at), ended)
+	c = e.update(t, c, overdueAt(at), ended)
 	want("c/1", "b/1", "a/1")
-	b = e.update(t, b, wakeAt(at.Add(time.Minute)))
+	b = e.update(t, b, overdueAt(at.Add(time.Minute)))
 	want("c/1", "a/1")
 	wantErr(t, "stale Update", e.Store.Update(e.ctx, store.Write{Case: a}), store.ErrConflict)
 	want("c/1", "a/1")
@@ -201,6 +201,6 @@ func testOverdueFollows(t *testing.T, e *env) {
 		t.Fatal(err)
 	}
 	want("a/1")
-	e.update(t, b, wakeAt(at))
+	e.update(t, b, overdueAt(at))
 	want("b/1", "a/1")
 }

@@ -38,7 +38,7 @@ func testUpdateVersions(t *testing.T, e *env) {
 			Drop: []store.Value{store.Form},
 		}
 		w.Case.Version = wrong.version
-		w.Case.Checks.Count = 1000
+		w.Case.Checks.Polls = 1000
 		wantErr(t, "Update "+wrong.name, e.Store.Update(e.ctx, w), store.ErrConflict)
 		if diff := cmp.Diff(before, e.dump(t, c.CaseID)); diff != "" {
 			t.Fatalf("what is stored changed (-before +after):\n%s", diff)
@@ -54,12 +54,12 @@ func testUpdateRace(t *testing.T, e *env) {
 	name := func(i int) []byte { return fmt.Append(nil, "contender ", i) }
 	winner := e.race(t, func(s store.Store, i int) error {
 		return s.Update(e.ctx, store.Write{
-			Case: changed(c, func(c *cases.Case) { c.OutputURL = string(name(i)) }),
+			Case: changed(c, func(c *cases.Case) { c.Outcome.OutputURL = string(name(i)) }),
 			Put:  map[store.Value][]byte{store.Result: name(i)},
 		})
 	})
-	if got := e.get(t, c.CaseID, 1); got.OutputURL != string(name(winner)) || got.Version != 2 {
-		t.Errorf("record written by %s at version %d, the winner is %d", got.OutputURL, got.Version, winner)
+	if got := e.get(t, c.CaseID, 1); got.Outcome.OutputURL != string(name(winner)) || got.Version != 2 {
+		t.Errorf("record written by %s at version %d, the winner is %d", got.Outcome.OutputURL, got.Version, winner)
 	}
 	e.wantValue(t, c.CaseID, 1, store.Result, name(winner))
 }
@@ -90,8 +90,8 @@ func testNoLostUpdate(t *testing.T, e *env) {
 		}
 	})
 	got := e.get(t, c.CaseID, 1)
-	if want := writers * each; got.Checks.Count != want || got.Version != int64(want)+1 {
-		t.Errorf("count %d at version %d after %d additions", got.Checks.Count, got.Version, want)
+	if want := writers * each; got.Checks.Polls != want || got.Version != int64(want)+1 {
+		t.Errorf("count %d at version %d after %d additions", got.Checks.Polls, got.Version, want)
 	}
 }
 
@@ -101,20 +101,20 @@ func testWholeRecord(t *testing.T, e *env) {
 	at := created.Add(time.Minute)
 	c = e.update(t, c, ended, func(c *cases.Case) {
 		reading := cases.Reading{Completed: 51, Total: 52, Percent: 98.1, Current: "doc", Status: "running"}
-		c.StartedAt, c.ProgressAt, c.CompleteSince, c.SucceededSince = at, at, at, at
-		c.Progress = cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "doc"}
-		c.Stalled, c.Known, c.HasResult, c.ResultOmitted, c.Adopted, c.Heard, c.PriorUnheard, c.Settled = true, true, true, true, true, true, true, true
-		c.Reading, c.Baseline = &reading, &reading
-		c.EndVersion = c.Version
-		c.Documents = &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}
-		c.OutputURL = "https://example.com/?a=1&b=<2>"
-		c.Late = &cases.Late{State: cases.Failed, HasResult: true, Message: "m", Source: cases.SourceEvent, At: at, Count: 3}
-		c.Words = []string{"w1", "w2"}
-		c.Checks = cases.Checks{Seq: 1 << 53, NextAt: at, Count: 9, Failures: 4, Unbroken: 2, Since: at, UnknownSince: at}
-		c.Dispatch = cases.Dispatch{Phase: cases.PhaseOpen, Seq: 7, At: at, Nonce: "n", RetryCount: 2, SentAt: at, ClosedAt: at, Backoffs: 3, UnreachableSince: at}
+		c.Job.StartedAt, c.Job.MovedAt, c.Job.CompleteSince, c.Job.SucceededSince = at, at, at, at
+		c.Job.Progress = cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "doc"}
+		c.Job.Stalled, c.Job.Seen, c.Outcome.HasResult, c.Outcome.ResultOmitted, c.Adopted, c.Outcome.Reported, c.PriorUnreported, c.Bookkeeping.Finalized = true, true, true, true, true, true, true, true
+		c.Job.Reading, c.Job.Baseline = &reading, &reading
+		c.Outcome.EndVersion = c.Version
+		c.Outcome.Documents = &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}
+		c.Outcome.OutputURL = "https://example.com/?a=1&b=<2>"
+		c.Outcome.Late = &cases.LateReport{State: cases.Failed, HasResult: true, Message: "m", Source: cases.SourceEvent, At: at, Count: 3}
+		c.Outcome.ReportIDs = []string{"w1", "w2"}
+		c.Checks = cases.Checks{Seq: 1 << 53, NextAt: at, Polls: 9, FailedPolls: 4, ConsecutiveFailures: 2, FailingSince: at, UnknownSince: at}
+		c.Dispatch = cases.Dispatch{Phase: cases.PhaseInFlight, Seq: 7, At: at, Nonce: "n", RetryCount: 2, SentAt: at, UncertainSince: at, Backoffs: 3, UnreachableSince: at}
 		c.TraceParent, c.FormHash = "00-a-b-01", "f"
-		c.AskedAfterEnd, c.Leaked = 1, 2
-		c.FormKept = false
+		c.Bookkeeping.PolledAfterEnd, c.Bookkeeping.Leaked = 1, 2
+		c.Bookkeeping.FormKept = false
 	})
 	e.wantRecord(t, c)
 	// And back to a bare one: nothing of the old record is left behind.
@@ -160,11 +160,11 @@ func testAnyText(t *testing.T, e *env) {
 	texts := append(everyRune(128<<10), "a\x00b", "\x00", `\u0000 \ " '`, "line\r\n\u2028\u2029<&>", "\U0001F600\uFFFE\uFFFF\uFEFF")
 	for _, text := range texts {
 		c = e.update(t, c, func(c *cases.Case) {
-			c.End = &cases.End{Message: text}
-			c.Words = []string{text}
+			c.Outcome.End = &cases.End{Message: text}
+			c.Outcome.ReportIDs = []string{text}
 		})
 		got := e.get(t, c.CaseID, 1)
-		if got.End == nil || got.End.Message != text || len(got.Words) != 1 || got.Words[0] != text {
+		if got.Outcome.End == nil || got.Outcome.End.Message != text || len(got.Outcome.ReportIDs) != 1 || got.Outcome.ReportIDs[0] != text {
 			t.Errorf("a text of %d bytes came back as another", len(text))
 		}
 	}
@@ -182,9 +182,9 @@ func testTimes(t *testing.T, e *env) {
 		time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC),
 		time.Date(2026, 6, 30, 12, 0, 0, 5000, zone),
 	} {
-		c = e.update(t, c, func(c *cases.Case) { c.StartedAt, c.Checks.Since, c.WakeAt = at, at, at })
+		c = e.update(t, c, func(c *cases.Case) { c.Job.StartedAt, c.Checks.FailingSince, c.Bookkeeping.OverdueAt = at, at, at })
 		got := e.get(t, c.CaseID, 1)
-		for name, read := range map[string]time.Time{"StartedAt": got.StartedAt, "Since": got.Checks.Since, "WakeAt": got.WakeAt} {
+		for name, read := range map[string]time.Time{"StartedAt": got.Job.StartedAt, "FailingSince": got.Checks.FailingSince, "OverdueAt": got.Bookkeeping.OverdueAt} {
 			if d := read.Sub(at); d <= -time.Microsecond || d >= time.Microsecond || at.Nanosecond()%1000 == 0 && d != 0 {
 				t.Errorf("%s written %v, read %v", name, at, read)
 			}
@@ -193,8 +193,8 @@ func testTimes(t *testing.T, e *env) {
 			}
 		}
 	}
-	e.update(t, c, func(c *cases.Case) { c.WakeAt, c.StartedAt = never, time.Time{} })
-	if got := e.get(t, c.CaseID, 1).StartedAt; !got.IsZero() {
+	e.update(t, c, func(c *cases.Case) { c.Bookkeeping.OverdueAt, c.Job.StartedAt = never, time.Time{} })
+	if got := e.get(t, c.CaseID, 1).Job.StartedAt; !got.IsZero() {
 		t.Errorf("a zero time came back as %v", got)
 	}
 }

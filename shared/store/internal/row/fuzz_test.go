@@ -15,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(r.Record)
 	f.Add([]byte(`{"key":1,"other":-1}`))
-	f.Add([]byte(`{"wake_at":"10000-01-01T00:00:00Z"}`))
+	f.Add([]byte(`{"shape":2,"bookkeeping":{"overdue_at":"10000-01-01T00:00:00Z"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if c, err := Decode(data); err == nil {
 			r, err := Encode(c)
@@ -23,7 +23,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%q cannot be written: %v", data, err)
 			}
 			again, err := Decode(r.Record)
-			if err != nil || again.CaseID != r.CaseID || again.Run != r.Run || again.Version != r.Version || !again.WakeAt.Equal(r.WakeAt) || again.State.Ended() == r.Open {
+			if err != nil || again.CaseID != r.CaseID || again.Run != r.Run || again.Version != r.Version || !again.Bookkeeping.OverdueAt.Equal(r.OverdueAt) || again.State.Ended() == r.Open {
 				t.Errorf("%q is %+v, %v", data, again, err)
 			}
 		}

@@ -18,7 +18,7 @@ type Row struct {
 	CaseID    string
 	Run       int
 	Version   int64
-	WakeAt    time.Time
+	OverdueAt time.Time
 	Open      bool   // the run has not ended
 	Record    []byte // the case as JSON
 	State     cases.State
@@ -29,7 +29,7 @@ type Row struct {
 func Encode(c cases.Case) (Row, error) {
 	record, err := c.MarshalJSON() // json.Marshal would go over it once more
 	return Row{
-		CaseID: c.CaseID, Run: c.Run, Version: c.Version, WakeAt: c.WakeAt, Open: !c.State.Ended(), Record: record,
+		CaseID: c.CaseID, Run: c.Run, Version: c.Version, OverdueAt: c.Bookkeeping.OverdueAt, Open: !c.State.Ended(), Record: record,
 		State: c.State, CreatedAt: c.CreatedAt,
 	}, err
 }

@@ -13,9 +13,11 @@ import (
 )
 
 var first = cases.Case{
-	CaseID: "a", Run: 1, Version: 1, State: cases.Pending, OutputURL: "a\x00\u2028",
-	CreatedAt: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC),
-	WakeAt:    time.Date(2026, 3, 1, 9, 30, 0, 1000, time.UTC),
+	Origin:      cases.Origin{CaseID: "a", Run: 1, CreatedAt: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)},
+	Version:     1,
+	State:       cases.Pending,
+	Outcome:     cases.Outcome{OutputURL: "a\x00\u2028"},
+	Bookkeeping: cases.Bookkeeping{OverdueAt: time.Date(2026, 3, 1, 9, 30, 0, 1000, time.UTC)},
 }
 
 func TestEncode(t *testing.T) {
@@ -23,13 +25,13 @@ func TestEncode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.CaseID != "a" || r.Run != 1 || r.Version != 1 || !r.WakeAt.Equal(first.WakeAt) || !r.Open || bytes.IndexByte(r.Record, 0) >= 0 {
+	if r.CaseID != "a" || r.Run != 1 || r.Version != 1 || !r.OverdueAt.Equal(first.Bookkeeping.OverdueAt) || !r.Open || bytes.IndexByte(r.Record, 0) >= 0 {
 		t.Errorf("row %+v", r)
 	}
 	if r.State != first.State || !r.CreatedAt.Equal(first.CreatedAt) {
 		t.Errorf("listed by %s, %v", r.State, r.CreatedAt)
 	}
-	if c, err := Decode(r.Record); err != nil || c.OutputURL != first.OutputURL || !c.WakeAt.Equal(first.WakeAt) {
+	if c, err := Decode(r.Record); err != nil || c.Outcome.OutputURL != first.Outcome.OutputURL || !c.Bookkeeping.OverdueAt.Equal(first.Bookkeeping.OverdueAt) {
 		t.Errorf("decoded %+v, error %v", c, err)
 	}
 	if c, err := Decode([]byte(`{"run":`)); err == nil || c.Run != 0 {
@@ -51,7 +53,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		{"a head of another case", store.Begin{Head: store.Head{CaseID: "b", Run: 1}, Case: first}, "does not name"},
 		{"a head of another run", store.Begin{Head: store.Head{CaseID: "a", Run: 2}, Case: first}, "does not name"},
-		{"a second record", store.Begin{Head: store.Head{CaseID: "a", Run: 1}, Case: cases.Case{CaseID: "a", Run: 1, Version: 2}}, "does not name"},
+		{"a second record", store.Begin{Head: store.Head{CaseID: "a", Run: 1}, Case: cases.Case{Origin: cases.Origin{CaseID: "a", Run: 1}, Version: 2}}, "does not name"},
 		{"an end that puts what it drops", store.Begin{Head: store.Head{CaseID: "a", Run: 1}, Case: first, End: &both}, "both"},
 	} {
 		if _, err := EncodeBegin(test.begin); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -98,7 +100,7 @@ func TestKeys(t *testing.T) {
 }
 
 func TestSpan(t *testing.T) {
-	early, late := first.WakeAt, first.WakeAt.Add(time.Second)
+	early, late := first.Bookkeeping.OverdueAt, first.Bookkeeping.OverdueAt.Add(time.Second)
 	at := func(t time.Time) store.Place { return store.Place{CreatedAt: t, CaseID: "a", Run: 1} }
 	for _, test := range []struct {
 		name   string

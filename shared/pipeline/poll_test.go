@@ -16,7 +16,7 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
-func TestLookOutcomes(t *testing.T) {
+func TestPollOutcomes(t *testing.T) {
 	const half = `{"completed":1,"total":2,"progress_percent":50}`
 	for name, tc := range map[string]struct {
 		react   pipelinetest.Reaction
@@ -29,16 +29,16 @@ func TestLookOutcomes(t *testing.T) {
 		"unknown":   {pipelinetest.Answer(404, `{"detail":"Case not found"}`), cases.CheckUnknown, ""},
 		"404 page":  {pipelinetest.Answer(404, `<html>`), cases.CheckUnknown, ""},
 		"total 0":   {pipelinetest.Answer(200, `{"completed":0,"total":0}`), cases.CheckUnknown, ""},
-		"not JSON":  {pipelinetest.NotJSON(), cases.CheckUnable, "not a JSON object"},
-		"500":       {pipelinetest.Answer(500, half), cases.CheckUnable, "the pipeline answered 500 Internal Server Error"},
-		"401":       {pipelinetest.RefuseDetail(401, "bad key hush-key"), cases.CheckUnable, "the pipeline answered 401 Unauthorized: bad key [redacted]"},
+		"not JSON":  {pipelinetest.NotJSON(), cases.CheckFailed, "not a JSON object"},
+		"500":       {pipelinetest.Answer(500, half), cases.CheckFailed, "the pipeline answered 500 Internal Server Error"},
+		"401":       {pipelinetest.RefuseDetail(401, "bad key hush-key"), cases.CheckFailed, "the pipeline answered 401 Unauthorized: bad key [redacted]"},
 		"429":       {pipelinetest.Busy(429, "1"), cases.CheckBusy, "busy"},
-		"204":       {pipelinetest.Answer(204, ""), cases.CheckUnable, "204"},
-		"redirect":  {pipelinetest.Redirect(302, "/api/progress/c-1?again"), cases.CheckUnable, "302 Found"},
-		"too large": {pipelinetest.Answer(200, half+strings.Repeat(" ", 1<<20)), cases.CheckUnable, "more than 1048576 bytes"},
-		"reset":     {pipelinetest.Reset(false, 0), cases.CheckUnable, "no answer: "},
-		"cut":       {pipelinetest.ResetDuring(pipelinetest.Answer(200, half)), cases.CheckUnable, "200 OK, but"},
-		"hangs":     {pipelinetest.Hang(false, 0), cases.CheckUnable, "it took longer than 100ms"},
+		"204":       {pipelinetest.Answer(204, ""), cases.CheckFailed, "204"},
+		"redirect":  {pipelinetest.Redirect(302, "/api/progress/c-1?again"), cases.CheckFailed, "302 Found"},
+		"too large": {pipelinetest.Answer(200, half+strings.Repeat(" ", 1<<20)), cases.CheckFailed, "more than 1048576 bytes"},
+		"reset":     {pipelinetest.Reset(false, 0), cases.CheckFailed, "no answer: "},
+		"cut":       {pipelinetest.ResetDuring(pipelinetest.Answer(200, half)), cases.CheckFailed, "200 OK, but"},
+		"hangs":     {pipelinetest.Hang(false, 0), cases.CheckFailed, "it took longer than 100ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pipelinetest.New(t)
@@ -49,18 +49,18 @@ func TestLookOutcomes(t *testing.T) {
 				if name == "hangs" {
 					c.CheckTimeout = 100 * time.Millisecond
 				}
-			}).Look(t.Context(), "c-1", 2, "")
+			}).Poll(t.Context(), "c-1", 2, "")
 			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") || !strings.Contains(got.Message, tc.message) {
 				t.Fatalf("got %s, %q", got.Kind, got.Message)
 			}
 			if n := len(p.Polls("c-1")); n != 1 {
-				t.Fatalf("%d looks", n)
+				t.Fatalf("%d polls", n)
 			}
 		})
 	}
 }
 
-func TestLookAsksForTheCase(t *testing.T) {
+func TestPollAsksForTheCase(t *testing.T) {
 	p := pipelinetest.New(t)
 	c := open(t, p.URL+"/v1/", func(c *Config) {
 		c.APIKey, c.Auth = "key-1", AuthOIDC
@@ -68,14 +68,14 @@ func TestLookAsksForTheCase(t *testing.T) {
 	})
 	for _, id := range []string{"c-1", "a:b.c_d", "a/b?c#d %"} {
 		p.SetProgress(id, 3, 4, "x")
-		got := c.Look(t.Context(), id, 2, request.TraceParent)
+		got := c.Poll(t.Context(), id, 2, request.TraceParent)
 		want := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 3, Total: 4, Percent: 75, Current: "x"}}
 		if got != want {
 			t.Errorf("%s: %+v", id, got)
 		}
 		polls := p.Polls(id)
 		if len(polls) != 1 {
-			t.Fatalf("%s: %d looks", id, len(polls))
+			t.Fatalf("%s: %d polls", id, len(polls))
 		}
 		for name, want := range map[string]string{
 			"X-Api-Key": "key-1", "Authorization": "Bearer token-1", "Traceparent": request.TraceParent, "Idempotency-Key": "",
@@ -87,7 +87,7 @@ func TestLookAsksForTheCase(t *testing.T) {
 	}
 }
 
-func TestLooksShareAConnection(t *testing.T) {
+func TestPollsShareAConnection(t *testing.T) {
 	p := pipelinetest.New(t)
 	var dials atomic.Int64
 	c := open(t, p.URL, func(c *Config) {
@@ -97,21 +97,21 @@ func TestLooksShareAConnection(t *testing.T) {
 		}
 	})
 	for range 5 {
-		if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 	}
 	if dials.Load() != 1 {
-		t.Errorf("%d connections for five looks", dials.Load())
+		t.Errorf("%d connections for five polls", dials.Load())
 	}
 	c.Close()
-	if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
+	if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
 		t.Errorf("after Close: %+v on %d connections", got, dials.Load())
 	}
 }
 
 // A pipeline that breaks every connection would be asked once per idle one: Go's transport takes the next, and the next.
-func TestLookAsksAtMostTwice(t *testing.T) {
+func TestPollAsksAtMostTwice(t *testing.T) {
 	const idle = 8
 	for name, tc := range map[string]struct {
 		breaks int64 // how many requests are broken off
@@ -119,14 +119,14 @@ func TestLookAsksAtMostTwice(t *testing.T) {
 		asked  int64
 	}{
 		"a dead connection": {1, cases.CheckUnknown, 2},
-		"a dead pipeline":   {1 << 30, cases.CheckUnable, 2},
+		"a dead pipeline":   {1 << 30, cases.CheckFailed, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked, broken atomic.Int64
 			together := make(chan struct{})
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.ContentLength != 0 || r.TransferEncoding != nil {
-					t.Errorf("a look with a body: %d, %s", r.ContentLength, r.TransferEncoding)
+					t.Errorf("a poll with a body: %d, %s", r.ContentLength, r.TransferEncoding)
 				}
 				switch n := asked.Add(1); {
 				case n <= idle: // each gets a connection of its own
@@ -144,38 +144,38 @@ func TestLookAsksAtMostTwice(t *testing.T) {
 			var all sync.WaitGroup
 			for range idle {
 				all.Go(func() {
-					if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+					if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
 						t.Errorf("got %+v", got)
 					}
 				})
 			}
 			all.Wait()
-			if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != tc.want {
+			if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != tc.want {
 				t.Errorf("got %+v, want %s", got, tc.want)
 			}
 			if n := asked.Load() - idle; n != tc.asked {
-				t.Errorf("the pipeline was asked %d times for one look, want %d", n, tc.asked)
+				t.Errorf("the pipeline was asked %d times for one poll, want %d", n, tc.asked)
 			}
 		})
 	}
 }
 
-// A server closes connections that idle: no look fails for it.
-func TestLookAfterIdleConnectionsWereClosed(t *testing.T) {
+// A server closes connections that idle: no poll fails for it.
+func TestPollAfterIdleConnectionsWereClosed(t *testing.T) {
 	s := listen(t, func(conn net.Conn) {
 		readRequest(conn)
 		_, _ = io.WriteString(conn, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 	})
 	c := open(t, "http://"+s.addr)
 	for range 20 {
-		if got := c.Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 	}
 }
 
-// The transport lets a dial go on after its request. Ours ends with the look.
-func TestLookEndsItsDial(t *testing.T) {
+// The transport lets a dial go on after its request. Ours ends with the poll.
+func TestPollEndsItsDial(t *testing.T) {
 	ended := make(chan struct{})
 	c := open(t, "http://pipeline.invalid", func(c *Config) {
 		c.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -186,7 +186,7 @@ func TestLookEndsItsDial(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if got := c.Look(ctx, "c-1", 2, ""); got.Kind != cases.CheckUnable {
+	if got := c.Poll(ctx, "c-1", 2, ""); got.Kind != cases.CheckFailed {
 		t.Fatalf("got %+v", got)
 	}
 	select {
@@ -196,7 +196,7 @@ func TestLookEndsItsDial(t *testing.T) {
 	}
 }
 
-func TestLookOfBadServers(t *testing.T) {
+func TestPollOfBadServers(t *testing.T) {
 	s := listen(t, func(conn net.Conn) {
 		if _, err := conn.Read(make([]byte, 4096)); err != nil {
 			return
@@ -216,10 +216,10 @@ func TestLookOfBadServers(t *testing.T) {
 		}
 	})
 	limited := func(c *Config) { c.MaxAnswer = 1 << 20 }
-	if got := open(t, "http://"+s.addr).Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "not HTTP") {
+	if got := open(t, "http://"+s.addr).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed || !strings.Contains(got.Message, "not HTTP") {
 		t.Errorf("bad head: %+v", got)
 	}
-	if got := open(t, "http://"+endless.addr, limited).Look(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnable || !strings.Contains(got.Message, "more than") {
+	if got := open(t, "http://"+endless.addr, limited).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed || !strings.Contains(got.Message, "more than") {
 		t.Errorf("endless: %+v", got)
 	}
 }

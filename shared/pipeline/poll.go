@@ -14,7 +14,7 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
-// Look asks for the progress of a run, GET {URL}/api/progress/{case_id}, and waits at most for Config.CheckTimeout. It sends one request, and
+// Poll asks for the progress of a run, GET {URL}/api/progress/{case_id}, and waits at most for Config.CheckTimeout. It sends one request, and
 // a second one only if a connection that was used before turns out dead. No connection is used for longer than a minute, so that a poll reaches
 // the host that the name means by then. Of the outcome it sets Kind, Reading, RetryAfter, Message, Cause and Result; the kind is
 //   - reading: 200 with a total above 0, or a status that is one of running, succeeded and failed. The Reading is as
@@ -22,60 +22,60 @@ import (
 //     a result or counts that cannot be read are dropped, and Message says so;
 //   - unknown: 404, or 200 with a total of 0 and no such status;
 //   - busy, with a Message: 429, or 503 with Retry-After. RetryAfter is 0 if it says none that can be read, or one that is past;
-//   - unable, with a Message: everything else: no answer, another status, redirects, no JSON, neither a status nor counts that are whole
+//   - failed, with a Message: everything else: no answer, another status, redirects, no JSON, neither a status nor counts that are whole
 //     numbers, an answer that names another case or run, that broke off, cannot be unpacked or is larger than Config.MaxAnswer.
 //
 // Answers are read as [report.ReadAll] says. Message and Cause are as those of [Client.Dispatch].
-func (c *Client) Look(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
+func (c *Client) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.CheckTimeout, timeoutError(c.config.CheckTimeout))
 	defer cancel()
 	target := c.base + "/api/progress/" + url.PathEscape(caseID)
-	r, err := http.NewRequestWithContext(context.WithValue(ctx, lookKey{}, ctx), http.MethodGet, target, nil)
+	r, err := http.NewRequestWithContext(context.WithValue(ctx, pollKey{}, ctx), http.MethodGet, target, nil)
 	if err != nil {
-		return unable("the request cannot be made", cause("the request cannot be made", c.host))
+		return failedPoll("the request cannot be made", cause("the request cannot be made", c.host))
 	}
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("Cache-Control", "no-cache")
 	secrets, err := c.authorize(ctx, r.Header, traceParent)
 	if err != nil {
 		message := clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey})
-		return unable(message, cause(message, c.host))
+		return failedPoll(message, cause(message, c.host))
 	}
 	resp, err := c.ask(r)
 	if err != nil {
-		return unable("no answer: "+clean(faultText(ctx, err), maxMessage, secrets), c.because(ctx, err, secrets))
+		return failedPoll("no answer: "+clean(faultText(ctx, err), maxMessage, secrets), c.because(ctx, err, secrets))
 	}
 	defer resp.Body.Close()
 	return c.receive(ctx, resp, secrets).progress(caseID, run)
 }
 
-// progress reads the answer to a poll of that run, as [Client.Look] says.
+// progress reads the answer to a poll of that run, as [Client.Poll] says.
 func (a answer) progress(caseID string, run int) cases.CheckOutcome {
 	if a.busy() {
 		return cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: retryAfter(a.retryAfter, a.now),
 			Message: or(a.said(), a.answered()), Cause: a.because("")}
 	}
 	if other := report.Another(a.body, caseID, run); other != "" && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
-		return unable(a.answered()+", but about "+other, a.because(", about "+other))
+		return failedPoll(a.answered()+", but about "+other, a.because(", about "+other))
 	}
 	switch {
 	case a.status == http.StatusNotFound:
 		return cases.CheckOutcome{Kind: cases.CheckUnknown}
 	case a.fault != "":
-		return unable(a.answered()+", but "+a.fault, a.because(", but "+a.fault))
+		return failedPoll(a.answered()+", but "+a.fault, a.because(", but "+a.fault))
 	case a.status != http.StatusOK:
 		message := a.answered()
 		if said := a.said(); said != "" {
 			message = clean(message+": "+said, maxMessage, a.secrets)
 		}
-		return unable(message, a.because(""))
+		return failedPoll(message, a.because(""))
 	}
 	return a.reading()
 }
 
 // reading reads the body of a 200.
 func (a answer) reading() cases.CheckOutcome {
-	failed := func(err error) cases.CheckOutcome { return unable(err.Error(), a.because(", but "+err.Error())) }
+	failed := func(err error) cases.CheckOutcome { return failedPoll(err.Error(), a.because(", but "+err.Error())) }
 	p, err := report.ParseProgress(a.body)
 	if err != nil {
 		return failed(err)
@@ -92,21 +92,21 @@ func (a answer) reading() cases.CheckOutcome {
 	if result != nil {
 		result.Message = clean(result.Message, maxMessage, a.secrets)
 		if result.Success != nil && !*result.Success {
-			out.Reading.Status = "failed"
+			out.Reading.Status = cases.StatusFailed
 		}
 	}
 	out.Result = result
 	switch out.Reading.Status {
-	case "succeeded", "failed":
+	case cases.StatusSucceeded, cases.StatusFailed:
 		message := ""
-		if out.Reading.Status == "failed" {
+		if out.Reading.Status == cases.StatusFailed {
 			message = a.said()
 			if message == "" && result != nil {
 				message = clean(report.Message(members[0]), maxMessage, a.secrets)
 			}
 		}
 		out.Message = report.WithDropped(message, unreadable, p.Unreadable != nil)
-	case "running": // it is, whatever its counts are
+	case cases.StatusRunning: // it is, whatever its counts are
 	default:
 		switch {
 		case p.Unreadable != nil:
@@ -120,9 +120,9 @@ func (a answer) reading() cases.CheckOutcome {
 	return out
 }
 
-// ask sends a look, at most twice: a connection that idled may be dead, closed by the other side or frozen with this instance. Then
+// ask sends a poll, at most twice: a connection that idled may be dead, closed by the other side or frozen with this instance. Then
 // it is asked once more, on a fresh one. Go's transport alone would try every idle connection in turn
-// (https://pkg.go.dev/net/http#Transport), and ask a pipeline that breaks off its answers as many times for one look.
+// (https://pkg.go.dev/net/http#Transport), and ask a pipeline that breaks off its answers as many times for one poll.
 func (c *Client) ask(r *http.Request) (*http.Response, error) {
 	idled := false
 	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
@@ -144,6 +144,6 @@ type onlyOnce struct{}
 func (onlyOnce) Read([]byte) (int, error) { return 0, io.EOF }
 func (onlyOnce) Close() error             { return nil }
 
-func unable(message, cause string) cases.CheckOutcome {
-	return cases.CheckOutcome{Kind: cases.CheckUnable, Message: message, Cause: cause}
+func failedPoll(message, cause string) cases.CheckOutcome {
+	return cases.CheckOutcome{Kind: cases.CheckFailed, Message: message, Cause: cause}
 }

@@ -9,21 +9,21 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// Past implements [store.Store].
-func (s *Store) Past(ctx context.Context) (cases.Past, error) {
+// DurationStats implements [store.Store].
+func (s *Store) DurationStats(ctx context.Context) (cases.DurationStats, error) {
 	var version int64
 	var data []byte
 	switch err := s.reads.past.QueryRowContext(ctx).Scan(&version, &data); {
 	case errors.Is(err, sql.ErrNoRows):
-		return cases.Past{}, nil
+		return cases.DurationStats{}, nil
 	case err != nil:
-		return cases.Past{}, readErr(ctx, err, "reading the past")
+		return cases.DurationStats{}, readErr(ctx, err, "reading the duration statistics")
 	}
-	return cases.PastOf(version, data), nil
+	return cases.DecodeDurationStats(version, data), nil
 }
 
-// SavePast implements [store.Store].
-func (s *Store) SavePast(ctx context.Context, p cases.Past) error {
+// SaveDurationStats implements [store.Store].
+func (s *Store) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err == nil {
 		err = s.commits.do(ctx, &change{size: len(data), apply: func(w *writer) error {
@@ -34,5 +34,5 @@ func (s *Store) SavePast(ctx context.Context, p cases.Past) error {
 			return must(affected(context.Background(), save, p.Version, data))
 		}})
 	}
-	return wrap(err, "saving the past")
+	return wrap(err, "saving the duration statistics")
 }

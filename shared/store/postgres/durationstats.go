@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	pastQuery       = `SELECT version, data FROM past`
-	addPastQuery    = `INSERT INTO past (id, version, data) VALUES (1, $1, $2) ON CONFLICT DO NOTHING`
-	changePastQuery = `UPDATE past SET version = $1, data = $2 WHERE version = $1 - 1`
+	durationStatsQuery = `SELECT version, data FROM past`
+	addPastQuery       = `INSERT INTO past (id, version, data) VALUES (1, $1, $2) ON CONFLICT DO NOTHING`
+	changePastQuery    = `UPDATE past SET version = $1, data = $2 WHERE version = $1 - 1`
 )
 
-// Past implements [store.Store].
-func (s *Store) Past(ctx context.Context) (cases.Past, error) {
+// DurationStats implements [store.Store].
+func (s *Store) DurationStats(ctx context.Context) (cases.DurationStats, error) {
 	var version int64
 	var data []byte
-	err := s.one(ctx, pastQuery, nil, &version, &data)
+	err := s.one(ctx, durationStatsQuery, nil, &version, &data)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return cases.Past{}, nil
+		return cases.DurationStats{}, nil
 	}
-	return cases.PastOf(version, data), explain(ctx, err, "reading the past")
+	return cases.DecodeDurationStats(version, data), explain(ctx, err, "reading the duration statistics")
 }
 
-// SavePast implements [store.Store]. It takes one round trip, and is not tried again.
-func (s *Store) SavePast(ctx context.Context, p cases.Past) error {
+// SaveDurationStats implements [store.Store]. It takes one round trip, and is not tried again.
+func (s *Store) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err == nil {
 		query := changePastQuery
@@ -48,5 +48,5 @@ func (s *Store) SavePast(ctx context.Context, p cases.Past) error {
 			err = store.ErrConflict
 		}
 	}
-	return explain(ctx, err, "saving the past")
+	return explain(ctx, err, "saving the duration statistics")
 }

@@ -1,0 +1,76 @@
+package storetest
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/store"
+)
+
+var durationStatsTests = []test{
+	{"IsKeptWhole", testPastKept},
+	{"OneOfManyWritersSaves", testPastTogether},
+}
+
+// past is one of the given version. All cases share what is saved, and so may other tests: each goes on from what is there.
+func durationStats(version int64) cases.DurationStats {
+	return cases.DurationStats{
+		Version: version, At: created.Add(time.Duration(version) * time.Second), Found: 3, Reported: 4, Missed: 1.25, Estimates: 2,
+		ByKind: map[int]cases.Histogram{0: {From: 3, Counts: []int{1}}, 6: {From: 40, Counts: []int{2, 0, int(version)}}},
+	}
+}
+
+func (e *env) durationStats(t *testing.T, s store.Store) cases.DurationStats {
+	t.Helper()
+	p, err := s.DurationStats(e.ctx)
+	if err != nil {
+		t.Fatalf("Past: %v", err)
+	}
+	return p
+}
+
+// testPastKept: what is saved is read back by every instance, and only the version after it takes its place.
+func testPastKept(t *testing.T, e *env) {
+	at := e.durationStats(t, e.Store).Version
+	for next := at + 1; next <= at+2; next++ {
+		for _, wrong := range []int64{next - 1, next + 1} {
+			if wrong > 0 {
+				wantErr(t, "SaveDurationStats of another version", e.Store.SaveDurationStats(e.ctx, durationStats(wrong)), store.ErrConflict)
+			}
+		}
+		if got := e.durationStats(t, e.Store); got.Version != next-1 {
+			t.Fatalf("what conflicted took effect: version %d", got.Version)
+		}
+		if err := e.Store.SaveDurationStats(e.ctx, durationStats(next)); err != nil {
+			t.Fatalf("SaveDurationStats: %v", err)
+		}
+		for _, s := range e.instances(t) {
+			if diff := cmp.Diff(durationStats(next), e.durationStats(t, s)); diff != "" {
+				t.Errorf("(-saved +read):\n%s", diff)
+			}
+		}
+	}
+}
+
+// testPastTogether: of many who go on from the same version one saves.
+func testPastTogether(t *testing.T, e *env) {
+	next := e.durationStats(t, e.Store).Version + 1
+	all := e.instances(t)
+	var saved atomic.Int32
+	together(e.Contenders, func(i int) {
+		switch err := all[i%len(all)].SaveDurationStats(e.ctx, durationStats(next)); {
+		case err == nil:
+			saved.Add(1)
+		case !errors.Is(err, store.ErrConflict):
+			t.Errorf("SaveDurationStats: %v", err)
+		}
+	})
+	if saved.Load() != 1 || e.durationStats(t, e.Store).Version != next {
+		t.Errorf("%d saved, and version %d is kept", saved.Load(), e.durationStats(t, e.Store).Version)
+	}
+}
