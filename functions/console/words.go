@@ -6,9 +6,9 @@ import (
 	"html/template"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // words are what the templates say things with.
@@ -191,11 +191,7 @@ func shown(raw json.RawMessage) *excerpt {
 		e.Text = indented(raw, maxShown+1)
 	}
 	if e.Cut = len(e.Text) > maxShown; e.Cut {
-		end := maxShown
-		for end > 0 && !utf8.RuneStart(e.Text[end]) {
-			end--
-		}
-		e.Text = e.Text[:end]
+		e.Text = printable.Cut(e.Text, maxShown)
 	}
 	return e
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/jsonscan"
+	"github.com/casewatch/casewatch/shared/printable"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
@@ -119,7 +120,7 @@ func readQuery(rawQuery string, maxDeadline time.Duration, req *watch.StartReque
 	}
 	unknown := slices.Sorted(maps.Keys(query))
 	for _, name := range unknown[:min(len(unknown), maxNamed)] {
-		name = strings.ToValidUTF8(name[:min(len(name), maxName)], "")
+		name = printable.Cut(name, maxName)
 		bad.add(name, "is not known; the parameters are deadline, supersede and adopt")
 	}
 	if more := len(unknown) - maxNamed; more > 0 {

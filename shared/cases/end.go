@@ -6,7 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // maxMessage bounds the messages that a record keeps, in characters.
@@ -168,25 +169,8 @@ func (c *Case) remember(id string) {
 	c.Outcome.ReportIDs = words[max(0, len(words)-maxReportIDs):]
 }
 
-// clip makes a text fit to be shown: bounded, and without characters that control what shows it.
-func clip(s string) string { return clipTo(s, maxMessage) }
-
-func clipTo(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return ' '
-		}
-		return r
-	}, s)
-	runes := 0
-	for i := range s {
-		if runes == most {
-			return s[:i] + "…"
-		}
-		runes++
-	}
-	return s
-}
+// clip returns a text as it is kept and shown.
+func clip(s string) string { return printable.Line(s, maxMessage) }
 
 func oneDecimal(f float64) float64 { return math.Round(f*10) / 10 }
 

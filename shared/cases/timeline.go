@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 const (
@@ -58,7 +60,7 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 	var notes []Note
 	note := func(is bool, what What, detail string) {
 		if is {
-			notes = append(notes, Note{At: now, What: what, Source: sourceOf(in), Detail: clipTo(detail, maxDetail)})
+			notes = append(notes, Note{At: now, What: what, Source: sourceOf(in), Detail: printable.Line(detail, maxDetail)})
 		}
 	}
 	was, is := before.Dispatch, n.Dispatch
@@ -92,7 +94,7 @@ func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
 		note(tick.CheckLost || tick.DispatchLost, NoteRearmed, "")
 	}
 	if n.State.Ended() && !before.State.Ended() {
-		notes = append(notes, Note{At: now, What: NoteEnded, Source: n.Outcome.End.Source, Detail: clipTo(endDetail(*n), maxDetail)})
+		notes = append(notes, Note{At: now, What: NoteEnded, Source: n.Outcome.End.Source, Detail: printable.Line(endDetail(*n), maxDetail)})
 	}
 	note(v.Kind == Filled, NoteFilled, "")
 	note(v.Kind == Late, NoteLate, lateDetail(in))

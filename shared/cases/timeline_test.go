@@ -149,7 +149,7 @@ func TestTimelineIsBounded(t *testing.T) {
 	if len(notes) != 50 || notes[0].What != NoteBegan || notes[49].What != NoteEnded {
 		t.Errorf("%d lines, from %v to %v", len(notes), notes[0], notes[len(notes)-1])
 	}
-	if got := []rune(notes[4].Detail); len(got) != 201 || got[200] != '…' {
+	if got := []rune(notes[4].Detail); len(got) != 200 || got[199] != '…' {
 		t.Errorf("%d characters: %s", len(got), fmt.Sprint(notes[4]))
 	}
 	for n := range 60 {

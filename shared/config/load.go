@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // Fault is what is wrong with one setting. Detail never holds the value of a secret.
@@ -96,7 +97,7 @@ func (l *loader) set(s setting, value string) {
 		err = errors.New("is set but empty, which is no value")
 	case strings.TrimSpace(value) != value:
 		err = errors.New("has white space around its value")
-	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, printable.IsControl):
 		err = errors.New("holds control characters or is not UTF-8")
 	default:
 		err = s.parse(l.c, value)

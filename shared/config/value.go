@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // value is how the text of a setting becomes a field of the Config. The error of parse says what is wrong, in words that
@@ -31,10 +33,13 @@ func into[T any](f field[T], expects string, parse func(string) (T, bool)) value
 	}}
 }
 
-// quoted says what a setting that is no secret was. Long texts are cut.
+// maxQuoted is how much of a value an error quotes, in bytes.
+const maxQuoted = 80
+
+// quoted says what the value of a setting is that is no secret. It cuts a long one.
 func quoted(text string) error {
-	if len(text) > 80 {
-		text = strings.ToValidUTF8(text[:80], "") + "…"
+	if len(text) > maxQuoted {
+		text = printable.Cut(text, maxQuoted) + "…"
 	}
 	return fmt.Errorf("is %q", text)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/jsonscan"
 	"github.com/casewatch/casewatch/shared/pipeline/report"
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // MaxData is the largest data of a pipeline's event, in bytes. Eventarc hands events of up to 512 KB to a function, base64 and
@@ -81,7 +82,7 @@ func Decode(data []byte) (Incoming, error) {
 		p, err := report.ParseProgress(progress)
 		switch {
 		case err == nil && p.Unreadable == nil:
-			p.Status, p.Current = cases.StatusNotGiven, clip(p.Current, maxText)
+			p.Status, p.Current = cases.StatusNotGiven, printable.Cut(p.Current, maxText)
 			in.Progress = &p.Reading
 		case terminal:
 			badProgress = true
@@ -116,16 +117,8 @@ func Decode(data []byte) (Incoming, error) {
 		in.Message = report.Message(text)
 	}
 	if badProgress || badResult {
-		in.Message = report.WithDropped(clip(in.Message, maxBeside), badResult, badProgress)
+		in.Message = report.WithDropped(printable.Cut(in.Message, maxBeside), badResult, badProgress)
 	}
-	in.Message = clip(in.Message, maxText)
+	in.Message = printable.Cut(in.Message, maxText)
 	return in, nil
-}
-
-// clip returns the first bytes of a text.
-func clip(s string, limit int) string {
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "")
-	}
-	return s
 }

@@ -11,10 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/casewatch/casewatch/shared/pipeline/report"
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 const (
@@ -22,26 +21,14 @@ const (
 	maxCurrent = 300 // runes of the current document's name
 )
 
-// clean makes text of the pipeline fit to be shown: without the secrets, in valid UTF-8, on one line, without characters that control
-// or reorder, at most limit runes long.
+// clean returns text of the pipeline as [printable.Line] does, without the secrets.
 func clean(s string, limit int, secrets []string) string {
 	for _, secret := range secrets {
 		if len(secret) > 3 { // a shorter one hides nothing, and is in every other word
 			s = strings.ReplaceAll(s, secret, "[redacted]")
 		}
 	}
-	s = s[:min(len(s), 64*limit)]
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if utf8.RuneCountInString(s) > limit {
-		s = string([]rune(s)[:limit-1]) + "…"
-	}
-	return s
+	return printable.Line(s, limit)
 }
 
 // statusText names a status: "404 Not Found".

@@ -9,9 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
+
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // maxDocuments is the most documents of one case.
@@ -42,20 +43,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-func clean(s string) text {
-	runes := []rune(strings.TrimSpace(strings.Map(printable, s)))
-	return text(runes[:min(len(runes), maxText)])
-}
-
-func printable(r rune) rune {
-	switch {
-	case unicode.IsSpace(r):
-		return ' '
-	case unicode.IsControl(r):
-		return -1
-	}
-	return r
-}
+func clean(s string) text { return text(printable.Line(s, maxText)) }
 
 // flag reads booleans however they are written.
 type flag bool

@@ -99,7 +99,7 @@ func TestIssuesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Plaintiffs[0].Issues; len(got) != maxIssues || len(got[0]) > maxText || !strings.HasPrefix(got[0], "k000 (xx") {
+	if got := f.Plaintiffs[0].Issues; len(got) != maxIssues || len([]rune(got[0])) > maxText || !strings.HasPrefix(got[0], "k000 (xx") {
 		t.Errorf("%d issues, the first %q", len(got), got[0])
 	}
 }
@@ -110,7 +110,7 @@ func TestTextIsCleaned(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := f.Plaintiffs[0]
-	if p.ID != "9007199254740993" || p.FirstName != "Ana x" || len([]rune(p.LastName)) != maxText || !p.HeadOfHousehold {
+	if p.ID != "9007199254740993" || p.FirstName != "A na x" || len([]rune(p.LastName)) != maxText || !p.HeadOfHousehold {
 		t.Errorf("%+v", p)
 	}
 }

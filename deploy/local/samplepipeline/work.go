@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // set is one document to make.
@@ -136,11 +137,8 @@ func (w *work) result(normalized time.Time) *result {
 	}
 }
 
-// short cuts a name to what a list needs, so that the result of the largest case fits into an event.
-func short(s string) string {
-	const most = 40
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
-}
+// maxListed is how many runes a list shows of a name, so that the result of the largest case fits
+// into an event.
+const maxListed = 40
+
+func short(name string) string { return printable.Line(name, maxListed) }

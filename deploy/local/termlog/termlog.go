@@ -14,15 +14,15 @@ import (
 	"path"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/lmittmann/tint"
+
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 const (
 	messageWidth = 32  // shorter messages are padded, so that what follows them is in one column
-	maxValue     = 300 // characters of a value; a pipeline's error can be long
+	maxValue     = 300 // runes of a message, a name or a value; a pipeline's error can be long
 )
 
 // Colours of attributes, as tint numbers them: https://en.wikipedia.org/wiki/ANSI_escape_code#8-bit
@@ -70,7 +70,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 		return nil
 	}
 	if r.Message = clean(r.Message); r.NumAttrs() > 0 {
-		r.Message = fmt.Sprintf("%-*s", messageWidth, r.Message)
+		r.Message = pad(r.Message)
 	}
 	return h.Handler.Handle(ctx, r)
 }
@@ -82,6 +82,9 @@ func replace(groups []string, a slog.Attr) slog.Attr {
 	}
 	if _, ok := a.Value.Any().(slog.Level); ok {
 		return a
+	}
+	if m := a.Value.String(); a.Key == slog.MessageKey && m == pad(clean(m)) {
+		return a // Handle made it so
 	}
 	value, isUsual := usual[a.Key]
 	// The key of gcplog's insert id begins with NUL.
@@ -116,17 +119,8 @@ func replace(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// clean returns text without what a terminal obeys, or what ends a line or turns the direction of text, and cut to
-// maxValue. Values hold what the pipeline said, and tint lets escape sequences through.
-func clean(text string) string {
-	runes := []rune(strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '·' // not U+FFFD, at which tint ends a text
-		}
-		return r
-	}, text))
-	if len(runes) > maxValue {
-		return string(runes[:maxValue]) + "…"
-	}
-	return string(runes)
-}
+func pad(message string) string { return fmt.Sprintf("%-*s", messageWidth, message) }
+
+// clean returns text as [printable.Line] does: values hold what the pipeline said, tint lets escape
+// sequences through, and it ends a text at U+FFFD.
+func clean(text string) string { return printable.Line(text, maxValue) }

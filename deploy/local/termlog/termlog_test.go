@@ -53,9 +53,9 @@ func TestLines(t *testing.T) {
 		{"a long message", slog.LevelInfo, strings.Repeat("m", 40), []any{"case_id", "c"}, "INF " + strings.Repeat("m", 40) + " case=c"},
 		{"a message alone", slog.LevelInfo, "ready", nil, "INF ready"},
 		{"what a terminal obeys", slog.LevelWarn, "m\x1b[2J\x9b2J", []any{"error", "a\x1b]0;title\x07b\x7f\nforged \u009b31m \u202e", "k\x1b[1m", "\xffv"},
-			"WRN m·[2J·2J                         error=\"a·]0;title·b··forged ·31m ·\" k·[1m=·v"},
-		{"names that are taken", slog.LevelInfo, "m", []any{"msg", "a\x1b[1m", "level", "b\x1b", "time", "c\x1b"}, "INF m                                msg=a·[1m level=b· time=c·"},
-		{"endless", slog.LevelWarn, "m", []any{"error", strings.Repeat("é", 2000)}, "WRN m                                error=" + strings.Repeat("é", 300) + "…"},
+			`WRN m [2J 2J                         error="a ]0;title b forged 31m" "k [1m"=v`},
+		{"names that are taken", slog.LevelInfo, "m", []any{"msg", "a\x1b[1m", "level", "b\x1b", "time", "c\x1b"}, "INF m                                msg=\"a [1m\" level=b time=c"},
+		{"endless", slog.LevelWarn, "m", []any{"error", strings.Repeat("é", 2000)}, "WRN m                                error=" + strings.Repeat("é", 299) + "…"},
 	} {
 		for _, colours := range []bool{true, false} {
 			var out strings.Builder

@@ -37,12 +37,14 @@ var layers = []layer{
 		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
 	{in: "functions"}, // the OpenAPI description, embedded
-	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan"},
+	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
+		"shared/printable"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
-	{in: "shared/cases"},
+	{in: "shared/printable"},
+	{in: "shared/cases", ours: []string{"shared/printable"}},
 	{in: "shared/fault", notBelow: []string{"net/http"}},
-	{in: "shared/config"},
+	{in: "shared/config", ours: []string{"shared/printable"}},
 	{in: "shared/gcplog"},
 	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/jsonscan", notBelow: []string{"net/http"}},
@@ -52,7 +54,7 @@ var layers = []layer{
 	// the interfaces, and what goes through them
 	{in: "shared/store", ours: []string{"shared/cases"}},
 	{in: "shared/queue"},
-	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report"}, notBelow: cloud},
+	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, notBelow: cloud},
 	{in: "shared/pipeline/report", ours: []string{"shared/cases", "shared/jsonscan"}, notBelow: append([]string{"net/http"}, cloud...)},
 	// helpers of tests, never deployed
 	{in: "shared/store/storetest", ours: []string{"shared/store", "shared/cases"}, others: []string{"..."}},
@@ -63,8 +65,8 @@ var layers = []layer{
 	{in: "shared/store/internal/...", ours: []string{"shared/store", "shared/cases"}},
 	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/fault", "shared/overload"}, others: []string{"..."}},
 	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/fault"}, others: []string{"..."}},
-	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault"}, others: []string{"..."}},
-	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report"}, others: []string{"..."}},
+	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"}, others: []string{"..."}},
+	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, others: []string{"..."}},
 	// the composition root
 	{in: "shared/app", ours: []string{"shared/watch", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/store", "shared/queue", "shared/events",
 		"shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},

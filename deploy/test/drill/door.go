@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // answerTimeout bounds a request that is not a stream.
@@ -244,4 +245,4 @@ func withQuery(to string, query url.Values) string {
 	return to + separator + query.Encode()
 }
 
-func clip(body []byte) string { return strings.TrimSpace(string(body[:min(len(body), 300)])) }
+func clip(body []byte) string { return printable.Line(string(body), 300) }

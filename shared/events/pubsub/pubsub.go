@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	apiv1 "cloud.google.com/go/pubsub/v2/apiv1"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/events"
+	"github.com/casewatch/casewatch/shared/printable"
 )
 
 // publishTimeout bounds one publication, retries of the client included.
@@ -101,7 +101,7 @@ func (p *Publisher) ForwardInvalid(ctx context.Context, data []byte, attributes 
 			delete(all, name)
 		}
 	}
-	all[errorAttribute] = strings.ToValidUTF8(why[:min(len(why), maxAttributeValue)], "")
+	all[errorAttribute] = printable.Cut(why, maxAttributeValue)
 	if len(data) == 0 {
 		data = []byte("null") // a message must carry something
 	}
