@@ -1,6 +1,8 @@
-// Package app is the composition root: it turns settings into clients, and clients into functions. It alone imports adapters.
+// Package app is the composition root: it turns settings into clients, and clients into functions.
+// It alone imports adapters.
 //
-// Clients are opened on first use, once, and tried again when that fails: a process never stays broken by how it began.
+// Clients are opened on first use, once. If that fails, the next request tries again, so that a
+// process never stays broken by how it began.
 package app
 
 import (
@@ -19,6 +21,7 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/singleflight"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/watch"
 )
@@ -33,23 +36,27 @@ type Options struct {
 	Log    io.Writer                        // safe for concurrent use; nil for standard output
 	Now    func() time.Time                 // nil for time.Now
 
-	// Handler writes the log in place of the JSON lines that go to Log; nil for those. A deployed function has none.
+	// Handler writes the log in place of the JSON lines that go to Log; nil for those. A deployed
+	// function has none.
 	Handler slog.Handler
 }
 
-// Process is what a function, or several with the same settings, share. It is safe for concurrent use.
+// Process holds the settings and clients of a function, or of several functions with the same
+// settings. It is safe for concurrent use.
 type Process struct {
 	function string
 	opts     Options
 
+	opening singleflight.Flight[*watch.Watcher]
+
 	mu      sync.Mutex // held for moments only
 	cfg     *config.Config
-	watcher *watch.Watcher
+	watcher *watch.Watcher // nil while the clients are not open
 	closers []func() error
-	opening *opening // nil: nobody opens anything now
 }
 
-// New returns the process of a function, or of all with [config.Local]. It reads no setting and opens nothing.
+// New returns the process of a function, or of all with [config.Local]. It reads no setting and
+// opens nothing.
 func New(function string, opts Options) *Process {
 	if opts.Lookup == nil {
 		opts.Lookup = os.LookupEnv
@@ -66,14 +73,10 @@ func New(function string, opts Options) *Process {
 	return &Process{function: function, opts: opts}
 }
 
-// Config returns the settings, read once. The error names every fault in them.
+// Config returns the settings, which it reads once. The error names every setting that is wrong.
 func (p *Process) Config() (*config.Config, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.config()
-}
-
-func (p *Process) config() (*config.Config, error) {
 	if p.cfg == nil {
 		cfg, err := config.Load(p.function, p.opts.Lookup)
 		if err != nil {
@@ -107,9 +110,10 @@ func newLog(w io.Writer, project string) *slog.Logger {
 // Build makes a function of the settings and the watcher.
 type Build func(*config.Config, *watch.Watcher) http.Handler
 
-// Handler serves what build makes. The settings are read and the clients opened at the first request; until that
-// succeeds, each request tries again, or waits for the try of another that is under way, at most 30 s, and is answered 503; one for a stream
-// of events is answered 200, with the request to come back, since a browser never comes back from a 503.
+// Handler serves what build makes. The first request reads the settings and opens the clients. If
+// that fails, the request is answered 503 and the next one tries again; requests at the same time
+// share one try, of at most 30 s. A request for an event stream is answered 200 instead, with an
+// empty stream that tells the client to reconnect, since a browser does not reconnect after a 503.
 func (p *Process) Handler(build Build) http.Handler {
 	var mu sync.Mutex
 	var built http.Handler
@@ -157,8 +161,9 @@ func unavailable(w http.ResponseWriter) {
 
 const eventStream = "text/event-stream"
 
-// reconnectLater sends an event stream without events that tells the client to reconnect in 5 s. Every page may read that: who
-// may call is known once the function works. No empty line follows: libraries deliver a block without data as an empty message.
+// reconnectLater sends an event stream without events that tells the client to reconnect in 5 s.
+// Pages of every origin may read it: the allowed ones are not known before the function works. No
+// empty line follows, since libraries deliver a block without data as an empty message.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 func reconnectLater(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", eventStream)
@@ -167,8 +172,9 @@ func reconnectLater(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, "retry: 5000\n") // the client may be gone
 }
 
-// sweepAtOnce is how many runs a sweep handles at once. Each waits for four or five calls, of the queue, the store and the topic: 10,000 runs whose
-// tasks were purged are healed in about a minute, where it was half an hour one after the other.
+// sweepAtOnce is how many runs a sweep repairs at the same time. Each waits for four or five calls
+// of the queue, the store and the topic. So 10,000 runs whose tasks were purged take about a minute;
+// one after the other they would take half an hour.
 const sweepAtOnce = 32
 
 // WatchConfig returns the settings by which a Watcher works.

@@ -14,16 +14,17 @@ import (
 	"github.com/casewatch/casewatch/shared/events/pubsub"
 	"github.com/casewatch/casewatch/shared/pipeline"
 	"github.com/casewatch/casewatch/shared/queue/cloudtasks"
+	"github.com/casewatch/casewatch/shared/singleflight"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// checkSlack is how much longer than its poll the delivery of a check may take.
+// checkSlack is how much longer the delivery of a check may take than its poll.
 const checkSlack = 50 * time.Second
 
 // dispatchDeadline is the longest that Cloud Tasks waits for an answer.
 const dispatchDeadline = 30 * time.Minute
 
-// Queues returns the settings of the queues, as the adapter takes them.
+// Queues returns the settings of the queues as the Cloud Tasks adapter takes them.
 func Queues(cfg *config.Config) cloudtasks.Config {
 	return cloudtasks.Config{
 		Project: cfg.Project, Location: cfg.Queue.Location,
@@ -81,18 +82,13 @@ func (p pipelineClient) close() error {
 	return nil
 }
 
-// tokenSource returns Google ID tokens for an audience, kept until they expire. Its source is made at the first call that succeeds, and
-// outlives the request that makes it. One call at a time fetches a token; who waits for that waits no longer than its context.
+// tokenSource returns Google ID tokens for an audience, kept until they expire. The first call that
+// can makes the source, which outlives its request. Calls at the same time share one token; a call
+// that waits for another's ends with its context.
 func tokenSource(audience string) func(context.Context) (string, error) {
-	turn := make(chan struct{}, 1)
-	var source oauth2.TokenSource
-	return func(ctx context.Context) (string, error) {
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return "", fmt.Errorf("no ID token in time: %w", ctx.Err())
-		}
+	var fetching singleflight.Flight[string]
+	var source oauth2.TokenSource // used by the call that fetches only
+	fetch := func() (string, error) {
 		if source == nil {
 			made, err := idtoken.NewTokenSource(context.Background(), audience)
 			if err != nil {
@@ -105,5 +101,12 @@ func tokenSource(audience string) func(context.Context) (string, error) {
 			return "", fmt.Errorf("no ID token can be had: %w", err)
 		}
 		return token.AccessToken, nil
+	}
+	return func(ctx context.Context) (string, error) {
+		token, err := fetching.Do(ctx, fetch)
+		if err != nil && ctx.Err() != nil {
+			return "", fmt.Errorf("no ID token in time: %w", ctx.Err())
+		}
+		return token, err
 	}
 }

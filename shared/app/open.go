@@ -13,72 +13,56 @@ import (
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
-// opening is one try to open the clients. Who needs them meanwhile shares what comes of it.
-type opening struct {
-	done    chan struct{} // closed at its end
-	watcher *watch.Watcher
-	err     error
-}
-
-// Open opens now what would be opened at the first request.
+// Open opens the clients now instead of at the first request.
 func (p *Process) Open() error {
 	_, _, err := p.open(context.Background())
 	return err
 }
 
-// open returns the settings and the watcher, opening on the first call what the function uses. One call at a time opens; the others
-// wait for it, until their contexts end. Each with a try of its own would have many wait for long while a store does not answer.
-func (p *Process) open(ctx context.Context) (*config.Config, *watch.Watcher, error) {
-	p.mu.Lock()
-	cfg, err := p.config()
-	if err != nil || p.watcher != nil {
-		defer p.mu.Unlock()
-		return cfg, p.watcher, err
-	}
-	o, mine := p.opening, p.opening == nil
-	if mine {
-		o = &opening{done: make(chan struct{}), err: errors.New("opening the clients did not come to its end")}
-		p.opening = o
-	}
-	p.mu.Unlock()
-	if mine {
-		p.try(o, cfg)
-		return cfg, o.watcher, o.err
-	}
-	select {
-	case <-o.done:
-		return cfg, o.watcher, o.err
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
-}
-
-// openFor bounds one try.
+// openFor bounds one try to open the clients.
 const openFor = 30 * time.Second
 
-// try opens the clients, and tells who waits.
-func (p *Process) try(o *opening, cfg *config.Config) {
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.opening = nil
-		close(o.done)
-	}()
+// open returns the settings and the watcher, and opens on the first call the clients that the
+// function uses. Calls at the same time share one try, since each try of its own would wait for
+// long while a store does not answer. A call that waits for another's try ends with ctx.
+func (p *Process) open(ctx context.Context) (*config.Config, *watch.Watcher, error) {
+	cfg, err := p.Config()
+	if err != nil {
+		return nil, nil, err
+	}
+	if w := p.opened(); w != nil {
+		return cfg, w, nil
+	}
+	w, err := p.opening.Do(ctx, func() (*watch.Watcher, error) { return p.try(cfg) })
+	return cfg, w, err
+}
+
+// opened returns the watcher; nil while the clients are not open.
+func (p *Process) opened() *watch.Watcher {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.watcher
+}
+
+// try opens the clients, unless a try that has just ended did.
+func (p *Process) try(cfg *config.Config) (*watch.Watcher, error) {
+	if w := p.opened(); w != nil {
+		return w, nil
+	}
 	// The clients outlive the request that happens to open them.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
 	w, closers, err := p.compose(ctx, cfg)
 	if err != nil {
-		o.err = errors.Join(err, closeAll(closers))
-		return
+		return nil, errors.Join(err, closeAll(closers))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watcher, p.closers = w, closers
-	o.watcher, o.err = w, nil
+	return w, nil
 }
 
-// compose opens the clients. Those that it returns are to be closed, also with an error.
+// compose opens the clients. The caller closes those that it returns, also when there is an error.
 func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Watcher, closers []func() error, err error) {
 	deps := watch.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
 	open, ok := p.opts.Stores[cfg.Store.Kind]
@@ -114,7 +98,7 @@ func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Wat
 	return w, closers, err
 }
 
-// Close closes the clients. Nothing may be served during or after it.
+// Close closes the clients. No request may be served during or after it.
 func (p *Process) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +107,7 @@ func (p *Process) Close() error {
 	return err
 }
 
-// closeAll closes what was opened, the last first.
+// closeAll closes clients, the one opened last first.
 func closeAll(closers []func() error) error {
 	var errs []error
 	for i := len(closers) - 1; i >= 0; i-- {

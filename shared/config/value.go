@@ -10,8 +10,8 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// value is how the text of a setting becomes a field of the Config. The error of parse says what is wrong, in words that
-// follow the name of the setting.
+// value is how the text of a setting becomes a field of the Config. The error of parse says what is
+// wrong, in words that follow the name of the setting.
 type value struct {
 	expects      string
 	parse        func(c *Config, text string) error

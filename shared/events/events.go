@@ -1,5 +1,5 @@
-// Package events is what comes in and goes out over Pub/Sub: the schema of the pipeline's events, and of ours. It does no
-// I/O; the adapter in pubsub publishes.
+// Package events is what comes in and goes out over Pub/Sub: the schema of the pipeline's events,
+// and of ours. It does no I/O; the adapter in pubsub publishes.
 package events
 
 import (
@@ -15,8 +15,9 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// MaxData is the largest data of a pipeline's event, in bytes. Eventarc hands events of up to 512 KB to a function, base64 and
-// attributes included (https://docs.cloud.google.com/functions/quotas).
+// MaxData is the largest data of a pipeline's event, in bytes. Eventarc hands events of up to 512
+// KB to a function, base64 and attributes included
+// (https://docs.cloud.google.com/functions/quotas).
 const MaxData = 350 << 10
 
 const (
@@ -37,11 +38,12 @@ type Incoming struct {
 // ErrInvalid is what [Decode] returns, wrapped, for what is not a valid event.
 var ErrInvalid = errors.New("not a valid event")
 
-// Decode decodes and checks the data of a message, which is read as [report.ReadAll] says. Unknown fields are ignored; so is a result
-// that is null. The error wraps ErrInvalid and names every fault, without the data.
+// Decode decodes and checks the data of a message, which is read as [report.ReadAll] says. Unknown
+// fields are ignored; so is a result that is null. The error wraps ErrInvalid and names every
+// fault, without the data.
 //
-// A terminal status counts even when its result or its progress cannot be read, or when the result names another case or run than
-// the event: that part is dropped, and Message says so.
+// A terminal status counts even when its result or its progress cannot be read, or when the result
+// names another case or run than the event: that part is dropped, and Message says so.
 func Decode(data []byte) (Incoming, error) {
 	if len(data) > MaxData {
 		return Incoming{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrInvalid, len(data), MaxData)

@@ -13,11 +13,12 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/singleflight"
 )
 
 const (
-	// refetchAfter is the least time between two fetches while there are keys, so that tokens with made-up key ids cannot make us ask
-	// the issuer without end.
+	// refetchAfter is the least time between two fetches while there are keys, so that tokens with
+	// made-up key ids cannot make us ask the issuer without end.
 	refetchAfter = 30 * time.Second
 	// retryAfter is the least time between two fetches while there are none.
 	retryAfter = 2 * time.Second
@@ -27,7 +28,8 @@ const (
 	fetchTimeout = 5 * time.Second
 )
 
-// algorithms are all that can be accepted: signatures that only the issuer can make. Of these, RS256, ES256 and what the issuer says are.
+// algorithms are those of signatures that only the issuer can make. Of these, RS256, ES256 and what
+// the issuer lists are accepted.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
@@ -48,14 +50,14 @@ type published struct {
 	freshUntil time.Time
 }
 
-// keySet has the keys of an issuer. They are fetched when they are first needed, when they are no longer fresh, and when a token names one that
-// is not among them; by one call at a time, inside that call.
+// keySet has the keys of an issuer. It fetches them when they are first needed, when they are no
+// longer fresh, and when a token names a key that is not among them. One call at a time fetches.
 type keySet struct {
-	issuer  string
-	address string // of the keys; "": the issuer says
-	client  *http.Client
-	now     func() time.Time
-	turn    chan struct{} // holds a token while keys are being fetched
+	issuer   string
+	address  string // of the keys; "": the issuer says
+	client   *http.Client
+	now      func() time.Time
+	fetching singleflight.Flight[struct{}]
 
 	mu    sync.Mutex
 	had   *published // nil before the first
@@ -64,10 +66,11 @@ type keySet struct {
 }
 
 func newKeySet(cfg Config) *keySet {
-	return &keySet{issuer: cfg.Issuer, address: cfg.KeysURL, client: cfg.Client, now: cfg.Now, turn: make(chan struct{}, 1)}
+	return &keySet{issuer: cfg.Issuer, address: cfg.KeysURL, client: cfg.Client, now: cfg.Now}
 }
 
-// verify returns the payload of a token that one of the issuer's keys signed. Errors: Unauthorized, Unavailable.
+// verify returns the payload of a token that one of the issuer's keys signed. Errors: Unauthorized,
+// Unavailable.
 func (k *keySet) verify(ctx context.Context, token string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
@@ -92,35 +95,30 @@ func (k *keySet) verify(ctx context.Context, token string) ([]byte, error) {
 	return nil, fault.New(fault.Unauthorized, "the token's signature is not the issuer's")
 }
 
-// with returns keys among which is the one of that id, fetching them if need be. Errors: Unauthorized if the issuer has no such key,
-// Unavailable if nobody can tell.
+// with returns keys that include the one of that id, and fetches them if it has to. Errors:
+// Unauthorized if the issuer has no such key, Unavailable if that cannot be told.
 func (k *keySet) with(ctx context.Context, id string) (*published, error) {
 	for {
 		found, due, err := k.look(id)
 		if !due {
 			return found, err
 		}
+		fetch := func() (struct{}, error) { k.fetchIfDue(ctx, id); return struct{}{}, nil }
 		if found != nil {
-			select {
-			case k.turn <- struct{}{}:
-			default: // somebody is at it; what there is will do
-				return found, nil
+			if _, ran, _ := k.fetching.Try(fetch); !ran {
+				return found, nil // another call fetches; the keys at hand will do
 			}
-		} else {
-			select {
-			case k.turn <- struct{}{}:
-			case <-ctx.Done():
-				return nil, fault.Wrap(fault.Unavailable, ctx.Err(), keysMissing)
-			}
+		} else if _, err := k.fetching.Do(ctx, fetch); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, keysMissing)
 		}
-		k.fetchIfDue(ctx, id)
 	}
 }
 
-// keysMissing is what callers read.
+// keysMissing is the text that callers read.
 const keysMissing = "the issuer's keys cannot be had; try again"
 
-// look returns what is known without asking: the keys, if the one of that id is among them, or why not; and whether to fetch first.
+// look returns the keys if they include the one of that id, else why not, and whether to fetch
+// before that counts. It asks nobody.
 func (k *keySet) look(id string) (found *published, due bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -147,13 +145,12 @@ func (k *keySet) look(id string) (found *published, due bool, err error) {
 	return nil, false, fault.New(fault.Unauthorized, "the token is signed with a key that the issuer does not have")
 }
 
-// fetchIfDue fetches keys, unless somebody did while the turn was waited for, and gives the turn back.
+// fetchIfDue fetches keys, unless a fetch that has just ended did.
 func (k *keySet) fetchIfDue(ctx context.Context, id string) {
-	defer func() { <-k.turn }()
 	if _, due, _ := k.look(id); !due {
 		return
 	}
-	// Others wait for this too: it does not end with whoever happens to be first.
+	// Other calls wait for this too: it does not end with the context of this one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
 	issued, err := k.fetch(ctx)
@@ -165,7 +162,7 @@ func (k *keySet) fetchIfDue(ctx context.Context, id string) {
 	}
 }
 
-// has reports whether a key has that id; a token that names none may be signed with any.
+// has reports whether a key has that id. A token that names no id may be signed with any key.
 func (p *published) has(id string) bool {
 	return id == "" || slices.ContainsFunc(p.keys, func(key jose.JSONWebKey) bool { return key.KeyID == id })
 }

@@ -64,8 +64,8 @@ func (c *Client) because(ctx context.Context, err error, secrets []string) strin
 	return clean(cause(what, c.host), maxMessage, secrets)
 }
 
-// faultText says why there is no whole answer. Of the transport's errors it repeats only those that cannot quote the peer: what the
-// peer sent may repeat the form.
+// faultText says why there is no whole answer. Of the transport's errors it repeats only those that
+// cannot quote the peer: what the peer sent may repeat the form.
 func faultText(ctx context.Context, err error) string {
 	var (
 		dns     *net.DNSError

@@ -24,7 +24,8 @@ const maxText = 300
 // validID is what a case id and a run may be: they become names of folders.
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
-// text reads strings, numbers and booleans; anything else is "". It has no control characters and is at most maxText long.
+// text reads strings, numbers and booleans; anything else is "". It has no control characters and
+// is at most maxText long.
 type text string
 
 func (t *text) UnmarshalJSON(data []byte) error {
@@ -57,7 +58,8 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// list reads a list, one object as a list of one, and anything else as an empty one. An element that cannot be read is zero.
+// list reads a list, one object as a list of one, and anything else as an empty one. An element
+// that cannot be read is zero.
 type list[T any] []T
 
 func (l *list[T]) UnmarshalJSON(data []byte) error {
@@ -84,7 +86,8 @@ func (l *lenient[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// party is a plaintiff or a defendant, in the form frontend's members or in those of the shape before it.
+// party is a plaintiff or a defendant, in the form frontend's members or in those of the shape
+// before it.
 type party struct {
 	ID              text `json:"Id"`
 	HeadOfHousehold flag
@@ -109,14 +112,17 @@ func (p party) name() string {
 
 func join(first, last text) string { return strings.TrimSpace(string(first + " " + last)) }
 
-// maxIssues is the most kinds of issues of one plaintiff that get into documents. The form frontend has about 25.
+// maxIssues is the most kinds of issues of one plaintiff that get into documents. The form frontend
+// has about 25.
 const maxIssues = 40
 
-// issues are what a plaintiff complains of, as texts such as "Vermin (Rats/Mice, Skunks)", in the order of their names.
+// issues are what a plaintiff complains of, as texts such as "Vermin (Rats/Mice, Skunks)", in the
+// order of their names.
 type issues []string
 
-// UnmarshalJSON reads the members that are lists, each the choices of one kind of issue; an empty list is no issue. The
-// flags beside them (VerminIssue for Vermin) only say that the list is not empty, and are not read.
+// UnmarshalJSON reads the members that are lists, each the choices of one kind of issue; an empty
+// list is no issue. The flags beside them (VerminIssue for Vermin) only say that the list is not
+// empty, and are not read.
 func (all *issues) UnmarshalJSON(data []byte) error {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(data, &members) // anything but an object has none
@@ -178,8 +184,8 @@ type form struct {
 
 var errNotAnObject = errors.New("Input should be a valid JSON object") //nolint:staticcheck // FastAPI's words
 
-// parseForm reads a form. Only what is not an object, an id that is not one, a "sample" that asks for what there is not, and too many
-// documents are errors; their text is for the caller.
+// parseForm reads a form. Only what is not an object, an id that is not one, a "sample" that asks
+// for what there is not, and too many documents are errors; their text is for the caller.
 func parseForm(data []byte) (*form, error) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(data, &object) != nil || object == nil {

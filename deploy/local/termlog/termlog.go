@@ -1,9 +1,11 @@
-// Package termlog is the log of `make run` for people at a terminal: one short line an event, with colours.
+// Package termlog is the log of `make run` for people at a terminal: one short line an event, with
+// colours.
 //
 //	17:04:05 INF progress checked                 case=smith-2026-114 run=1 found=reading completed=1 total=3 next=2s
 //
-// It shows what a person looks for and leaves out the rest: traces, sequence numbers, message ids, values that say that
-// nothing is unusual, and sweeps that found nothing to do. Programs read the JSON lines of gcplog instead.
+// It shows what a person looks for and leaves out the rest: traces, sequence numbers, message ids,
+// values that say that nothing is unusual, and sweeps that found nothing to do. Programs read the
+// JSON lines of gcplog instead.
 package termlog
 
 import (
@@ -45,8 +47,9 @@ var usual = map[string]string{
 	"open": "0", "overdue": "0", "rearmed": "0", "timed_out": "0", "republished": "0", "purged": "0", "leaked": "0",
 }
 
-// New returns a handler that writes lines of the level Info and above to w, each with one Write. It is safe for
-// concurrent use. Without colours no line holds an escape sequence; neither way does one hold any that it was given.
+// New returns a handler that writes lines of the level Info and above to w, each with one Write. It
+// is safe for concurrent use. Without colours no line holds an escape sequence; neither way does
+// one hold any that it was given.
 func New(w io.Writer, colours bool) slog.Handler {
 	return handler{tint.NewTextHandler(w, &tint.Options{TimeFormat: time.TimeOnly, NoColor: !colours, ReplaceAttr: replace})}
 }
@@ -58,7 +61,8 @@ func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
 
-// Handle writes a line, unless it is the report of a sweep that had nothing to do: there is one every few seconds.
+// Handle writes a line, unless it is the report of a sweep that had nothing to do: there is one
+// every few seconds.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	sweep, idle := false, true
 	r.Attrs(func(a slog.Attr) bool {

@@ -42,13 +42,14 @@ var layers = []layer{
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
 	{in: "shared/printable"},
+	{in: "shared/singleflight"},
 	{in: "shared/cases", ours: []string{"shared/printable"}},
 	{in: "shared/fault", notBelow: []string{"net/http"}},
 	{in: "shared/config", ours: []string{"shared/printable"}},
 	{in: "shared/gcplog"},
 	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/jsonscan", notBelow: []string{"net/http"}},
-	{in: "shared/identity", ours: []string{"shared/fault"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
+	{in: "shared/identity", ours: []string{"shared/fault", "shared/singleflight"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
 	{in: "shared/watch", ours: []string{"shared/cases", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
 	// the interfaces, and what goes through them
@@ -68,7 +69,7 @@ var layers = []layer{
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"}, others: []string{"..."}},
 	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, others: []string{"..."}},
 	// the composition root
-	{in: "shared/app", ours: []string{"shared/watch", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/store", "shared/queue", "shared/events",
+	{in: "shared/app", ours: []string{"shared/watch", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/singleflight", "shared/store", "shared/queue", "shared/events",
 		"shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
 }
 
