@@ -47,13 +47,13 @@ func TestFunctions(t *testing.T) {
 		clients            string
 	}{
 		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202, "queue events"},
-		{"dispatch", dispatch.New, "POST", "/", task, []string{isJSON}, 200, "queue events pipeline"},
-		{"check", check.New, "POST", "/", task, []string{isJSON}, 200, "queue events pipeline"},
+		{"dispatch", dispatch.New, "POST", "/", task, []string{isJSON, p.invoker}, 200, "queue events pipeline"},
+		{"check", check.New, "POST", "/", task, []string{isJSON, p.invoker}, 200, "queue events pipeline"},
 		{"status", status.New, "GET", "/c", "", []string{key}, 200, "queue"},
 		{"complete", complete.New, "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
-			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished"}, 204, "queue events"},
+			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204, "queue events"},
 		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409, "queue events"},
-		{"sweep", sweep.New, "POST", "/", "", nil, 200, "queue events"},
+		{"sweep", sweep.New, "POST", "/", "", []string{p.invoker}, 200, "queue events"},
 		{"console", console.New, "GET", "/c", "", nil, 401, "queue events"}, // nobody can show here that Google knows him
 	} {
 		served = append(served, test.function)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
@@ -55,11 +56,15 @@ func (s *tasks) all() []*cloudtaskspb.Task {
 	return append([]*cloudtaskspb.Task(nil), s.created...)
 }
 
+// invoker is the account that may call the private functions.
+const invoker = "tasks@example-project.iam.gserviceaccount.com"
+
 // place is what the functions of a test share: servers, and the file of a store.
 type place struct {
 	tasks     *tasks
 	topics    *pstest.Server
 	db        string
+	invoker   string            // the header of a caller of the private functions
 	overrides map[string]string // of settings
 
 	mu         sync.Mutex
@@ -97,8 +102,11 @@ func newPlace(t *testing.T) *place {
 			t.Error(err)
 		}
 	})
+	issuer := identitytest.NewIssuer(t)
+	p.invoker = "Authorization: Bearer " + issuer.Sign(invoker, "https://functions.example")
 	p.overrides = map[string]string{
-		"PIPELINE_API_URL": p.pipelineAt, "PIPELINE_AUTH": "none", "TASKS_SERVICE_ACCOUNT": "", "INVOKER_SERVICE_ACCOUNTS": "",
+		"PIPELINE_API_URL": p.pipelineAt, "PIPELINE_AUTH": "none", "TASKS_SERVICE_ACCOUNT": "",
+		"INVOKER_SERVICE_ACCOUNTS": invoker, "INVOKER_AUDIENCES": "https://functions.example", "INVOKER_ISSUER": issuer.URL,
 		"CLOUD_TASKS_EMULATOR_HOST": p.tasksAddr, "PUBSUB_EMULATOR_HOST": p.topics.Addr,
 	}
 	return p

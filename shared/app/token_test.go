@@ -37,22 +37,22 @@ func TestIDTokens(t *testing.T) {
 		t.Fatalf("%d %s", a.Code, a.Body)
 	}
 	sending, log := p.process(t, "dispatch")
-	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":1}`, isJSON); a.Code != 200 || len(p.reached()) != 0 {
+	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":1}`, isJSON, p.invoker); a.Code != 200 || len(p.reached()) != 0 {
 		t.Errorf("%d %s, %d requests\n%s", a.Code, a.Body, len(p.reached()), log)
 	}
 	if !strings.Contains(log.String(), `"outcome":"unreachable"`) {
 		t.Errorf("%s", log)
 	}
 	looking, log := p.process(t, "check")
-	if a := call(t, looking.Handler(check.New), "POST", "/", task, isJSON); a.Code != 200 || len(p.reached()) != 0 || !strings.Contains(log.String(), `"found":"unable"`) {
+	if a := call(t, looking.Handler(check.New), "POST", "/", task, isJSON, p.invoker); a.Code != 200 || len(p.reached()) != 0 || !strings.Contains(log.String(), `"found":"unable"`) {
 		t.Errorf("%d %s, %d requests\n%s", a.Code, a.Body, len(p.reached()), log)
 	}
 
 	minted := serviceAccount(t, credentials, p.pipelineAt)
-	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":2}`, isJSON); a.Code != 200 {
+	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":2}`, isJSON, p.invoker); a.Code != 200 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
-	if a := call(t, looking.Handler(check.New), "POST", "/", `{"case_id":"c","run":1,"seq":2}`, isJSON); a.Code != 200 {
+	if a := call(t, looking.Handler(check.New), "POST", "/", `{"case_id":"c","run":1,"seq":2}`, isJSON, p.invoker); a.Code != 200 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
 	reached := p.reached()
