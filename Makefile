@@ -7,9 +7,6 @@ LOAD     ?= 10000
 GOVULNDB ?= https://vuln.go.dev
 VULN     ?= ./...
 LINT     := bin/golangci-lint
-# The race detector everywhere but in SQLite, which is C compiled to Go: there it finds nothing of ours, and
-# doubles the time of the store's tests.
-RACE     := -race -gcflags=modernc.org/...=-race=false
 # Of make bench: how many cases, how often, how their ends are learned, and what is compared.
 N        ?= 500
 REPEATS  ?= 3
@@ -31,9 +28,9 @@ drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and rep
 	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/test/drill && bin/drill $(DRILL); fi
 
 test: ## all tests; what is skipped says why and how to get it
-	$(GO) test $(RACE) -shuffle=on -timeout=20m ./...
+	$(GO) test -race -shuffle=on -timeout=20m ./...
 	$(GO) test -count=1 -run=Memory ./deploy/local/machine ./functions/start ./shared/pipeline # not by the race detector, which takes memory itself
-	cd deploy/bench && $(GO) test $(RACE) -shuffle=on ./...
+	cd deploy/bench && $(GO) test -race -shuffle=on ./...
 	cd deploy/tools && $(GO) test ./...
 	@$(MAKE) --no-print-directory skipped
 
