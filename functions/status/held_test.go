@@ -139,27 +139,41 @@ func TestHeldIsReleased(t *testing.T) {
 			b.Problem(answered(t, answers), 500)
 			wellFor(1 << 30)
 		},
-		"a store that is down": func() {
-			v := begins()
-			until(t, "it waits", func() bool { now, _ := b.Store.Waits(); return now > 0 })
-			b.Store.SetDown(true)
-			c, err := broken.Get(t.Context(), "c", 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Version++
-			if err := broken.Update(t.Context(), store.Write{Case: c}); err != nil {
-				t.Fatal(err)
-			}
-			if e := v.next(); e != closing {
-				t.Errorf("%+v", e)
-			}
-			b.Store.SetDown(false)
-		},
 	} {
 		for range maxHeld + 1 {
 			request()
 		}
 		until(t, name+" is let go of", func() bool { return !turnedAway(t, u+"/c") })
 	}
+}
+
+// A store that fails ends all streams of a case, and none of them is held afterwards.
+func TestHeldIsReleasedWhenTheStoreFails(t *testing.T) {
+	b := functiontest.New(t, nil)
+	u := b.Serve(status.New)
+	b.Begin("c")
+	var viewers []*viewer
+	for range maxHeld {
+		v := view(t, u+"/c")
+		v.begins()
+		v.next()
+		viewers = append(viewers, v)
+	}
+	until(t, "they wait", func() bool { now, _ := b.Store.Waits(); return now > 0 })
+	b.Store.SetDown(true)
+	c, err := b.Store.Store.Get(t.Context(), "c", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Version++
+	if err := b.Store.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range viewers {
+		if e := v.next(); e != closing {
+			t.Errorf("stream %d got %+v, want %+v", i, e, closing)
+		}
+	}
+	b.Store.SetDown(false)
+	until(t, "the streams are released", func() bool { return !turnedAway(t, u+"/c") })
 }

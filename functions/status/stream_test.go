@@ -218,7 +218,7 @@ func TestStream(t *testing.T) {
 	v.shows("progress", "1.2", `"current":0,"total":0,"message":"the pipeline is working","percent":0,"progress":0,"state":"running","eta_seconds":null,"stalled":false`)
 	leased(t, b, 1) // which makes 1.3, and is no news
 	b.Event("m2", `{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"Ann vs. Bob & Co\n <srogs>"}}`)
-	v.shows("progress", "1.4", `"current":1,"total":4,"message":"Ann vs. Bob & Co  <srogs>","percent":25,"progress":25,"state":"running","eta_seconds":"some","stalled":false`)
+	v.shows("progress", "1.4", `"current":1,"total":4,"message":"Ann vs. Bob & Co <srogs>","percent":25,"progress":25,"state":"running","eta_seconds":"some","stalled":false`)
 	b.Event("m3", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`)
 	v.shows("progress", "1.5", `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
 	result := `{"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"https://docs.example/?a=1&b=2","n":12345678901234567890}`

@@ -1,7 +1,7 @@
 // The form page, and what a page of others would do with the same stream.
 
 import assert from "node:assert/strict";
-import test from "node:test";
+import { describe, test } from "node:test";
 
 import { accessible, base, buffering, launch, noSideways, open, post, shot, until, wire } from "./lib.mjs";
 
@@ -27,6 +27,9 @@ async function submit(page, { types = ["srogs", "pods", "admissions"], mode = "s
 const state = (article) => article.getAttribute("data-state");
 const percent = async (article) => Number(await article.getByRole("progressbar").evaluate((bar) => bar.value));
 const ends = (article, want, seconds = 40) => until(`it is ${want}`, async () => (await state(article)) === want, seconds);
+
+// They wait more than they work, so some run at the same time. Each has a browser and cases of its own.
+describe("the page", { concurrency: 3 }, () => {
 
 test("a form becomes documents", async (t) => {
   const page = await open(t, await launch(t), base);
@@ -267,4 +270,6 @@ test("by keyboard alone", async (t) => {
   await until("its button is reached", async () => { await page.keyboard.press("Tab"); return /^BUTTON Cancel/.test(await focused()); }, 10);
   await page.keyboard.press("Enter");
   await ends(page.getByRole("article").first(), "cancelled", 10);
+});
+
 });
