@@ -14,6 +14,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -120,7 +121,7 @@ func TestRunInTrouble(t *testing.T) {
 		}, []string{"All documents are counted, and the pipeline says that it runs: the wait grows"}},
 		"known": {func(c *cases.Case) {
 			c.Job.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
-			c.Durations.Earlier = &cases.DurationStats{Version: 9, ByKind: map[int]cases.Histogram{3: {From: 40, Counts: []int{7, 2}}}}
+			c.Durations.Earlier = &schedule.DurationStats{Version: 9, BySize: map[int]schedule.Histogram{3: {From: 40, Counts: []int{7, 2}}}}
 		}, []string{"Its progress does not tell yet when it ends.", "It goes by 9 earlier runs; 9 took longer"}},
 		"counted in part": {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Total: new(3)} }, []string{"<dd>3 in all</dd>"}},
 		"only failures":   {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Failed: new(3)} }, []string{`not counted, <strong class="warn">3 failed</strong>`}},

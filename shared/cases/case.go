@@ -2,6 +2,8 @@ package cases
 
 import (
 	"time"
+
+	"github.com/casewatch/casewatch/shared/schedule"
 )
 
 // State says how far a run is. Pending and Running are open. The other states are ends, and final.
@@ -273,19 +275,13 @@ type LateReport struct {
 	Count     int       `json:"count"`
 }
 
-// Viewers is what is kept for those who follow an open run.
-type Viewers struct {
-	Lease Lease `json:"lease,omitzero"`
-	Shown Shown `json:"shown,omitzero"`
-}
-
 // Durations is what the forecast of the run's end is based on, and what later runs learn from it.
 type Durations struct {
 	// Earlier is what was known of earlier runs when this one began. Once the number of its documents
 	// is known, only of those like it.
-	Earlier *DurationStats `json:"earlier,omitempty"`
+	Earlier *schedule.DurationStats `json:"earlier,omitempty"`
 	// Estimate is when the run was expected to end, as seen from about half of it.
-	Estimate Estimate `json:"estimate,omitzero"`
+	Estimate schedule.Estimate `json:"estimate,omitzero"`
 	// UndoneAt is when the last check began that found the work not done, by its counts too.
 	UndoneAt time.Time `json:"undone_at,omitzero"`
 }

@@ -9,13 +9,13 @@ func (r Rules) ShouldPoll(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
 		return false
-	case c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0, c.Checks.NextAt.Before(c.Checks.BusyUntil):
+	case c.nothingSent(), c.Checks.NextAt.Before(c.Checks.BusyUntil):
 		return false
 	}
-	return !r.graceOver(c.Job.CompleteSince, now) && !r.graceOver(c.Job.SucceededSince, now)
+	return !r.completionGraceOver(c.Job.CompleteSince, now) && !r.completionGraceOver(c.Job.SucceededSince, now)
 }
 
-func (r Rules) graceOver(since, now time.Time) bool {
+func (r Rules) completionGraceOver(since, now time.Time) bool {
 	return !since.IsZero() && !now.Before(since.Add(r.CompletionGrace))
 }
 
@@ -52,7 +52,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	case in.Kind == CheckBusy: // it tells nothing of the run
 		n.reached()
 		n.Checks.BusyUntil = n.Checks.LastAt.Add(max(0, in.RetryAfter)).Truncate(time.Microsecond)
-	case n.Dispatch.Phase == PhaseQueued && n.Dispatch.Attempts == 0: // nothing was started: it looked at something else
+	case n.nothingSent(): // nothing was started: it looked at something else
 	case in.Kind == CheckReading && n.isNews(in.Reading):
 		v = r.reading(n, in, w, final, now)
 	case in.Kind == CheckReading && n.Job.Seen: // what the run before left: it tells nothing
@@ -64,9 +64,9 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	}
 	switch {
 	case n.State.Ended():
-	case !n.Job.SucceededSince.IsZero() && n.Dispatch.Phase != PhaseInFlight, r.graceOver(n.Job.SucceededSince, now):
+	case !n.Job.SucceededSince.IsZero() && n.Dispatch.Phase != PhaseInFlight, r.completionGraceOver(n.Job.SucceededSince, now):
 		r.endSucceeded(n, SourceEvent, now)
-	case r.graceOver(n.Job.CompleteSince, now):
+	case r.completionGraceOver(n.Job.CompleteSince, now):
 		r.endSucceeded(n, SourceCheck, now)
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceDeadline, now)
@@ -95,12 +95,12 @@ func (c Case) isNews(r Reading) bool {
 		return true
 	}
 	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || !b.Status.Terminal())
-	completion := r.counted() && r.Total == b.Total
+	completion := r.complete() && r.Total == b.Total
 	return !same && !completion
 }
 
-// counted reports whether everything that is to be done is done, by the counts.
-func (r Reading) counted() bool { return r.Total > 0 && r.Completed >= r.Total }
+// complete reports whether everything that is to be done is done, by the counts.
+func (r Reading) complete() bool { return r.Total > 0 && r.Completed >= r.Total }
 
 func (r Rules) reading(n *Case, in CheckOutcome, w report, final bool, now time.Time) Verdict {
 	n.reached()
@@ -108,25 +108,11 @@ func (r Rules) reading(n *Case, in CheckOutcome, w report, final bool, now time.
 	n.Job.Baseline = nil
 	n.nowRunning(now)
 	r.observe(n, in.Reading, now)
-	n.noteEstimate(in, now)
+	n.noteForForecast(in, now)
 	if final && n.Dispatch.Phase != PhaseInFlight {
 		return r.takeReport(n, w, now)
 	}
 	return Verdict{}
-}
-
-// pace notes what a reading tells of when the run ends, for [Past.With].
-func (c *Case) noteEstimate(in CheckOutcome, now time.Time) {
-	p := c.Job.Progress
-	if !in.Reading.Status.Terminal() && !in.Reading.counted() {
-		c.Durations.UndoneAt = in.BeganAt
-	}
-	if c.Durations.Earlier != nil && p.Total > 0 {
-		c.Durations.Earlier = c.Durations.Earlier.of(p.Total)
-	}
-	if e, ok := c.estimate(now); ok && p.Completed < p.Total && (c.Durations.Estimate.EndAt.IsZero() || 2*p.Completed <= p.Total) {
-		c.Durations.Estimate = e
-	}
 }
 
 func (r Rules) jobUnknown(n *Case, now time.Time) {
@@ -185,7 +171,7 @@ const maxOpenPercent = 99.9
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	n.Job.Reading = &in
 	switch {
-	case in.Status != "" || !in.counted(): // what it says beats what its counts suggest
+	case in.Status != "" || !in.complete(): // what it says beats what its counts suggest
 		n.Job.CompleteSince = time.Time{}
 	case n.Dispatch.Phase == PhaseInFlight: // its answer, not a count, is the end
 	case n.Job.CompleteSince.IsZero():

@@ -1,6 +1,10 @@
 package cases
 
-import "time"
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/schedule"
+)
 
 func (r Rules) dispatchBegun(n *Case, in DispatchBegun, now time.Time) Verdict {
 	d := &n.Dispatch
@@ -105,7 +109,7 @@ func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float6
 	} else if d.UnreachableSince.IsZero() {
 		d.UnreachableSince = now
 	}
-	delay := backoff(time.Second, r.CheckMaxInterval, d.Backoffs, jitter)
+	delay := schedule.Interval{Min: time.Second, Max: r.CheckMaxInterval}.Backoff(d.Backoffs, jitter)
 	d.Backoffs++
 	d.At = now.Add(max(delay, in.RetryAfter))
 	if in.Kind == DispatchUnreachable {
@@ -122,3 +126,6 @@ func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float6
 	}
 	d.At = earlier(d.At, n.DeadlineAt)
 }
+
+// nothingSent reports whether no request of the run can have arrived.
+func (c Case) nothingSent() bool { return c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0 }

@@ -1,6 +1,10 @@
 package cases
 
-import "time"
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/schedule"
+)
 
 // Input is something that happened to a run.
 type Input interface{ input() }
@@ -13,8 +17,8 @@ type Started struct {
 	Adopt       bool          // the pipeline works on it already: there is nothing to send
 	TraceParent string
 	FormHash    string
-	Prior       *Case          // the run before, ended; nil for the first
-	Earlier     *DurationStats // of the deployment's earlier runs; nil if nothing is known
+	Prior       *Case                   // the run before, ended; nil for the first
+	Earlier     *schedule.DurationStats // of the deployment's earlier runs; nil if nothing is known
 }
 
 // DispatchBegun is the open mark: the delivery of dispatch task Seq is about to send the request.

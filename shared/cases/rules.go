@@ -120,7 +120,7 @@ func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdi
 	}
 	first := r.CheckMinInterval // when nothing is known
 	if in.Earlier != nil {
-		first = r.forecast(*n, now).wait(r.CheckMinInterval, r.CheckMaxInterval, jitter)
+		first = r.forecast(*n, now).Wait(r.interval(), jitter)
 	}
 	n.Checks.NextAt = earlier(now.Add(first), n.DeadlineAt)
 	if in.Prior != nil {

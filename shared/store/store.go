@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 )
 
 var (
@@ -154,11 +155,11 @@ type Store interface {
 	Purge(ctx context.Context, caseID string, run int, version int64) error
 
 	// DurationStats returns what was learned of earlier runs, as it was last saved; zero if it never was. What is kept and cannot be read is
-	// forgotten, see cases.DecodeDurationStats: the version is still its own.
-	DurationStats(ctx context.Context) (cases.DurationStats, error)
+	// forgotten, see schedule.DecodeDurationStats: the version is still its own.
+	DurationStats(ctx context.Context) (schedule.DurationStats, error)
 
 	// SaveDurationStats replaces it, all cases having one. ErrConflict if what is saved is not at version p.Version - 1.
-	SaveDurationStats(ctx context.Context, p cases.DurationStats) error
+	SaveDurationStats(ctx context.Context, p schedule.DurationStats) error
 
 	// Close releases what the store holds. No other method may be called after or during it.
 	Close() error

@@ -11,6 +11,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/watch"
 )
@@ -76,14 +77,14 @@ func (s *slowStore) Update(ctx context.Context, w store.Write) error {
 	return err
 }
 
-func (s *slowStore) DurationStats(ctx context.Context) (cases.DurationStats, error) {
+func (s *slowStore) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
 	if err := s.wait(ctx); err != nil {
-		return cases.DurationStats{}, err
+		return schedule.DurationStats{}, err
 	}
 	return s.Store.DurationStats(ctx)
 }
 
-func (s *slowStore) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *slowStore) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 )
 
 const (
@@ -21,12 +22,12 @@ const (
 type remembered struct {
 	mu    sync.Mutex
 	at    time.Time
-	stats *cases.DurationStats
+	stats *schedule.DurationStats
 }
 
 // durationStats is what is known of earlier runs; nil if nothing is. It is read again once a minute, as far as best effort goes, by one caller: the others go
 // by what was read before.
-func (w *Watcher) durationStats(ctx context.Context) *cases.DurationStats {
+func (w *Watcher) durationStats(ctx context.Context) *schedule.DurationStats {
 	r := &w.remembered
 	r.mu.Lock()
 	stats, now := r.stats, w.now()
@@ -38,7 +39,7 @@ func (w *Watcher) durationStats(ctx context.Context) *cases.DurationStats {
 	if fresh {
 		return stats
 	}
-	var read cases.DurationStats
+	var read schedule.DurationStats
 	err := w.bestEffort(ctx, statsTimeout, func(ctx context.Context) (err error) {
 		read, err = w.Store.DurationStats(ctx)
 		return err
@@ -61,7 +62,8 @@ func (w *Watcher) durationStats(ctx context.Context) *cases.DurationStats {
 // learn adds what an ended run tells of how long runs take. It is tried once, as far as best effort goes, after all else is done; what is lost is
 // learned from another run.
 func (w *Watcher) learn(ctx context.Context, c cases.Case) {
-	if !c.Learns(w.Jitter()) {
+	sample, ok := c.DurationSample(w.Jitter())
+	if !ok {
 		return
 	}
 	err := w.bestEffort(ctx, statsTimeout, func(ctx context.Context) error {
@@ -69,7 +71,7 @@ func (w *Watcher) learn(ctx context.Context, c cases.Case) {
 		if err != nil {
 			return err
 		}
-		if next, ok := stats.With(c, w.now(), w.Jitter()); ok {
+		if next, ok := stats.With(sample, w.now(), w.Jitter()); ok {
 			err = w.Store.SaveDurationStats(ctx, next)
 		}
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/watch"
 )
 
@@ -32,7 +33,7 @@ func (w *world) ran(id string, length time.Duration) cases.Case {
 	return c
 }
 
-func (w *world) durationStats() cases.DurationStats {
+func (w *world) durationStats() schedule.DurationStats {
 	w.t.Helper()
 	p, err := w.store.Store.DurationStats(w.t.Context())
 	if err != nil {
@@ -50,7 +51,7 @@ func TestLearnsFromRuns(t *testing.T) {
 	for i := range 9 {
 		w.ran(fmt.Sprint("case", i), 20*time.Second)
 	}
-	if p := w.durationStats(); p.Version != 10 || p.Reported != 10 || p.Found != 0 {
+	if p := w.durationStats(); p.Version != 10 || p.Reported != 10 || p.FoundByPoll != 0 {
 		t.Errorf("ten runs left %+v", p)
 	}
 	w.pass(time.Minute) // an instance reads it anew after a while

@@ -21,6 +21,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 	"github.com/casewatch/casewatch/shared/watch"
@@ -287,11 +288,11 @@ func (s *faultyStore) Purge(ctx context.Context, id string, run int, version int
 	return err
 }
 
-func (s *faultyStore) DurationStats(ctx context.Context) (cases.DurationStats, error) {
-	return call(s, "DurationStats", func() (cases.DurationStats, error) { return s.Store.DurationStats(ctx) })
+func (s *faultyStore) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
+	return call(s, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx) })
 }
 
-func (s *faultyStore) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *faultyStore) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	_, err := call(s, "SaveDurationStats", func() (bool, error) { return true, s.Store.SaveDurationStats(ctx, p) })
 	return err
 }

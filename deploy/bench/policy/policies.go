@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 )
 
 // The settings that all policies keep, but the fixed ones: the defaults.
@@ -91,7 +92,7 @@ var rules = cases.Rules{
 type production struct {
 	least  time.Duration
 	learns bool
-	stats  cases.DurationStats
+	stats  schedule.DurationStats
 	began  time.Time
 	runs   int
 }
@@ -124,8 +125,11 @@ func (p *production) follow(t trace, r *rand.Rand) []time.Duration {
 		}
 		do(cases.CheckOutcome{Seq: c.Checks.Seq, BeganAt: now, Kind: cases.CheckReading, Reading: reading})
 	}
-	if p.learns && c.Learns(r.Float64()) {
-		p.stats, _ = p.stats.With(c, now, r.Float64())
+	if !p.learns {
+		return looks
+	}
+	if sample, ok := c.DurationSample(r.Float64()); ok {
+		p.stats, _ = p.stats.With(sample, now, r.Float64())
 	}
 	return looks
 }

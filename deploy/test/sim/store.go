@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -28,7 +29,7 @@ type fakeStore struct {
 	heads   map[string]store.Head
 	runs    map[runKey]*kept
 	waiting map[*call]waiting
-	past    cases.DurationStats
+	past    schedule.DurationStats
 }
 
 // kept is one run.
@@ -204,10 +205,12 @@ func (s *fakeStore) left() (runs int, forms []runKey) {
 }
 
 // Past never fails, so that it is no call where a plan's faults are counted: who cannot have it goes without.
-func (s *fakeStore) DurationStats(context.Context) (cases.DurationStats, error) { return s.past, nil }
+func (s *fakeStore) DurationStats(context.Context) (schedule.DurationStats, error) {
+	return s.past, nil
+}
 
 // SaveDurationStats is as package store promises.
-func (s *fakeStore) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *fakeStore) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	_, err := ask(ctx, s.w, "store: save past", runKey{}, s.down, func() (bool, any, error) {
 		if s.past.Version != p.Version-1 {
 			return false, nil, store.ErrConflict

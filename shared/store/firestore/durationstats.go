@@ -6,26 +6,26 @@ import (
 
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
 
-	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
 // DurationStats implements [store.Store]. One call, one document read.
-func (s *Store) DurationStats(ctx context.Context) (cases.DurationStats, error) {
+func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
 	docs, err := s.read(ctx, nil, s.durationStats())
 	if err != nil || docs[0] == nil {
-		return cases.DurationStats{}, wrap(ctx, err, "reading the duration statistics")
+		return schedule.DurationStats{}, wrap(ctx, err, "reading the duration statistics")
 	}
-	return cases.DecodeDurationStats(versionOf(docs[0]), docs[0].GetFields()["data"].GetBytesValue()), nil
+	return schedule.DecodeDurationStats(versionOf(docs[0]), docs[0].GetFields()["data"].GetBytesValue()), nil
 }
 
 // SaveDurationStats implements [store.Store]. Two calls, one document read and one written. Firestore takes about one write a second of one document
 // for long (https://firebase.google.com/docs/firestore/best-practices); who saves does so more seldom.
-func (s *Store) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	return wrap(ctx, s.saveDurationStats(ctx, p), "saving the duration statistics")
 }
 
-func (s *Store) saveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *Store) saveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return err

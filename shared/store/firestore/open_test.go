@@ -15,6 +15,7 @@ import (
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -143,7 +144,7 @@ func TestIndexes(t *testing.T) {
 
 	s := opened(t, options(t))
 	save(t, s, "a")
-	if err := s.SaveDurationStats(t.Context(), cases.DurationStats{Version: 1}); err != nil && !errors.Is(err, store.ErrConflict) {
+	if err := s.SaveDurationStats(t.Context(), schedule.DurationStats{Version: 1}); err != nil && !errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
 	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats())

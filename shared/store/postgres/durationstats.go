@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -19,18 +19,18 @@ const (
 )
 
 // DurationStats implements [store.Store].
-func (s *Store) DurationStats(ctx context.Context) (cases.DurationStats, error) {
+func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
 	var version int64
 	var data []byte
 	err := s.one(ctx, durationStatsQuery, nil, &version, &data)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return cases.DurationStats{}, nil
+		return schedule.DurationStats{}, nil
 	}
-	return cases.DecodeDurationStats(version, data), explain(ctx, err, "reading the duration statistics")
+	return schedule.DecodeDurationStats(version, data), explain(ctx, err, "reading the duration statistics")
 }
 
 // SaveDurationStats implements [store.Store]. It takes one round trip, and is not tried again.
-func (s *Store) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err == nil {
 		query := changePastQuery

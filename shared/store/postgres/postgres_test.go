@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/postgres/postgrestest"
 	"github.com/casewatch/casewatch/shared/store/storetest"
@@ -45,17 +46,17 @@ func TestPastThatCannotBeRead(t *testing.T) {
 	dsn := postgrestest.Start(t)
 	s := openStore(t, dsn)
 	defer closeStore(t, s)
-	if err := s.SaveDurationStats(t.Context(), cases.DurationStats{Version: 1, Found: 5}); err != nil {
+	if err := s.SaveDurationStats(t.Context(), schedule.DurationStats{Version: 1, FoundByPoll: 5}); err != nil {
 		t.Fatal(err)
 	}
 	postgrestest.Query(t, dsn, `UPDATE past SET data = 'not JSON' RETURNING id::text`)
-	if p, err := s.DurationStats(t.Context()); err != nil || p.Found != 0 || p.Version != 1 {
+	if p, err := s.DurationStats(t.Context()); err != nil || p.FoundByPoll != 0 || p.Version != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := s.SaveDurationStats(t.Context(), cases.DurationStats{Version: 2, Found: 1}); err != nil {
+	if err := s.SaveDurationStats(t.Context(), schedule.DurationStats{Version: 2, FoundByPoll: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := s.DurationStats(t.Context()); err != nil || p.Found != 1 || p.Version != 2 {
+	if p, err := s.DurationStats(t.Context()); err != nil || p.FoundByPoll != 1 || p.Version != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

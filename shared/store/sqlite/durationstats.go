@@ -6,24 +6,24 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 )
 
 // DurationStats implements [store.Store].
-func (s *Store) DurationStats(ctx context.Context) (cases.DurationStats, error) {
+func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
 	var version int64
 	var data []byte
 	switch err := s.reads.past.QueryRowContext(ctx).Scan(&version, &data); {
 	case errors.Is(err, sql.ErrNoRows):
-		return cases.DurationStats{}, nil
+		return schedule.DurationStats{}, nil
 	case err != nil:
-		return cases.DurationStats{}, readErr(ctx, err, "reading the duration statistics")
+		return schedule.DurationStats{}, readErr(ctx, err, "reading the duration statistics")
 	}
-	return cases.DecodeDurationStats(version, data), nil
+	return schedule.DecodeDurationStats(version, data), nil
 }
 
 // SaveDurationStats implements [store.Store].
-func (s *Store) SaveDurationStats(ctx context.Context, p cases.DurationStats) error {
+func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err == nil {
 		err = s.commits.do(ctx, &change{size: len(data), apply: func(w *writer) error {

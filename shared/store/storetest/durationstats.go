@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -18,14 +18,14 @@ var durationStatsTests = []test{
 }
 
 // past is one of the given version. All cases share what is saved, and so may other tests: each goes on from what is there.
-func durationStats(version int64) cases.DurationStats {
-	return cases.DurationStats{
-		Version: version, At: created.Add(time.Duration(version) * time.Second), Found: 3, Reported: 4, Missed: 1.25, Estimates: 2,
-		ByKind: map[int]cases.Histogram{0: {From: 3, Counts: []int{1}}, 6: {From: 40, Counts: []int{2, 0, int(version)}}},
+func durationStats(version int64) schedule.DurationStats {
+	return schedule.DurationStats{
+		Version: version, At: created.Add(time.Duration(version) * time.Second), FoundByPoll: 3, Reported: 4, ErrorSum: 1.25, ErrorCount: 2,
+		BySize: map[int]schedule.Histogram{0: {From: 3, Counts: []int{1}}, 6: {From: 40, Counts: []int{2, 0, int(version)}}},
 	}
 }
 
-func (e *env) durationStats(t *testing.T, s store.Store) cases.DurationStats {
+func (e *env) durationStats(t *testing.T, s store.Store) schedule.DurationStats {
 	t.Helper()
 	p, err := s.DurationStats(e.ctx)
 	if err != nil {

@@ -1,0 +1,64 @@
+package cases
+
+import "time"
+
+// Delivery says how a delivered task relates to the record.
+type Delivery string
+
+// The kinds of deliveries.
+const (
+	DeliveryCurrent Delivery = "current" // the record waits for it
+	DeliveryOlder   Delivery = "older"   // one older than the record's: only make sure that the next task exists
+	DeliveryStale   Delivery = "stale"   // older still: drop it
+	DeliveryNewer   Delivery = "newer"   // the record that was read is older than the task: deliver it again
+	DeliveryEnded   Delivery = "ended"   // the run has ended
+)
+
+// CheckDelivery says how the delivery of check seq relates to the record.
+func (c Case) CheckDelivery(seq int64) Delivery { return c.delivery(seq, c.Checks.Seq) }
+
+// DispatchDelivery says how the delivery of dispatch seq relates to the record.
+func (c Case) DispatchDelivery(seq int64) Delivery { return c.delivery(seq, c.Dispatch.Seq) }
+
+func (c Case) delivery(seq, pending int64) Delivery {
+	switch {
+	case c.State.Ended():
+		return DeliveryEnded
+	case seq == pending:
+		return DeliveryCurrent
+	case seq > pending:
+		return DeliveryNewer
+	case seq == pending-1:
+		return DeliveryOlder
+	default:
+		return DeliveryStale
+	}
+}
+
+// DispatchMayPend reports whether the task of the last dispatch may be pending: no request was begun
+// for it. An event may have said meanwhile that none is needed.
+func (c Case) DispatchMayPend() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
+
+// overdueAt says when the sweep takes notice of the record. It is never later than the next thing that
+// is to happen to it.
+func (r Rules) overdueAt(n Case) time.Time {
+	b := n.Bookkeeping
+	switch {
+	case !n.State.Ended() && n.Dispatch.Phase == PhaseQueued:
+		return earlier(n.Checks.NextAt, n.Dispatch.At)
+	case !n.State.Ended():
+		return n.Checks.NextAt
+	case !b.Finalized || b.PolledAfterEnd > 0:
+		return n.Outcome.EndedAt
+	case b.FormKept:
+		return earlier(r.FormExpiresAt(n), r.ExpiresAt(n))
+	default:
+		return r.ExpiresAt(n)
+	}
+}
+
+// ExpiresAt is when the record of an ended run is no longer kept.
+func (r Rules) ExpiresAt(c Case) time.Time { return c.Outcome.EndedAt.Add(r.Retention) }
+
+// FormExpiresAt is when the form of an ended run that did not succeed is no longer kept.
+func (r Rules) FormExpiresAt(c Case) time.Time { return c.Outcome.EndedAt.Add(r.FormRetention) }
