@@ -8,21 +8,21 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // New returns the function: POST /{case_id}?run=N → 200 with the case.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	callers := access.NewCallers(cfg, w.Now)
-	h := answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	callers := access.NewCallers(cfg, reconciler.Now)
+	h := answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
 		at, err := address.Parse(r)
 		if err != nil {
 			return err
 		}
-		if err := callers.ToCase(r, access.ToCancel, at.CaseID, w.Owner); err != nil {
+		if err := callers.ToCase(r, access.ToCancel, at.CaseID, reconciler.Owner); err != nil {
 			return err
 		}
-		view, err := w.Cancel(r.Context(), at.CaseID, at.Run)
+		view, err := reconciler.Cancel(r.Context(), at.CaseID, at.Run)
 		if err != nil {
 			return err
 		}

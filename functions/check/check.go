@@ -8,12 +8,12 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/task"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/queue"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // New returns the function. It refuses other callers than the settings name, before it reads what they send.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	return task.Handler(w.Log, access.Private(cfg, w.Log, w.Now), func(r *http.Request, body queue.Body, _ int) error {
-		return w.Check(r.Context(), body)
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	return task.Handler(reconciler.Log, access.Private(cfg, reconciler.Log, reconciler.Now), func(r *http.Request, body queue.Body, _ int) error {
+		return reconciler.Check(r.Context(), body)
 	})
 }

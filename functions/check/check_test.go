@@ -9,7 +9,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +24,7 @@ const (
 
 func begin(t *testing.T, b *functiontest.Bench) {
 	t.Helper()
-	if _, err := b.Watcher.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
+	if _, err := b.Reconciler.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -60,7 +60,7 @@ func TestEndedCase(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(check.New)
 	begin(t, b)
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 0); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 0); err != nil {
 		t.Fatal(err)
 	}
 	if a := b.Do("POST", u, task, isJSON); a.Status != 200 {

@@ -20,7 +20,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // maxBody holds the largest message that Pub/Sub takes, in base64 (https://docs.cloud.google.com/pubsub/quotas#resource_limits).
@@ -32,9 +32,9 @@ const publishedType = "google.cloud.pubsub.topic.v1.messagePublished"
 
 // New returns the function. It answers 2xx when the message is done with, whatever came of it. 4xx is for what is no
 // message of Pub/Sub at all, and reaches only a caller who made it up. It refuses other callers than the settings name, before it reads what they send.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	allowed := access.Private(cfg, w.Log, w.Now)
-	return answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	allowed := access.Private(cfg, reconciler.Log, reconciler.Now)
+	return answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
 		if err := allowed(r); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func New(cfg *config.Config, w *watch.Watcher) http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := w.Complete(r.Context(), m); err != nil {
+		if err := reconciler.Complete(r.Context(), m); err != nil {
 			return err
 		}
 		rw.WriteHeader(http.StatusNoContent)
@@ -87,34 +87,34 @@ type pushed struct {
 	Subscription string `json:"subscription"`
 }
 
-func (p pushed) message() watch.Message {
+func (p pushed) message() reconcile.Message {
 	m := p.Message
-	return watch.Message{ID: m.MessageID, Published: m.PublishTime, Data: m.Data, Attributes: m.Attributes}
+	return reconcile.Message{ID: m.MessageID, Published: m.PublishTime, Data: m.Data, Attributes: m.Attributes}
 }
 
 // fromPush takes what Pub/Sub always sends for granted, so that nothing else passes for it.
-func fromPush(_ *http.Request, body []byte) (watch.Message, error) {
+func fromPush(_ *http.Request, body []byte) (reconcile.Message, error) {
 	var p pushed
 	err := json.Unmarshal(body, &p)
 	if err != nil || p.Message == nil || p.Message.MessageID == "" || p.Message.PublishTime.IsZero() || p.Subscription == "" {
-		return watch.Message{}, fault.Wrap(fault.Invalid, err, "this is not a push of Pub/Sub, with a message that has its id and time, and its subscription")
+		return reconcile.Message{}, fault.Wrap(fault.Invalid, err, "this is not a push of Pub/Sub, with a message that has its id and time, and its subscription")
 	}
 	return p.message(), nil
 }
 
 // fromEvent reads the message out of a CloudEvent, whose id and time stand for the message's own where it has none.
-func fromEvent(r *http.Request, body []byte) (watch.Message, error) {
+func fromEvent(r *http.Request, body []byte) (reconcile.Message, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	event, err := cloudevents.NewEventFromHTTPRequest(r)
 	if err != nil {
-		return watch.Message{}, fault.Wrap(fault.Invalid, err, "this is not a CloudEvent")
+		return reconcile.Message{}, fault.Wrap(fault.Invalid, err, "this is not a CloudEvent")
 	}
 	if event.Type() != publishedType {
-		return watch.Message{}, fault.New(fault.Invalid, "this is not an event of type %s", publishedType)
+		return reconcile.Message{}, fault.New(fault.Invalid, "this is not an event of type %s", publishedType)
 	}
 	var p pushed
 	if err := json.Unmarshal(event.Data(), &p); err != nil || p.Message == nil {
-		return watch.Message{}, fault.Wrap(fault.Invalid, err, "this is not a message of Pub/Sub")
+		return reconcile.Message{}, fault.Wrap(fault.Invalid, err, "this is not a message of Pub/Sub")
 	}
 	m := p.message()
 	if m.ID == "" {

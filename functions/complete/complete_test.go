@@ -16,7 +16,7 @@ import (
 	"github.com/casewatch/casewatch/functions/complete"
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 func TestMain(m *testing.M) {
@@ -163,7 +163,7 @@ func TestMessageWithoutID(t *testing.T) {
 func TestMessageWithoutTime(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(complete.New)
-	if _, err := b.Watcher.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
+	if _, err := b.Reconciler.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
 		t.Fatal(err)
 	}
 	body := fmt.Sprintf(`{"message":{"data":%q,"messageId":"1"}}`, base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","status":"failed","error":"x"}`)))
@@ -289,7 +289,7 @@ func TestDown(t *testing.T) {
 func FuzzComplete(f *testing.F) {
 	b := functiontest.New(f, nil)
 	b.Begin("c")
-	h := complete.New(b.Config, b.Watcher)
+	h := complete.New(b.Config, b.Reconciler)
 	for _, data := range []string{`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":2}}`, `{"case_id":"c","status":"failed","error":{"message":"x"}}`, "\xff\x00"} {
 		f.Add([]byte(data), true)
 	}

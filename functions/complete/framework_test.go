@@ -42,8 +42,8 @@ func serveByFramework(port string) {
 	p := process{dir: os.Getenv("COMPLETE_TEST_DIR")}
 	b := functiontest.New(p, nil)
 	b.Begin("c")
-	functions.HTTP("complete", complete.New(b.Config, b.Watcher).ServeHTTP)
-	functions.HTTP("status/", http.StripPrefix("/status", status.New(b.Config, b.Watcher)).ServeHTTP)
+	functions.HTTP("complete", complete.New(b.Config, b.Reconciler).ServeHTTP)
+	functions.HTTP("status/", http.StripPrefix("/status", status.New(b.Config, b.Reconciler)).ServeHTTP)
 	p.Fatal(funcframework.StartHostPort("127.0.0.1", port))
 }
 

@@ -15,7 +15,7 @@ import (
 func FuzzCloudEvent(f *testing.F) {
 	b := functiontest.New(f, nil)
 	b.Begin("c")
-	h := complete.New(b.Config, b.Watcher)
+	h := complete.New(b.Config, b.Reconciler)
 	const structured = `{"specversion":"1.0","id":"1","source":"//pubsub","type":"google.cloud.pubsub.topic.v1.messagePublished","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","data":`
 	f.Add("application/cloudevents+json", "", "", "", []byte(structured+wrapped("1", `{"case_id":"c","status":"running"}`)+"}"))
 	f.Add("application/cloudevents+json; charset=utf-16", "", "", "", []byte(structured+`{"message":null}}`))

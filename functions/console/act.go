@@ -42,15 +42,15 @@ func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Addres
 	run, status := at.Run, http.StatusOK
 	switch action {
 	case "cancel":
-		_, err = f.w.Cancel(r.Context(), at.CaseID, at.Run)
+		_, err = f.reconciler.Cancel(r.Context(), at.CaseID, at.Run)
 	case "rerun":
-		begun, failed := f.w.Rerun(r.Context(), at.CaseID, at.Run, gcplog.TraceParent(r.Context()))
+		begun, failed := f.reconciler.Rerun(r.Context(), at.CaseID, at.Run, gcplog.TraceParent(r.Context()))
 		if run, err = begun.Case.Run, failed; begun.Begun {
 			status = http.StatusAccepted
 		}
 	}
 	if err == nil || fault.KindOf(err) == fault.Unavailable { // which may have been recorded all the same
-		f.w.Log.InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil)
+		f.reconciler.Log.InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil)
 	}
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Addres
 		redirect(rw, http.StatusSeeOther, at.CaseID, url.Values{"run": {strconv.Itoa(run)}, "done": {action}})
 		return nil
 	}
-	found, err := f.w.Detail(r.Context(), at.CaseID, run)
+	found, err := f.reconciler.Detail(r.Context(), at.CaseID, run)
 	if err != nil {
 		return err
 	}

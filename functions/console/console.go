@@ -14,18 +14,18 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // policy lets a page load, ask and send only what is here, and be in no frame.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 type function struct {
-	cfg   *config.Config
-	w     *watch.Watcher
-	user  func(*http.Request) (string, error)
-	cross *http.CrossOriginProtection
-	pages pages
+	cfg        *config.Config
+	reconciler *reconcile.Reconciler
+	user       func(*http.Request) (string, error)
+	cross      *http.CrossOriginProtection
+	pages      pages
 }
 
 // New returns the function:
@@ -36,9 +36,9 @@ type function struct {
 //	GET /-/health                  what a sweep would find
 //
 // It refuses whom the settings do not name, and what a page of another site has a browser send.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := function{cfg, w, access.Console(cfg, w.Log, w.Now), http.NewCrossOriginProtection(), newPages()}
-	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead, http.MethodPost)
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	f := function{cfg, reconciler, access.Console(cfg, reconciler.Log, reconciler.Now), http.NewCrossOriginProtection(), newPages()}
+	h := answer.Handler(reconciler.Log, f.serve, http.MethodGet, http.MethodHead, http.MethodPost)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Security-Policy", policy)
 		h.ServeHTTP(rw, r)

@@ -193,7 +193,7 @@ func TestNothingIsInjected(t *testing.T) {
 	b, u := newBench(t)
 	const evil = `<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{.}}</pre>`
 	b.Begin("c")
-	if err := b.Watcher.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
+	if err := b.Reconciler.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
 	event := func(id, status, output string, more map[string]any) {

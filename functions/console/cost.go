@@ -2,7 +2,7 @@ package console
 
 import (
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // Prices in dollars of us-central1, without what is free each month. They are those of deploy/bench/cost/prices.csv, which names the source of each and the day
@@ -62,7 +62,7 @@ type byFunction struct {
 }
 
 func costOf(c cases.Case) cost {
-	o := watch.OperationsOf(c)
+	o := reconcile.OperationsOf(c)
 	n := cost{
 		Invocations: o.Invocations(), ByFunction: byFunction{o.Start, o.Dispatch, o.Check, o.Complete, o.Cancel},
 		TasksCreated: o.TasksCreated, TaskOperations: o.TaskOperations(),

@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // encodeCursor returns the text that names a place in the list. It is opaque to its readers, and no secret.
-func encodeCursor(p watch.Place) string {
+func encodeCursor(p reconcile.Place) string {
 	text := strings.Join([]string{"1", strconv.FormatInt(p.CreatedAt.UnixMicro(), 10), strconv.Itoa(p.Run), p.CaseID}, "/")
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
@@ -23,20 +23,20 @@ var errCursor = errors.New("console: no cursor")
 const maxMicros = 253402300799999999
 
 // decodeCursor returns the place that a text names. Each place has one text; the error is for any other.
-func decodeCursor(text string) (watch.Place, error) {
+func decodeCursor(text string) (reconcile.Place, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
-		return watch.Place{}, errCursor
+		return reconcile.Place{}, errCursor
 	}
 	parts := strings.Split(string(raw), "/")
 	if len(parts) != 4 {
-		return watch.Place{}, errCursor
+		return reconcile.Place{}, errCursor
 	}
 	micros, errTime := strconv.ParseInt(parts[1], 10, 64)
 	run, errRun := strconv.Atoi(parts[2])
-	p := watch.Place{CreatedAt: time.UnixMicro(micros).UTC(), CaseID: parts[3], Run: run}
+	p := reconcile.Place{CreatedAt: time.UnixMicro(micros).UTC(), CaseID: parts[3], Run: run}
 	if errTime != nil || errRun != nil || micros < 0 || micros > maxMicros || run < 1 || !cases.ValidID(p.CaseID) || encodeCursor(p) != text {
-		return watch.Place{}, errCursor
+		return reconcile.Place{}, errCursor
 	}
 	return p, nil
 }

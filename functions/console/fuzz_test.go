@@ -15,7 +15,7 @@ import (
 func FuzzRequest(f *testing.F) {
 	b := functiontest.New(f, nil)
 	b.Begin("c")
-	h := console.New(b.Config, b.Watcher)
+	h := console.New(b.Config, b.Reconciler)
 	for _, seed := range []struct{ method, path, query, body string }{
 		{"GET", "/", "state=failed&age=older-10m&after=x", ""}, {"GET", "/", "id=c", ""}, {"GET", "/", "id=%3Cscript%3E&age=%3Cscript%3E", ""}, {"GET", "/c", "run=1&done=rerun", ""},
 		{"GET", "/<script>", "", ""}, {"POST", "/c", "run=1", "action=<script>"}, {"POST", "/c", "run=7", "action=cancel&action=rerun"}, {"GET", "/-/health", "", ""},

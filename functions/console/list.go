@@ -12,7 +12,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // pageSize is how many runs one page shows.
@@ -58,22 +58,22 @@ func (f function) list(rw http.ResponseWriter, r *http.Request, user string) err
 	if id := strings.TrimSpace(query.Get("id")); id != "" {
 		return f.find(rw, r, id)
 	}
-	now := f.w.Now()
+	now := f.reconciler.Now()
 	filter, after, err := parseList(query, now)
 	if err != nil {
 		return err
 	}
-	runs, err := f.w.List(r.Context(), filter, after, pageSize+1)
+	runs, err := f.reconciler.List(r.Context(), filter, after, pageSize+1)
 	if err != nil {
 		return err
 	}
 	l := listing{Runs: make([]summary, 0, pageSize)}
-	if l.Counts, err = f.w.CountByState(r.Context()); err != nil {
+	if l.Counts, err = f.reconciler.CountByState(r.Context()); err != nil {
 		return err
 	}
 	if len(runs) > pageSize {
 		runs = runs[:pageSize]
-		next := encodeCursor(watch.PlaceOf(runs[pageSize-1]))
+		next := encodeCursor(reconcile.PlaceOf(runs[pageSize-1]))
 		l.Next = &next
 	}
 	for _, c := range runs {
@@ -93,7 +93,7 @@ func (f function) find(rw http.ResponseWriter, r *http.Request, id string) error
 	if !cases.ValidID(id) {
 		return invalid([]fault.Fault{{Pointer: "id", Detail: address.InvalidID}})
 	}
-	_, err := f.w.Read(r.Context(), id, 0)
+	_, err := f.reconciler.Read(r.Context(), id, 0)
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		return fault.Wrap(fault.NotFound, err, "there is no case "+id+", or it is no longer kept")
 	}
@@ -115,7 +115,7 @@ func redirect(rw http.ResponseWriter, status int, caseID string, query url.Value
 }
 
 // parseList reads which page of the list is meant. The error is Invalid, with each fault.
-func parseList(query url.Values, now time.Time) (filter watch.Filter, after watch.Place, err error) {
+func parseList(query url.Values, now time.Time) (filter reconcile.Filter, after reconcile.Place, err error) {
 	var faults []fault.Fault
 	bad := func(name, detail string) { faults = append(faults, fault.Fault{Pointer: name, Detail: detail}) }
 	filter.State = cases.State(query.Get("state"))

@@ -10,8 +10,8 @@ import (
 	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // put puts a run into the store that began so long ago, in a state.
@@ -120,7 +120,7 @@ func TestListPage(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(console.EncodeCursor(watch.Place{CreatedAt: time.UnixMicro(1764000000000000), CaseID: "a:b.c_d-e", Run: 3}))
+	f.Add(console.EncodeCursor(reconcile.Place{CreatedAt: time.UnixMicro(1764000000000000), CaseID: "a:b.c_d-e", Run: 3}))
 	f.Add("")
 	f.Add("MS8wLzEvYQ")
 	f.Add("MS8wLzEvYQ==")
@@ -137,14 +137,14 @@ func FuzzCursor(f *testing.F) {
 }
 
 func TestCursor(t *testing.T) {
-	for _, p := range []watch.Place{
+	for _, p := range []reconcile.Place{
 		{CreatedAt: time.UnixMicro(0).UTC(), CaseID: "a", Run: 1}, {CreatedAt: time.Date(2026, 11, 2, 3, 4, 5, 6000, time.UTC), CaseID: strings.Repeat("x", cases.MaxID), Run: 1 << 30},
 	} {
 		if got, err := console.DecodeCursor(console.EncodeCursor(p)); err != nil || got != p {
 			t.Errorf("%+v became %+v, %v", p, got, err)
 		}
 	}
-	for _, p := range []watch.Place{{CaseID: "a", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "/", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "a", Run: 0}, {CreatedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), CaseID: "a", Run: 1}} {
+	for _, p := range []reconcile.Place{{CaseID: "a", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "/", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "a", Run: 0}, {CreatedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), CaseID: "a", Run: 1}} {
 		if _, err := console.DecodeCursor(console.EncodeCursor(p)); err == nil {
 			t.Errorf("%+v is accepted", p)
 		}

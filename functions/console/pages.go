@@ -102,7 +102,7 @@ const deepest = 16
 
 // errorPage answers an error with a page.
 func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string, err error) error {
-	e := answer.Refuse(rw, r, f.w.Log, err)
+	e := answer.Refuse(rw, r, f.reconciler.Log, err)
 	p := errorPage{Status: e.Kind.Status(), Name: e.Kind.Title(), Detail: e.Detail, Faults: e.Faults}
 	if id := path.Base(r.URL.Path); user != "" && r.URL.Path == "/"+id && cases.ValidID(id) && p.Status != http.StatusNotFound {
 		p.CaseID = id
@@ -111,5 +111,5 @@ func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string
 	if deep := strings.Count(r.URL.EscapedPath(), "/") - 1; deep > 0 && deep <= deepest {
 		base = strings.Repeat("../", deep)
 	}
-	return f.pages.show(rw, p.Status, "error", page{Title: p.Name, Base: base, User: user, Now: f.w.Now(), Data: p})
+	return f.pages.show(rw, p.Status, "error", page{Title: p.Name, Base: base, User: user, Now: f.reconciler.Now(), Data: p})
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // detail is one run with all that is known of it, and with nothing of its form.
@@ -60,7 +60,7 @@ type actions struct {
 	WhyNoRerun string `json:"why_no_rerun,omitempty"`
 }
 
-func (f function) detail(d watch.RunDetail) detail {
+func (f function) detail(d reconcile.RunDetail) detail {
 	c := d.Case
 	out := detail{
 		Case: d.View, CurrentRun: d.Current, Adopted: c.Adopted, Published: c.Bookkeeping.Finalized, Leaked: c.Bookkeeping.Leaked + c.Bookkeeping.PolledAfterEnd,
@@ -88,7 +88,7 @@ func (f function) detail(d watch.RunDetail) detail {
 	}
 	current := c.Run == d.Current
 	out.Actions.Cancel = current && !c.State.Ended()
-	out.Actions.WhyNoRerun = watch.WhyNoRerun(c)
+	out.Actions.WhyNoRerun = reconcile.WhyNoRerun(c)
 	if !current {
 		out.Actions.WhyNoRerun = "there is a newer run"
 	}
@@ -97,7 +97,7 @@ func (f function) detail(d watch.RunDetail) detail {
 }
 
 func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Address, user string) error {
-	found, err := f.w.Detail(r.Context(), at.CaseID, at.Run)
+	found, err := f.reconciler.Detail(r.Context(), at.CaseID, at.Run)
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,6 @@ func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Addres
 		refresh = 0 // nothing is to come but a late report
 	}
 	return f.pages.show(rw, http.StatusOK, "run", page{
-		Title: d.Case.CaseID, Base: "./", User: user, Now: f.w.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneTo(d, r.URL.Query().Get("done"))},
+		Title: d.Case.CaseID, Base: "./", User: user, Now: f.reconciler.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneTo(d, r.URL.Query().Get("done"))},
 	})
 }

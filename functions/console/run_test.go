@@ -61,10 +61,10 @@ func TestRun(t *testing.T) {
 		d.Actions.Why != "the run has not ended" || len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan || d.Cost.Invocations != 1 {
 		t.Errorf("%+v", d)
 	}
-	if err := b.Watcher.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
+	if err := b.Reconciler.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Watcher.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}); err != nil {
+	if err := b.Reconciler.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Checks.Why == nil || d.Checks.Why.EndAt == nil || d.Cost.Invocations != 3 || d.Cost.USD <= 0 {
@@ -194,7 +194,7 @@ func TestCancel(t *testing.T) {
 func TestRerun(t *testing.T) {
 	b, u := newBench(t)
 	b.Begin("c")
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 1); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 1); err != nil {
 		t.Fatal(err)
 	}
 	if d := get(t, b, u+"/c"); !d.Actions.Rerun || d.Actions.Why != "" || d.FormKeptUntil == nil || !d.FormKeptUntil.Equal(d.Case.EndedAt.Add(24*time.Hour)) {
@@ -224,7 +224,7 @@ func TestRerun(t *testing.T) {
 		t.Errorf("%s", page)
 	}
 	b.Problem(post(2, asJSON), 409)
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 2); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 2); err != nil {
 		t.Fatal(err)
 	}
 	if a := post(2, asJSON); a.Status != 202 || a.JSON(t)["current_run"] != 3.0 {
@@ -279,7 +279,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("%s", page)
 	}
 	b.Queue.SetDown(false)
-	if _, err := b.Watcher.Cancel(t.Context(), "waiting", 1); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "waiting", 1); err != nil {
 		t.Fatal(err)
 	}
 	want["healthy"], want["open"], want["partial"] = true, 1.0, false

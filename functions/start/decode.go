@@ -21,7 +21,7 @@ import (
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/jsonscan"
 	"github.com/casewatch/casewatch/shared/printable"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -39,7 +39,7 @@ func (p *problems) add(pointer, detail string) {
 }
 
 // decode reads a start request, and whether it names its case. The error is Invalid, with every problem.
-func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time.Duration) (req watch.StartRequest, named bool, err error) {
+func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time.Duration) (req reconcile.StartRequest, named bool, err error) {
 	req.Form = form
 	var bad problems
 	req.CaseID, named = readForm(form, &bad)
@@ -90,7 +90,7 @@ func readForm(form []byte, bad *problems) (caseID string, named bool) {
 
 // readQuery reads the parameters. One that start does not know is a problem: it may be one that is misspelt, and without
 // it the request would mean something else.
-func readQuery(rawQuery string, maxDeadline time.Duration, req *watch.StartRequest, bad *problems) {
+func readQuery(rawQuery string, maxDeadline time.Duration, req *reconcile.StartRequest, bad *problems) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		bad.add("", "the query cannot be read")

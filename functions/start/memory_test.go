@@ -19,7 +19,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -36,7 +36,9 @@ const (
 func TestMemoryFollowsSize(t *testing.T) {
 	if os.Getenv(serveEnv) != "" {
 		b := functiontest.New(t, nil)
-		fmt.Println("serving", b.Serve(func(cfg *config.Config, w *watch.Watcher) http.Handler { return waitForAll(start.New(cfg, w)) }))
+		fmt.Println("serving", b.Serve(func(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+			return waitForAll(start.New(cfg, reconciler))
+		}))
 		_, _ = io.Copy(io.Discard, os.Stdin) // until the other process is done
 		return
 	}

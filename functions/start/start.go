@@ -13,24 +13,24 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // retryAfter is when a new case is worth a first look, in seconds.
 const retryAfter = "2"
 
 type function struct {
-	cfg     *config.Config
-	w       *watch.Watcher
-	callers access.Callers
-	read    access.Tokens
-	cancel  access.Tokens
+	cfg        *config.Config
+	reconciler *reconcile.Reconciler
+	callers    access.Callers
+	read       access.Tokens
+	cancel     access.Tokens
 }
 
 // New returns the function: POST / with a form as JSON → 202 with the run that was begun, or 200 with the one that is meant.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := function{cfg, w, access.NewCallers(cfg, w.Now), access.NewTokens(access.ToRead, cfg.Access.TokenSecrets), access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets)}
-	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(w.Log, f.serve, http.MethodPost), http.MethodPost)
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	f := function{cfg, reconciler, access.NewCallers(cfg, reconciler.Now), access.NewTokens(access.ToRead, cfg.Access.TokenSecrets), access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets)}
+	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(reconciler.Log, f.serve, http.MethodPost), http.MethodPost)
 }
 
 func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
@@ -60,7 +60,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	}
 	req.Owner, req.AnyCase = caller.Owner(), caller.APIKey
 	req.TraceParent = gcplog.TraceParent(r.Context())
-	started, err := f.w.Start(r.Context(), req)
+	started, err := f.reconciler.Start(r.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 
 // mayAsk returns Forbidden for what only some callers may ask for. In `make run`, where one process serves all functions,
 // everyone may.
-func (f function) mayAsk(caller access.Caller, req watch.StartRequest, named bool) error {
+func (f function) mayAsk(caller access.Caller, req reconcile.StartRequest, named bool) error {
 	switch {
 	case f.cfg.Function == config.Local && !f.cfg.OnGoogleCloud:
 		return nil
@@ -93,7 +93,7 @@ type body struct {
 	DeadlineAt time.Time   `json:"deadline_at"`
 }
 
-func (f function) answer(rw http.ResponseWriter, started watch.StartAnswer) {
+func (f function) answer(rw http.ResponseWriter, started reconcile.StartAnswer) {
 	c := started.Case
 	until := c.DeadlineAt.Add(f.cfg.Rules.Retention)
 	run := strconv.Itoa(c.Run)

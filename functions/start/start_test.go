@@ -361,7 +361,7 @@ func TestPreflightWithABody(t *testing.T) {
 // FuzzStart: whatever is sent is answered with a case or a whole problem, and what is accepted is kept byte for byte.
 func FuzzStart(f *testing.F) {
 	b := functiontest.New(f, nil)
-	h := start.New(b.Config, b.Watcher)
+	h := start.New(b.Config, b.Reconciler)
 	for _, seed := range []string{`{}`, `{"case_id":"a"}`, `[]`, "{\"a\":\"\xff\"}", `{"case_id":"a","case_id":"b"}`, `{"case\u005fid":"a"}`} {
 		f.Add([]byte(seed), "deadline=1m", "k")
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // accepts are Accept headers, lines parted by "|", and whether they ask for a stream.
@@ -97,7 +97,7 @@ func FuzzLastEventID(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id string) {
 		seen := status.LastEvent(id)
 		switch {
-		case seen == watch.Seen{}: // none
+		case seen == reconcile.Seen{}: // none
 		case seen.Run < 1, seen.Version < 0, status.EventID(seen) != id:
 			t.Errorf("%q is read as %+v", id, seen)
 		}
@@ -105,7 +105,7 @@ func FuzzLastEventID(f *testing.F) {
 }
 
 func TestLastEventIDIsReadBack(t *testing.T) {
-	for _, seen := range []watch.Seen{{Run: 1, Version: 1}, {Run: 12, Version: 345}, {Run: 1, Version: 0}} {
+	for _, seen := range []reconcile.Seen{{Run: 1, Version: 1}, {Run: 12, Version: 345}, {Run: 1, Version: 0}} {
 		if got := status.LastEvent(status.EventID(seen)); got != seen {
 			t.Errorf("%+v is read as %+v", seen, got)
 		}

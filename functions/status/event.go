@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // What the events hold. jobId is case_id under the name by which form frontends know it.
@@ -46,7 +46,7 @@ type (
 )
 
 // event returns the event that shows a snapshot, whole when its parts are put together. The parts are not to be changed: viewers share the result.
-func event(s *watch.Snapshot) ([][]byte, error) {
+func event(s *reconcile.Snapshot) ([][]byte, error) {
 	v := &s.View
 	switch {
 	case !v.State.Ended():
@@ -72,7 +72,7 @@ func event(s *watch.Snapshot) ([][]byte, error) {
 	return encode("error", s.Seen(), errorEvent{v.CaseID, v.CaseID, v.Run, end.Reason, end.Message, v.State})
 }
 
-func encode(name string, id watch.Seen, data any) ([][]byte, error) {
+func encode(name string, id reconcile.Seen, data any) ([][]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "event: %s\nid: %s\ndata: ", name, eventID(id))
 	encoder := json.NewEncoder(&b)
@@ -135,18 +135,18 @@ func inWords(reason cases.Reason) string {
 }
 
 // eventID is how events are numbered.
-func eventID(s watch.Seen) string { return fmt.Sprintf("%d.%d", s.Run, s.Version) }
+func eventID(s reconcile.Seen) string { return fmt.Sprintf("%d.%d", s.Run, s.Version) }
 
 // lastEvent reads the id of the last event that a viewer saw. What is not one counts as none: then the viewer is shown everything.
-func lastEvent(id string) watch.Seen {
+func lastEvent(id string) reconcile.Seen {
 	run, version, _ := strings.Cut(id, ".")
-	var s watch.Seen
+	var s reconcile.Seen
 	var err error
 	if s.Run, err = strconv.Atoi(run); err != nil {
-		return watch.Seen{}
+		return reconcile.Seen{}
 	}
 	if s.Version, err = strconv.ParseInt(version, 10, 64); err != nil || s.Run < 1 || s.Version < 0 || eventID(s) != id {
-		return watch.Seen{}
+		return reconcile.Seen{}
 	}
 	return s
 }

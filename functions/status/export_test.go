@@ -3,7 +3,7 @@ package status
 import (
 	"net/http"
 
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // WantsStream tells what the lines of an Accept header ask for.
@@ -12,7 +12,7 @@ func WantsStream(accept []string) bool {
 }
 
 // LastEvent reads a Last-Event-ID, EventID writes one.
-func LastEvent(id string) watch.Seen { return lastEvent(id) }
+func LastEvent(id string) reconcile.Seen { return lastEvent(id) }
 
 // EventID is how events are numbered.
-func EventID(s watch.Seen) string { return eventID(s) }
+func EventID(s reconcile.Seen) string { return eventID(s) }

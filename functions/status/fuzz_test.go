@@ -23,7 +23,7 @@ func FuzzRequest(f *testing.F) {
 	if err := b.Store.Update(f.Context(), store.Write{Case: c}); err == nil {
 		f.Fatal("the run was written over")
 	}
-	h := status.New(b.Config, b.Watcher)
+	h := status.New(b.Config, b.Reconciler)
 	for _, accept := range []string{"text/event-stream", "application/json"} {
 		for _, seed := range []struct{ path, query, tag, seen string }{
 			{"/c", "", `W/"1.2"`, "1.2"}, {"/c", "run=1&wait=20s", "*", ""}, {"/c", "run=0&wait=-1ns", ", ,W/", "1.x"}, {"/c", "wait=1e9s", `"1.2", W/"1.2`, "9.9"}, {"/c", "", `W/"1.2-gzip", "1.2"-gzip`, ""},

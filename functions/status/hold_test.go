@@ -20,8 +20,8 @@ import (
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // still is a store of one case that changes when it is told to, in memory, so that time stands still for those who wait.
@@ -104,7 +104,7 @@ func (p *pipes) dial() net.Conn {
 func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &still{c: cases.Case{Origin: cases.Origin{CaseID: "c", Run: 1, CreatedAt: time.Now()}, Version: 1, State: cases.Pending, Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}}}, changed: make(chan struct{})}
-		w, err := watch.New(watch.Config{}, watch.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return jitter }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+		w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return jitter }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestStoreHangs(t *testing.T) {
 		conn := network.dial()
 		begin := time.Now()
 		body, err := io.ReadAll(ask(t, conn))
-		if took := time.Since(begin); err != nil || took != watch.RoundTime || string(body) != "retry: 5000\n" {
+		if took := time.Since(begin); err != nil || took != reconcile.RoundTime || string(body) != "retry: 5000\n" {
 			t.Errorf("%q, %v after %v", body, err, took)
 		}
 		_ = conn.Close()

@@ -17,7 +17,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -28,19 +28,19 @@ const (
 )
 
 type function struct {
-	cfg     *config.Config
-	w       *watch.Watcher
-	callers access.Callers
-	held    held
+	cfg        *config.Config
+	reconciler *reconcile.Reconciler
+	callers    access.Callers
+	held       held
 }
 
 // New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has; or, for who
 // accepts text/event-stream, a stream of its events. GET /-/ has public files: the browser's module and the description of the API.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	f := &function{cfg: cfg, w: w, callers: access.NewCallers(cfg, w.Now)}
-	h := answer.Handler(w.Log, f.serve, http.MethodGet, http.MethodHead)
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	f := &function{cfg: cfg, reconciler: reconciler, callers: access.NewCallers(cfg, reconciler.Now)}
+	h := answer.Handler(reconciler.Log, f.serve, http.MethodGet, http.MethodHead)
 	shown := access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
-	public := answer.Handler(w.Log, serveFile, http.MethodGet, http.MethodHead)
+	public := answer.Handler(reconciler.Log, serveFile, http.MethodGet, http.MethodHead)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, filesPath) {
 			public.ServeHTTP(rw, r)
@@ -64,7 +64,7 @@ func (f *function) address(r *http.Request) (address.Address, error) {
 	if err != nil {
 		return at, err
 	}
-	return at, f.callers.ToCase(r, access.ToRead, at.CaseID, f.w.Owner)
+	return at, f.callers.ToCase(r, access.ToRead, at.CaseID, f.reconciler.Owner)
 }
 
 func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
@@ -83,7 +83,7 @@ func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
 	}
 	h := rw.Header()
 	h.Set("ETag", etag(view))
-	next := retryAfter(view, f.w.Now())
+	next := retryAfter(view, f.reconciler.Now())
 	if crowded {
 		next = max(next, int(comeBackIn.Seconds()))
 	}
@@ -120,7 +120,7 @@ func (f *function) wait(r *http.Request) (time.Duration, error) {
 func (f *function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (v cases.View, crowded bool, err error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	s, err := f.w.Read(ctx, at.CaseID, at.Run)
+	s, err := f.reconciler.Read(ctx, at.CaseID, at.Run)
 	isKnown := func() bool { return s.Open() && matches(known, etag(s.View)) }
 	if err != nil || wait == 0 || !isKnown() {
 		return s.View, false, err
@@ -130,7 +130,7 @@ func (f *function) read(ctx context.Context, at address.Address, known string, w
 	}
 	defer f.held.release(at.CaseID)
 	for isKnown() {
-		news, err := f.w.FollowVersion(waiting, at.CaseID, at.Run, &s)
+		news, err := f.reconciler.FollowVersion(waiting, at.CaseID, at.Run, &s)
 		switch {
 		case waiting.Err() != nil && ctx.Err() == nil && err != nil:
 			return s.View, false, nil

@@ -172,7 +172,7 @@ func TestRuns(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 1); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 1); err != nil {
 		t.Fatal(err)
 	}
 	b.Begin("c")

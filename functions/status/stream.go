@@ -12,7 +12,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // What a stream says beside its events. An empty line ends a block, and many libraries deliver a block without data as an
@@ -30,7 +30,7 @@ const (
 
 	// firstWord is how long a viewer waits for the store before it is told to come back later. Without an answer it would be cut off with
 	// its request, and a browser never comes back from that.
-	firstWord = watch.RoundTime
+	firstWord = reconcile.RoundTime
 
 	// spread is by which part of it the time of a stream is shortened at most, at random: viewers who came together do not come back together.
 	spread = 0.1
@@ -47,7 +47,7 @@ func (f *function) stream(rw http.ResponseWriter, r *http.Request) error {
 	err := f.events(s, r)
 	passing := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
 	if passing {
-		answer.Log(r, f.w.Log, err)
+		answer.Log(r, f.reconciler.Log, err)
 		s.begin()
 		_ = s.write([]byte(reconnectLater)) // the viewer may be gone
 	}
@@ -107,17 +107,17 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 }
 
 // first reads the run. A store that does not answer for a while is down. Its snapshot is held once, not in each frame of the stack.
-func (f *function) first(r *http.Request, at address.Address) (*watch.Snapshot, error) {
+func (f *function) first(r *http.Request, at address.Address) (*reconcile.Snapshot, error) {
 	reading, cancel := context.WithTimeout(r.Context(), firstWord)
 	defer cancel()
-	now, err := f.w.Read(reading, at.CaseID, at.Run)
+	now, err := f.reconciler.Read(reading, at.CaseID, at.Run)
 	return &now, err
 }
 
 // follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
-func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown *watch.Snapshot) error {
+func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown *reconcile.Snapshot) error {
 	for {
-		now, err := f.w.Follow(ctx, at.CaseID, at.Run, shown)
+		now, err := f.reconciler.Follow(ctx, at.CaseID, at.Run, shown)
 		news := now.NewsTo(shown)
 		switch {
 		case ctx.Err() != nil && !news:
@@ -147,7 +147,7 @@ func (f *function) hold(ctx context.Context) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		hold = min(hold, time.Until(end)-waitReserve)
 	}
-	return time.Duration(float64(hold) * (1 - spread*f.w.Jitter()))
+	return time.Duration(float64(hold) * (1 - spread*f.reconciler.Jitter()))
 }
 
 // stream writes to one viewer.
@@ -174,7 +174,7 @@ func (s *stream) begin() {
 }
 
 // show writes the event of a snapshot.
-func (s *stream) show(now *watch.Snapshot) error {
+func (s *stream) show(now *reconcile.Snapshot) error {
 	parts, err := event(now)
 	if err != nil {
 		return err

@@ -19,8 +19,8 @@ import (
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 const asStream = "Accept: text/event-stream"
@@ -393,7 +393,7 @@ func TestSupersededWhileWatched(t *testing.T) {
 		v.begins()
 		v.shows("progress", "1.1", pending)
 	}
-	if _, err := b.Watcher.Start(t.Context(), watch.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}); err != nil {
+	if _, err := b.Reconciler.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}); err != nil {
 		t.Fatal(err)
 	}
 	current.shows("progress", "2.1", pending)
@@ -412,7 +412,7 @@ func TestNoRepeatedEvent(t *testing.T) {
 	u := b.Serve(status.New)
 	b.Begin("c")
 	check := func() cases.Case {
-		if err := b.Watcher.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: b.Case("c", 1).Checks.Seq}); err != nil {
+		if err := b.Reconciler.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: b.Case("c", 1).Checks.Seq}); err != nil {
 			t.Fatal(err)
 		}
 		return b.Case("c", 1)
@@ -449,7 +449,7 @@ func TestRerunWhileAway(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 1); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 1); err != nil {
 		t.Fatal(err)
 	}
 	b.Begin("c")
@@ -776,7 +776,7 @@ func TestNoFlush(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/c", http.NoBody)
 	r.Header = http.Header{"X-Api-Key": {functiontest.Key}, "Accept": {"text/event-stream"}}
-	status.New(b.Config, b.Watcher).ServeHTTP(struct{ http.ResponseWriter }{w}, r)
+	status.New(b.Config, b.Reconciler).ServeHTTP(struct{ http.ResponseWriter }{w}, r)
 	if w.Code != 200 || !strings.HasPrefix(w.Body.String(), "retry: 2000\nevent: progress\nid: 1.1\ndata: {") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // enough is far more than any answer here takes, and far less than it would take to wait in vain.
@@ -57,12 +57,12 @@ func TestWaitAnswersAtTheFirstChange(t *testing.T) {
 			b.Event("m", `{"case_id":"c","run":1,"status":"failed","error":"no"}`)
 		}, "failed", 1},
 		{"a cancel", func(b *functiontest.Bench) {
-			if _, err := b.Watcher.Cancel(context.Background(), "c", 1); err != nil {
+			if _, err := b.Reconciler.Cancel(context.Background(), "c", 1); err != nil {
 				b.T.Error(err)
 			}
 		}, "cancelled", 1},
 		{"a run that supersedes it", func(b *functiontest.Bench) {
-			if _, err := b.Watcher.Start(context.Background(), watch.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}); err != nil {
+			if _, err := b.Reconciler.Start(context.Background(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}); err != nil {
 				b.T.Error(err)
 			}
 		}, "pending", 2},
@@ -115,7 +115,7 @@ func TestNothingToWaitFor(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 1); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 1); err != nil {
 		t.Fatal(err)
 	}
 	first := b.Case("c", 1)
@@ -171,7 +171,7 @@ func TestRequestEndsWhileItWaits(t *testing.T) {
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/c?wait=60s", http.NoBody)
 	r.Header = http.Header{"X-Api-Key": {functiontest.Key}, "If-None-Match": {tag(c)}}
 	w := httptest.NewRecorder()
-	status.New(b.Config, b.Watcher).ServeHTTP(w, r)
+	status.New(b.Config, b.Reconciler).ServeHTTP(w, r)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}

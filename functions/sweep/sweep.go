@@ -7,21 +7,21 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // New returns the function. It answers with what it found, and refuses other callers than the settings name. It needs no body,
 // and reads none: Cloud Scheduler sends an empty one.
-func New(cfg *config.Config, w *watch.Watcher) http.Handler {
-	allowed := access.Private(cfg, w.Log, w.Now)
-	return answer.Handler(w.Log, func(rw http.ResponseWriter, r *http.Request) error {
+func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+	allowed := access.Private(cfg, reconciler.Log, reconciler.Now)
+	return answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
 		if err := allowed(r); err != nil {
 			return err
 		}
 		if err := answer.RequireJSONIfAny(r); err != nil {
 			return err
 		}
-		report, err := w.Sweep(r.Context())
+		report, err := reconciler.Sweep(r.Context())
 		if err != nil {
 			return err
 		}

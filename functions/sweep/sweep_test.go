@@ -24,7 +24,7 @@ func TestReport(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} {
 		b.Begin(id)
 	}
-	if _, err := b.Watcher.Cancel(t.Context(), "c", 0); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "c", 0); err != nil {
 		t.Fatal(err)
 	}
 	a := b.Do("POST", u, "")
@@ -46,11 +46,11 @@ func TestRepairs(t *testing.T) {
 	b.Begin("a")
 	b.Topic.SetDown(true)
 	b.Begin("b")
-	if _, err := b.Watcher.Cancel(t.Context(), "b", 0); err != nil {
+	if _, err := b.Reconciler.Cancel(t.Context(), "b", 0); err != nil {
 		t.Fatal(err)
 	}
 	b.Topic.SetDown(false)
-	b.Watcher.Now = func() time.Time { return time.Now().Add(90 * time.Minute) }
+	b.Reconciler.Now = func() time.Time { return time.Now().Add(90 * time.Minute) }
 	body := b.Do("POST", u, "").JSON(t)
 	if body["open"] != 0.0 || body["overdue"] != 1.0 || body["timed_out"] != 1.0 || body["republished"] != 1.0 || body["leaked"] != 0.0 {
 		t.Errorf("%v", body)

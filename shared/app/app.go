@@ -21,9 +21,9 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/singleflight"
 	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // OpenStore opens the store that the settings name.
@@ -47,12 +47,12 @@ type Process struct {
 	function string
 	opts     Options
 
-	opening singleflight.Flight[*watch.Watcher]
+	opening singleflight.Flight[*reconcile.Reconciler]
 
-	mu      sync.Mutex // held for moments only
-	cfg     *config.Config
-	watcher *watch.Watcher // nil while the clients are not open
-	closers []func() error
+	mu         sync.Mutex // held for moments only
+	cfg        *config.Config
+	reconciler *reconcile.Reconciler // nil while the clients are not open
+	closers    []func() error
 }
 
 // New returns the process of a function, or of all with [config.Local]. It reads no setting and
@@ -107,8 +107,8 @@ func newLog(w io.Writer, project string) *slog.Logger {
 	return slog.New(gcplog.New(w, gcplog.Options{Project: project}))
 }
 
-// Build makes a function of the settings and the watcher.
-type Build func(*config.Config, *watch.Watcher) http.Handler
+// Build makes a function of the settings and the reconciler.
+type Build func(*config.Config, *reconcile.Reconciler) http.Handler
 
 // Handler serves what build makes. The first request reads the settings and opens the clients. If
 // that fails, the request is answered 503 and the next one tries again; requests at the same time
@@ -177,9 +177,9 @@ func reconnectLater(w http.ResponseWriter) {
 // one after the other they would take half an hour.
 const sweepAtOnce = 32
 
-// WatchConfig returns the settings by which a Watcher works.
-func WatchConfig(cfg *config.Config) watch.Config {
-	return watch.Config{
+// ReconcileConfig returns the settings by which a Reconciler works.
+func ReconcileConfig(cfg *config.Config) reconcile.Config {
+	return reconcile.Config{
 		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout, SweepAtOnce: sweepAtOnce,
 		Rules: cases.Rules{
 			PipelineTimeout: cfg.Pipeline.Timeout, Idempotent: cfg.Pipeline.Idempotent,

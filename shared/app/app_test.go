@@ -22,7 +22,7 @@ import (
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -59,9 +59,9 @@ func TestFunctions(t *testing.T) {
 		served = append(served, test.function)
 		t.Run(test.function, func(t *testing.T) {
 			process, log := p.process(t, test.function)
-			h := process.Handler(func(cfg *config.Config, w *watch.Watcher) http.Handler {
+			h := process.Handler(func(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 				var clients []string
-				for name, there := range map[string]bool{"queue": w.Queue != nil, "events": w.Events != nil, "pipeline": w.Pipeline != nil} {
+				for name, there := range map[string]bool{"queue": reconciler.Queue != nil, "events": reconciler.Events != nil, "pipeline": reconciler.Pipeline != nil} {
 					if there {
 						clients = append(clients, name)
 					}
@@ -69,10 +69,10 @@ func TestFunctions(t *testing.T) {
 				slices.Sort(clients)
 				want := strings.Fields(test.clients)
 				slices.Sort(want)
-				if !slices.Equal(clients, want) || w.Store == nil || cfg.Function != test.function {
+				if !slices.Equal(clients, want) || reconciler.Store == nil || cfg.Function != test.function {
 					t.Errorf("%s has the clients %v, want %v", cfg.Function, clients, want)
 				}
-				return test.build(cfg, w)
+				return test.build(cfg, reconciler)
 			})
 			a := call(t, h, test.method, test.path, test.body, test.header...)
 			if a.Code != test.want {

@@ -14,8 +14,8 @@ import (
 	"github.com/casewatch/casewatch/shared/events/pubsub"
 	"github.com/casewatch/casewatch/shared/pipeline"
 	"github.com/casewatch/casewatch/shared/queue/cloudtasks"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/singleflight"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // checkSlack is how much longer the delivery of a check may take than its poll.
@@ -69,7 +69,7 @@ func openPipeline(cfg *config.Config) (pipelineClient, error) {
 	return pipelineClient{client}, err
 }
 
-func (p pipelineClient) Dispatch(ctx context.Context, job watch.Job) cases.DispatchOutcome {
+func (p pipelineClient) Dispatch(ctx context.Context, job reconcile.Job) cases.DispatchOutcome {
 	return p.client.Dispatch(ctx, pipeline.Request{CaseID: job.CaseID, Run: job.Run, Form: job.Form, TraceParent: job.TraceParent})
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // Open opens the clients now instead of at the first request.
@@ -22,49 +22,49 @@ func (p *Process) Open() error {
 // openFor bounds one try to open the clients.
 const openFor = 30 * time.Second
 
-// open returns the settings and the watcher, and opens on the first call the clients that the
+// open returns the settings and the reconciler, and opens on the first call the clients that the
 // function uses. Calls at the same time share one try, since each try of its own would wait for
 // long while a store does not answer. A call that waits for another's try ends with ctx.
-func (p *Process) open(ctx context.Context) (*config.Config, *watch.Watcher, error) {
+func (p *Process) open(ctx context.Context) (*config.Config, *reconcile.Reconciler, error) {
 	cfg, err := p.Config()
 	if err != nil {
 		return nil, nil, err
 	}
-	if w := p.opened(); w != nil {
-		return cfg, w, nil
+	if reconciler := p.opened(); reconciler != nil {
+		return cfg, reconciler, nil
 	}
-	w, err := p.opening.Do(ctx, func() (*watch.Watcher, error) { return p.try(cfg) })
-	return cfg, w, err
+	reconciler, err := p.opening.Do(ctx, func() (*reconcile.Reconciler, error) { return p.try(cfg) })
+	return cfg, reconciler, err
 }
 
-// opened returns the watcher; nil while the clients are not open.
-func (p *Process) opened() *watch.Watcher {
+// opened returns the reconciler; nil while the clients are not open.
+func (p *Process) opened() *reconcile.Reconciler {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.watcher
+	return p.reconciler
 }
 
 // try opens the clients, unless a try that has just ended did.
-func (p *Process) try(cfg *config.Config) (*watch.Watcher, error) {
-	if w := p.opened(); w != nil {
-		return w, nil
+func (p *Process) try(cfg *config.Config) (*reconcile.Reconciler, error) {
+	if reconciler := p.opened(); reconciler != nil {
+		return reconciler, nil
 	}
 	// The clients outlive the request that happens to open them.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
-	w, closers, err := p.compose(ctx, cfg)
+	reconciler, closers, err := p.compose(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(err, closeAll(closers))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.watcher, p.closers = w, closers
-	return w, nil
+	p.reconciler, p.closers = reconciler, closers
+	return reconciler, nil
 }
 
 // compose opens the clients. The caller closes those that it returns, also when there is an error.
-func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Watcher, closers []func() error, err error) {
-	deps := watch.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
+func (p *Process) compose(ctx context.Context, cfg *config.Config) (reconciler *reconcile.Reconciler, closers []func() error, err error) {
+	deps := reconcile.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
 	open, ok := p.opts.Stores[cfg.Store.Kind]
 	if !ok {
 		return nil, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
@@ -94,8 +94,8 @@ func (p *Process) compose(ctx context.Context, cfg *config.Config) (w *watch.Wat
 		}
 		deps.Pipeline, closers = client, append(closers, client.close)
 	}
-	w, err = watch.New(WatchConfig(cfg), deps)
-	return w, closers, err
+	reconciler, err = reconcile.New(ReconcileConfig(cfg), deps)
+	return reconciler, closers, err
 }
 
 // Close closes the clients. No request may be served during or after it.
@@ -103,7 +103,7 @@ func (p *Process) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err := closeAll(p.closers)
-	p.watcher, p.closers = nil, nil
+	p.reconciler, p.closers = nil, nil
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // opencensus is a dependency of Google's clients; its worker is begun by an init function.
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 // length is that of the case: five minutes, and a little so that nothing happens at the same moment.
 const length = 300*time.Second + 137*time.Millisecond
 
-// TestOperationsAreWhatWasCounted: what [watch.OperationsOf] reads from a record is what the case took, for each way to end.
+// TestOperationsAreWhatWasCounted: what [reconcile.OperationsOf] reads from a record is what the case took, for each way to end.
 func TestOperationsAreWhatWasCounted(t *testing.T) {
 	for _, end := range []string{ByAnswer, ByEvent, ByPolling} {
 		for _, long := range []time.Duration{20*time.Second + 137*time.Millisecond, length, 29*time.Minute + 137*time.Millisecond} {
@@ -33,7 +33,7 @@ func TestOperationsAreWhatWasCounted(t *testing.T) {
 			if c.State != cases.Succeeded || !c.Bookkeeping.Finalized {
 				t.Fatalf("%s after %v: %s, settled %v", end, long, c.State, c.Bookkeeping.Finalized)
 			}
-			o := watch.OperationsOf(c)
+			o := reconcile.OperationsOf(c)
 			const purgeReads, purgeWrites, purgeDeletes = 3, 1, 5 // with the record that the sweep finds
 			got := []int{o.Start, o.Dispatch, o.Check, o.Complete, o.Invocations(), o.TasksCreated, o.TasksDeleted, o.TaskOperations(), o.Reads, o.Writes, o.Deletes, o.Published + 2*o.Received, o.LogLines, int(o.Held / time.Second)}
 			want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], total(n.Invocations), n.Created, n.Deleted, n.Created + n.Found + n.Delivered + n.Deleted,
@@ -49,7 +49,7 @@ func TestOperationsAreWhatWasCounted(t *testing.T) {
 func TestOperationsOfWatched(t *testing.T) {
 	n, c := Play(t, Setting{End: ByEvent, Length: 29*time.Minute + 137*time.Millisecond, Viewers: 2, Watch: 70 * time.Second, Streams: true})
 	alone, _ := Play(t, Setting{End: ByEvent, Length: 29*time.Minute + 137*time.Millisecond})
-	o := watch.OperationsOf(c)
+	o := reconcile.OperationsOf(c)
 	const purgeWrites = 1
 	got := []int{o.Start, o.Dispatch, o.Check, o.Complete, o.TasksCreated, o.TasksDeleted, o.TaskOperations(), o.Writes}
 	want := []int{n.Invocations["start"], n.Invocations["dispatch"], n.Invocations["check"], n.Invocations["complete"], n.Created, n.Deleted, n.Created + n.Found + n.Delivered + n.Deleted, n.Writes - purgeWrites}

@@ -21,7 +21,7 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/pipeline/report"
 	"github.com/casewatch/casewatch/shared/queue"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // How the pipeline tells the end.
@@ -76,7 +76,7 @@ func Play(t *testing.T, s Setting) (n *Count, ended cases.Case) {
 		ended, _ = w.kept.Get(t.Context(), caseID, 1)
 		n.Stored = w.kept.stored()
 		time.Sleep(cfg.Rules.Retention + time.Hour)
-		if _, err := w.watcher(io.Discard).Sweep(t.Context()); err != nil { // it sweeps for all cases at once: only what it does for this one is counted
+		if _, err := w.reconciler(io.Discard).Sweep(t.Context()); err != nil { // it sweeps for all cases at once: only what it does for this one is counted
 			t.Error(err)
 		}
 	})
@@ -102,12 +102,12 @@ func settings() (*config.Config, error) {
 
 func (w *world) play() {
 	w.n.invoke("start", func() {
-		req := watch.StartRequest{CaseID: caseID, Form: form(), TraceParent: trace}
-		if _, err := w.watcher(w.n).Start(w.t.Context(), req); err != nil {
+		req := reconcile.StartRequest{CaseID: caseID, Form: form(), TraceParent: trace}
+		if _, err := w.reconciler(w.n).Start(w.t.Context(), req); err != nil {
 			w.t.Error(err)
 		}
 	})
-	viewed := w.watcher(w.n) // the viewers of a case share a wait where they share an instance
+	viewed := w.reconciler(w.n) // the viewers of a case share a wait where they share an instance
 	for i := range w.s.Viewers {
 		w.live.Go(func() {
 			time.Sleep(time.Duration(i)*time.Second + 431*time.Millisecond) // at no moment at which anything else happens
@@ -120,9 +120,9 @@ func (w *world) play() {
 	w.live.Wait()
 }
 
-// watcher is the watcher of one function.
-func (w *world) watcher(log io.Writer) *watch.Watcher {
-	made, err := watch.New(app.WatchConfig(w.cfg), watch.Deps{
+// reconciler is the reconciler of one function.
+func (w *world) reconciler(log io.Writer) *reconcile.Reconciler {
+	made, err := reconcile.New(app.ReconcileConfig(w.cfg), reconcile.Deps{
 		Store: counted{w.kept, w.n}, Queue: (*tasks)(w), Pipeline: (*pipeline)(w), Events: (*topic)(w),
 		Now: time.Now, Jitter: func() float64 { return 0.5 }, Nonce: func() string { return "0191e4b8-0000-7000-8000-000000000000" },
 		Log: slog.New(gcplog.New(log, gcplog.Options{Project: "example-project"})),
@@ -160,7 +160,7 @@ func (w *world) event() {
 	w.n.message(len(data)) // published
 	w.n.message(len(data)) // delivered
 	w.n.invoke("complete", func() {
-		if err := w.watcher(w.n).Complete(w.t.Context(), watch.Message{ID: "1", Published: time.Now(), Data: data}); err != nil {
+		if err := w.reconciler(w.n).Complete(w.t.Context(), reconcile.Message{ID: "1", Published: time.Now(), Data: data}); err != nil {
 			w.t.Error(err)
 		}
 	})
@@ -233,7 +233,7 @@ func (w *world) deliver(t queue.Task) {
 		return
 	}
 	w.n.add(func() { w.n.Delivered++ })
-	body, own := queue.Body{CaseID: t.CaseID, Run: t.Run, Seq: t.Seq}, w.watcher(w.n)
+	body, own := queue.Body{CaseID: t.CaseID, Run: t.Run, Seq: t.Seq}, w.reconciler(w.n)
 	w.n.invoke(string(t.Kind), func() {
 		var err error
 		if t.Kind == queue.Dispatch {
@@ -279,7 +279,7 @@ func (p *topic) ForwardInvalid(context.Context, []byte, map[string]string, strin
 // pipeline works steadily on its documents.
 type pipeline world
 
-func (p *pipeline) Dispatch(context.Context, watch.Job) cases.DispatchOutcome {
+func (p *pipeline) Dispatch(context.Context, reconcile.Job) cases.DispatchOutcome {
 	if p.s.End != ByAnswer {
 		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
 	}

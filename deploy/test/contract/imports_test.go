@@ -37,7 +37,7 @@ var layers = []layer{
 		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
 	{in: "functions"}, // the OpenAPI description, embedded
-	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/watch", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
+	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
 		"shared/printable"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
@@ -51,7 +51,7 @@ var layers = []layer{
 	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/jsonscan", notBelow: []string{"net/http"}},
 	{in: "shared/identity", ours: []string{"shared/fault", "shared/singleflight"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
-	{in: "shared/watch", ours: []string{"shared/cases", "shared/schedule", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
+	{in: "shared/reconcile", ours: []string{"shared/cases", "shared/schedule", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
 	// the interfaces, and what goes through them
 	{in: "shared/store", ours: []string{"shared/cases", "shared/schedule"}},
@@ -70,7 +70,7 @@ var layers = []layer{
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"}, others: []string{"..."}},
 	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, others: []string{"..."}},
 	// the composition root
-	{in: "shared/app", ours: []string{"shared/watch", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/singleflight", "shared/store", "shared/queue", "shared/events",
+	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/singleflight", "shared/store", "shared/queue", "shared/events",
 		"shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
 }
 
@@ -186,20 +186,20 @@ func TestPlantedImportsAreFound(t *testing.T) {
 	}{
 		{pkg{ImportPath: module, Imports: []string{in("functions/start"), in("shared/app"), "github.com/GoogleCloudPlatform/functions-framework-go/functions"}}, ""},
 		{pkg{ImportPath: module, Imports: []string{"os"}}, ". imports os"},
-		{pkg{ImportPath: module, Imports: []string{in("shared/watch")}}, ". imports " + in("shared/watch")},
+		{pkg{ImportPath: module, Imports: []string{in("shared/reconcile")}}, ". imports " + in("shared/reconcile")},
 		{pkg{ImportPath: module, Deps: []string{"modernc.org/sqlite"}}, ". reaches modernc.org/sqlite"},
-		{pkg{ImportPath: in("functions/start"), Imports: []string{"net/http", in("shared/watch"), in("functions/internal/web"), "github.com/rs/cors"}}, ""},
+		{pkg{ImportPath: in("functions/start"), Imports: []string{"net/http", in("shared/reconcile"), in("functions/internal/web"), "github.com/rs/cors"}}, ""},
 		{pkg{ImportPath: in("functions/start"), Imports: []string{in("functions/status")}}, "functions/start imports " + in("functions/status")},
 		{pkg{ImportPath: in("functions/start"), Imports: []string{in("shared/store/sqlite")}}, "functions/start imports " + in("shared/store/sqlite")},
 		{pkg{ImportPath: in("functions/start"), Imports: []string{"cloud.google.com/go/firestore"}}, "functions/start imports cloud.google.com/go/firestore"},
 		{pkg{ImportPath: in("functions/start"), Deps: []string{"google.golang.org/grpc"}}, "functions/start reaches google.golang.org/grpc"},
-		{pkg{ImportPath: in("functions/console"), Imports: []string{"html/template", in("functions"), in("functions/internal/access"), in("shared/watch")}}, ""},
+		{pkg{ImportPath: in("functions/console"), Imports: []string{"html/template", in("functions"), in("functions/internal/access"), in("shared/reconcile")}}, ""},
 		{pkg{ImportPath: in("functions/console"), Imports: []string{in("shared/store")}}, "functions/console imports " + in("shared/store")},
 		{pkg{ImportPath: in("functions"), Imports: []string{"embed"}}, ""},
 		{pkg{ImportPath: in("functions"), Imports: []string{in("functions/status")}}, "functions imports " + in("functions/status")},
-		{pkg{ImportPath: in("shared/watch"), Imports: []string{in("shared/cases"), "context"}}, ""},
-		{pkg{ImportPath: in("shared/watch"), Imports: []string{in("shared/config")}}, "shared/watch imports " + in("shared/config")},
-		{pkg{ImportPath: in("shared/watch"), Deps: []string{"net/http"}}, "shared/watch reaches net/http"},
+		{pkg{ImportPath: in("shared/reconcile"), Imports: []string{in("shared/cases"), "context"}}, ""},
+		{pkg{ImportPath: in("shared/reconcile"), Imports: []string{in("shared/config")}}, "shared/reconcile imports " + in("shared/config")},
+		{pkg{ImportPath: in("shared/reconcile"), Deps: []string{"net/http"}}, "shared/reconcile reaches net/http"},
 		{pkg{ImportPath: in("shared/cases"), Imports: []string{in("shared/schedule"), "time"}}, ""},
 		{pkg{ImportPath: in("shared/cases"), Imports: []string{"github.com/google/uuid"}}, "shared/cases imports github.com/google/uuid"},
 		{pkg{ImportPath: in("shared/schedule"), Imports: []string{in("shared/cases")}}, "shared/schedule imports " + in("shared/cases")},

@@ -15,14 +15,14 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // entry is a log entry as Cloud Logging keeps it: logName, severity, resource and jsonPayload.
 type entry map[string]any
 
-// outside is all that a Watcher works with, as it is told to be: a queue that delivers nothing, a pipeline, a topic and a log.
+// outside is all that a Reconciler works with, as it is told to be: a queue that delivers nothing, a pipeline, a topic and a log.
 type outside struct {
 	t       *testing.T
 	now     time.Time
@@ -88,7 +88,7 @@ func (o *outside) Exists(_ context.Context, t queue.Task) (bool, error) {
 	return ok, fail(o.queueDown)
 }
 
-func (o *outside) Dispatch(context.Context, watch.Job) cases.DispatchOutcome {
+func (o *outside) Dispatch(context.Context, reconcile.Job) cases.DispatchOutcome {
 	o.handed[string(o.answer)]++
 	return cases.DispatchOutcome{Kind: o.answer, Message: "as told"}
 }
@@ -105,12 +105,12 @@ func (o *outside) ForwardInvalid(context.Context, []byte, map[string]string, str
 	return fail(o.topicDown)
 }
 
-// floor is a Watcher and its outside, taken through cases as the functions do.
+// floor is a Reconciler and its outside, taken through cases as the functions do.
 type floor struct {
 	*outside
-	w       *watch.Watcher
+	w       *reconcile.Reconciler
 	started float64
-	swept   []watch.Report
+	swept   []reconcile.Report
 }
 
 func newFloor(t *testing.T) *floor {
@@ -127,10 +127,10 @@ func newFloor(t *testing.T) *floor {
 	o := &outside{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), tasks: map[string]queue.Task{}, looks: map[string]float64{}, handed: map[string]float64{}}
 	o.answer = cases.DispatchAccepted
 	nonce := 0
-	w, err := watch.New(watch.Config{CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second, Rules: cases.Rules{
+	w, err := reconcile.New(reconcile.Config{CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second, Rules: cases.Rules{
 		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second, StartGrace: 2 * time.Minute,
 		CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute, UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
-	}}, watch.Deps{
+	}}, reconcile.Deps{
 		Store: s, Queue: o, Pipeline: o, Events: o, Now: func() time.Time { return o.now }, Jitter: func() float64 { return 0.5 },
 		Nonce: func() string { nonce++; return strconv.Itoa(nonce) }, Log: slog.New(gcplog.New(o, gcplog.Options{Project: "p"})),
 	})
@@ -153,7 +153,7 @@ func (f *floor) start(caseID string) {
 	f.t.Helper()
 	f.started++
 	f.as("start", func(ctx context.Context) error {
-		_, err := f.w.Start(ctx, watch.StartRequest{CaseID: caseID, Form: []byte(`{}`)})
+		_, err := f.w.Start(ctx, reconcile.StartRequest{CaseID: caseID, Form: []byte(`{}`)})
 		return err
 	})
 }
@@ -190,13 +190,13 @@ func (f *floor) pass(caseID string, d time.Duration) {
 func (f *floor) event(id, data string) {
 	f.t.Helper()
 	f.as("complete", func(ctx context.Context) error {
-		return f.w.Complete(ctx, watch.Message{ID: id, Published: f.now, Data: []byte(data)})
+		return f.w.Complete(ctx, reconcile.Message{ID: id, Published: f.now, Data: []byte(data)})
 	})
 }
 
-func (f *floor) sweep() watch.Report {
+func (f *floor) sweep() reconcile.Report {
 	f.t.Helper()
-	var rep watch.Report
+	var rep reconcile.Report
 	f.as("sweep", func(ctx context.Context) (err error) {
 		rep, err = f.w.Sweep(ctx)
 		return err

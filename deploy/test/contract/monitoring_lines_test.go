@@ -55,7 +55,7 @@ func counted(t *testing.T, metrics map[string]logMetric, entries []entry) map[st
 	return found
 }
 
-// TestMetricsCountWhatIsLogged takes cases of every kind through the real watcher, and its real log lines through the metrics. A line or field that is
+// TestMetricsCountWhatIsLogged takes cases of every kind through the real reconciler, and its real log lines through the metrics. A line or field that is
 // renamed makes it fail.
 func TestMetricsCountWhatIsLogged(t *testing.T) {
 	f := newFloor(t)

@@ -22,8 +22,8 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // served is what is asked.
@@ -108,14 +108,14 @@ func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 // newBroken serves the functions as a machine does, on a store that fails in a way of its own.
 func newBroken(t *testing.T, c *checked, cfg config.Config, broken store.Store) *served {
 	t.Helper()
-	w, err := watch.New(watch.Config{}, watch.Deps{
+	w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{
 		Store: broken, Now: time.Now, Jitter: func() float64 { return 0 }, Nonce: func() string { return "n" }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	for prefix, function := range map[string]func(*config.Config, *watch.Watcher) http.Handler{
+	for prefix, function := range map[string]func(*config.Config, *reconcile.Reconciler) http.Handler{
 		"/start": start.New, "/status": status.New, "/cancel": cancel.New, "/console": console.New,
 	} {
 		h := http.StripPrefix(prefix, function(&cfg, w))

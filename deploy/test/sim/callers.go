@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // setUp plans everything that the world does by itself.
@@ -50,7 +50,7 @@ func (w *world) request(a Action, id, name string, try int) {
 	rnd := chooser{stream(w.plan.Seed, fmt.Sprint(name, try))}
 	var asked Asked
 	began := w.now()
-	w.spawn(fmt.Sprintf("%s try %d", name, try+1), runKey{id: id}, w.anyInstance(rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
+	w.spawn(fmt.Sprintf("%s try %d", name, try+1), runKey{id: id}, w.anyInstance(rnd), requestLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
 		var err error
 		asked, err = w.perform(ctx, to, a, id, name)
 		return err
@@ -73,7 +73,7 @@ func (w *world) request(a Action, id, name string, try int) {
 	})
 }
 
-func (w *world) perform(ctx context.Context, to *watch.Watcher, a Action, id, name string) (Asked, error) {
+func (w *world) perform(ctx context.Context, to *reconcile.Reconciler, a Action, id, name string) (Asked, error) {
 	asked := Asked{Action: a}
 	switch a.Do {
 	case "start":
@@ -81,7 +81,7 @@ func (w *world) perform(ctx context.Context, to *watch.Watcher, a Action, id, na
 			// Somebody handed it over before; that is no call of ours.
 			_, _ = ask(ctx, w, "the pipeline works on it already", runKey{id: id}, nil, func() (bool, any, error) { w.pipe.adopted(id); return true, nil, nil })
 		}
-		req := watch.StartRequest{CaseID: id, Form: form(id, a, name), Key: a.Key, Deadline: a.Deadline, Supersede: a.Supersede, Adopt: a.Adopt}
+		req := reconcile.StartRequest{CaseID: id, Form: form(id, a, name), Key: a.Key, Deadline: a.Deadline, Supersede: a.Supersede, Adopt: a.Adopt}
 		answer, err := to.Start(ctx, req)
 		asked.take(answer, string(req.Form))
 		return asked, err
@@ -105,7 +105,7 @@ func (w *world) perform(ctx context.Context, to *watch.Watcher, a Action, id, na
 	}
 }
 
-func (a *Asked) take(s watch.StartAnswer, form string) {
+func (a *Asked) take(s reconcile.StartAnswer, form string) {
 	a.Run, a.State, a.Begun, a.Form = s.Case.Run, s.Case.State, s.Begun, form
 	a.Created, a.DeadlineAt, a.Version = s.Case.CreatedAt, s.Case.DeadlineAt, s.Case.Version
 }
@@ -130,7 +130,7 @@ type reader struct {
 	name  string
 	rnd   chooser
 	n     int
-	known watch.Snapshot
+	known reconcile.Snapshot
 }
 
 func (r *reader) next() {
@@ -139,13 +139,13 @@ func (r *reader) next() {
 		return
 	}
 	r.n++
-	var got watch.Snapshot
+	var got reconcile.Snapshot
 	began := w.now()
 	name, follows := fmt.Sprint(r.name, " time ", r.n), r.Follow && r.known.View.Version > 0
 	if follows {
 		name = followName + name
 	}
-	w.spawn(name, runKey{id: r.id}, w.anyInstance(r.rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
+	w.spawn(name, runKey{id: r.id}, w.anyInstance(r.rnd), requestLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
 		if follows {
 			s, err := to.Follow(ctx, r.id, 0, &r.known)
 			switch {

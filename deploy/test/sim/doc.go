@@ -4,7 +4,7 @@
 // # The world
 //
 // A [Plan] says what happens: the cases, what their callers ask for and when, how the pipeline works on them, what breaks. [Generate] makes one
-// from a seed. [Plan.Run] plays it in a bubble of testing/synctest: a few instances, each a [watch.Watcher] with a clock of its own, with a
+// from a seed. [Plan.Run] plays it in a bubble of testing/synctest: a few instances, each a [reconcile.Reconciler] with a clock of its own, with a
 // store, a queue, a topic and a pipeline in memory. Each invocation is a goroutine; whatever it asks of the world is a call, which it
 // submits and waits for. One scheduler decides when a call takes effect and when its answer comes back, and executes the effect itself, so that calls
 // of many invocations interleave as the plan's seed says, and a run repeats exactly. A call may fail before, after or long before it takes

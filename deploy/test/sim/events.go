@@ -8,7 +8,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/events"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // publish publishes an event of the pipeline, which Pub/Sub delivers until it is taken.
@@ -48,7 +48,7 @@ func (p *fakePipeline) publish(j *job, n int, word Word) {
 	if word.Lost {
 		return
 	}
-	m := &message{w: w, said: said, Message: watch.Message{ID: said.ID, Published: time.Now(), Data: raw}}
+	m := &message{w: w, said: said, Message: reconcile.Message{ID: said.ID, Published: time.Now(), Data: raw}}
 	p.toCome++
 	m.rnd = chooser{stream(w.plan.Seed, fmt.Sprint("event ", j.key.id, j.key.run, n, p.taken[j.key.id]))}
 	w.after(word.Delay, m.deliver)
@@ -59,7 +59,7 @@ func (p *fakePipeline) publish(j *job, n int, word Word) {
 
 // message is one message on its way to complete.
 type message struct {
-	watch.Message
+	reconcile.Message
 	w     *world
 	said  Said
 	rnd   chooser
@@ -75,7 +75,7 @@ func (m *message) deliver() {
 	}
 	m.tries++
 	name := fmt.Sprintf("complete %s/%d %s delivery %d", m.said.Case, m.said.Run, m.ID, m.tries)
-	w.spawn(name, runKey{m.said.Case, m.said.Run}, w.anyInstance(m.rnd), requestLimit, func(ctx context.Context, to *watch.Watcher) error {
+	w.spawn(name, runKey{m.said.Case, m.said.Run}, w.anyInstance(m.rnd), requestLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
 		return to.Complete(ctx, m.Message)
 	}, func(err error) {
 		if err != nil {
@@ -95,7 +95,7 @@ type fakeTopic struct{ w *world }
 
 func (p *fakeTopic) down() bool { return p.w.broken(TopicDown) }
 
-// PublishEnded implements watch.Publisher.
+// PublishEnded implements reconcile.Publisher.
 func (p *fakeTopic) PublishEnded(ctx context.Context, v cases.View, traceParent string) error {
 	e, err := events.EncodeEnded("sim", v, traceParent)
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *fakeTopic) PublishEnded(ctx context.Context, v cases.View, traceParent 
 	return err
 }
 
-// ForwardInvalid implements watch.Publisher.
+// ForwardInvalid implements reconcile.Publisher.
 func (p *fakeTopic) ForwardInvalid(ctx context.Context, data []byte, _ map[string]string, why string) error {
 	_, err := ask(ctx, p.w, "topic: dead letter", runKey{}, p.down, func() (bool, any, error) {
 		return true, DeadLetter{string(data), why}, nil

@@ -10,14 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // instance is one process of Casewatch.
 type instance struct {
-	number  int
-	life    int // how often it died
-	watcher *watch.Watcher
+	number     int
+	life       int // how often it died
+	reconciler *reconcile.Reconciler
 }
 
 // invocation is one request to an instance.
@@ -60,13 +60,13 @@ func invocationOf(ctx context.Context) *invocation {
 	return ctx.Value(invocationKey{}).(*invocation)
 }
 
-// boot makes an instance's watcher: nothing of the one before is left.
+// boot makes an instance's reconciler: nothing of the one before is left.
 func (w *world) boot(i *instance) {
 	skew := w.plan.Skews[i.number]
 	var nonces atomic.Int64
 	life := i.life
 	rules := w.plan.Rules
-	watcher, err := watch.New(watch.Config{Rules: rules, CaseDeadline: w.plan.Deadline, CheckTimeout: w.plan.CheckTimeout}, watch.Deps{
+	reconciler, err := reconcile.New(reconcile.Config{Rules: rules, CaseDeadline: w.plan.Deadline, CheckTimeout: w.plan.CheckTimeout}, reconcile.Deps{
 		Store: w.store, Queue: w.queue, Pipeline: w.pipe, Events: w.topic,
 		Now:    func() time.Time { return time.Now().Add(skew) },
 		Jitter: func() float64 { return jitter(time.Since(w.began), w.plan.Seed) },
@@ -76,7 +76,7 @@ func (w *world) boot(i *instance) {
 	if err != nil {
 		panic(err)
 	}
-	i.watcher = watcher
+	i.reconciler = reconciler
 }
 
 // jitter is a number from 0 up to 1 that only the time decides.
@@ -90,7 +90,7 @@ func jitter(at time.Duration, seed uint64) float64 {
 
 // spawn begins an invocation on an instance. Its caller is told the end once: the error, errDied if the instance died, errTimeout if it took longer
 // than limit, after which its context is ended.
-func (w *world) spawn(name string, about runKey, inst *instance, limit time.Duration, f func(ctx context.Context, w *watch.Watcher) error, end func(err error)) *invocation {
+func (w *world) spawn(name string, about runKey, inst *instance, limit time.Duration, f func(ctx context.Context, to *reconcile.Reconciler) error, end func(err error)) *invocation {
 	w.nextID++
 	w.names[name]++
 	if n := w.names[name]; n > 1 {
@@ -110,11 +110,11 @@ func (w *world) spawn(name string, about runKey, inst *instance, limit time.Dura
 		cancel()
 	})
 	w.woken = true
-	watcher := inst.watcher
+	reconciler := inst.reconciler
 	go func() {
 		err := errDied
 		defer func() { w.arrive(arrival{inv: inv, err: err}) }()
-		err = f(r, watcher)
+		err = f(r, reconciler)
 		if err == nil && inv.dead.Load() {
 			runtime.Goexit()
 		}

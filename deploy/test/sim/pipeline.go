@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -35,8 +35,8 @@ func newPipeline(w *world) *fakePipeline {
 	return p
 }
 
-// Dispatch implements watch.Pipeline.
-func (p *fakePipeline) Dispatch(ctx context.Context, j watch.Job) cases.DispatchOutcome {
+// Dispatch implements reconcile.Pipeline.
+func (p *fakePipeline) Dispatch(ctx context.Context, j reconcile.Job) cases.DispatchOutcome {
 	w := p.w
 	key := runKey{j.CaseID, j.Run}
 	inv := invocationOf(ctx)
@@ -157,7 +157,7 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: r}, took
 }
 
-// Look implements watch.Pipeline.
+// Look implements reconcile.Pipeline.
 func (p *fakePipeline) Poll(ctx context.Context, id string, _ int, _ string) cases.CheckOutcome {
 	w := p.w
 	inv := invocationOf(ctx)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/queue"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -176,7 +176,7 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 		finished(nil)
 		return
 	}
-	inv := w.spawn(name, runKey{t.CaseID, t.Run}, w.anyInstance(rnd), limit, func(ctx context.Context, to *watch.Watcher) error {
+	inv := w.spawn(name, runKey{t.CaseID, t.Run}, w.anyInstance(rnd), limit, func(ctx context.Context, to *reconcile.Reconciler) error {
 		if t.Kind == queue.Dispatch {
 			return known(to.Dispatch(ctx, body, retries))
 		}

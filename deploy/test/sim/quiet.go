@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // sweep is what Cloud Scheduler does.
@@ -23,10 +23,10 @@ func (w *world) sweep() {
 		return
 	}
 	rnd := chooser{stream(w.plan.Seed, fmt.Sprint("sweep ", n))}
-	var rep watch.Report
+	var rep reconcile.Report
 	began := w.now()
 	var inv *invocation
-	inv = w.spawn(fmt.Sprint("sweep ", n), runKey{}, w.anyInstance(rnd), sweepLimit, func(ctx context.Context, to *watch.Watcher) error {
+	inv = w.spawn(fmt.Sprint("sweep ", n), runKey{}, w.anyInstance(rnd), sweepLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
 		var err error
 		rep, err = to.Sweep(ctx)
 		return err

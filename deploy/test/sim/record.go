@@ -5,7 +5,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // Record is what was seen of a run of a plan: from outside, at the fakes.
@@ -161,7 +161,7 @@ type Shown struct {
 // Swept is a sweep that was answered.
 type Swept struct {
 	Name   string // of the invocation
-	Report watch.Report
+	Report reconcile.Report
 	Began  time.Duration
 	Done   bool
 	Left   []Task // what is pending when it is answered

@@ -10,8 +10,8 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 var errDown = errors.New("functiontest: down, with a secret detail of SQL")
@@ -194,7 +194,7 @@ func (p *Topic) Ended() []cases.View { p.mu.Lock(); defer p.mu.Unlock(); return 
 // Invalid returns the messages that were forwarded.
 func (p *Topic) Invalid() []Invalid { p.mu.Lock(); defer p.mu.Unlock(); return slices.Clone(p.invalid) }
 
-// PublishEnded implements [watch.Publisher].
+// PublishEnded implements [reconcile.Publisher].
 func (p *Topic) PublishEnded(_ context.Context, v cases.View, _ string) error {
 	if err := p.fault(); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (p *Topic) PublishEnded(_ context.Context, v cases.View, _ string) error {
 	return nil
 }
 
-// ForwardInvalid implements [watch.Publisher].
+// ForwardInvalid implements [reconcile.Publisher].
 func (p *Topic) ForwardInvalid(_ context.Context, data []byte, attributes map[string]string, why string) error {
 	if err := p.fault(); err != nil {
 		return err
@@ -219,7 +219,7 @@ func (p *Topic) ForwardInvalid(_ context.Context, data []byte, attributes map[st
 // Pipeline accepts everything and shows 1 of 4.
 type Pipeline struct {
 	mu   sync.Mutex
-	jobs []watch.Job
+	jobs []reconcile.Job
 	hold <-chan struct{}
 }
 
@@ -227,10 +227,14 @@ type Pipeline struct {
 func (p *Pipeline) Hold(until <-chan struct{}) { p.mu.Lock(); defer p.mu.Unlock(); p.hold = until }
 
 // Jobs returns what was handed over.
-func (p *Pipeline) Jobs() []watch.Job { p.mu.Lock(); defer p.mu.Unlock(); return slices.Clone(p.jobs) }
+func (p *Pipeline) Jobs() []reconcile.Job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.jobs)
+}
 
-// Dispatch implements [watch.Pipeline].
-func (p *Pipeline) Dispatch(ctx context.Context, job watch.Job) cases.DispatchOutcome {
+// Dispatch implements [reconcile.Pipeline].
+func (p *Pipeline) Dispatch(ctx context.Context, job reconcile.Job) cases.DispatchOutcome {
 	p.mu.Lock()
 	p.jobs = append(p.jobs, job)
 	hold := p.hold
@@ -245,7 +249,7 @@ func (p *Pipeline) Dispatch(ctx context.Context, job watch.Job) cases.DispatchOu
 	return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
 }
 
-// Poll implements [watch.Pipeline].
+// Poll implements [reconcile.Pipeline].
 func (p *Pipeline) Poll(context.Context, string, int, string) cases.CheckOutcome {
 	return cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 4, Percent: -1}}
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
-	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // Key is an API key that the configuration knows.
@@ -32,14 +32,14 @@ const Key = "functiontest-key-of-20"
 
 // Bench is what a function works with in a test.
 type Bench struct {
-	T       testing.TB
-	Config  *config.Config
-	Watcher *watch.Watcher
-	Store   *Store
-	Queue   *Queue
-	Topic   *Topic
-	Pipe    *Pipeline
-	Log     *Buffer
+	T          testing.TB
+	Config     *config.Config
+	Reconciler *reconcile.Reconciler
+	Store      *Store
+	Queue      *Queue
+	Topic      *Topic
+	Pipe       *Pipeline
+	Log        *Buffer
 }
 
 // New returns a bench. Its configuration is that of all functions, with the given environment on top.
@@ -71,7 +71,7 @@ func New(t testing.TB, env map[string]string) *Bench {
 		t.Fatal(err)
 	}
 	b := &Bench{T: t, Config: cfg, Store: &Store{Store: s}, Queue: &Queue{tasks: map[string]queue.Task{}}, Topic: &Topic{}, Pipe: &Pipeline{}, Log: &Buffer{}}
-	b.Watcher, err = watch.New(app.WatchConfig(cfg), watch.Deps{
+	b.Reconciler, err = reconcile.New(app.ReconcileConfig(cfg), reconcile.Deps{
 		Store: b.Store, Queue: b.Queue, Pipeline: b.Pipe, Events: b.Topic,
 		Now: time.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
 	})
@@ -84,7 +84,7 @@ func New(t testing.TB, env map[string]string) *Bench {
 // Begin begins a run of a case, and returns its record.
 func (b *Bench) Begin(caseID string) cases.Case {
 	b.T.Helper()
-	answer, err := b.Watcher.Start(context.Background(), watch.StartRequest{CaseID: caseID, Form: []byte(`{"a":1}`)})
+	answer, err := b.Reconciler.Start(context.Background(), reconcile.StartRequest{CaseID: caseID, Form: []byte(`{"a":1}`)})
 	if err != nil {
 		b.T.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func (b *Bench) Begin(caseID string) cases.Case {
 // Event takes in an event of the pipeline.
 func (b *Bench) Event(id, data string) {
 	b.T.Helper()
-	if err := b.Watcher.Complete(context.Background(), watch.Message{ID: id, Published: time.Now().UTC(), Data: []byte(data)}); err != nil {
+	if err := b.Reconciler.Complete(context.Background(), reconcile.Message{ID: id, Published: time.Now().UTC(), Data: []byte(data)}); err != nil {
 		b.T.Fatal(err)
 	}
 }
@@ -110,8 +110,8 @@ func (b *Bench) Case(caseID string, run int) cases.Case {
 }
 
 // Serve serves a function until the test ends, and returns its address.
-func (b *Bench) Serve(build func(*config.Config, *watch.Watcher) http.Handler) string {
-	server := httptest.NewServer(build(b.Config, b.Watcher))
+func (b *Bench) Serve(build func(*config.Config, *reconcile.Reconciler) http.Handler) string {
+	server := httptest.NewServer(build(b.Config, b.Reconciler))
 	b.T.Cleanup(server.Close)
 	return server.URL
 }

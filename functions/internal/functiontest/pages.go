@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // RefusesPages checks that a private function refuses what a page of another site can have a browser send: requests that
 // say that they are cross-origin, whether or not the settings name who may call, and bodies of the types that a page may
 // send without being asked about it (https://fetch.spec.whatwg.org/#cors-safelisted-request-header). A request with that
 // body and header is answered as wanted, if it comes from no page or one of the same origin.
-func RefusesPages(t *testing.T, build func(*config.Config, *watch.Watcher) http.Handler, body string, want int, header ...string) {
+func RefusesPages(t *testing.T, build func(*config.Config, *reconcile.Reconciler) http.Handler, body string, want int, header ...string) {
 	t.Helper()
 	guarded, issuer := NewGuarded(t)
 	token := "Authorization: Bearer " + issuer.Sign(Account, Audience)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // Account may call the private functions of a bench that [NewGuarded] made, for Audience.
@@ -29,7 +29,7 @@ func NewGuarded(t testing.TB) (*Bench, *identitytest.Issuer) {
 
 // Refused checks that a private function refuses whom it should, body unread and nothing done; and that it lets the account in that the settings
 // name: then a request with that body is answered as wanted.
-func Refused(t *testing.T, build func(*config.Config, *watch.Watcher) http.Handler, body string, want int, header ...string) {
+func Refused(t *testing.T, build func(*config.Config, *reconcile.Reconciler) http.Handler, body string, want int, header ...string) {
 	t.Helper()
 	b, issuer := NewGuarded(t)
 	u := b.Serve(build)
@@ -66,7 +66,7 @@ func Refused(t *testing.T, build func(*config.Config, *watch.Watcher) http.Handl
 			unread.Header.Set("Authorization", test.token)
 		}
 		w := httptest.NewRecorder()
-		if build(b.Config, b.Watcher).ServeHTTP(w, unread); w.Code != test.want || strings.Contains(b.Log.String(), "the body was read") {
+		if build(b.Config, b.Reconciler).ServeHTTP(w, unread); w.Code != test.want || strings.Contains(b.Log.String(), "the body was read") {
 			t.Errorf("%s: %d %s, want %d with the body unread", test.name, w.Code, w.Body, test.want)
 		}
 	}
