@@ -68,8 +68,8 @@ sim: ## the real code in a simulated world that fails: SEEDS=20000, or SECONDS_L
 	GOMAXPROCS=1 GOGC=800 GODEBUG=asyncpreemptoff=1 $(GO) test -count=1 -timeout=0 -v -run '^(TestSimulation|TestKeptPlans$(if $(EXHAUST),|TestExhaustive))$$' ./deploy/test/sim \
 		-args -seeds=$(or $(SEEDS),20000) -seconds=$(or $(SECONDS_LIMIT),0) -first=$(or $(FIRST),1) -exhaust=$(or $(EXHAUST),0)
 
-mutate: ## each guard of the rules, reconciler and task names switched off: the simulation has to break a promise; SEEDS=1500 for each, GUARD is a part of its name
-	$(GO) run ./deploy/test/sim/mutate -seeds=$(or $(SEEDS),1500) -only='$(GUARD)'
+mutate: ## each condition of the rules and the reconciler negated, each effect dropped: tests or the simulation must notice; ONLY is a part of a mutant's name, SEEDS=300
+	cd deploy/tools && $(GO) run ./mutate -seeds=$(or $(SEEDS),300) -only='$(ONLY)'
 
 policy: ## checks per case and lag of policies of when to look, over kinds of runs: deploy/bench/policy/results.md and frontier.svg are written anew
 	cd deploy/bench && $(GO) run ./policy
