@@ -30,6 +30,7 @@ import (
 	"github.com/casewatch/casewatch/deploy/local/termlog"
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // closeTimeout is how long what is running has when the process is told to stop.
@@ -129,10 +130,8 @@ func announce(ctx context.Context, out io.Writer, base, dir string, m *machine.M
 	client := &http.Client{Timeout: 5 * time.Second}
 	for path := range m.Handlers {
 		for !answers(ctx, client, base+path) {
-			select {
-			case <-ctx.Done():
+			if ctxtime.Sleep(ctx, 20*time.Millisecond) != nil {
 				return
-			case <-time.After(20 * time.Millisecond):
 			}
 		}
 	}

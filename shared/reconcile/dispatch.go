@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
@@ -70,7 +71,7 @@ func (w *Reconciler) saveMark(ctx context.Context, c cases.Case, mark cases.Disp
 	defer cancel()
 	for try := 0; ; try++ {
 		ch, err := w.apply(trying, c, mark)
-		if err == nil || w.sleep(trying, 50*time.Millisecond<<min(try, 5)) != nil {
+		if err == nil || ctxtime.Sleep(trying, 50*time.Millisecond<<min(try, 5)) != nil {
 			return ch, err
 		}
 	}
@@ -84,7 +85,7 @@ func (w *Reconciler) saveAnswer(ctx context.Context, c cases.Case, outcome cases
 		if err == nil {
 			return nil
 		}
-		if w.sleep(ctx, min(time.Second<<min(try, 4), saveTimeout)) != nil {
+		if ctxtime.Sleep(ctx, min(time.Second<<min(try, 4), saveTimeout)) != nil {
 			w.Log.ErrorContext(ctx, "the pipeline's answer is lost; checks find out what came of it", attrs(c, slog.String("outcome", string(outcome.Kind)), slog.Any("error", err))...)
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/store"
 )
@@ -72,7 +73,7 @@ func (w *Reconciler) pendingCheck(ctx context.Context, c cases.Case) (bool, erro
 	}
 	for try := 1; ; try++ {
 		exists, err := w.Queue.Exists(ctx, checkTask(c))
-		if exists || err != nil || try == maxPendingLookups || w.sleep(ctx, 50*time.Millisecond<<try) != nil {
+		if exists || err != nil || try == maxPendingLookups || ctxtime.Sleep(ctx, 50*time.Millisecond<<try) != nil {
 			return exists, err
 		}
 	}

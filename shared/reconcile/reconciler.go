@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/queue"
@@ -177,18 +178,7 @@ func resultOf(in cases.Input) (raw []byte) {
 
 // pause waits a little, longer with each try, so that many who change one record get through. It ends with ctx, with its error.
 func (w *Reconciler) pause(ctx context.Context, try int) error {
-	return w.sleep(ctx, time.Duration(float64(min(try, 10))*w.Jitter()*float64(5*time.Millisecond)))
-}
-
-func (w *Reconciler) sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ctxtime.Sleep(ctx, time.Duration(float64(min(try, 10))*w.Jitter()*float64(5*time.Millisecond)))
 }
 
 // storeFault classifies an error of the store.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/store"
 	postgresstore "github.com/casewatch/casewatch/shared/store/postgres"
@@ -200,12 +201,7 @@ func transactions(file string) (float64, error) {
 // sweep calls sweep as Cloud Scheduler does, until the system is closed.
 func (s *system) sweep(ctx context.Context, base string, issuer *identitytest.Issuer) {
 	s.background(ctx, func(ctx context.Context) {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(sweepEvery):
-			}
+		for ctxtime.Sleep(ctx, sweepEvery) == nil {
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/sweep", http.NoBody)
 			if err != nil {
 				continue // it never is

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // postgres is a PostgreSQL server as it comes: every commit waits until the disk has it.
@@ -122,10 +124,8 @@ func (p *postgres) open(ctx context.Context) error {
 		if p.conn, err = pgx.Connect(bounded, p.dsn("postgres")); err == nil {
 			break
 		}
-		select {
-		case <-bounded.Done():
+		if ctxtime.Sleep(bounded, 50*time.Millisecond) != nil {
 			return err
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 	if _, err := p.conn.Exec(bounded, "CREATE DATABASE bench"); err != nil {
@@ -147,12 +147,7 @@ func (p *postgres) open(ctx context.Context) error {
 
 // sample looks once a second at what all processes of the server have in memory.
 func (p *postgres) sample(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Second):
-		}
+	for ctxtime.Sleep(ctx, time.Second) == nil {
 		pids, _, err := family(p.leader)
 		sum := 0.0
 		for _, pid := range pids {

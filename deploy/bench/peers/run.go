@@ -14,6 +14,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/bench/peers/figures"
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 const (
@@ -107,10 +108,8 @@ func tell(ctx context.Context, publish func() error) bool {
 		if publish() == nil {
 			return true
 		}
-		select {
-		case <-ctx.Done():
+		if ctxtime.Sleep(ctx, time.Second) != nil {
 			return false
-		case <-time.After(time.Second):
 		}
 	}
 	return false
@@ -184,10 +183,8 @@ func (b *bench) startAll(ctx context.Context, s *system, ids []string) (rate flo
 // wait returns when the system knows every end, or has had the time to, and was watched a while longer.
 func (s *system) wait(ctx context.Context, p *stub.Pipeline, n int) error {
 	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
+		if err := ctxtime.Sleep(ctx, time.Second); err != nil {
+			return err
 		}
 		started, last := p.Started()
 		if started < n || time.Now().Before(last) {
@@ -202,12 +199,7 @@ func (s *system) wait(ctx context.Context, p *stub.Pipeline, n int) error {
 			break
 		}
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(quiet):
-		return nil
-	}
+	return ctxtime.Sleep(ctx, quiet)
 }
 
 // judge compares what the pipeline saw with the ends that a system has on record.

@@ -9,9 +9,12 @@ import (
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/grpc"
+
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
-// enoughKept is how many bytes pstest may keep before it is worth clearing. What a message weighs besides its data is a guess.
+// enoughKept is how many bytes pstest may keep before it is worth clearing. What a message weighs
+// besides its data is a guess.
 const (
 	enoughKept    = 8 << 20
 	messageWeight = 1 << 10
@@ -28,7 +31,8 @@ func (s *Server) intercept(ctx context.Context, request any, _ *grpc.UnaryServer
 		})
 	case *pubsubpb.Subscription: // CreateSubscription
 		if s.started.Load() {
-			// Under the lock, so that no clearing that has begun takes messages from the new subscription.
+			// Under the lock, so that no clearing that has begun takes messages from the new
+			// subscription.
 			s.gate.RLock()
 			defer s.gate.RUnlock()
 			s.foreign.Store(true)
@@ -59,7 +63,8 @@ func (s *Server) publish(ctx context.Context, request *pubsubpb.PublishRequest, 
 	return response, nil
 }
 
-// messageID turns pstest's id, m0 or m1 and so on in each process, into one that looks like Pub/Sub's and does not come again.
+// messageID turns pstest's id, m0 or m1 and so on in each process, into one that looks like
+// Pub/Sub's and does not come again.
 func (s *Server) messageID(id string) string {
 	n, err := strconv.ParseUint(strings.TrimPrefix(id, "m"), 10, 64)
 	if err != nil {
@@ -68,11 +73,11 @@ func (s *Server) messageID(id string) string {
 	return fmt.Sprintf("%d%09d", s.epoch, n)
 }
 
-// clean clears the fake now and then. While that does not succeed, because something is always under way, it tries less and
-// less often: each try makes publishers wait.
+// clean clears the fake now and then. While that does not succeed, because something is always
+// under way, it tries less and less often: each try makes publishers wait.
 func (s *Server) clean(ctx context.Context) {
 	wait := time.Second
-	for sleep(ctx, wait) {
+	for ctxtime.Sleep(ctx, wait) == nil {
 		switch {
 		case s.kept.Load() < enoughKept:
 			wait = time.Second
@@ -84,8 +89,8 @@ func (s *Server) clean(ctx context.Context) {
 	}
 }
 
-// clear makes the fake forget its messages if, within patience, there comes a moment when all of them are acknowledged. Nothing is published
-// meanwhile.
+// clear makes the fake forget its messages if, within patience, there comes a moment when all of
+// them are acknowledged. Nothing is published meanwhile.
 func (s *Server) clear(ctx context.Context, patience time.Duration) bool {
 	s.gate.Lock()
 	defer s.gate.Unlock()
@@ -93,7 +98,7 @@ func (s *Server) clear(ctx context.Context, patience time.Duration) bool {
 		return false // its messages may be unread, and clearing would take them away
 	}
 	for end := time.Now().Add(patience); !s.allAcked(); {
-		if time.Now().After(end) || !sleep(ctx, 20*time.Millisecond) {
+		if time.Now().After(end) || ctxtime.Sleep(ctx, 20*time.Millisecond) != nil {
 			return false
 		}
 	}

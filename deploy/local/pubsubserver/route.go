@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 const (
@@ -25,8 +27,8 @@ const (
 
 // route delivers the messages of one subscription.
 //
-// It pulls with single requests, woken by whoever publishes, rather than with a stream: a stream whose reader is slow makes
-// pstest wait for it with the lock of the whole server held.
+// It pulls with single requests, woken by whoever publishes, rather than with a stream: a stream
+// whose reader is slow makes pstest wait for it with the lock of the whole server held.
 type route struct {
 	Route        // as it was asked for
 	s            *Server
@@ -122,8 +124,8 @@ func (r *route) ackID(id string) string {
 	return r.held[id]
 }
 
-// deliver repeats the delivery of m until it is taken or too old, and acknowledges it. The message stays leased all the while, since
-// pstest drops one that has not been for ten minutes.
+// deliver repeats the delivery of m until it is taken or too old, and acknowledges it. The message
+// stays leased all the while, since pstest drops one that has not been for ten minutes.
 func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
 	defer func() {
 		r.mu.Lock()
@@ -151,7 +153,7 @@ func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
 		}
 		log.WarnContext(ctx, "pubsub: delivery failed", "attempt", attempt, "again_in", wait.String(), "error", err)
 		// Up to a fifth more, so that a burst that failed together does not come back together.
-		if !sleep(ctx, wait+rand.N(wait/5+1)) {
+		if ctxtime.Sleep(ctx, wait+rand.N(wait/5+1)) != nil {
 			return
 		}
 		wait = min(2*wait, r.s.opts.MaxBackoff)
@@ -205,15 +207,4 @@ func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []b
 		return fmt.Errorf("answered %s", response.Status)
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

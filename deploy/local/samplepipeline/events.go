@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
@@ -76,7 +77,7 @@ func (p *Pipeline) tell(j *job) {
 			return
 		}
 		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: the end was not published", "case_id", e.CaseID, "error", err)
-		if wait > 32*time.Second || !sleep(p.ctx, wait) {
+		if wait > 32*time.Second || ctxtime.Sleep(p.ctx, wait) != nil {
 			return
 		}
 	}

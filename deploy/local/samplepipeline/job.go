@@ -1,12 +1,12 @@
 package samplepipeline
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
@@ -89,7 +89,7 @@ func (p *Pipeline) run(j *job) {
 			}
 		}
 		// A quarter more or less, as documents differ.
-		if !sleep(p.ctx, p.opts.DocumentTime*3/4+rand.N(p.opts.DocumentTime/2+1)) {
+		if ctxtime.Sleep(p.ctx, p.opts.DocumentTime*3/4+rand.N(p.opts.DocumentTime/2+1)) != nil {
 			return
 		}
 		work.write(i, fails(fault, i, len(work.sets)))
@@ -155,16 +155,4 @@ func (j *job) now(completed int, current string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.completed, j.current = completed, current
-}
-
-// sleep waits for d, and reports whether ctx lasted that long.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

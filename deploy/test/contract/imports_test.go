@@ -41,6 +41,7 @@ var layers = []layer{
 		"shared/printable"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
+	{in: "shared/ctxtime"},
 	{in: "shared/printable"},
 	{in: "shared/singleflight"},
 	{in: "shared/schedule"},
@@ -51,7 +52,7 @@ var layers = []layer{
 	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/jsonscan", notBelow: []string{"net/http"}},
 	{in: "shared/identity", ours: []string{"shared/fault", "shared/singleflight"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
-	{in: "shared/reconcile", ours: []string{"shared/cases", "shared/schedule", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
+	{in: "shared/reconcile", ours: []string{"shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
 	// the interfaces, and what goes through them
 	{in: "shared/store", ours: []string{"shared/cases", "shared/schedule"}},
@@ -65,8 +66,8 @@ var layers = []layer{
 	{in: "shared/identity/identitytest", others: []string{"..."}},
 	// adapters: their interface and their SDK, never each other
 	{in: "shared/store/internal/...", ours: []string{"shared/store", "shared/cases"}},
-	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/schedule", "shared/fault", "shared/overload"}, others: []string{"..."}},
-	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/fault"}, others: []string{"..."}},
+	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/internal/...", "shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/overload"}, others: []string{"..."}},
+	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/ctxtime", "shared/fault"}, others: []string{"..."}},
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"}, others: []string{"..."}},
 	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, others: []string{"..."}},
 	// the composition root

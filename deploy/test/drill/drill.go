@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // taskSlack is, beyond a look's own time, how late a task may be before a sweep asks whether it still exists.
@@ -250,12 +251,5 @@ func newStamp() string {
 
 // pause waits for d, and reports whether ctx lasted that long.
 func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return ctxtime.Sleep(ctx, d) == nil
 }

@@ -15,11 +15,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait of firstBackoff in between that doubles,
-// give or take a half. All of it ends with the caller's context.
+// A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait of
+// firstBackoff in between that doubles, give or take a half. All of it ends with the caller's
+// context.
 const (
 	maxAttempts    = 4
 	attemptTimeout = 5 * time.Second
@@ -36,9 +38,10 @@ type Queue struct {
 
 var _ queue.Queue = (*Queue)(nil)
 
-// New returns a Queue on the queues that cfg names; they must exist, which is not checked here. It opens no connection: the
-// first call does, and every later one comes back to a connection that was lost. ctx is for the credentials' lookup only.
-// The error names every fault of cfg at once, or says that there are no credentials.
+// New returns a Queue on the queues that cfg names; they must exist, which is not checked here. It
+// opens no connection: the first call does, and every later one comes back to a connection that was
+// lost. ctx is for the credentials' lookup only. The error names every fault of cfg at once, or
+// says that there are no credentials.
 func New(ctx context.Context, cfg Config) (*Queue, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -55,7 +58,8 @@ func New(ctx context.Context, cfg Config) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloudtasks: opening the client: %w", err)
 	}
-	// The client's own repeats are bounded by nothing but the context, and leave CreateTask out: ours are in call.
+	// The client's own repeats are bounded by nothing but the context, and leave CreateTask out:
+	// ours are in call.
 	client.CallOptions.CreateTask = nil
 	client.CallOptions.DeleteTask = nil
 	client.CallOptions.GetTask = nil
@@ -70,12 +74,15 @@ func (q *Queue) Close() error {
 	return nil
 }
 
-// Create schedules t. It returns false, nil if Cloud Tasks has a task of its name or had one in the last hours (it keeps names
-// up to 24 hours, https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create). The same
-// comes back when an attempt whose answer was lost had created it: the task is there, and whoever created it, it is the one asked for.
+// Create schedules t. It returns false, nil if Cloud Tasks has a task of its name or had one in the
+// last hours (it keeps names up to 24 hours,
+// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create).
+// The same comes back when an attempt whose answer was lost had created it: the task is there, and
+// whoever created it, it is the one asked for.
 //
-// A failure that may pass is tried again a few times, within a quarter of a minute or so and within ctx. The error then wraps the context's or
-// that of Cloud Tasks; it is not known whether the task exists.
+// A failure that may pass is tried again a few times, within a quarter of a minute or so and within
+// ctx. The error then wraps the context's or that of Cloud Tasks; it is not known whether the task
+// exists.
 func (q *Queue) Create(ctx context.Context, t queue.Task) (bool, error) {
 	request := createRequest(q.cfg, t)
 	err := q.call(ctx, func(ctx context.Context) error {
@@ -92,8 +99,8 @@ func (q *Queue) Create(ctx context.Context, t queue.Task) (bool, error) {
 	}
 }
 
-// Delete deletes the pending task of t's name. It is no error if there is none: never created, delivered or deleted already. It is
-// tried again like Create.
+// Delete deletes the pending task of t's name. It is no error if there is none: never created,
+// delivered or deleted already. It is tried again like Create.
 func (q *Queue) Delete(ctx context.Context, t queue.Task) error {
 	name := q.cfg.taskName(t)
 	err := q.call(ctx, func(ctx context.Context) error {
@@ -105,8 +112,8 @@ func (q *Queue) Delete(ctx context.Context, t queue.Task) error {
 	return nil
 }
 
-// Exists reports whether Cloud Tasks has the task of t's name: pending, being delivered, or waiting to be delivered again. It is
-// tried again like Create.
+// Exists reports whether Cloud Tasks has the task of t's name: pending, being delivered, or waiting
+// to be delivered again. It is tried again like Create.
 func (q *Queue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	name := q.cfg.taskName(t)
 	err := q.call(ctx, func(ctx context.Context) error {
@@ -123,13 +130,13 @@ func (q *Queue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	}
 }
 
-// call runs f until it succeeds, fails for good, has failed maxAttempts times, or ctx ends. Every call here may be repeated: tasks
-// are named.
+// call runs f until it succeeds, fails for good, has failed maxAttempts times, or ctx ends. Every
+// call here may be repeated: tasks are named.
 func (q *Queue) call(ctx context.Context, f func(context.Context) error) error {
 	wait := q.backoff
 	for attempt := 1; ; attempt++ {
 		err := q.attempt(ctx, f)
-		if err == nil || ctx.Err() == nil && !passing(status.Code(err)) {
+		if err == nil || ctx.Err() == nil && !transient(status.Code(err)) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -138,11 +145,7 @@ func (q *Queue) call(ctx context.Context, f func(context.Context) error) error {
 		if attempt == maxAttempts {
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if ctxtime.Sleep(ctx, wait/2+rand.N(wait)) != nil {
 			return fmt.Errorf("%w (attempt %d: %v)", ctx.Err(), attempt, err)
 		}
 		wait *= 2
@@ -155,8 +158,8 @@ func (q *Queue) attempt(ctx context.Context, f func(context.Context) error) erro
 	return f(ctx)
 }
 
-// passing reports whether the same call may succeed a moment later.
-func passing(c codes.Code) bool {
+// transient reports whether the same call may succeed a moment later.
+func transient(c codes.Code) bool {
 	switch c {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.Aborted, codes.ResourceExhausted:
 		return true

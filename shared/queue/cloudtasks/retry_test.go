@@ -116,7 +116,7 @@ func TestAnswers(t *testing.T) {
 		{"create", create, nil, true, codes.OK, 1},
 		{"create a duplicate", create, fails(codes.AlreadyExists), false, codes.OK, 1},
 		{"create after an answer was lost", create, fails(codes.Unavailable, codes.AlreadyExists), false, codes.OK, 2},
-		{"create after passing faults", create, fails(codes.Internal, codes.Aborted, codes.ResourceExhausted), true, codes.OK, 4},
+		{"create after transient faults", create, fails(codes.Internal, codes.Aborted, codes.ResourceExhausted), true, codes.OK, 4},
 		{"create after a deadline", create, fails(codes.DeadlineExceeded), true, codes.OK, 2},
 		{"create without end", create, fails(codes.Unavailable, codes.Unavailable, codes.Unavailable, codes.Unavailable), false, codes.Unavailable, 4},
 		{"create in no queue", create, fails(codes.NotFound), false, codes.NotFound, 1},

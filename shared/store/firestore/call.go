@@ -13,16 +13,19 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/overload"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait in between, of firstBackoff and then four times
-// the one before, give or take a half: about a second in all. All of it ends with the caller's context.
+// A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait in
+// between, of firstBackoff and then four times the one before, give or take a half: about a second
+// in all. All of it ends with the caller's context.
 //
-// A slow database sees fewer calls, not more: repeats are taken from the budget of the Store, and an attempt waits at most turnPatience until as few
-// are under way as the database answers. A change that was refused because another made one is not a failed call: it is made again after a read, at
-// most maxLooks times.
+// A slow database sees fewer calls, not more: repeats are taken from the budget of the Store, and
+// an attempt waits at most turnPatience until as few are under way as the database answers. A
+// change that was refused because another made one is not a failed call: it is made again after a
+// read, at most maxLooks times.
 const (
 	maxAttempts    = 5
 	attemptTimeout = 15 * time.Second
@@ -32,8 +35,8 @@ const (
 	turnPatience = 2 * time.Second
 )
 
-// call runs f until it succeeds, fails for good, has failed maxAttempts times, the budget for repeats is spent, or ctx ends. Every call here may
-// be repeated.
+// call runs f until it succeeds, fails for good, has failed maxAttempts times, the budget for
+// repeats is spent, or ctx ends. Every call here may be repeated.
 func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	wait := s.backoff
 	for attempt := 1; ; attempt++ {
@@ -51,13 +54,13 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 		case ctx.Err() != nil:
 			s.repeats(o)
 			return fmt.Errorf("%w (attempt %d: %v)", ctx.Err(), attempt, err)
-		case !passing(err):
+		case !transient(err):
 			s.retries.Succeeded()
 			return err
 		case attempt == maxAttempts || !s.repeats(o):
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
-		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
+		if err := ctxtime.Sleep(ctx, wait/2+rand.N(wait)); err != nil {
 			return err
 		}
 		wait *= 4
@@ -67,11 +70,12 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 // repeats notes a failed attempt, and reports whether there may be another.
 func (s *Store) repeats(o overload.Outcome) bool { return o != overload.Failed || s.retries.Failed() }
 
-// outcome is what the end of an attempt tells of the database. A caller that left tells nothing; one whose time ran out does. A refusal is an answer,
-// and so is that another was changing the same.
+// outcome is what the end of an attempt tells of the database. A caller that left tells nothing;
+// one whose time ran out does. A refusal is an answer, and so is that another was changing the
+// same.
 func outcome(ctx context.Context, err error) overload.Outcome {
 	switch {
-	case err == nil, !passing(err) && ctx.Err() == nil, status.Code(err) == codes.Aborted:
+	case err == nil, !transient(err) && ctx.Err() == nil, status.Code(err) == codes.Aborted:
 		return overload.Succeeded
 	case errors.Is(ctx.Err(), context.Canceled):
 		return overload.Abandoned
@@ -81,7 +85,8 @@ func outcome(ctx context.Context, err error) overload.Outcome {
 
 type urgent struct{}
 
-// withUrgency marks the calls of ctx as those of a write that carries an end: where calls wait for their turn, they go first.
+// withUrgency marks the calls of ctx as those of a write that carries an end: where calls wait for
+// their turn, they go first.
 func withUrgency(ctx context.Context) context.Context {
 	return context.WithValue(ctx, urgent{}, true)
 }
@@ -99,8 +104,8 @@ func (s *Store) routed(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "google-cloud-resource-prefix", s.database)
 }
 
-// passing reports whether the same call may succeed a moment later.
-func passing(err error) bool {
+// transient reports whether the same call may succeed a moment later.
+func transient(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.Aborted, codes.ResourceExhausted,
 		codes.Canceled: // by whoever is between here and there
@@ -109,20 +114,9 @@ func passing(err error) bool {
 	return false
 }
 
-// pause waits for d, or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// read returns the documents of these names, nil for one that is not there, all as of one moment. fields are those wanted;
-// none: all. A single document is read like that too: the call for one says "not found" of a missing database as well.
+// read returns the documents of these names, nil for one that is not there, all as of one moment.
+// fields are those wanted; none: all. A single document is read like that too: the call for one
+// says "not found" of a missing database as well.
 func (s *Store) read(ctx context.Context, fields []string, names ...string) ([]*pb.Document, error) {
 	request := &pb.BatchGetDocumentsRequest{Database: s.database, Documents: names}
 	if fields != nil {

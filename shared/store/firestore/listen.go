@@ -104,7 +104,7 @@ func whyDeaf(ctx, limited context.Context, err error, current bool) error {
 		return ctx.Err()
 	case current && (limited.Err() != nil || code == codes.DeadlineExceeded):
 		return errQuiet
-	case limited.Err() != nil, passing(err), errors.Is(err, io.EOF), code == codes.Unknown, code == codes.Canceled:
+	case limited.Err() != nil, transient(err), errors.Is(err, io.EOF), code == codes.Unknown, code == codes.Canceled:
 		return fmt.Errorf("%w: %v", errDeaf, err)
 	}
 	return err

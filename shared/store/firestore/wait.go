@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -55,7 +56,7 @@ func (s *Store) wait(ctx context.Context, w watched) error {
 		if newer, err := s.look(ctx, w); newer || err != nil {
 			return err
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := ctxtime.Sleep(ctx, wait); err != nil {
 			return err
 		}
 		wait = min(2*wait, s.listening.laterLook)

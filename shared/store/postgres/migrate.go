@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/overload"
 )
 
@@ -44,14 +45,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, migrations fs.FS) error {
 	}
 	sources := provider.ListSources()
 	newest := sources[len(sources)-1].Version
-	again := time.NewTimer(0)
-	defer again.Stop()
-	for ; ; again.Reset(lockPause) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-again.C:
-		}
+	for {
 		version, err := schemaVersion(ctx, pool)
 		if err != nil || version >= newest {
 			return err
@@ -61,12 +55,15 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, migrations fs.FS) error {
 		} else if done {
 			return nil
 		}
+		if err := ctxtime.Sleep(ctx, lockPause); err != nil {
+			return err
+		}
 	}
 }
 
 // schemaVersion returns 0 for a database without tables of ours.
 func schemaVersion(ctx context.Context, pool *pgxpool.Pool) (version int64, err error) {
-	err = repeat(ctx, new(overload.Retries), passing, func() error {
+	err = repeat(ctx, new(overload.Retries), transient, func() error {
 		return pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
 	})
 	switch sqlState(err) {

@@ -110,9 +110,9 @@ func undone(err error) bool {
 	return pgconn.SafeToRetry(err)
 }
 
-// passing reports whether a failed read may succeed if it is sent again: as [undone], or over another connection, since this
+// transient reports whether a failed read may succeed if it is sent again: as [undone], or over another connection, since this
 // one was dead: the server was restarted, or an instance without CPU slept past the patience of a firewall.
-func passing(err error) bool {
+func transient(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return false
 	}

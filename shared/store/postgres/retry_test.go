@@ -18,7 +18,7 @@ func TestRepeatsHaveABudget(t *testing.T) {
 	}
 	const calls = 500
 	for range calls {
-		if err := repeat(t.Context(), &s.retries, passing, fails(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := repeat(t.Context(), &s.retries, transient, fails(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatal(err)
 		}
 	}
@@ -30,12 +30,12 @@ func TestRepeatsHaveABudget(t *testing.T) {
 		t.Errorf("a serialization failure: sent %d times, %v", sent, err)
 	}
 	for range 2 * calls {
-		if err := repeat(t.Context(), &s.retries, passing, fails(nil)); err != nil {
+		if err := repeat(t.Context(), &s.retries, transient, fails(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	sent = 0
-	if err := repeat(t.Context(), &s.retries, passing, fails(io.EOF)); err == nil || sent != tries {
+	if err := repeat(t.Context(), &s.retries, transient, fails(io.EOF)); err == nil || sent != tries {
 		t.Errorf("when all is well again: sent %d times, %v", sent, err)
 	}
 }

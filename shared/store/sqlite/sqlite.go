@@ -14,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/internal/waiters"
 )
@@ -132,17 +133,13 @@ func (s *Store) prepareFile(ctx context.Context) error {
 // connect opens the first connection. Two processes that put a new file into WAL mode at once do not wait for each other
 // as long as they should: SQLite tells one of them at once that the file is busy.
 func (s *Store) connect(ctx context.Context) (*sql.Conn, error) {
-	again := time.NewTimer(0)
-	defer again.Stop()
-	for begin := time.Now(); ; again.Reset(10 * time.Millisecond) {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-again.C:
-		}
+	for begin := time.Now(); ; {
 		conn, err := s.writers.Conn(ctx)
 		if err == nil || !busy(err) || time.Since(begin) > busyTimeout {
 			return conn, err
+		}
+		if err := ctxtime.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 }
