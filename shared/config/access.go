@@ -5,9 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 // The errors here count entries from 1 instead of quoting them.
@@ -28,7 +29,8 @@ func visible(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// minAPIKey is the least length of a plain key, in characters: 20 random letters and digits have 119 bits.
+// minAPIKey is the least length of a plain key, in characters: 20 random letters and digits have
+// 119 bits.
 const minAPIKey = 20
 
 func apiKeys() value {
@@ -59,7 +61,8 @@ func apiKeys() value {
 	}}
 }
 
-// tokenSecretLen is the least length of a secret: that of the hash that signs with it (RFC 2104, section 3).
+// tokenSecretLen is the least length of a secret: that of the hash that signs with it (RFC 2104,
+// section 3).
 const tokenSecretLen = 32
 
 func tokenSecrets() value {
@@ -99,14 +102,12 @@ func origins() value {
 	}}
 }
 
-// isOrigin reports whether o is a serialized origin (https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin):
-// one that is written otherwise never equals what a browser sends.
+// isOrigin reports whether o is a serialized origin
+// (https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin): one that
+// is written otherwise never equals what a browser sends.
 func isOrigin(o string) bool {
-	u, err := url.Parse(o)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return false
-	}
-	if u.Scheme+"://"+u.Host != o || strings.ToLower(o) != o || !validHost(u) {
+	u, err := weburl.ParseBase(o)
+	if err != nil || weburl.Origin(u) != o || strings.ToLower(o) != o {
 		return false
 	}
 	standard := map[string]string{"http": "80", "https": "443"}

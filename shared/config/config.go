@@ -1,6 +1,7 @@
-// Package config is the only reader of the environment. [Load] reads the settings that one function uses, checks each, and
-// returns them typed, or one error that names every fault. There are no silent defaults: what has none and is not given
-// stops the process at its start. [Settings] is the table of all of them.
+// Package config is the only reader of the environment. [Load] reads the settings that one function
+// uses, checks each, and returns them typed, or one error that names every fault. There are no
+// silent defaults: what has none and is not given stops the process at its start. [Settings] is the
+// table of all of them.
 package config
 
 import "time"
@@ -8,7 +9,8 @@ import "time"
 // Local is the name under which all functions run in one process. It uses every setting.
 const Local = "local"
 
-// Config is what one function was told. Settings that the function does not use are zero. It prints without its secrets.
+// Config is what one function was told. Settings that the function does not use are zero. It prints
+// without its secrets.
 type Config struct {
 	Function      string
 	OnGoogleCloud bool   // K_SERVICE is set
@@ -104,24 +106,27 @@ type Topics struct {
 	DeadLetter     string // written: events that could not be read
 }
 
-// Access says who may call: the first fields the public functions, then the private ones, the last the console.
+// Access says who may call: the first fields the public functions, then the private ones, the last
+// the console.
 type Access struct {
 	APIKeys        APIKeys
 	AllowAnonymous bool
 	// AllowedOrigins are the origins whose pages may call, as browsers send them; ["*"] for any.
 	AllowedOrigins []string
-	// TokenSecrets sign the tokens of status and cancel URLs: the first signs, all verify. Each has at least 32 bytes.
+	// TokenSecrets sign the tokens of status and cancel URLs: the first signs, all verify. Each has
+	// at least 32 bytes.
 	TokenSecrets []Secret
 	// OIDC are the ID tokens that the public functions accept; without an Issuer, none.
 	OIDC Tokens
 
-	// Invokers are the e-mail addresses of the accounts that may call the private functions, with Google's ID tokens as InvokerTokens says; none:
-	// nothing is checked, IAM alone guards them.
+	// Invokers are the e-mail addresses of the accounts that may call the private functions, with
+	// Google's ID tokens as InvokerTokens says; none: nothing is checked, IAM alone guards them.
 	Invokers      []string
 	InvokerTokens Tokens
 
-	// ConsoleUsers are the e-mail addresses, in lower case, of those who may use the console, by tokens of the issuer of InvokerTokens or of
-	// IAP, for one of ConsoleAudiences; none: whoever is on this machine. On Google Cloud there is always one.
+	// ConsoleUsers are the e-mail addresses, in lower case, of those who may use the console, by
+	// tokens of the issuer of InvokerTokens or of IAP, for one of ConsoleAudiences; none: whoever
+	// is on this machine. On Google Cloud there is always one.
 	ConsoleUsers     []string
 	ConsoleAudiences []string
 }
@@ -132,5 +137,6 @@ type Tokens struct {
 	Audiences []string
 }
 
-// Emulators are host:port of the emulators in use; "" for the real service. On Google Cloud they are always "".
+// Emulators are host:port of the emulators in use; "" for the real service. On Google Cloud they
+// are always "".
 type Emulators struct{ Tasks, PubSub, Firestore string }

@@ -9,7 +9,8 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// FuzzSettings: whatever one setting is, it is accepted or named as faulty, and no secret is told, neither by the error nor by the configuration.
+// FuzzSettings: whatever one setting is, it is accepted or named as faulty, and no secret is told,
+// neither by the error nor by the configuration.
 func FuzzSettings(f *testing.F) {
 	settings := config.Settings()
 	for i, s := range settings {

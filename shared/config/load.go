@@ -44,9 +44,9 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Load reads the settings that a function uses with lookup, which is [os.LookupEnv] or stands for it: it returns the value of
-// a variable and whether it is set. Function is one of [Functions] or [Local]. If any setting is missing or faulty, the error
-// is an [*Error] that names all of them.
+// Load reads the settings that a function uses with lookup, which is [os.LookupEnv] or stands for
+// it: it returns the value of a variable and whether it is set. Function is one of [Functions] or
+// [Local]. If any setting is missing or faulty, the error is an [*Error] that names all of them.
 func Load(function string, lookup func(name string) (value string, ok bool)) (*Config, error) {
 	if function != Local && !slices.Contains(Functions(), function) {
 		return nil, fmt.Errorf("no function is named %q; there are %s, and %s for all in one process",
@@ -74,7 +74,8 @@ func Load(function string, lookup func(name string) (value string, ok bool)) (*C
 	return l.c, nil
 }
 
-// serviceVariable is set by Google Cloud for every service (https://cloud.google.com/run/docs/container-contract#services-env-vars).
+// serviceVariable is set by Google Cloud for every service
+// (https://cloud.google.com/run/docs/container-contract#services-env-vars).
 const serviceVariable = "K_SERVICE"
 
 type loader struct {

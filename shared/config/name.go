@@ -2,8 +2,9 @@ package config
 
 import "strings"
 
-// What names are made of, in ASCII. They are read byte by byte: compiling regular expressions for them took a fifth of what all packages of a
-// function take to start, whether it had use for them or not.
+// What names are made of, in ASCII. They are read byte by byte: compiling regular expressions for
+// them took a fifth of what all packages of a function take to start, whether it had use for them
+// or not.
 const (
 	lower   = "abcdefghijklmnopqrstuvwxyz"
 	upper   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -11,8 +12,8 @@ const (
 	letters = lower + upper
 )
 
-// made reports whether text has from least to most bytes, the first of them among first, the last among last, and those between among middle. least is at
-// least 1.
+// made reports whether text has from least to most bytes, the first of them among first, the last
+// among last, and those between among middle. least is at least 1.
 func made(text string, least, most int, first, middle, last string) bool {
 	n := len(text)
 	if n < least || n > most || !strings.Contains(first, text[:1]) || n > 1 && !strings.Contains(last, text[n-1:]) {
@@ -24,8 +25,8 @@ func made(text string, least, most int, first, middle, last string) bool {
 // of reports whether every byte of text is among these.
 func of(text, these string) bool { return strings.Trim(text, these) == "" }
 
-// projectID reports whether text is a project's id, with the domain of a domain-scoped project, if it has one. Shorter ids than Google hands out
-// serve emulators.
+// projectID reports whether text is a project's id, with the domain of a domain-scoped project, if
+// it has one. Shorter ids than Google hands out serve emulators.
 func projectID(text string) bool {
 	domain, id, scoped := strings.Cut(text, ":")
 	if !scoped {
@@ -38,7 +39,8 @@ func locationID(text string) bool {
 	return made(text, 2, 63, lower, lower+digits+"-", lower+digits)
 }
 
-// queueID reports whether text is a queue's id. Google allows 100 bytes; four are left for the number of a shard.
+// queueID reports whether text is a queue's id. Google allows 100 bytes; four are left for the
+// number of a shard.
 func queueID(text string) bool {
 	const these = letters + digits + "-"
 	return made(text, 1, 96, these, these, these)
@@ -61,17 +63,6 @@ func email(text string) bool {
 	}
 	for label := range strings.SplitSeq(host, ".") {
 		if label == "" || !of(label, letters+digits+"-") {
-			return false
-		}
-	}
-	return true
-}
-
-// hostName reports whether text is a host's name as in RFC 1123, with the underscores that private networks use.
-func hostName(text string) bool {
-	const ends = letters + digits + "_"
-	for label := range strings.SplitSeq(strings.TrimSuffix(text, "."), ".") {
-		if !made(label, 1, len(text), ends, ends+"-", ends) {
 			return false
 		}
 	}

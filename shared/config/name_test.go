@@ -18,7 +18,6 @@ var grammars = []struct {
 	{"topic", topicID, regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)},
 	{"database", databaseID, regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)},
 	{"email", email, regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)},
-	{"host", hostName, regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)},
 }
 
 // FuzzNames holds what reads names to their grammars.

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 var errLoopback = errors.New("names this machine; on Google Cloud nothing but the function runs there")
@@ -37,58 +37,16 @@ func absoluteURL(f field[string], expects string, secure bool) value {
 
 // address reads an absolute http or https URL; secure refuses http on Google Cloud.
 func (c *Config) address(text string, secure bool) (*url.URL, error) {
-	u, err := url.Parse(text)
+	u, err := weburl.ParseBase(text)
 	switch {
 	case err != nil:
-		return nil, errors.New("is not a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("has another scheme than http and https, or none")
-	case u.User != nil:
-		return nil, errors.New("holds a user or password")
-	case u.RawQuery != "" || u.ForceQuery:
-		return nil, errors.New("has a query")
-	case strings.Contains(text, "#"):
-		return nil, errors.New("has a fragment")
-	case !validHost(u):
-		return nil, errors.New("names no host, or not a valid one")
-	case c.OnGoogleCloud && isLoopback(u.Hostname()):
+		return nil, err
+	case c.OnGoogleCloud && weburl.MayBeLoopback(u.Hostname()):
 		return nil, errLoopback
 	case c.OnGoogleCloud && secure && u.Scheme != "https":
 		return nil, errors.New("is not https, and this runs on Google Cloud")
 	}
 	return u, nil
-}
-
-// validHost reports whether u names a host, and a port that there is if it names one. Numbers that are no IP address are no
-// host: resolvers read 127.1, 2130706433 and 0x7f.1 as addresses, each in its way.
-func validHost(u *url.URL) bool {
-	host, port := u.Hostname(), u.Port()
-	if strings.HasSuffix(u.Host, ":") {
-		return false
-	}
-	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
-		return false
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	if len(host) > 253 || !hostName(host) {
-		return false
-	}
-	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
-	last := strings.ToLower(labels[len(labels)-1])
-	return last[0] < '0' || last[0] > '9'
-}
-
-// isLoopback reports whether host is a name or address of this machine: of the loopback interface, or none in particular.
-func isLoopback(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		ip = ip.WithZone("").Unmap()
-		return ip.IsLoopback() || ip.IsUnspecified() || ip.Is4() && ip.As4()[0] == 0
-	}
-	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	return slices.Contains([]string{"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}, name) ||
-		strings.HasSuffix(name, ".localhost")
 }
 
 func storeLocation() value {
@@ -118,13 +76,14 @@ func (c *Config) firestore(database string) error {
 	return nil
 }
 
-// postgres takes a URL that names its host, as host or, for a Unix socket, in its query: without one, drivers fall back to this machine.
+// postgres takes a URL that names its host, as host or, for a Unix socket, in its query: without
+// one, drivers fall back to this machine.
 func (c *Config) postgres(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Opaque != "":
 		return errors.New("is not a postgres:// URL")
-	case u.Host != "" && !validHost(u):
+	case u.Host != "" && !weburl.ValidHost(u):
 		return errors.New("names no valid host")
 	case strings.Trim(u.Path, "/") == "":
 		return errors.New("names no database")
@@ -146,7 +105,7 @@ func (c *Config) postgres(text string) error {
 		if host == "" {
 			return errors.New("names no host")
 		}
-		if c.OnGoogleCloud && (isLoopback(host) || isSocket(host) && !strings.HasPrefix(host, "/cloudsql/")) {
+		if c.OnGoogleCloud && (weburl.MayBeLoopback(host) || isSocket(host) && !strings.HasPrefix(host, "/cloudsql/")) {
 			return errLoopback
 		}
 	}

@@ -21,8 +21,9 @@ func (redacted) MarshalText() ([]byte, error) { return []byte(mask), nil }
 func (redacted) MarshalJSON() ([]byte, error) { return []byte(`"` + mask + `"`), nil }
 func (redacted) LogValue() slog.Value         { return slog.StringValue(mask) }
 
-// Secret is a text that does not print: not with fmt, JSON or slog, nor from inside another value. Only Reveal returns it.
-// The zero Secret is unset. Copies share the text; two Secrets are == only if one is a copy of the other.
+// Secret is a text that does not print: not with fmt, JSON or slog, nor from inside another value.
+// Only Reveal returns it. The zero Secret is unset. Copies share the text; two Secrets are == only
+// if one is a copy of the other.
 type Secret struct {
 	redacted
 	value *string // a pointer, so that fmt finds an address where it may call no method: in unexported fields
@@ -42,7 +43,8 @@ func (s Secret) Reveal() string {
 // IsZero reports whether s is unset.
 func (s Secret) IsZero() bool { return s.value == nil }
 
-// APIKeys is a set of API keys, kept as SHA-256 hashes only. The zero APIKeys is empty. It does not print.
+// APIKeys is a set of API keys, kept as SHA-256 hashes only. The zero APIKeys is empty. It does not
+// print.
 type APIKeys struct {
 	redacted
 	hashes *[][sha256.Size]byte
@@ -59,7 +61,8 @@ func (k APIKeys) Len() int {
 	return len(*k.hashes)
 }
 
-// Match reports whether key is in the set. It takes the same time for every key of one length. The empty key is in no set.
+// Match reports whether key is in the set. It takes the same time for every key of one length. The
+// empty key is in no set.
 func (k APIKeys) Match(key string) bool {
 	if k.hashes == nil || key == "" {
 		return false

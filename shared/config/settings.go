@@ -14,7 +14,8 @@ type Setting struct {
 	Example  string // a value that is accepted on Google Cloud; "" where none is
 	Required bool   // whether the functions that use it refuse to start without it
 	Secret   bool   // whether the value is, or may hold, a secret; it is never printed
-	// Functions are those that use it. None: it is used where queues, triggers and jobs are made, and by Local, which uses all.
+	// Functions are those that use it. None: it is used where queues, triggers and jobs are made,
+	// and by Local, which uses all.
 	Functions []string
 }
 
@@ -51,19 +52,22 @@ type setting struct {
 	value
 }
 
-// timeoutVariable is the request timeout of the service, which the functions framework turns into a deadline.
+// timeoutVariable is the request timeout of the service, which the functions framework turns into a
+// deadline.
 const timeoutVariable = "CLOUD_RUN_TIMEOUT_SECONDS"
 
 const (
 	shortest = time.Millisecond
 	day      = 24 * time.Hour
 	years    = 5 * 365 * day
-	// longestRun stays below the 30 days that Cloud Tasks schedules ahead (https://cloud.google.com/tasks/docs/quotas).
+	// longestRun stays below the 30 days that Cloud Tasks schedules ahead
+	// (https://cloud.google.com/tasks/docs/quotas).
 	longestRun = 29 * day
 	// longestTask is the largest dispatch deadline of a task with an HTTP target
 	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.dispatch_deadline).
 	longestTask = 30 * time.Minute
-	// longestRequest is the largest request timeout of Cloud Run (https://cloud.google.com/run/docs/configuring/request-timeout).
+	// longestRequest is the largest request timeout of Cloud Run
+	// (https://cloud.google.com/run/docs/configuring/request-timeout).
 	longestRequest = time.Hour
 )
 

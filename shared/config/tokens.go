@@ -6,15 +6,19 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// googleIssuer signs the ID tokens of Google's service accounts (https://accounts.google.com/.well-known/openid-configuration).
+// googleIssuer signs the ID tokens of Google's service accounts
+// (https://accounts.google.com/.well-known/openid-configuration).
 const (
 	googleHost   = "accounts.google.com"
 	googleIssuer = "https://" + googleHost
 )
 
-// list parses a comma-separated list whose entries parse accepts, each once. What it says of an entry follows the name of the setting.
+// list parses a comma-separated list whose entries parse accepts, each once. What it says of an
+// entry follows the name of the setting.
 func list(text string, parse func(entry string) error) ([]string, error) {
 	var entries []string
 	for entry := range strings.SplitSeq(text, ",") {
@@ -93,7 +97,7 @@ func issuer(f field[string]) value {
 		if err != nil {
 			return err
 		}
-		if u.Scheme != "https" && !isLoopback(u.Hostname()) {
+		if u.Scheme != "https" && !weburl.IsLoopback(u.Hostname()) {
 			return errors.New("is not https, so anyone on the way could sign")
 		}
 		*f(c) = text

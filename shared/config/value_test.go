@@ -15,11 +15,12 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// values are, per setting, texts that are accepted and texts that are not, where nothing is on Google Cloud.
+// values are, per setting, texts that are accepted and texts that are not, where nothing is on
+// Google Cloud.
 var values = map[string]struct{ good, bad []string }{
 	"PIPELINE_API_URL": {
 		good: []string{"http://127.0.0.1:8000", "http://localhost", "https://p.example/base/", "http://[::1]:8000", "http://my_host:1", "https://10.0.0.7"},
-		bad: []string{"p.example", "/api", "ftp://p", "http://", "http://:8000", "https:p", "http://u@h", "http://h?x=1", "http://h?", "http://h#x", "http://h#",
+		bad: []string{"http://[fe80::1%25eth0]:8000", "p.example", "/api", "ftp://p", "http://", "http://:8000", "https:p", "http://u@h", "http://h?x=1", "http://h?", "http://h#x", "http://h#",
 			"http://h:0", "http://h:65536", "http://h:", "http://h:x", "http://h h", "http://127.1", "http://2130706433", "http://0x7f.1", "http://1.2.3.4.5", "http://-h", "http://%zz"},
 	},
 	"PIPELINE_API_KEY":    {good: []string{"k", "a,b=c;"}, bad: []string{"a b", "ö", "a\tb"}},
@@ -125,7 +126,7 @@ func TestEverySetting(t *testing.T) {
 
 func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 	hosts := []string{"localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.8.9.10", "[::1]", "0.0.0.0", "0.1.2.3", "[::]",
-		"[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::1%25lo]", "[::ffff:0.0.0.0]", "localhost.localdomain", "ip6-localhost"}
+		"[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::ffff:0.0.0.0]", "localhost.localdomain", "ip6-localhost"}
 	urls := []string{}
 	for _, s := range config.Settings() {
 		if strings.HasSuffix(s.Name, "_URL") {
@@ -235,7 +236,8 @@ func TestWhatValuesBecome(t *testing.T) {
 	}
 }
 
-// FuzzPlaces: whatever an address looks like, loading neither panics nor accepts this machine on Google Cloud.
+// FuzzPlaces: whatever an address looks like, loading neither panics nor accepts this machine on
+// Google Cloud.
 func FuzzPlaces(f *testing.F) {
 	for _, s := range []string{"https://localhost", "postgres://u:p@h/db?host=/x", "http://[::1%25lo]:1", "firestore:", "http://127.1", "https://a@b"} {
 		f.Add(s)
@@ -261,7 +263,8 @@ func FuzzPlaces(f *testing.F) {
 	})
 }
 
-// A key that can be guessed opens every case. The message says which entry it is, and not what it is.
+// A key that can be guessed opens every case. The message says which entry it is, and not what it
+// is.
 func TestShortAPIKey(t *testing.T) {
 	_, err := config.Load(config.Local, onePlace().with("API_KEYS", strings.Repeat("k", 20)+",hunter2-hunter2").lookup)
 	if err == nil || !strings.Contains(err.Error(), "number 2, of 15 characters") || !strings.Contains(err.Error(), "at least 20 characters") {

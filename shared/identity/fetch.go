@@ -8,13 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 const (
@@ -116,12 +116,8 @@ func get(ctx context.Context, client *http.Client, address string, into any) (ht
 
 // trusted reports whether what an address answers can be relied on: nobody on the way can change it.
 func trusted(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil {
-		return false
-	}
-	ip, _ := netip.ParseAddr(u.Hostname())
-	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip.IsLoopback())
+	u, err := weburl.Parse(address)
+	return err == nil && (u.Scheme == "https" || weburl.IsLoopback(u.Hostname()))
 }
 
 // freshness reads how long an answer may be kept (RFC 9111, section 5.2.2), within bounds.

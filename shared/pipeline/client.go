@@ -1,12 +1,13 @@
-// Package pipeline is the client of the document pipeline: it hands a run over ([Client.Dispatch]) and polls its
-// progress ([Client.Poll]), and says what came of it in the terms of package cases. It decides nothing and keeps nothing.
+// Package pipeline is the client of the document pipeline: it hands a run over ([Client.Dispatch])
+// and polls its progress ([Client.Poll]), and returns each outcome in the types of package cases. It decides nothing and keeps nothing.
 //
-// What it promises beyond HTTP is about certainty. A dispatch is one request on a connection of its own, never repeated
-// and never redirected, and it is called unreachable only when no byte of the request was handed to the network.
-// Everything between that and the pipeline's own answer is uncertain.
+// What it promises beyond HTTP is about certainty. A dispatch is one request on a connection of its
+// own, never repeated and never redirected, and it is called unreachable only when no byte of the
+// request was handed to the network. Everything between that and the pipeline's own answer is
+// uncertain.
 //
-// Requests are HTTP/1.1 and go straight to the pipeline: the proxy variables of the environment are not read, since a proxy's
-// own errors could not be told from the pipeline's.
+// Requests are HTTP/1.1 and go straight to the pipeline: the proxy variables of the environment are
+// not read, since a proxy's own errors could not be told from the pipeline's.
 package pipeline
 
 import (
@@ -19,6 +20,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 // How the client proves to the pipeline's platform who it is.
@@ -28,8 +31,8 @@ const (
 )
 
 const (
-	// connectTimeout bounds a dial, a TLS handshake included: a host that drops packets is known to be unreachable long before a
-	// whole dispatch would time out.
+	// connectTimeout bounds a dial, a TLS handshake included: a host that drops packets is known to
+	// be unreachable long before a whole dispatch would time out.
 	connectTimeout = 30 * time.Second
 
 	// maxAnswer is the largest answer Cloud Run sends over HTTP/1 without streaming
@@ -41,24 +44,28 @@ const (
 
 // Config is what a client needs. It holds secrets: it is not to be printed.
 type Config struct {
-	// URL is where the pipeline is: http or https, with a path before /api/ if it has one, without query, fragment or password.
+	// URL is where the pipeline is: http or https, with a path before /api/ if it has one, without
+	// query, fragment or password.
 	URL string
-	// APIKey is sent as X-API-Key; "" for none. It is removed from every message, should the pipeline repeat it.
+	// APIKey is sent as X-API-Key; "" for none. It is removed from every message, should the
+	// pipeline repeat it.
 	APIKey string
 	// Auth is AuthNone or AuthOIDC; "" is AuthNone.
 	Auth string
-	// TokenSource returns an ID token for the audience that [Audience] says. Needed with AuthOIDC. It is called once per
-	// request, so it should cache; it has to end with its context.
+	// TokenSource returns an ID token for the audience that [Audience] says. Needed with AuthOIDC.
+	// It is called once per request, so it should cache; it has to end with its context.
 	TokenSource func(ctx context.Context) (string, error)
-	// Timeout is how long a dispatch may take, from the dial to the last byte of the answer. Above 0.
+	// Timeout is how long a dispatch may take, from the dial to the last byte of the answer. Above
+	// 0.
 	Timeout time.Duration
 	// CheckTimeout is how long a poll may take. Above 0.
 	CheckTimeout time.Duration
 
 	// MaxAnswer is the largest answer that is read, in bytes; 0 is 32 MiB.
 	MaxAnswer int64
-	// TLS is the configuration for https; nil is Go's own. DialContext opens connections; nil is a net.Dialer with TCP
-	// keep-alives. Now is the clock against which a Retry-After date is read, and connections age; nil is time.Now.
+	// TLS is the configuration for https; nil is Go's own. DialContext opens connections; nil is a
+	// net.Dialer with TCP keep-alives. Now is the clock against which a Retry-After date is read,
+	// and connections age; nil is time.Now.
 	TLS         *tls.Config
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now         func() time.Time
@@ -73,7 +80,8 @@ type Client struct {
 	pool      pool
 }
 
-// New returns a client. It opens no connection. The error names every fault of the configuration, without secrets.
+// New returns a client. It opens no connection. The error names every fault of the configuration,
+// without secrets.
 func New(config Config) (*Client, error) {
 	c := &Client{config: config}
 	var faults []error
@@ -118,8 +126,9 @@ func New(config Config) (*Client, error) {
 		c.config.Now = time.Now
 	}
 	if c.config.DialContext == nil {
-		// A dispatch may wait half an hour in silence. Keep-alives keep its way open (Cloud NAT forgets an idle TCP connection
-		// after 20 minutes) and tell within 3 minutes when the other host is gone.
+		// A dispatch may wait half an hour in silence. Keep-alives keep its way open (Cloud NAT
+		// forgets an idle TCP connection after 20 minutes) and tell within 3 minutes when the other
+		// host is gone.
 		dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 9,
 		}}
@@ -131,31 +140,19 @@ func New(config Config) (*Client, error) {
 // Close closes the idle connections. Calls in flight are not cut off.
 func (c *Client) Close() { c.polls().CloseIdleConnections() }
 
-// Audience returns what the ID tokens for a pipeline at rawURL are to be issued for: its scheme and host.
+// Audience returns for whom the ID tokens for a pipeline at rawURL are issued: its scheme and host.
 func Audience(rawURL string) (string, error) {
 	u, err := parseURL(rawURL)
 	if err != nil {
 		return "", err
 	}
-	return u.Scheme + "://" + u.Host, nil
+	return weburl.Origin(u), nil
 }
 
-// parseURL names the fault, never the URL: it may hold a password.
 func parseURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return nil, errors.New("pipeline: the URL cannot be parsed")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("pipeline: the URL does not begin with http:// or https://")
-	case u.Hostname() == "":
-		return nil, errors.New("pipeline: the URL names no host")
-	case strings.Contains(u.Host, "%"): // put together again it would be another address, or none
-		return nil, errors.New("pipeline: the URL's host has a zone or an escape")
-	case u.User != nil:
-		return nil, errors.New("pipeline: the URL holds a user or password, which is not sent: use the API key")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, errors.New("pipeline: the URL has a query or fragment")
+	u, err := weburl.ParseBase(raw)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline: the URL %w", err)
 	}
 	return u, nil
 }

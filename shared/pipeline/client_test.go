@@ -34,7 +34,7 @@ func TestNewNamesEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, part := range []string{"http://", "API key", `auth is "basic"`, "the timeout 0s", "check timeout 0s", "largest answer"} {
+	for _, part := range []string{"the URL has another scheme", "API key", `auth is "basic"`, "the timeout 0s", "check timeout 0s", "largest answer"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is missing in: %v", part, err)
 		}

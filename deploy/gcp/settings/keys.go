@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 // key is a key of an env file that is no setting of a function.
@@ -155,7 +155,7 @@ func between(low, high int) func(string) error {
 }
 
 func webAddress(value string) error {
-	if u, err := url.Parse(value); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+	if _, err := weburl.Parse(value); err != nil {
 		return errors.New("an http or https URL")
 	}
 	return nil

@@ -2,19 +2,18 @@ package machine
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
-	"net/netip"
-	"strconv"
-	"strings"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// loopbackOnly serves only requests whose Host is localhost or a loopback address, with any port. All others are
-// answered 421, as problem+json, before anything of h runs.
+// loopbackOnly serves only requests whose Host is localhost or a loopback address, with any port.
+// All others are answered 421, as problem+json, before anything of h runs.
 //
-// A web page can have a DNS name of its own resolved to 127.0.0.1 (DNS rebinding). To the browser this machine is then
-// the page's own origin, so that neither CORS nor the Origin header keeps the page out. The Host header does: it still
-// has that name. Names below localhost are refused too, since some resolvers ask DNS for them.
+// A web page can have a DNS name of its own resolved to 127.0.0.1 (DNS rebinding). To the browser
+// this machine is then the page's own origin, so that neither CORS nor the Origin header keeps the
+// page out. The Host header does: it still has that name. Names below localhost are refused too,
+// since some resolvers ask DNS for them.
 func (m *Machine) loopbackOnly(h http.Handler) http.Handler {
 	// It does not repeat the Host: that is another's text.
 	problem, err := json.Marshal(map[string]any{
@@ -26,7 +25,7 @@ func (m *Machine) loopbackOnly(h http.Handler) http.Handler {
 	}
 	problem = append(problem, '\n')
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.Host) {
+		if !weburl.IsLoopbackHostPort(r.Host) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusMisdirectedRequest)
@@ -35,21 +34,4 @@ func (m *Machine) loopbackOnly(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-// isLoopback reports whether a Host header, with or without a port, is localhost or a loopback address.
-func isLoopback(host string) bool {
-	if name, port, err := net.SplitHostPort(host); err == nil {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return false
-		}
-		host = name
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -21,6 +20,8 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 // maxMessage is Pub/Sub's limit of a publish request, in bytes (https://cloud.google.com/pubsub/quotas#resource_limits).
@@ -139,7 +140,7 @@ func (s *Server) validate() (topics []string, _ error) {
 	}
 	if host, _, err := net.SplitHostPort(s.opts.Addr); err != nil {
 		fault("Addr %q is not host:port", s.opts.Addr)
-	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	} else if !weburl.IsLoopback(host) {
 		fault("Addr %q is not on loopback", s.opts.Addr)
 	}
 	seen := map[string]bool{}
@@ -159,9 +160,9 @@ func (s *Server) validate() (topics []string, _ error) {
 	}
 	for _, r := range s.opts.Routes {
 		name := add(r.Topic)
-		target, err := url.Parse(r.Target)
-		if err != nil || (target.Scheme != "http" && target.Scheme != "https") || target.Host == "" {
-			fault("target %q of topic %q is not an absolute http URL", r.Target, r.Topic)
+		target, err := weburl.Parse(r.Target)
+		if err != nil {
+			fault("target %q of topic %q %w", r.Target, r.Topic, err)
 			continue
 		}
 		if r.ServiceAccount != "" && s.opts.Signer == nil {

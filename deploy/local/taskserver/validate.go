@@ -3,7 +3,6 @@ package taskserver
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 // The bounds of a task, from https://cloud.google.com/tasks/docs/quotas and the comments of the API.
@@ -109,7 +110,7 @@ func (c *core) checkRequest(r *cloudtaskspb.HttpRequest) error {
 	if len(u.String()) > maxURLLength {
 		return invalid("HttpRequest.url is longer than %d characters.", maxURLLength)
 	}
-	if !c.anyTarget && !loopbackHost(u.Hostname()) {
+	if !c.anyTarget && !weburl.IsLoopback(u.Hostname()) {
 		return invalid("HttpRequest.url is not on this machine: the local Cloud Tasks server delivers to loopback only.")
 	}
 	method, known := methods[r.GetHttpMethod()]
@@ -172,17 +173,8 @@ func checkRetry(r *cloudtaskspb.RetryConfig) error {
 	return nil
 }
 
-// loopbackHost reports whether host names this machine without asking a name server.
-func loopbackHost(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
-}
-
 // loopbackAddr reports whether an address to listen on is reached from this machine only.
 func loopbackAddr(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	return err == nil && loopbackHost(host)
+	return err == nil && weburl.IsLoopback(host)
 }

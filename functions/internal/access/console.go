@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -13,18 +11,22 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/identity"
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// assertion is the header in which IAP says who it let in (https://cloud.google.com/iap/docs/signed-headers-howto).
+// assertion is the header in which IAP says who it let in
+// (https://cloud.google.com/iap/docs/signed-headers-howto).
 const assertion = "X-Goog-IAP-JWT-Assertion"
 
 // ThisMachine is who uses a console on the machine that it runs on, where nobody is named.
 const ThisMachine = "this machine"
 
-// Console returns what tells who uses the console: the e-mail address, in lower case, of one whom the settings name, shown by IAP's assertion, or else by an
-// ID token. It looks at headers only. Errors and what is logged are those of [Private].
+// Console returns what tells who uses the console: the e-mail address, in lower case, of one whom
+// the settings name, shown by IAP's assertion, or else by an ID token. It looks at headers only.
+// Errors and what is logged are those of [Private].
 //
-// If the settings name nobody, only requests from this machine to this machine are let in, as [ThisMachine]; on Google Cloud none.
+// If the settings name nobody, only requests from this machine to this machine are let in, as
+// [ThisMachine]; on Google Cloud none.
 func Console(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r *http.Request) (user string, err error) {
 	return console(cfg, log, now, identity.Config{Issuer: identity.IAP, KeysURL: identity.IAPKeys})
 }
@@ -72,7 +74,8 @@ func (c consoleUsers) identify(r *http.Request) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	// IAP verifies addresses itself, and says nothing of it; one of an external identity has its provider in front
+	// IAP verifies addresses itself, and says nothing of it; one of an external identity has its
+	// provider in front
 	// (https://cloud.google.com/iap/docs/signed-headers-howto#verifying_the_jwt_payload).
 	case !c.accepts(claims.Email):
 		return "", fault.New(fault.Forbidden, "this account may not use the console")
@@ -80,8 +83,9 @@ func (c consoleUsers) identify(r *http.Request) (string, error) {
 	return claims.Email, nil
 }
 
-// withinMachine reports whether a request comes from this machine and means it: with the name of another one it may be the work of a
-// page that had its name resolved to this one, and with a proxy's header it comes from elsewhere.
+// withinMachine reports whether a request comes from this machine and means it: with the name of
+// another one it may be the work of a page that had its name resolved to this one, and with a
+// proxy's header it comes from elsewhere.
 func withinMachine(r *http.Request) bool {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
 		if len(r.Header.Values(name)) > 0 {
@@ -92,14 +96,5 @@ func withinMachine(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	to, err := url.Parse("//" + r.Host)
-	if err != nil {
-		return false
-	}
-	return isLoopback(from) && (to.Hostname() == "localhost" || isLoopback(to.Hostname()))
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return weburl.IsLoopback(from) && weburl.IsLoopbackHostPort(r.Host)
 }

@@ -3,10 +3,10 @@ package cloudtasks
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
 // The bounds of a task's dispatch deadline
@@ -21,10 +21,12 @@ type Config struct {
 	Project  string
 	Location string
 
-	// CheckQueue and DispatchQueue are queue ids. With Shards of 1 the checks are in CheckQueue itself, with more in
-	// "<CheckQueue>-0" to "<CheckQueue>-<Shards-1>", by case: one queue dispatches at most 500 tasks a second
-	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits). DispatchQueue is always one
-	// queue, since its rate and concurrency are what protects the pipeline. Who schedules checks only leaves DispatchQueue and DispatchURL out.
+	// CheckQueue and DispatchQueue are queue ids. With Shards of 1 the checks are in CheckQueue
+	// itself, with more in "<CheckQueue>-0" to "<CheckQueue>-<Shards-1>", by case: one queue
+	// dispatches at most 500 tasks a second
+	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits).
+	// DispatchQueue is always one queue, since its rate and concurrency are what protects the
+	// pipeline. Who schedules checks only leaves DispatchQueue and DispatchURL out.
 	CheckQueue    string
 	DispatchQueue string
 	Shards        int
@@ -33,16 +35,17 @@ type Config struct {
 	CheckURL    string
 	DispatchURL string
 
-	// ServiceAccount is the e-mail of the account whose OIDC token the tasks carry. The audience is scheme and host of the URL, as
-	// Cloud Run expects it. "": no token.
+	// ServiceAccount is the e-mail of the account whose OIDC token the tasks carry. The audience is
+	// scheme and host of the URL, as Cloud Run expects it. "": no token.
 	ServiceAccount string
 
-	// CheckDeadline and DispatchDeadline bound one delivery: 15s to 30m. Cloud Tasks then gives up on the answer and delivers
-	// again. Zero means 60s for a check and 30m for a dispatch.
+	// CheckDeadline and DispatchDeadline bound one delivery: 15s to 30m. Cloud Tasks then gives up
+	// on the answer and delivers again. Zero means 60s for a check and 30m for a dispatch.
 	CheckDeadline    time.Duration
 	DispatchDeadline time.Duration
 
-	// EmulatorHost is the host and port of a local server to be spoken to in plain text and without credentials; "" for Google's.
+	// EmulatorHost is the host and port of a local server to be spoken to in plain text and without
+	// credentials; "" for Google's.
 	EmulatorHost string
 }
 
@@ -77,9 +80,8 @@ func (c Config) validate() error {
 		if f.name == "DispatchURL" && c.checksOnly() {
 			continue
 		}
-		u, err := url.Parse(f.value)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			fault("%s is not an absolute http or https URL", f.name)
+		if _, err := weburl.Parse(f.value); err != nil {
+			fault("%s %w", f.name, err)
 		}
 	}
 	for _, f := range []struct {
@@ -93,7 +95,8 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// Queues returns the full names of every queue that c uses: those of the checks in the order of their shards, then that of dispatch.
+// Queues returns the full names of every queue that c uses: those of the checks in the order of
+// their shards, then that of dispatch.
 func (c Config) Queues() []string {
 	var names []string
 	for i := range c.Shards {

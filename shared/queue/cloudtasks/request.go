@@ -1,16 +1,16 @@
 package cloudtasks
 
 import (
-	"net/url"
-
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/casewatch/casewatch/shared/queue"
+	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// createRequest returns the request that schedules t. It is a pure function of both: repeating it asks for the same task.
+// createRequest returns the request that schedules t. It is a pure function of both: repeating it
+// asks for the same task.
 func createRequest(c Config, t queue.Task) *cloudtaskspb.CreateTaskRequest {
 	target, deadline := c.CheckURL, c.CheckDeadline
 	if t.Kind == queue.Dispatch {
@@ -42,12 +42,12 @@ func createRequest(c Config, t queue.Task) *cloudtaskspb.CreateTaskRequest {
 	return &cloudtaskspb.CreateTaskRequest{Parent: c.queueOf(t), Task: task}
 }
 
-// audience returns scheme and host of target. Left out, Cloud Tasks would use the whole URL, which Cloud Run does not accept
-// (https://cloud.google.com/run/docs/authenticating/service-to-service).
+// audience returns scheme and host of target. Left out, Cloud Tasks would use the whole URL, which
+// Cloud Run does not accept (https://cloud.google.com/run/docs/authenticating/service-to-service).
 func audience(target string) string {
-	u, err := url.Parse(target)
+	u, err := weburl.Parse(target)
 	if err != nil {
 		return target // not reached: New refuses such a URL
 	}
-	return u.Scheme + "://" + u.Host
+	return weburl.Origin(u)
 }

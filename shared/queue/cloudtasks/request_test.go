@@ -140,7 +140,7 @@ func TestNewNamesEveryFault(t *testing.T) {
 	}
 	for _, fault := range []string{
 		"Project is missing", "Location is missing", "CheckQueue is missing", "DispatchQueue is missing", "Shards is 0",
-		"CheckURL is not", "DispatchURL is not", "CheckDeadline is 1s", "DispatchDeadline is 1h0m0s",
+		"CheckURL has", "DispatchURL has", "CheckDeadline is 1s", "DispatchDeadline is 1h0m0s",
 	} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("the error does not say %q: %v", fault, err)
