@@ -1,6 +1,9 @@
-// Package page is the form page of the local setting: it submits a case, shows its progress until the end, cancels it and runs it
-// again. It does so by the browser module that status serves (/status/-/casewatch.js), with the functions at /start, /status and
-// /cancel beside it. It needs no build; the browser gets the files in assets as they are.
+// Package page serves the form page of `make run`.
+//
+// The page submits a case, shows its progress until it ends, cancels it and runs it again. It uses
+// the browser module that status serves (/status/-/casewatch.js) and calls the functions at /start,
+// /status and /cancel of the same origin. It has no build step: the browser gets the files in
+// assets unchanged.
 package page
 
 import (
@@ -17,35 +20,37 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// contentPolicy lets the page load and ask only what it needs, and only from where it came from.
+// contentPolicy allows the page to load and call only its own origin.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// file is one file as it is served.
+// file is a file of the page with its headers.
 type file struct {
 	contentType string
 	etag        string
 	content     []byte
 }
 
-// Handler serves the page at "/" and its files beside it: page.css, icon.svg and its scripts. Everything else is 404,
-// methods other than GET and HEAD are 405. The files are checked again by ETag on each use, so that a new program is seen at once.
+// Handler serves the page at "/", and its scripts, page.css and icon.svg at the same level. Any
+// other path is answered 404, and any method other than GET and HEAD 405. The browser revalidates
+// each file by its ETag, so that a new version of the program is seen immediately. The handler is
+// safe for concurrent use.
 func Handler() http.Handler {
 	files := map[string]file{}
 	entries, err := assets.ReadDir("assets")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // impossible: the folder is embedded
 	}
 	for _, e := range entries {
 		content, err := assets.ReadFile("assets/" + e.Name())
 		if err != nil {
-			panic(err)
+			panic(err) // impossible: the file is embedded
 		}
 		sum := sha256.Sum256(content)
 		files["/"+e.Name()] = file{contentType(e.Name()), `"` + hex.EncodeToString(sum[:8]) + `"`, content}
 	}
 	files["/"] = files["/index.html"]
-	delete(files, "/index.html") // one page, one address
+	delete(files, "/index.html") // the page has one address only
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f, ok := files[r.URL.Path]
 		if !ok {
@@ -55,7 +60,7 @@ func Handler() http.Handler {
 		h := w.Header()
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
-			http.Error(w, "This page can only be read.", http.StatusMethodNotAllowed)
+			http.Error(w, "This page supports only GET and HEAD.", http.StatusMethodNotAllowed)
 			return
 		}
 		h.Set("Content-Type", f.contentType)
@@ -68,7 +73,8 @@ func Handler() http.Handler {
 	})
 }
 
-// contentType does not ask the machine's own list, which may call a script text/plain.
+// contentType returns the media type of a file by its extension. The types of scripts and icons are
+// fixed, because the operating system's list may map .js to text/plain.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".js":

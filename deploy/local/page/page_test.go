@@ -21,9 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-func get(method, target string, header http.Header) *httptest.ResponseRecorder {
+func request(method, target string, header http.Header) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, nil)
 	r.Header = header
 	w := httptest.NewRecorder()
@@ -31,7 +32,7 @@ func get(method, target string, header http.Header) *httptest.ResponseRecorder {
 	return w
 }
 
-func TestServesItsFiles(t *testing.T) {
+func TestServesEachFile(t *testing.T) {
 	for target, contentType := range map[string]string{
 		"/":         "text/html; charset=utf-8",
 		"/page.css": "text/css; charset=utf-8",
@@ -41,100 +42,105 @@ func TestServesItsFiles(t *testing.T) {
 		"/words.js": "text/javascript; charset=utf-8",
 		"/icon.svg": "image/svg+xml",
 	} {
-		w := get(http.MethodGet, target, nil)
-		if w.Code != 200 || w.Body.Len() == 0 {
-			t.Errorf("%s: %d, %d bytes", target, w.Code, w.Body.Len())
-		}
-		for name, want := range map[string]string{
-			"Content-Type":            contentType,
-			"Content-Security-Policy": policy,
-			"X-Content-Type-Options":  "nosniff",
-			"Cache-Control":           "no-cache",
-		} {
-			if got := w.Header().Get(name); got != want {
-				t.Errorf("%s: %s is %q, want %q", target, name, got, want)
+		t.Run(target, func(t *testing.T) {
+			w := request(http.MethodGet, target, nil)
+			if w.Code != 200 || w.Body.Len() == 0 {
+				t.Errorf("GET: %d with %d bytes, want 200 with a body", w.Code, w.Body.Len())
 			}
-		}
-		etag := w.Header().Get("ETag")
-		if again := get(http.MethodGet, target, http.Header{"If-None-Match": {etag}}); etag == "" || again.Code != 304 || again.Body.Len() != 0 {
-			t.Errorf("%s again, with ETag %s: %d", target, etag, again.Code)
-		}
-		if head := get(http.MethodHead, target, nil); head.Code != 200 || head.Body.Len() != 0 {
-			t.Errorf("HEAD %s: %d", target, head.Code)
-		}
-		if post := get(http.MethodPost, target, nil); post.Code != 405 || post.Header().Get("Allow") != "GET, HEAD" {
-			t.Errorf("POST %s: %d %v", target, post.Code, post.Header())
-		}
+			for name, want := range map[string]string{
+				"Content-Type":            contentType,
+				"Content-Security-Policy": policy,
+				"X-Content-Type-Options":  "nosniff",
+				"Cache-Control":           "no-cache",
+			} {
+				if got := w.Header().Get(name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
+			}
+			etag := w.Header().Get("ETag")
+			again := request(http.MethodGet, target, http.Header{"If-None-Match": {etag}})
+			if etag == "" || again.Code != 304 || again.Body.Len() != 0 {
+				t.Errorf("GET with ETag %s: %d with %d bytes, want an empty 304", etag, again.Code, again.Body.Len())
+			}
+			if head := request(http.MethodHead, target, nil); head.Code != 200 || head.Body.Len() != 0 {
+				t.Errorf("HEAD: %d with %d bytes, want an empty 200", head.Code, head.Body.Len())
+			}
+			post := request(http.MethodPost, target, nil)
+			if allow := post.Header().Get("Allow"); post.Code != 405 || allow != "GET, HEAD" {
+				t.Errorf("POST: %d with Allow %q, want 405 with GET, HEAD", post.Code, allow)
+			}
+		})
 	}
 }
 
-func TestServesNothingElse(t *testing.T) {
-	for _, target := range []string{"/index.html", "/assets/page.css", "/page.go", "/favicon.ico", "/start", "//", "/../page.go"} {
+func TestAnswersOtherPathsWith404(t *testing.T) {
+	for _, target := range []string{
+		"/index.html", "/assets/page.css", "/page.go", "/favicon.ico", "/start", "//", "/../page.go",
+	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			if w := get(method, target, nil); w.Code != 404 {
-				t.Errorf("%s %s: %d", method, target, w.Code)
+			if w := request(method, target, nil); w.Code != 404 {
+				t.Errorf("%s %s: %d, want 404", method, target, w.Code)
 			}
 		}
 	}
 }
 
-// TestPageKeepsToItsPolicy finds what the policy would forbid: the browser would say so to nobody.
-func TestPageKeepsToItsPolicy(t *testing.T) {
-	html := get(http.MethodGet, "/", nil).Body.String()
+// TestPageFollowsItsContentPolicy finds what the policy blocks. A browser reports it only in its
+// own console.
+func TestPageFollowsItsContentPolicy(t *testing.T) {
+	html := request(http.MethodGet, "/", nil).Body.String()
 	for _, forbidden := range []string{`<script>`, `<style`, ` style="`, `javascript:`, `http://`, `https://`} {
 		if strings.Contains(html, forbidden) {
-			t.Errorf("the page has %s", forbidden)
+			t.Errorf("the page contains %s", forbidden)
 		}
 	}
-	if on := regexp.MustCompile(`\son[a-z]+=`).FindString(html); on != "" {
-		t.Errorf("the page has an inline handler: %s", on)
+	if handler := regexp.MustCompile(`\son[a-z]+=`).FindString(html); handler != "" {
+		t.Errorf("the page has an inline handler: %s", handler)
 	}
-	// What it names is served.
 	for _, m := range regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(html, -1) {
 		if m[1] == "console" {
-			continue // served beside this handler
+			continue // another handler serves it
 		}
-		if w := get(http.MethodGet, "/"+m[1], nil); w.Code != 200 {
-			t.Errorf("%s: %d", m[1], w.Code)
+		if w := request(http.MethodGet, "/"+m[1], nil); w.Code != 200 {
+			t.Errorf("the page refers to %s: %d, want 200", m[1], w.Code)
 		}
 	}
-	// So is what its scripts import, or it is the module, which status serves.
-	const module = "/status/-/casewatch.js"
+	const module = "/status/-/casewatch.js" // the status function serves it
 	for _, script := range scripts(t) {
-		source := get(http.MethodGet, "/"+script, nil).Body.String()
+		source := request(http.MethodGet, "/"+script, nil).Body.String()
 		for _, m := range regexp.MustCompile(`(?m)^import .* from "([^"]+)";$`).FindAllStringSubmatch(source, -1) {
-			if w := get(http.MethodGet, path.Join("/", m[1]), nil); m[1] != module && w.Code != 200 {
-				t.Errorf("%s imports %s: %d", script, m[1], w.Code)
+			if w := request(http.MethodGet, path.Join("/", m[1]), nil); m[1] != module && w.Code != 200 {
+				t.Errorf("%s imports %s: %d, want 200", script, m[1], w.Code)
 			}
 		}
 		if m := regexp.MustCompile(`innerHTML|insertAdjacentHTML|\beval\(|\.style\b`).FindString(source); m != "" {
-			t.Errorf("%s has %s", script, m)
+			t.Errorf("%s uses %s", script, m)
 		}
 	}
 }
 
-// TestEveryControlHasAName finds inputs outside a label.
-func TestEveryControlHasAName(t *testing.T) {
-	html := get(http.MethodGet, "/", nil).Body.String()
+func TestEveryControlIsInsideALabel(t *testing.T) {
+	html := request(http.MethodGet, "/", nil).Body.String()
 	for _, m := range regexp.MustCompile(`(?s)<label\b.*?</label>`).FindAllString(html, -1) {
 		html = strings.Replace(html, m, "", 1)
 	}
 	if m := regexp.MustCompile(`<(input|select|textarea)\b[^>]*>`).FindString(html); m != "" {
-		t.Errorf("no label around %s", m)
+		t.Errorf("a control has no label: %s", m)
 	}
 }
 
-// scripts are the names of the page's scripts.
+// scripts returns the names of the page's scripts.
 func scripts(t *testing.T) []string {
 	t.Helper()
 	names, err := fs.Glob(os.DirFS("assets"), "*.js")
 	if err != nil || len(names) == 0 {
-		t.Fatal(names, err)
+		t.Fatalf("found the scripts %v, %v; want at least one", names, err)
 	}
 	return names
 }
 
-func node(t *testing.T) string {
+// nodePath returns the path of the node command. Without node it skips the test.
+func nodePath(t *testing.T) string {
 	t.Helper()
 	name, err := exec.LookPath("node")
 	if err != nil {
@@ -144,7 +150,7 @@ func node(t *testing.T) string {
 }
 
 func TestScriptsParse(t *testing.T) {
-	node := node(t)
+	node := nodePath(t)
 	for _, script := range scripts(t) {
 		source, err := os.ReadFile(filepath.Join("assets", script))
 		if err != nil {
@@ -155,20 +161,21 @@ func TestScriptsParse(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out, err := exec.CommandContext(t.Context(), node, "--check", module).CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", script, err, out)
+			t.Errorf("%s does not parse: %v\n%s", script, err, out)
 		}
 	}
 }
 
-// TestWords runs the tests of what the page says; every reason of an end has its words.
+// TestWords runs the tests of words.js in node. They check that each reason for an end has a text.
 func TestWords(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), node(t), "--test", "testdata/words.test.mjs")
+	cmd := exec.CommandContext(t.Context(), nodePath(t), "--test", "testdata/words.test.mjs")
 	reasons := []cases.Reason{
-		cases.ReasonCompleted, cases.ReasonPipelineFailed, cases.ReasonPipelineRefused, cases.ReasonPipelineUnreachable, cases.ReasonPipelineLost,
-		cases.ReasonNoDocuments, cases.ReasonStartUnknown, cases.ReasonDeadline, cases.ReasonCancelled, cases.ReasonSuperseded,
+		cases.ReasonCompleted, cases.ReasonPipelineFailed, cases.ReasonPipelineRefused,
+		cases.ReasonPipelineUnreachable, cases.ReasonPipelineLost, cases.ReasonNoDocuments,
+		cases.ReasonStartUnknown, cases.ReasonDeadline, cases.ReasonCancelled, cases.ReasonSuperseded,
 	}
 	cmd.Env = append(os.Environ(), "REASONS="+strings.Trim(fmt.Sprint(reasons), "[]"))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("the tests of words.js failed: %v\n%s", err, out)
 	}
 }

@@ -6,7 +6,7 @@ import test from "node:test";
 import { accessible, base, launch, open, shot, until } from "./lib.mjs";
 
 const FAULTS = [
-  // how it tells the end, what goes wrong, the state it ends in, what is said
+  // mode, fault, state at the end, text at the end
   ["sync", "", "succeeded", /3 of 3 documents are ready\./],
   ["sync", "fail", "failed", /The pipeline gave up\. “document generation failed after 1 of 3 documents\.”/i],
   ["async", "fail_event", "failed", /The pipeline gave up\./],
@@ -15,14 +15,14 @@ const FAULTS = [
   ["sync", "hang", "timed_out", /The deadline passed before it was done\./],
   ["sync", "forget", "failed", /The pipeline no longer knows the case\./],
   ["silent", "stop_short", "timed_out", /The deadline passed before it was done\./],
-  ["sync", "reset", "succeeded", /Done, as the progress says; the pipeline sent no result\./],
+  ["sync", "reset", "succeeded", /Done, according to its progress\. The pipeline sent no result\./],
   ["sync", "refuse", "failed", /The pipeline did not accept the form\./],
   ["sync", "busy", "succeeded", /3 of 3 documents are ready\./],
-  ["sync", "error500", "failed", /It is not known whether the pipeline ever began; no sign of it came\./],
-  ["sync", "not_json", "succeeded", /Done, as the progress says; the pipeline sent no result\./],
+  ["sync", "error500", "failed", /It is not known whether the pipeline started\. It has not reported anything\./],
+  ["sync", "not_json", "succeeded", /Done, according to its progress\. The pipeline sent no result\./],
   ["async", "slow_progress", "succeeded", /3 of 3 documents are ready\./],
   ["async", "down", "succeeded", /3 of 3 documents are ready\./],
-  ["silent", "", "succeeded", /Done, as the progress says; the pipeline sent no result\./],
+  ["silent", "", "succeeded", /Done, according to its progress\. The pipeline sent no result\./],
 ];
 
 test("every fault ends in words", async (t) => {
@@ -33,7 +33,7 @@ test("every fault ends in words", async (t) => {
   for (const [kind, n] of [["plaintiff", 3], ["plaintiff", 2], ["defendant", 2]]) await page.getByRole("button", { name: `Remove ${kind} ${n}`, exact: true }).click();
   const articles = [];
   for (const [mode, fault] of FAULTS) {
-    await page.getByLabel("It tells the end").selectOption(mode);
+    await page.getByLabel("It reports the end").selectOption(mode);
     await page.getByLabel("What goes wrong").selectOption(fault);
     await page.getByLabel("After how many documents").fill("1");
     await page.getByRole("button", { name: "Submit the case" }).click();

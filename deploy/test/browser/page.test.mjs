@@ -15,7 +15,7 @@ async function submit(page, { types = ["srogs", "pods", "admissions"], mode = "s
     }
   }
   for (const box of await page.locator("[name=type]").all()) await box.setChecked(types.includes(await box.getAttribute("value")));
-  await page.getByLabel("It tells the end").selectOption(mode);
+  await page.getByLabel("It reports the end").selectOption(mode);
   await page.getByLabel("What goes wrong").selectOption(fault);
   if (fault) await page.getByLabel("After how many documents").fill("1");
   const before = await page.getByRole("article").count();

@@ -1,26 +1,34 @@
-// One case on the page: its progress, its end, and what can be done with it.
+// The card of one case: its progress, its end, and the buttons to cancel it or run it again.
 
 import { cancel, follow } from "/status/-/casewatch.js";
 
 import { dispatchLine, documents, endLine, link, progressLine, sentence, STATES } from "./words.js";
 
-const OPEN_LIST = 30; // longer lists of documents are shown folded
-// A case that waits for so long is asked for the reason, which the stream does not tell: then again after twice the time, up to the longest.
-const WHY_WAITING = 3_000, WHY_WAITING_LONGEST = 30_000;
+const MAX_OPEN_LIST = 30; // a longer list of documents is shown collapsed
+
+// The event stream does not report failed dispatches. While a case is pending, the card therefore
+// reads its JSON after FIRST_READ, and then again after intervals that double up to MAX_READ. Both
+// are in milliseconds.
+const FIRST_READ = 3_000, MAX_READ = 30_000;
+
+const STALLED = "Stalled: its progress has not moved for a while. It is watched until its deadline.";
 
 let cards = 0;
 
-// card shows a case. entry is {case_id, token, cancelToken, title, run, note, form}, of which run, note and form may be missing; it is changed when the case is run again.
-//   news(text)    is read out
-//   again(entry)  submits the case once more, and changes the entry
-//   remove(entry) takes it off the list
-// It returns the element and a function that stops watching.
-export function card(entry, { news, again, remove }) {
+// card creates the card of a case and follows the case until it ends. entry is {case_id, token,
+// cancelToken, title, run, note, form}. run, note and form are optional. card updates entry.run,
+// and rerun(entry) updates the rest.
+//   announce(text)  has a screen reader read the text
+//   rerun(entry)    submits the case again
+//   remove(entry)   removes the case from the list
+// It returns the card's element, and a function end() that stops following the case.
+export function card(entry, { announce, rerun, remove }) {
   const element = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const slot = (name) => element.querySelector(`[data-slot=${name}]`);
   const button = (name) => element.querySelector(`[data-action=${name}]`);
   const show = (target, text) => { target.textContent = text; target.hidden = !text; };
-  const address = (kind, token, query) => `/${kind}/${encodeURIComponent(entry.case_id)}?${new URLSearchParams({ ...query, token })}`;
+  const address = (kind, token, query) =>
+    `/${kind}/${encodeURIComponent(entry.case_id)}?${new URLSearchParams({ ...query, token })}`;
 
   slot("title").textContent = entry.title;
   slot("title").id = `case-${++cards}`;
@@ -29,83 +37,91 @@ export function card(entry, { news, again, remove }) {
   slot("bar").setAttribute("aria-label", `Progress of ${entry.title}`);
 
   let stop = new AbortController();
-  let state = null; // the newest
-  let doneAt = null; // when it will be done, by the estimate
-  let clock;
-  let trouble = "", stalled = false;
-  let refusals = ""; // why the case still waits
-  let asking; // the timer of the next time that this is asked
+  let state = null; // the newest state that was received
+  let estimatedEnd = null; // in milliseconds since 1970, or null without an estimate
+  let lineTimer;
+  let connectionNotice = "", dispatchNotice = "", stalled = false;
+  let readTimer; // of the next read of the case's JSON
 
-  function showState(name, over) {
+  function showState(name, ended) {
     element.dataset.state = name;
     slot("state").textContent = STATES[name] ?? name;
-    slot("id").textContent = [entry.case_id, entry.run && `, run ${entry.run}`, entry.note && `; ${entry.note}`].filter(Boolean).join("");
-    button("cancel").hidden = over || !entry.run;
-    button("again").hidden = !over || !entry.form;
-    button("remove").hidden = !over;
+    const id = [entry.case_id, entry.run && `, run ${entry.run}`, entry.note && `; ${entry.note}`];
+    slot("id").textContent = id.filter(Boolean).join("");
+    button("cancel").hidden = ended || !entry.run;
+    button("again").hidden = !ended || !entry.form;
+    button("remove").hidden = !ended;
   }
 
-  // showLine says how far it is, and says it again each second while the time left is known.
+  // showLine shows the progress. While there is an estimate, it updates the time left each second.
   function showLine() {
-    clearTimeout(clock);
-    if (doneAt !== null) clock = setTimeout(showLine, 1_000);
-    slot("line").textContent = state ? progressLine(state, doneAt === null ? null : Math.max(0, (doneAt - Date.now()) / 1_000)) : "";
+    clearTimeout(lineTimer);
+    if (estimatedEnd !== null) lineTimer = setTimeout(showLine, 1_000);
+    const left = estimatedEnd === null ? null : Math.max(0, (estimatedEnd - Date.now()) / 1_000);
+    slot("line").textContent = state ? progressLine(state, left) : "";
   }
 
   function showNotice() {
-    const text = stalled ? "Stalled: its progress has not moved for a while. It is still watched, until its deadline at the latest." : "";
-    show(slot("notice"), trouble || refusals || text);
+    show(slot("notice"), connectionNotice || dispatchNotice || (stalled ? STALLED : ""));
   }
 
-  // askWhy reads the case after a time, and says if handing it over fails. It goes on until the case no longer waits.
-  function askWhy(wait) {
+  async function readCase(signal) {
+    const request = { headers: { Accept: "application/json" }, cache: "no-store", signal };
+    return (await fetch(address("status", entry.token), request)).json();
+  }
+
+  // readDispatches reads the case after a delay, and shows whether its dispatches failed. It
+  // repeats this until stopReading is called.
+  function readDispatches(delay) {
     const { signal } = stop;
-    const mine = asking = setTimeout(async () => {
+    const timer = readTimer = setTimeout(async () => {
       let answer;
       try {
-        if (!document.hidden) answer = await (await fetch(address("status", entry.token), { headers: { Accept: "application/json" }, cache: "no-store", signal })).json();
+        if (!document.hidden) answer = await readCase(signal);
       } catch {
-        // what follows the case says so
+        // onTrouble shows that the service cannot be reached
       }
-      if (asking !== mine) return; // it no longer waits, or waits anew
+      if (readTimer !== timer) return; // stopReading was called during the read
       if (answer?.state === "pending") {
         const text = dispatchLine(answer.dispatch);
-        if (text && !refusals) news(`${entry.title}: ${text}`);
-        refusals = text;
+        if (text && !dispatchNotice) announce(`${entry.title}: ${text}`);
+        dispatchNotice = text;
         showNotice();
       }
-      askWhy(Math.min(2 * wait, WHY_WAITING_LONGEST));
-    }, wait);
+      readDispatches(Math.min(2 * delay, MAX_READ));
+    }, delay);
   }
 
-  function askNoMore() {
-    clearTimeout(asking);
-    asking = undefined;
-    refusals = "";
+  function stopReading() {
+    clearTimeout(readTimer);
+    readTimer = undefined;
+    dispatchNotice = "";
   }
 
   function onState(s) {
     const before = element.dataset.state;
-    if (s.state !== before && (state || entry.run)) news(`${entry.title}: ${STATES[s.state]}. ${s.ended ? endLine(s) : ""}`);
+    if (s.state !== before && (state || entry.run)) {
+      announce(`${entry.title}: ${STATES[s.state]}. ${s.ended ? endLine(s) : ""}`);
+    }
     entry.run = s.run;
     state = s;
     showState(s.state, s.ended);
     const percent = Math.floor(s.percent);
     slot("bar").value = percent;
     slot("percent").textContent = `${percent} %`;
-    doneAt = s.eta_seconds === null || s.stalled ? null : Date.now() + s.eta_seconds * 1_000;
+    estimatedEnd = s.eta_seconds === null || s.stalled ? null : Date.now() + s.eta_seconds * 1_000;
     showLine();
-    if (s.stalled && !stalled) news(`${entry.title} has stalled.`);
+    if (s.stalled && !stalled) announce(`${entry.title} has stalled.`);
     stalled = s.stalled;
-    if (s.state !== "pending") askNoMore();
-    else if (!asking) askWhy(WHY_WAITING);
+    if (s.state !== "pending") stopReading();
+    else if (!readTimer) readDispatches(FIRST_READ);
     showNotice();
   }
 
   function onTrouble(error) {
-    if (error && !trouble) news(`${entry.title}: the service cannot be reached. Trying again.`);
-    if (!error) news(`${entry.title}: the service is back.`);
-    trouble = error ? `${sentence(error.message)} What is shown may be old. Trying again.` : "";
+    if (error && !connectionNotice) announce(`${entry.title}: the service cannot be reached. Trying again.`);
+    if (!error) announce(`${entry.title}: the service can be reached again.`);
+    connectionNotice = error ? `${sentence(error.message)} What is shown may be out of date. Trying again.` : "";
     showNotice();
   }
 
@@ -119,7 +135,7 @@ export function card(entry, { news, again, remove }) {
       return item;
     }));
     slot("list").hidden = all.length === 0;
-    slot("list").open = all.length <= OPEN_LIST;
+    slot("list").open = all.length <= MAX_OPEN_LIST;
     slot("count").textContent = all.length === 1 ? "1 document" : `${all.length} documents`;
     const index = slot("index");
     index.hidden = !link(s.output_url);
@@ -128,39 +144,41 @@ export function card(entry, { news, again, remove }) {
   }
 
   function anchor(text, href) {
-    return Object.assign(document.createElement("a"), { textContent: text, href, target: "_blank", rel: "noopener noreferrer" });
+    const attributes = { textContent: text, href, target: "_blank", rel: "noopener noreferrer" };
+    return Object.assign(document.createElement("a"), attributes);
   }
 
   function begin() {
     stop.abort();
-    askNoMore();
+    stopReading();
     const { signal } = stop = new AbortController();
-    doneAt = null;
-    trouble = "";
+    estimatedEnd = null;
+    connectionNotice = "";
     stalled = false;
     slot("end").hidden = slot("list").hidden = slot("index").hidden = true;
     showLine();
     showNotice();
     follow(address("status", entry.token), { onProgress: onState, onEnd, onTrouble, signal }).catch((error) => {
       if (signal.aborted) return;
-      askNoMore();
-      doneAt = null;
+      stopReading();
+      estimatedEnd = null;
       showLine();
-      trouble = "";
+      connectionNotice = "";
       showNotice();
       showState("gone", true);
-      show(slot("end"), `It can no longer be asked for. ${sentence(error.message)}`);
-      news(`${entry.title} can no longer be asked for.`);
+      show(slot("end"), `It can no longer be read. ${sentence(error.message)}`);
+      announce(`${entry.title} can no longer be read.`);
     });
   }
 
   function end() {
     stop.abort();
-    askNoMore();
-    clearTimeout(clock);
+    stopReading();
+    clearTimeout(lineTimer);
   }
 
-  // act disables a button while its work goes on, and shows what went wrong.
+  // act runs work when a button is clicked. The button is disabled until work ends. If work fails,
+  // act shows the error.
   function act(name, work) {
     button(name).addEventListener("click", async () => {
       button(name).disabled = true;
@@ -168,7 +186,7 @@ export function card(entry, { news, again, remove }) {
         await work();
       } catch (error) {
         show(slot("notice"), sentence(error.message));
-        news(error.message);
+        announce(error.message);
       } finally {
         button(name).disabled = false;
       }
@@ -178,13 +196,14 @@ export function card(entry, { news, again, remove }) {
     try {
       await cancel(address("cancel", entry.cancelToken, { run: entry.run }));
     } catch (error) {
-      if (error.status !== 409) throw error; // it had ended already, or runs again: what is followed shows it
+      // 409: the run had ended, or a newer run replaced it. The followed status shows which.
+      if (error.status !== 409) throw error;
     }
     element.focus();
     if (!state?.ended) begin();
   });
   act("again", async () => {
-    await again(entry);
+    await rerun(entry);
     state = null;
     slot("bar").value = 0;
     slot("percent").textContent = "0 %";

@@ -1,8 +1,8 @@
-// The form, and its submission.
+// The form: its rows, its JSON and its submission.
 
 import { start } from "/status/-/casewatch.js";
 
-import { add, news, restore } from "./list.js";
+import { add, announce, restore } from "./list.js";
 import { sentence } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -34,7 +34,7 @@ function addRow(kind, values = {}) {
   return row;
 }
 
-// number names each row for those who cannot see them side by side.
+// number labels each row and its button for screen readers.
 function number(kind) {
   const rows = [...$(`${kind}s`).children];
   rows.forEach((row, i) => {
@@ -43,7 +43,8 @@ function number(kind) {
   });
 }
 
-// parties are the rows, as their fields name them, each with its number and its name in whole.
+// parties returns the rows of a kind: the values of the row's fields, its number from 1, and the
+// full name.
 function parties(kind) {
   return [...$(`${kind}s`).children].map((row, i) => {
     const party = { number: i + 1 };
@@ -67,14 +68,15 @@ form.addEventListener("click", ({ target }) => {
   } else {
     return;
   }
-  describe();
+  describeChoices();
 });
 
 // --- the form as JSON ---
 
 const name = ({ first, last, name }) => ({ First: first, Last: last, FirstAndLast: name });
 
-// issues are the kinds that are checked, each with a flag and the list of its choices.
+// issues returns the checked issues as PlaintiffItemNumberDiscovery has them: for each kind a flag,
+// and a list of choices.
 function issues() {
   const all = {};
   for (const { dataset: { kind, flag }, value } of form.querySelectorAll("[name=issue]:checked")) {
@@ -84,20 +86,37 @@ function issues() {
   return all;
 }
 
-// content is the form as the form frontend sends it, but for serverTimestamp: a form that is sent again has to be the same.
+// content returns the form in the shape that the form frontend sends. It leaves out
+// serverTimestamp, because a form that is sent again with the same idempotency key must be
+// identical.
 function content() {
   const value = (name) => form.elements[name].value.trim();
   const plaintiffs = parties("plaintiff"), defendants = parties("defendant");
   const object = {
     Form: { Id: "1", InternalName: "local-page", Name: title(plaintiffs, defendants) },
     PlaintiffDetails: plaintiffs.map((p) => ({
-      Id: `p${p.number}`, ItemNumber: p.number, HeadOfHousehold: p.head, PlaintiffItemNumberName: name(p), PlaintiffItemNumberType: "Individual",
-      PlaintiffItemNumberAgeCategory: ["Adult"], PlaintiffItemNumberDiscovery: issues(),
+      Id: `p${p.number}`,
+      ItemNumber: p.number,
+      HeadOfHousehold: p.head,
+      PlaintiffItemNumberName: name(p),
+      PlaintiffItemNumberType: "Individual",
+      PlaintiffItemNumberAgeCategory: ["Adult"],
+      PlaintiffItemNumberDiscovery: issues(),
     })),
     DefendantDetails2: defendants.map((d) => ({
-      Id: `d${d.number}`, ItemNumber: d.number, DefendantItemNumberName: name(d), DefendantItemNumberType: d.type, DefendantItemNumberManagerOwner: d.role,
+      Id: `d${d.number}`,
+      ItemNumber: d.number,
+      DefendantItemNumberName: name(d),
+      DefendantItemNumberType: d.type,
+      DefendantItemNumberManagerOwner: d.role,
     })),
-    Full_Address: { StreetAddress: value("street"), Line1: value("street"), City: value("city"), State: value("state"), PostalCode: value("postal") },
+    Full_Address: {
+      StreetAddress: value("street"),
+      Line1: value("street"),
+      City: value("city"),
+      State: value("state"),
+      PostalCode: value("postal"),
+    },
     "Filing city": value("filing-city"),
     "Filing county": value("filing-county"),
     document_types: [...form.querySelectorAll("[name=type]:checked")].map((box) => box.value),
@@ -117,23 +136,33 @@ function title(plaintiffs, defendants) {
   return `${side(plaintiffs, "Plaintiff")} v. ${side(defendants, "Defendant")}`;
 }
 
-// describe says what the choices mean and how much they ask for. The pipeline fills in what is empty.
-function describe() {
+// describeChoices shows what the chosen behaviour means, and how many documents the form asks for.
+// The sample pipeline uses one party for an empty list of parties, and all three types for no type.
+function describeChoices() {
   for (const name of ["mode", "fault"]) {
     $(`${name}-hint`).textContent = form.elements[name].selectedOptions[0].dataset.hint;
   }
-  const counts = [$("plaintiffs").children.length || 1, $("defendants").children.length || 1, form.querySelectorAll("[name=type]:checked").length || 3];
+  const counts = [
+    $("plaintiffs").children.length || 1,
+    $("defendants").children.length || 1,
+    form.querySelectorAll("[name=type]:checked").length || 3,
+  ];
   const total = counts.reduce((a, b) => a * b);
   $("size").textContent = `${counts.join(" × ")} = ${total} documents, about ${total} s`;
 }
-form.addEventListener("change", describe);
+form.addEventListener("change", describeChoices);
 
 // --- submitting ---
 
-const keys = new Map(); // of what was not answered, by its body: a repeat must not start a second case
-const SENDING = "casewatch.sending"; // what the tab keeps while a form is on its way: after a reload it goes on, under the same key
+// keys holds the idempotency key of each request body that has not been answered. A repeat uses the
+// same key, so that it does not start a second case.
+const keys = new Map();
 
-// submit starts a case and returns what the page keeps of it.
+// SENDING is the key in session storage of the form that is being sent. After a reload the page
+// sends that form again with the same idempotency key.
+const SENDING = "casewatch.sending";
+
+// submit starts a case and returns {case_id, run, token, cancelToken}.
 async function submit(object) {
   const body = JSON.stringify(object);
   if (!keys.has(body)) keys.set(body, crypto.randomUUID());
@@ -148,9 +177,9 @@ async function submit(object) {
   }
 }
 
-async function again(entry) {
+async function rerun(entry) {
   Object.assign(entry, await submit({ ...entry.form, case_id: entry.case_id }));
-  news(`${entry.title} was submitted again.`);
+  announce(`${entry.title} was submitted again.`);
 }
 
 form.addEventListener("submit", (event) => {
@@ -158,64 +187,74 @@ form.addEventListener("submit", (event) => {
   send(content(), chosenFault());
 });
 
-// send submits a form and shows its case, or what is wrong with it.
+// send submits a form and shows its case, or the problem that the service reports.
 async function send(object, note) {
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
   $("problem").hidden = true;
-  const slow = setTimeout(() => { $("sending").textContent = "The service does not answer yet. Trying again."; }, 2_000);
+  const slow = setTimeout(() => {
+    $("sending").textContent = "The service has not answered yet. Trying again.";
+  }, 2_000);
   try {
     const sent = submit(object);
-    keep({ object, note, key: keys.get(JSON.stringify(object)) });
+    storeSending({ object, note, key: keys.get(JSON.stringify(object)) });
     const entry = { ...await sent, title: object.Form.Name, note, form: object };
-    add(entry, again).focus();
-    news(`${entry.title} was submitted.`);
+    add(entry, rerun).focus();
+    announce(`${entry.title} was submitted.`);
   } catch (error) {
-    complain(error);
+    showProblem(error);
   } finally {
-    keep(null);
+    storeSending(null);
     clearTimeout(slow);
     $("sending").textContent = "";
     button.disabled = false;
   }
 }
 
-function keep(sending) {
+// storeSending stores the form that is being sent, or removes it if sending is null.
+function storeSending(sending) {
   try {
     if (sending) sessionStorage.setItem(SENDING, JSON.stringify(sending));
     else sessionStorage.removeItem(SENDING);
   } catch {
-    // full or forbidden: after a reload the case is only in the console
+    // The storage is full or forbidden. After a reload the case is shown only in the console.
   }
 }
 
-// goOn sends what was on its way when the page was reloaded.
-function goOn() {
+// resumeSending sends the form that was being sent when the page was reloaded.
+function resumeSending() {
   let sending = null;
   try {
     sending = JSON.parse(sessionStorage.getItem(SENDING));
   } catch {
-    // nothing that was kept
+    // not valid JSON: there is nothing to send
   }
   if (!sending?.object?.Form) return;
   keys.set(JSON.stringify(sending.object), sending.key);
   send(sending.object, sending.note);
 }
 
-const chosenFault = () => (form.elements.fault.value ? form.elements.fault.selectedOptions[0].textContent : "");
+const chosenFault = () =>
+  (form.elements.fault.value ? form.elements.fault.selectedOptions[0].textContent : "");
 
-function complain({ status, title: heading, message, detail, errors = [] }) {
+function showProblem({ status, title: heading, message, detail, errors = [] }) {
   const box = $("problem");
   const line = document.createElement("p");
-  line.textContent = sentence(detail || heading || message) + (status === 0 || status >= 500 ? " Submit again: the case is not started twice." : "");
+  const mayRepeat = status === 0 || status >= 500;
+  line.textContent = sentence(detail || heading || message)
+    + (mayRepeat ? " You can submit again: the case is not started twice." : "");
   const list = document.createElement("ul");
-  list.append(...errors.map((e) => Object.assign(document.createElement("li"), { textContent: e.pointer ? `${e.pointer}: ${e.detail}` : e.detail })));
+  list.append(...errors.map(({ pointer, detail }) => {
+    const item = document.createElement("li");
+    item.textContent = pointer ? `${pointer}: ${detail}` : detail;
+    return item;
+  }));
   box.replaceChildren(line, list);
   box.hidden = false;
   box.focus();
 }
 
 for (const [kind, people] of Object.entries(PARTIES)) people.forEach((person) => addRow(kind, person));
-describe();
-restore(again);
-goOn();
+describeChoices();
+restore(rerun);
+resumeSending();

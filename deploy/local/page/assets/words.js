@@ -1,7 +1,14 @@
-// What the page says about a case, and which documents it links to. No state, no page.
+// The texts that the page shows about a case, and the documents that it links to. All functions
+// here are pure.
 
 export const STATES = {
-  pending: "Waiting", running: "Running", succeeded: "Done", failed: "Failed", timed_out: "Timed out", cancelled: "Cancelled", gone: "Gone",
+  pending: "Waiting",
+  running: "Running",
+  succeeded: "Done",
+  failed: "Failed",
+  timed_out: "Timed out",
+  cancelled: "Cancelled",
+  gone: "Gone",
 };
 
 const REASONS = {
@@ -10,16 +17,21 @@ const REASONS = {
   pipeline_unreachable: "The pipeline could not be reached for too long.",
   pipeline_lost: "The pipeline no longer knows the case.",
   no_documents: "The pipeline finished, but made no document.",
-  start_unknown: "It is not known whether the pipeline ever began; no sign of it came.",
+  start_unknown: "It is not known whether the pipeline started. It has not reported anything.",
   deadline: "The deadline passed before it was done.",
   cancelled: "It was cancelled.",
-  superseded: "A newer run took its place.",
+  superseded: "A newer run replaced it.",
 };
 
-// QUOTED are the reasons whose message is the pipeline's own, or says what it did; the others only say the same again.
+// QUOTED are the reasons whose message is quoted, because it comes from the pipeline or says what
+// the pipeline did. The messages of the other reasons repeat the text in REASONS.
 const QUOTED = new Set(["pipeline_failed", "pipeline_refused", "pipeline_unreachable", "no_documents"]);
 
-const TYPES = { srogs: "Special interrogatories", pods: "Requests for production", admissions: "Requests for admission" };
+const TYPES = {
+  srogs: "Special interrogatories",
+  pods: "Requests for production",
+  admissions: "Requests for admission",
+};
 
 export function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
@@ -28,33 +40,37 @@ export function duration(seconds) {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-const stopped = (text) => text.replace(/([^.!?…])$/, "$1.");
-export const sentence = (text) => stopped(text.charAt(0).toUpperCase() + text.slice(1));
+const withFullStop = (text) => text.replace(/([^.!?…])$/, "$1.");
+export const sentence = (text) => withFullStop(text.charAt(0).toUpperCase() + text.slice(1));
 
-// progressLine says how far a case is. left are the seconds that it will still take, null if nobody knows.
+// progressLine describes the progress of a case. left is the estimated time left in seconds, or
+// null if there is no estimate. The line is "" for a case that succeeded: endLine describes it.
 export function progressLine({ ended, state, completed, total, message }, left) {
-  if (state === "succeeded") return ""; // the end says it
+  if (state === "succeeded") return "";
   if (ended) return total ? `Last seen at ${completed} of ${total} documents.` : "";
-  if (!total) return state === "pending" ? "Handed over as soon as the pipeline can take it." : "The pipeline has not said how much there is to do.";
-  if (completed >= total) return `All ${total} documents are done; the result is still to come.`;
+  if (!total && state === "pending") return "The case is sent as soon as the pipeline can accept it.";
+  if (!total) return "The pipeline has not reported how many documents it makes.";
+  if (completed >= total) return `All ${total} documents are done. The result has not arrived yet.`;
   const parts = [`${completed} of ${total} documents`];
   if (left !== null) parts.push(left >= 1 ? `about ${duration(left)} left` : "a moment left");
   const line = `${parts.join(", ")}.`;
   return message.startsWith(`${completed} of ${total}`) ? line : `${line} Now: ${message}`;
 }
 
-// dispatchLine says that a case cannot be handed to the pipeline, if that is so. dispatch is that member of the status's JSON; an older
-// service has none.
+// dispatchLine says how many times a case could not be sent to the pipeline, or returns "" if no
+// dispatch failed. dispatch is that member of the status's JSON. It may be missing: older versions
+// of the service do not send it.
 export function dispatchLine(dispatch) {
   const { failures, last_error: error } = dispatch ?? {};
   if (!(failures > 0)) return "";
   const times = failures === 1 ? "once" : `${failures} times`;
   const why = typeof error === "string" && error ? `: “${sentence(error)}”` : ".";
-  return `Handing the case to the pipeline has failed ${times}${why} It is tried again.`;
+  return `Sending the case to the pipeline has failed ${times}${why} It is tried again.`;
 }
 
-// made says how many documents there are, as far as the pipeline counts them; null if it does not.
-function made({ total, succeeded }) {
+// documentCount says how many documents succeeded, or returns null if the pipeline did not count
+// them.
+function documentCount({ total, succeeded }) {
   if (succeeded === null) return null;
   return total === null ? `${succeeded} documents` : `${succeeded} of ${total} documents`;
 }
@@ -62,21 +78,26 @@ function made({ total, succeeded }) {
 // endLine says how a case ended.
 export function endLine({ state, reason, message, documents, output_url }) {
   if (state === "succeeded") {
-    if (!documents) return output_url ? "The documents are ready." : "Done, as the progress says; the pipeline sent no result.";
-    return `${made(documents) ?? "The documents"} are ready${documents.failed ? `; ${documents.failed} failed` : ""}.`;
+    if (documents) {
+      const failed = documents.failed ? `; ${documents.failed} failed` : "";
+      return `${documentCount(documents) ?? "The documents"} are ready${failed}.`;
+    }
+    return output_url ? "The documents are ready." : "Done, according to its progress. The pipeline sent no result.";
   }
   const parts = [REASONS[reason] ?? sentence(message || String(reason))];
-  if (QUOTED.has(reason) && message) parts.push(`“${stopped(message)}”`);
-  if (documents && made(documents)) parts.push(`${made(documents)}.`);
+  if (QUOTED.has(reason) && message) parts.push(`“${withFullStop(message)}”`);
+  if (documents && documentCount(documents)) parts.push(`${documentCount(documents)}.`);
   return parts.join(" ");
 }
 
-// link returns an address that may be linked to, else "". The pipeline gives it: it could be a script.
+// link returns an address that is safe to link to, else "". The pipeline chooses the address, so it
+// could be a script.
 export function link(address) {
   return typeof address === "string" && /^https?:\/\//i.test(address) && URL.canParse(address) ? address : "";
 }
 
-// documents lists those that a result names: {name, url, error}.
+// documents lists the documents of a result as {name, url, error}. A result of any other shape has
+// none.
 export function documents(result) {
   const list = result?.webhook_summary?.results;
   return (Array.isArray(list) ? list : []).filter((d) => d && typeof d === "object").map((d, i) => {
