@@ -1,11 +1,10 @@
-// Package termlog is the log of `make run` for people at a terminal: one short line an event, with
-// colours.
+// Package termlog writes the log of `make run` to a terminal: one short, coloured line for each
+// event.
 //
-//	17:04:05 INF progress checked                 case=smith-2026-114 run=1 found=reading completed=1 total=3 next=2s
+//	17:04:05 INF progress checked                 case=c-1 run=1 found=reading completed=1 total=3
 //
-// It shows what a person looks for and leaves out the rest: traces, sequence numbers, message ids,
-// values that say that nothing is unusual, and sweeps that found nothing to do. Programs read the
-// JSON lines of gcplog instead.
+// It leaves out what a person does not need: traces, sequence numbers, message ids, usual values,
+// and sweeps that repaired nothing. Programs read the JSON lines of gcplog instead.
 package termlog
 
 import (
@@ -23,35 +22,46 @@ import (
 )
 
 const (
-	messageWidth = 32  // shorter messages are padded, so that what follows them is in one column
-	maxValue     = 300 // runes of a message, a name or a value; a pipeline's error can be long
+	messageWidth = 32  // shorter messages are padded, so that the attributes begin in one column
+	maxValue     = 300 // characters of a value: a pipeline's error can be long
 )
 
-// Colours of attributes, as tint numbers them: https://en.wikipedia.org/wiki/ANSI_escape_code#8-bit
+// Colours of attributes, by their 8-bit ANSI numbers:
+// https://en.wikipedia.org/wiki/ANSI_escape_code#8-bit
 const (
 	red   = 9
 	green = 10
 	amber = 11
-	cyan  = 6 // not the bright one, which cannot be read on white
+	cyan  = 6 // bright cyan (14) cannot be read on a white background
 )
 
-// names are attributes that have a shorter name here.
-var names = map[string]string{"case_id": "case", "deadline_at": "deadline", "again_at": "again"}
+// shortNames are the attributes that this log shows under a shorter name.
+var shortNames = map[string]string{"case_id": "case", "deadline_at": "deadline", "again_at": "again"}
 
-// hidden are attributes that help to search a log, not to read it.
+// hidden are the attributes that are never shown: they help to search a log, but not to read it.
 var hidden = map[string]bool{"seq": true, "moved": true, "message_id": true, "bytes": true}
 
-// usual are the values that say that nothing is unusual. Zero counts of repairs are among them.
-var usual = map[string]string{
-	"verdict": "applied", "adopted": "false", "failed": "0",
-	"open": "0", "overdue": "0", "rearmed": "0", "timed_out": "0", "republished": "0", "purged": "0", "leaked": "0",
+// usualValues are the values of healthy runs and sweeps. An attribute with its usual value is not
+// shown.
+var usualValues = map[string]string{
+	"verdict":     "applied",
+	"adopted":     "false",
+	"failed":      "0",
+	"open":        "0",
+	"overdue":     "0",
+	"rearmed":     "0",
+	"timed_out":   "0",
+	"republished": "0",
+	"purged":      "0",
+	"leaked":      "0",
 }
 
-// New returns a handler that writes lines of the level Info and above to w, each with one Write. It
-// is safe for concurrent use. Without colours no line holds an escape sequence; neither way does
-// one hold any that it was given.
+// New returns a handler that writes records of level Info and above to w, each with one Write. With
+// colours false, no line contains an escape sequence. Escape sequences in messages and attributes
+// are always replaced. The handler is safe for concurrent use.
 func New(w io.Writer, colours bool) slog.Handler {
-	return handler{tint.NewTextHandler(w, &tint.Options{TimeFormat: time.TimeOnly, NoColor: !colours, ReplaceAttr: replace})}
+	options := &tint.Options{TimeFormat: time.TimeOnly, NoColor: !colours, ReplaceAttr: replace}
+	return handler{tint.NewTextHandler(w, options)}
 }
 
 type handler struct{ slog.Handler }
@@ -59,15 +69,16 @@ type handler struct{ slog.Handler }
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return handler{h.Handler.WithAttrs(attrs)}
 }
+
 func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
 
-// Handle writes a line, unless it is the report of a sweep that had nothing to do: there is one
+// Handle writes a line. It drops the report of a sweep that repaired nothing, because a sweep runs
 // every few seconds.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	sweep, idle := false, true
 	r.Attrs(func(a slog.Attr) bool {
 		sweep = sweep || a.Key == "leaked"
-		idle = idle && (a.Key == "open" || usual[a.Key] == a.Value.String())
+		idle = idle && (a.Key == "open" || usualValues[a.Key] == a.Value.String())
 		return true
 	})
 	if sweep && idle {
@@ -79,7 +90,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// replace returns an attribute as it is shown; the zero Attr for none.
+// replace returns an attribute in the form that is shown, or the zero Attr if it is not shown.
 func replace(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
 		return a
@@ -88,15 +99,15 @@ func replace(groups []string, a slog.Attr) slog.Attr {
 		return a
 	}
 	if m := a.Value.String(); a.Key == slog.MessageKey && m == pad(clean(m)) {
-		return a // Handle made it so
+		return a // Handle padded it
 	}
-	value, isUsual := usual[a.Key]
+	usual, ok := usualValues[a.Key]
 	// The key of gcplog's insert id begins with NUL.
-	if hidden[a.Key] || strings.HasPrefix(a.Key, "\x00") || isUsual && a.Value.String() == value {
+	if hidden[a.Key] || strings.HasPrefix(a.Key, "\x00") || ok && a.Value.String() == usual {
 		return slog.Attr{}
 	}
 	key := a.Key
-	if short, ok := names[key]; ok {
+	if short, ok := shortNames[key]; ok {
 		key = short
 	}
 	text := a.Value.String()
@@ -123,8 +134,9 @@ func replace(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// pad fills a message with spaces, so that the attributes of all lines begin in one column.
 func pad(message string) string { return fmt.Sprintf("%-*s", messageWidth, message) }
 
-// clean returns text as [printable.Line] does: values hold what the pipeline said, tint lets escape
-// sequences through, and it ends a text at U+FFFD.
+// clean returns text as [printable.Line] does. Values may contain text of the pipeline, and tint does
+// not remove escape sequences.
 func clean(text string) string { return printable.Line(text, maxValue) }

@@ -38,7 +38,7 @@ var layers = []layer{
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
 	{in: "functions"}, // the OpenAPI description, embedded
 	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
-		"shared/printable"},
+		"shared/printable", "shared/weburl"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
 	{in: "shared/ctxtime"},
