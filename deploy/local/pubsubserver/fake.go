@@ -13,49 +13,55 @@ import (
 	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
-// enoughKept is how many bytes pstest may keep before it is worth clearing. What a message weighs
-// besides its data is a guess.
+// pstest keeps all messages in memory. It is cleared once they take about clearThreshold bytes.
 const (
-	enoughKept    = 8 << 20
-	messageWeight = 1 << 10
+	clearThreshold  = 8 << 20
+	messageOverhead = 1 << 10 // an estimate of the memory of a message without its data, in bytes
 )
 
-// intercept sees every unary call to the fake.
-func (s *Server) intercept(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+// intercept handles every unary call to the fake. It adds what publish does to a publish request,
+// and notes subscriptions that other programs create.
+func (s *Server) intercept(
+	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (any, error) {
 	switch request := request.(type) {
 	case *pubsubpb.PublishRequest:
-		return s.publish(ctx, request, func(ctx context.Context, request *pubsubpb.PublishRequest) (*pubsubpb.PublishResponse, error) {
+		next := func(ctx context.Context, request *pubsubpb.PublishRequest) (*pubsubpb.PublishResponse, error) {
 			answer, err := handle(ctx, request)
 			response, _ := answer.(*pubsubpb.PublishResponse)
 			return response, err
-		})
-	case *pubsubpb.Subscription: // CreateSubscription
+		}
+		return s.publish(ctx, request, next)
+	case *pubsubpb.Subscription: // the request of CreateSubscription
 		if s.started.Load() {
-			// Under the lock, so that no clearing that has begun takes messages from the new
+			// The lock ensures that a clear in progress does not remove messages of the new
 			// subscription.
-			s.gate.RLock()
-			defer s.gate.RUnlock()
-			s.foreign.Store(true)
+			s.publishing.RLock()
+			defer s.publishing.RUnlock()
+			s.otherSubscriptions.Store(true)
 		}
 	}
 	return handle(ctx, request)
 }
 
-// publisher is the fake's method, called by gRPC or by the door.
-type publisher func(context.Context, *pubsubpb.PublishRequest) (*pubsubpb.PublishResponse, error)
+// publishFunc publishes to the fake.
+type publishFunc func(context.Context, *pubsubpb.PublishRequest) (*pubsubpb.PublishResponse, error)
 
-func (s *Server) publish(ctx context.Context, request *pubsubpb.PublishRequest, publish publisher) (*pubsubpb.PublishResponse, error) {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
+// publish publishes to the fake, notifies the topic's routes and makes the message ids unique.
+func (s *Server) publish(
+	ctx context.Context, request *pubsubpb.PublishRequest, publish publishFunc,
+) (*pubsubpb.PublishResponse, error) {
+	s.publishing.RLock()
+	defer s.publishing.RUnlock()
 	response, err := publish(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range request.Messages {
-		s.kept.Add(int64(messageWeight + len(m.Data)))
+		s.keptBytes.Add(int64(messageOverhead + len(m.Data)))
 	}
 	for _, r := range s.routes[request.Topic] {
-		r.awaken()
+		r.notify()
 	}
 	for i, id := range response.MessageIds {
 		response.MessageIds[i] = s.messageID(id)
@@ -63,8 +69,8 @@ func (s *Server) publish(ctx context.Context, request *pubsubpb.PublishRequest, 
 	return response, nil
 }
 
-// messageID turns pstest's id, m0 or m1 and so on in each process, into one that looks like
-// Pub/Sub's and does not come again.
+// messageID turns an id of pstest into one that looks like an id of Pub/Sub and is unique across
+// restarts. pstest counts m0, m1, … from 0 in each process.
 func (s *Server) messageID(id string) string {
 	n, err := strconv.ParseUint(strings.TrimPrefix(id, "m"), 10, 64)
 	if err != nil {
@@ -73,37 +79,35 @@ func (s *Server) messageID(id string) string {
 	return fmt.Sprintf("%d%09d", s.epoch, n)
 }
 
-// clean clears the fake now and then. While that does not succeed, because something is always
-// under way, it tries less and less often: each try makes publishers wait.
-func (s *Server) clean(ctx context.Context) {
-	wait := time.Second
-	for ctxtime.Sleep(ctx, wait) == nil {
-		switch {
-		case s.kept.Load() < enoughKept:
-			wait = time.Second
-		case s.clear(ctx, 500*time.Millisecond):
-			wait = time.Second
-		default:
-			wait = min(2*wait, time.Minute)
+// clearLoop clears the fake when it keeps too much, until ctx ends. Each failed try blocks
+// publishers for a while, so the interval between tries doubles up to a minute.
+func (s *Server) clearLoop(ctx context.Context) {
+	interval := time.Second
+	for ctxtime.Sleep(ctx, interval) == nil {
+		if s.keptBytes.Load() < clearThreshold || s.tryClear(ctx, 500*time.Millisecond) {
+			interval = time.Second
+		} else {
+			interval = min(2*interval, time.Minute)
 		}
 	}
 }
 
-// clear makes the fake forget its messages if, within patience, there comes a moment when all of
-// them are acknowledged. Nothing is published meanwhile.
-func (s *Server) clear(ctx context.Context, patience time.Duration) bool {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	if s.foreign.Load() {
-		return false // its messages may be unread, and clearing would take them away
+// tryClear removes all messages from the fake if every one of them is acknowledged within timeout,
+// and reports whether it did. Publishers wait meanwhile. It never clears once another program has
+// created a subscription, because that program may not have read its messages yet.
+func (s *Server) tryClear(ctx context.Context, timeout time.Duration) bool {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.otherSubscriptions.Load() {
+		return false
 	}
-	for end := time.Now().Add(patience); !s.allAcked(); {
+	for end := time.Now().Add(timeout); !s.allAcked(); {
 		if time.Now().After(end) || ctxtime.Sleep(ctx, 20*time.Millisecond) != nil {
 			return false
 		}
 	}
 	s.fake.ClearMessages()
-	s.kept.Store(0)
+	s.keptBytes.Store(0)
 	return true
 }
 

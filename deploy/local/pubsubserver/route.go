@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -21,53 +22,62 @@ import (
 )
 
 const (
-	leaseSeconds = 600 // Pub/Sub's longest ack deadline
-	maxHeld      = 1000
+	leaseSeconds = 600  // the longest ack deadline of Pub/Sub
+	maxLeased    = 1000 // messages that a route delivers, or waits to deliver again, at the same time
+	rfc3339Milli = "2006-01-02T15:04:05.000Z07:00"
 )
+
+var traceParent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 // route delivers the messages of one subscription.
 //
-// It pulls with single requests, woken by whoever publishes, rather than with a stream: a stream
-// whose reader is slow makes pstest wait for it with the lock of the whole server held.
+// It pulls with a single request each time that a message is published. It does not use a streaming
+// pull: for a slow reader pstest would hold the lock of the whole server.
 type route struct {
-	Route        // as it was asked for
+	Route
 	s            *Server
 	topic        string // full name
 	subscription string // full name
 	target       string
-	wake         chan struct{} // holds one token when there may be something to pull
-	slots        chan struct{} // one token per delivery under way
+	notified     chan struct{} // has an element if there may be messages to pull
+	semaphore    chan struct{} // limits the deliveries at the same time
 
-	mu   sync.Mutex
-	held map[string]string // pstest's id of each message being delivered -> the ack id of its newest lease
+	mu     sync.Mutex
+	leases map[string]string // from pstest's id of a message in delivery to the ack id of its newest lease
 }
 
 func newRoute(s *Server, r Route, topic string, target *url.URL, n int) *route {
-	u, by := *target, "push"
+	u, kind := *target, "push"
 	if !r.Push {
-		by = "eventarc"
+		kind = "eventarc"
 		query := target.Query()
 		query.Set("__GCP_CloudEventsMode", "CE_PUBSUB_BINDING")
 		u.RawQuery = query.Encode()
 	}
 	r.Audience = cmp.Or(r.Audience, r.Target)
+	id := fmt.Sprintf("%s-local-%s-%d", kind, topic[strings.LastIndexByte(topic, '/')+1:], n)
 	return &route{
-		Route: r, s: s, topic: topic, target: u.String(),
-		subscription: fmt.Sprintf("projects/%s/subscriptions/%s-local-%s-%d", s.opts.Project, by, topic[strings.LastIndexByte(topic, '/')+1:], n),
-		wake:         make(chan struct{}, 1),
-		slots:        make(chan struct{}, max(1, s.opts.Concurrency)),
-		held:         map[string]string{},
+		Route:        r,
+		s:            s,
+		topic:        topic,
+		target:       u.String(),
+		subscription: "projects/" + s.opts.Project + "/subscriptions/" + id,
+		notified:     make(chan struct{}, 1),
+		semaphore:    make(chan struct{}, max(1, s.opts.Concurrency)),
+		leases:       map[string]string{},
 	}
 }
 
-func (r *route) awaken() {
+// notify has pull look for messages.
+func (r *route) notify() {
 	select {
-	case r.wake <- struct{}{}:
-	default: // it will look anyway
+	case r.notified <- struct{}{}:
+	default: // a notification is pending already
 	}
 }
 
-// pull takes what is there whenever it is woken, until ctx ends and every delivery has ended too.
+// pull pulls and delivers messages each time that it is notified, until ctx ends. It returns when
+// all its deliveries have ended.
 func (r *route) pull(ctx context.Context) {
 	var deliveries sync.WaitGroup
 	defer deliveries.Wait()
@@ -75,19 +85,21 @@ func (r *route) pull(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.wake:
-		case <-time.After(30 * time.Second): // a lease may have lapsed, after the machine slept for example
+		case <-r.notified:
+		case <-time.After(30 * time.Second): // a lease can expire without a notification
 		}
-		for room := r.room(); room > 0; room = r.room() {
+		for n := r.capacity(); n > 0; n = r.capacity() {
 			response, err := r.s.client.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{
 				Subscription: r.subscription,
-				MaxMessages:  int32(room),
-				// We are told when there is something, and must not wait for more.
+				MaxMessages:  int32(n),
+				// A notification says when there are messages, so there is no need to wait for
+				// them.
 				ReturnImmediately: true, //nolint:staticcheck // deprecated for callers that poll
 			})
 			if err != nil {
 				if ctx.Err() == nil {
-					r.s.opts.Logger.WarnContext(ctx, "pubsub: pull failed", "subscription", r.subscription, "error", err)
+					r.s.opts.Logger.WarnContext(ctx, "pubsub: pull failed",
+						"subscription", r.subscription, "error", err)
 				}
 				break
 			}
@@ -95,7 +107,7 @@ func (r *route) pull(ctx context.Context) {
 				break
 			}
 			for _, m := range response.ReceivedMessages {
-				if r.hold(m) {
+				if r.recordLease(m) {
 					deliveries.Go(func() { r.deliver(ctx, m.Message) })
 				}
 			}
@@ -103,56 +115,59 @@ func (r *route) pull(ctx context.Context) {
 	}
 }
 
-func (r *route) room() int {
+// capacity returns how many more messages the route can take.
+func (r *route) capacity() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maxHeld - len(r.held)
+	return maxLeased - len(r.leases)
 }
 
-// hold notes the newest lease of a message, and reports whether it is not being delivered already.
-func (r *route) hold(m *pubsubpb.ReceivedMessage) bool {
+// recordLease stores the newest lease of a message, and reports whether the message is new, so that
+// its delivery must be started.
+func (r *route) recordLease(m *pubsubpb.ReceivedMessage) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, before := r.held[m.Message.MessageId]
-	r.held[m.Message.MessageId] = m.AckId
-	return !before
+	_, known := r.leases[m.Message.MessageId]
+	r.leases[m.Message.MessageId] = m.AckId
+	return !known
 }
 
 func (r *route) ackID(id string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.held[id]
+	return r.leases[id]
 }
 
-// deliver repeats the delivery of m until it is taken or too old, and acknowledges it. The message
-// stays leased all the while, since pstest drops one that has not been for ten minutes.
+// deliver repeats the delivery of m until it succeeds or m is older than the retention. Then it
+// acknowledges m. Each attempt extends the lease, because pstest drops a message that is not leased
+// for ten minutes.
 func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
 	defer func() {
 		r.mu.Lock()
-		delete(r.held, m.MessageId)
+		delete(r.leases, m.MessageId)
 		r.mu.Unlock()
-		r.awaken() // there is room again
+		r.notify() // the capacity has grown
 	}()
 	log := r.s.opts.Logger.With("topic", r.topic, "message_id", r.s.messageID(m.MessageId))
 	body, err := json.Marshal(r.wrap(m))
 	if err != nil {
-		panic(err) // strings and bytes always encode
+		panic(err) // impossible: strings and bytes can always be encoded
 	}
 	wait := r.s.opts.MinBackoff
 	for attempt := 1; ; attempt++ {
 		err := r.attempt(ctx, m, body)
 		if ctx.Err() != nil {
-			return // not acknowledged
+			return // without an acknowledgement
 		}
 		if err == nil {
 			break
 		}
 		if time.Since(m.PublishTime.AsTime()) > r.s.opts.Retention {
-			log.ErrorContext(ctx, "pubsub: message given up", "attempts", attempt, "error", err)
+			log.ErrorContext(ctx, "pubsub: message dropped after its retention", "attempts", attempt, "error", err)
 			break
 		}
 		log.WarnContext(ctx, "pubsub: delivery failed", "attempt", attempt, "again_in", wait.String(), "error", err)
-		// Up to a fifth more, so that a burst that failed together does not come back together.
+		// The jitter of up to a fifth spreads the retries of messages that failed at the same time.
 		if ctxtime.Sleep(ctx, wait+rand.N(wait/5+1)) != nil {
 			return
 		}
@@ -162,15 +177,15 @@ func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
 		Subscription: r.subscription, AckIds: []string{r.ackID(m.MessageId)},
 	})
 	if err != nil && ctx.Err() == nil {
-		log.WarnContext(ctx, "pubsub: not acknowledged; it will be delivered again", "error", err)
+		log.WarnContext(ctx, "pubsub: acknowledgement failed", "error", err) // m is delivered again
 	}
 }
 
-// attempt delivers m once. nil means that it was answered 2xx.
+// attempt delivers m once. It returns nil only if the target answered 2xx.
 func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []byte) error {
 	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+	case r.semaphore <- struct{}{}:
+		defer func() { <-r.semaphore }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -180,7 +195,8 @@ func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []b
 	if err != nil {
 		return fmt.Errorf("extend the lease: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.s.opts.AckDeadline, errors.New("no answer within the ack deadline"))
+	cause := errors.New("no answer within the ack deadline")
+	ctx, cancel := context.WithTimeoutCause(ctx, r.s.opts.AckDeadline, cause)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.target, bytes.NewReader(body))
 	if err != nil {
@@ -190,7 +206,7 @@ func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []b
 	if r.ServiceAccount != "" {
 		token, err := r.s.opts.Signer(ctx, r.ServiceAccount, r.Audience)
 		if err != nil {
-			return fmt.Errorf("no token for %s: %w", r.ServiceAccount, err)
+			return fmt.Errorf("create an ID token of %s: %w", r.ServiceAccount, err)
 		}
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -202,9 +218,64 @@ func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []b
 		return err
 	}
 	defer response.Body.Close()
-	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // so that the connection can be used again
+	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // lets the client reuse the connection
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return fmt.Errorf("answered %s", response.Status)
 	}
 	return nil
+}
+
+func (r *route) setHeaders(h http.Header, m *pubsubpb.PubsubMessage) {
+	h.Set("Content-Type", "application/json")
+	h.Set("User-Agent", "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)")
+	if !r.Push {
+		h.Set("Ce-Specversion", "1.0")
+		h.Set("Ce-Id", r.s.messageID(m.MessageId))
+		h.Set("Ce-Type", "google.cloud.pubsub.topic.v1.messagePublished")
+		h.Set("Ce-Source", "//pubsub.googleapis.com/"+r.topic)
+		h.Set("Ce-Time", m.PublishTime.AsTime().UTC().Format(rfc3339Milli))
+	}
+	for _, name := range []string{"googclient_traceparent", "traceparent"} {
+		if t := m.Attributes[name]; traceParent.MatchString(t) {
+			h.Set("Traceparent", t)
+			return
+		}
+	}
+}
+
+// pushBody is the body of a delivery (https://cloud.google.com/pubsub/docs/push#wrapped).
+type pushBody struct {
+	Message      pushMessage `json:"message"`
+	Subscription string      `json:"subscription"`
+}
+
+// pushMessage is the message in a pushBody. Like Pub/Sub, it has some fields in two spellings.
+type pushMessage struct {
+	Data             []byte            `json:"data,omitempty"`
+	Attributes       map[string]string `json:"attributes"`
+	MessageID        string            `json:"messageId"`
+	MessageIDSnake   string            `json:"message_id"`
+	PublishTime      string            `json:"publishTime"`
+	PublishTimeSnake string            `json:"publish_time"`
+	OrderingKey      string            `json:"orderingKey,omitempty"`
+}
+
+func (r *route) wrap(m *pubsubpb.PubsubMessage) pushBody {
+	attributes := m.Attributes
+	if attributes == nil {
+		attributes = map[string]string{}
+	}
+	id, at := r.s.messageID(m.MessageId), m.PublishTime.AsTime().UTC().Format(rfc3339Milli)
+	return pushBody{
+		Message: pushMessage{
+			Data:             m.Data,
+			Attributes:       attributes,
+			MessageID:        id,
+			MessageIDSnake:   id,
+			PublishTime:      at,
+			PublishTimeSnake: at,
+			OrderingKey:      m.OrderingKey,
+		},
+		Subscription: r.subscription,
+	}
 }

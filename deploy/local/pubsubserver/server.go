@@ -24,10 +24,12 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// maxMessage is Pub/Sub's limit of a publish request, in bytes (https://cloud.google.com/pubsub/quotas#resource_limits).
+// maxMessage is Pub/Sub's limit for the size of a publish request, in bytes:
+// https://cloud.google.com/pubsub/quotas#resource_limits.
 const maxMessage = 10_000_000
 
-// topicID is what Pub/Sub allows as the id of a topic (https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names).
+// topicID matches the topic ids that Pub/Sub allows:
+// https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names.
 var topicID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 
 // Route delivers the messages of a topic to a URL.
@@ -35,56 +37,63 @@ type Route struct {
 	Topic  string // the topic's id, or its full name in the server's project
 	Target string // absolute http or https URL; its query is kept
 
-	// Push delivers as a push subscription does, without Eventarc.
+	// Push delivers as a push subscription does. Without it, Eventarc's headers and query are
+	// added.
 	Push bool
-	// ServiceAccount is the e-mail of the account whose ID token the deliveries carry; "" for none. Audience is for whom the token is, Target if empty.
+
+	// ServiceAccount is the e-mail address of the account whose ID token each delivery carries.
+	// Without it, deliveries carry no token. Audience is the audience of the token: Target if
+	// empty.
 	ServiceAccount, Audience string
 }
 
-// Options say what a [Server] is. Only Project is required.
+// Options configure a [Server]. Only Project is required.
 type Options struct {
 	Project string   // the project's id
 	Addr    string   // loopback host:port to listen on; "127.0.0.1:0" if empty
-	Routes  []Route  // what is delivered; several may name one topic, each gets every message
-	Topics  []string // topics to create besides those of Routes: ids or full names
+	Routes  []Route  // routes of the same topic each get every message
+	Topics  []string // more topics to create: ids or full names
 
-	AckDeadline time.Duration // how long one delivery may take; 600 s, Pub/Sub's longest, if zero
+	AckDeadline time.Duration // the limit for one delivery; 600 s, the longest of Pub/Sub, if zero
 	MinBackoff  time.Duration // before the second delivery; 1 s if zero
 	MaxBackoff  time.Duration // the longest wait between deliveries; 60 s if zero
-	Retention   time.Duration // a message this old is given up and logged; 24 h, as Eventarc does, if zero
-	Concurrency int           // deliveries at one time, per route; 64 if zero
+	Retention   time.Duration // an older message is dropped and logged; 24 h, as for Eventarc, if zero
+	Concurrency int           // deliveries at the same time for each route; 64 if zero
 
-	// Signer returns the ID token of an account for an audience. Routes with a ServiceAccount need it. When it fails, the delivery has failed.
+	// Signer returns an ID token of an account for an audience. It is required if a route has a
+	// ServiceAccount. If Signer fails, that delivery fails.
 	Signer func(ctx context.Context, serviceAccount, audience string) (string, error)
 
 	Logger *slog.Logger // slog.Default() if nil
 }
 
-// Server is Pub/Sub on loopback with its bridge. Its methods are safe for concurrent use.
+// Server is a Pub/Sub server on loopback that delivers the messages of its routes. Its methods are
+// safe for concurrent use.
 type Server struct {
 	opts   Options
 	addr   string
-	epoch  int64 // Unix milliseconds of the start: the first half of message ids
+	epoch  int64 // start time in Unix milliseconds: the first part of each message id
 	fake   *pstest.Server
 	grpc   *grpc.Server
 	conn   *grpc.ClientConn
 	client *pubsub.Client
 	http   *http.Client
-	routes map[string][]*route // by full topic name; not changed once Start returned
+	routes map[string][]*route // by full topic name; not changed after Start
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 	once   sync.Once
 
-	gate    sync.RWMutex // publishers hold it for reading; clearing the fake excludes them
-	kept    atomic.Int64 // bytes published since the fake was last cleared
-	started atomic.Bool  // the server's own subscriptions exist
-	foreign atomic.Bool  // somebody else made a subscription
-	closed  atomic.Bool
+	publishing         sync.RWMutex // held for reading by publishers, for writing while the fake is cleared
+	keptBytes          atomic.Int64 // published since the fake was last cleared
+	started            atomic.Bool  // the server's own subscriptions exist
+	otherSubscriptions atomic.Bool  // another program has created a subscription
+	closed             atomic.Bool
 }
 
-// Start starts a server. When it returns, every topic and subscription exists, so that nothing published from then on misses a
-// route. ctx bounds the start only; [Server.Close] ends the server. The error names every fault of the options, or says that the
-// address could not be listened on.
+// Start starts a server. When it returns, all topics and subscriptions exist, so that each route
+// gets every message that is published afterwards. ctx limits only the start: [Server.Close] ends
+// the server. Start fails if options are invalid, and then names all of them, or if it cannot
+// listen on the address.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
 	o.AckDeadline = cmp.Or(o.AckDeadline, 600*time.Second)
@@ -105,8 +114,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.addr = listener.Addr().String()
 
-	// The fake is served by a gRPC server of our own, since only that lets us see what is published. Its own port
-	// is any free one on loopback, and nobody is told.
+	// This gRPC server serves the fake, because an interceptor is the only way to see what is
+	// published. The fake also listens on a port of its own, which is not used.
 	s.fake = pstest.NewServerWithAddress("127.0.0.1:0")
 	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage+1<<20), grpc.UnaryInterceptor(s.intercept))
 	pubsubpb.RegisterPublisherServer(s.grpc, &s.fake.GServer)
@@ -125,29 +134,30 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 			s.wg.Go(func() { r.pull(running) })
 		}
 	}
-	s.wg.Go(func() { s.clean(running) })
+	s.wg.Go(func() { s.clearLoop(running) })
 	return s, nil
 }
 
-// validate names every fault of the options, fills s.routes and returns the full names of all topics.
+// validate fills s.routes and returns the full names of all topics. Its error names all invalid
+// options.
 func (s *Server) validate() (topics []string, _ error) {
-	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("pubsubserver: "+format, args...))
+	var errs []error
+	invalid := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("pubsubserver: "+format, args...))
 	}
 	if s.opts.Project == "" {
-		fault("Project is missing")
+		invalid("Project is missing")
 	}
 	if host, _, err := net.SplitHostPort(s.opts.Addr); err != nil {
-		fault("Addr %q is not host:port", s.opts.Addr)
+		invalid("Addr %q is not host:port", s.opts.Addr)
 	} else if !weburl.IsLoopback(host) {
-		fault("Addr %q is not on loopback", s.opts.Addr)
+		invalid("Addr %q is not a loopback address", s.opts.Addr)
 	}
 	seen := map[string]bool{}
 	add := func(topic string) string {
 		name := s.topicName(topic)
 		if id := name[strings.LastIndexByte(name, '/')+1:]; !topicID.MatchString(id) || strings.Count(name, "/") != 3 {
-			fault("topic %q is not an id that Pub/Sub allows", topic)
+			invalid("topic %q is not an id that Pub/Sub allows", topic)
 		}
 		if !seen[name] {
 			seen[name] = true
@@ -162,15 +172,15 @@ func (s *Server) validate() (topics []string, _ error) {
 		name := add(r.Topic)
 		target, err := weburl.Parse(r.Target)
 		if err != nil {
-			fault("target %q of topic %q %w", r.Target, r.Topic, err)
+			invalid("target %q of topic %q %w", r.Target, r.Topic, err)
 			continue
 		}
 		if r.ServiceAccount != "" && s.opts.Signer == nil {
-			fault("topic %q is delivered with tokens of %s, and there is no Signer", r.Topic, r.ServiceAccount)
+			invalid("the route of topic %q has ServiceAccount %s, but Signer is missing", r.Topic, r.ServiceAccount)
 		}
 		s.routes[name] = append(s.routes[name], newRoute(s, r, name, target, len(s.routes[name])+1))
 	}
-	return topics, errors.Join(faults...)
+	return topics, errors.Join(errs...)
 }
 
 func (s *Server) topicName(topic string) string {
@@ -182,8 +192,11 @@ func (s *Server) topicName(topic string) string {
 
 // open connects Google's client and creates the topics and subscriptions.
 func (s *Server) open(ctx context.Context, topics []string) (err error) {
-	s.conn, err = grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30))) // a pull returns many messages at once
+	s.conn, err = grpc.NewClient("passthrough:///"+s.addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // one pull returns many messages
+	)
 	if err != nil {
 		return err
 	}
@@ -211,11 +224,12 @@ func (s *Server) open(ctx context.Context, topics []string) (err error) {
 	return nil
 }
 
-// Addr is the host:port to set PUBSUB_EMULATOR_HOST to.
+// Addr returns the server's host:port, which is the value for PUBSUB_EMULATOR_HOST.
 func (s *Server) Addr() string { return s.addr }
 
-// Close ends the server at once: deliveries under way are cut, what is not delivered is lost. It returns when nothing of the server
-// is left running, and may be called again.
+// Close ends the server immediately. It aborts deliveries in progress, and messages that are not
+// delivered are lost. When it returns, no goroutine of the server is left. A second call does
+// nothing.
 func (s *Server) Close() error {
 	var err error
 	s.once.Do(func() {
@@ -227,7 +241,7 @@ func (s *Server) Close() error {
 			err = s.client.Close()
 		}
 		if s.conn != nil {
-			_ = s.conn.Close() // the client may have closed it
+			_ = s.conn.Close() // fails if the client has closed it
 		}
 		if s.http != nil {
 			s.http.CloseIdleConnections()

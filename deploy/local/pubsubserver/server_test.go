@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,7 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Google's client imports OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	// Google's client imports OpenCensus. Its init function starts one worker, which cannot be
+	// stopped.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -49,7 +49,16 @@ func start(t *testing.T, o pubsubserver.Options) *pubsubserver.Server {
 	return s
 }
 
-// client is Google's, which finds the server as it finds the emulator.
+// routes returns the routes of one topic to some targets.
+func routes(topic string, targets ...string) []pubsubserver.Route {
+	var all []pubsubserver.Route
+	for _, target := range targets {
+		all = append(all, pubsubserver.Route{Topic: topic, Target: target})
+	}
+	return all
+}
+
+// client returns Google's client, which finds the server by PUBSUB_EMULATOR_HOST.
 func client(t *testing.T, s *pubsubserver.Server) *pubsub.Client {
 	t.Helper()
 	t.Setenv("PUBSUB_EMULATOR_HOST", s.Addr())
@@ -67,7 +76,7 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	case v := <-from:
 		return v
 	case <-time.After(10 * time.Second):
-		t.Fatal("nothing came within 10 s")
+		t.Fatal("nothing was received within 10 s")
 		panic("unreachable")
 	}
 }
@@ -78,29 +87,31 @@ type delivery struct {
 	body        []byte
 }
 
-func TestDeliveryIsWhatEventarcSends(t *testing.T) {
+func TestDeliveryMatchesEventarc(t *testing.T) {
 	got := make(chan delivery, 1)
 	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got <- delivery{r.Method, r.URL.RequestURI(), r.Header, body}
 	}))
 	t.Cleanup(target.Close)
-	s := start(t, pubsubserver.Options{Routes: []pubsubserver.Route{{Topic: "events", Target: target.URL + "/complete?a=b"}}})
+	s := start(t, pubsubserver.Options{Routes: routes("events", target.URL+"/complete?a=b")})
 	c := client(t, s)
 
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	publisher := c.Publisher("events")
 	t.Cleanup(publisher.Stop)
 	id, err := publisher.Publish(t.Context(), &pubsub.Message{
-		Data: []byte(`{"case_id":"a"}`), Attributes: map[string]string{"googclient_traceparent": trace, "traceparent": "not one", "k": "ü"},
+		Data:       []byte(`{"case_id":"a"}`),
+		Attributes: map[string]string{"googclient_traceparent": trace, "traceparent": "not one", "k": "ü"},
 	}).Get(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := receive(t, got)
 
-	if d.method != http.MethodPost || d.uri != "/complete?__GCP_CloudEventsMode=CE_PUBSUB_BINDING&a=b" {
-		t.Errorf("request line: %s %s", d.method, d.uri)
+	wantURI := "/complete?__GCP_CloudEventsMode=CE_PUBSUB_BINDING&a=b"
+	if d.method != http.MethodPost || d.uri != wantURI {
+		t.Errorf("the request is %s %s, want POST %s", d.method, d.uri, wantURI)
 	}
 	at := d.header.Get("Ce-Time")
 	if _, err := time.Parse(time.RFC3339, at); err != nil {
@@ -120,8 +131,12 @@ func TestDeliveryIsWhatEventarcSends(t *testing.T) {
 	}
 	want := map[string]any{
 		"message": map[string]any{
-			"data": "eyJjYXNlX2lkIjoiYSJ9", "messageId": id, "message_id": id, "publishTime": at, "publish_time": at,
-			"attributes": map[string]any{"googclient_traceparent": trace, "traceparent": "not one", "k": "ü"},
+			"data":         "eyJjYXNlX2lkIjoiYSJ9",
+			"attributes":   map[string]any{"googclient_traceparent": trace, "traceparent": "not one", "k": "ü"},
+			"messageId":    id,
+			"message_id":   id,
+			"publishTime":  at,
+			"publish_time": at,
 		},
 		"subscription": "projects/demo-project/subscriptions/eventarc-local-events-1",
 	}
@@ -134,13 +149,12 @@ func TestDeliveryIsWhatEventarcSends(t *testing.T) {
 	}
 }
 
-// A push is the same body without Eventarc, with a token that is made for each delivery.
-func TestDeliveryIsWhatAPushSubscriptionSends(t *testing.T) {
+func TestDeliveryMatchesAPushSubscription(t *testing.T) {
 	got := make(chan delivery, 10)
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got <- delivery{r.Method, r.URL.RequestURI(), r.Header, body}
-		if r.Header.Get("Authorization") != "Bearer token 3 of push@demo for "+"http://"+r.Host {
+		if r.Header.Get("Authorization") != "Bearer token 3 of push@demo for http://"+r.Host {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}))
@@ -148,11 +162,14 @@ func TestDeliveryIsWhatAPushSubscriptionSends(t *testing.T) {
 	var signed atomic.Int64
 	s := start(t, pubsubserver.Options{
 		MinBackoff: time.Millisecond,
-		Routes:     []pubsubserver.Route{{Topic: "events", Target: target.URL + "/complete?a=b", Push: true, ServiceAccount: "push@demo", Audience: target.URL}},
+		Routes: []pubsubserver.Route{{
+			Topic: "events", Target: target.URL + "/complete?a=b", Push: true,
+			ServiceAccount: "push@demo", Audience: target.URL,
+		}},
 		Signer: func(_ context.Context, account, audience string) (string, error) {
 			n := signed.Add(1)
 			if n == 1 {
-				return "", errors.New("not now")
+				return "", errors.New("the first token cannot be signed")
 			}
 			return fmt.Sprintf("token %d of %s for %s", n, account, audience), nil
 		},
@@ -163,34 +180,41 @@ func TestDeliveryIsWhatAPushSubscriptionSends(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused, taken := receive(t, got), receive(t, got)
-	if refused.header.Get("Authorization") != "Bearer token 2 of push@demo for "+target.URL || taken.uri != "/complete?a=b" {
-		t.Errorf("%v, then %s", refused.header, taken.uri)
+	rejected, accepted := receive(t, got), receive(t, got)
+	wantToken := "Bearer token 2 of push@demo for " + target.URL
+	if gotToken := rejected.header.Get("Authorization"); gotToken != wantToken {
+		t.Errorf("the first delivery has the token %q, want %q", gotToken, wantToken)
+	}
+	if accepted.uri != "/complete?a=b" {
+		t.Errorf("the second delivery is for %s, want /complete?a=b", accepted.uri)
 	}
 	wantHeader := http.Header{
-		"Accept-Encoding": {"gzip"}, "Content-Length": taken.header["Content-Length"], "Content-Type": {"application/json"},
+		"Accept-Encoding": {"gzip"}, "Content-Length": accepted.header["Content-Length"],
+		"Content-Type":  {"application/json"},
 		"User-Agent":    {"APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"},
 		"Authorization": {"Bearer token 3 of push@demo for " + target.URL},
 	}
-	if diff := cmp.Diff(wantHeader, taken.header); diff != "" {
+	if diff := cmp.Diff(wantHeader, accepted.header); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	if text := string(taken.body); !strings.Contains(text, `"messageId":"`+id+`"`) || !strings.Contains(text, `"subscription":"projects/demo-project/subscriptions/push-local-events-1"`) {
-		t.Errorf("%s", text)
-	}
-	if _, err := pubsubserver.Start(t.Context(), pubsubserver.Options{Project: project, Routes: []pubsubserver.Route{{Topic: "events", Target: target.URL, ServiceAccount: "x"}}}); err == nil || !strings.Contains(err.Error(), "Signer") {
-		t.Errorf("tokens without a signer: %v", err)
+	for _, want := range []string{
+		`"messageId":"` + id + `"`,
+		`"subscription":"projects/demo-project/subscriptions/push-local-events-1"`,
+	} {
+		if body := string(accepted.body); !strings.Contains(body, want) {
+			t.Errorf("the body %s does not contain %s", body, want)
+		}
 	}
 }
 
-func TestDoor(t *testing.T) {
+func TestHandlerPublishes(t *testing.T) {
 	bodies := make(chan []byte, 1)
 	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		bodies <- b
 	}))
 	t.Cleanup(target.Close)
-	s := start(t, pubsubserver.Options{Routes: []pubsubserver.Route{{Topic: "projects/demo-project/topics/events", Target: target.URL}}})
+	s := start(t, pubsubserver.Options{Routes: routes("projects/demo-project/topics/events", target.URL)})
 
 	for _, tc := range []struct {
 		name, method, topic string
@@ -201,9 +225,12 @@ func TestDoor(t *testing.T) {
 		{"published", http.MethodPost, "events", strings.NewReader(`{"case_id":"a"}`), nil, 200},
 		{"empty", http.MethodPost, "events", strings.NewReader(""), nil, 400},
 		{"too large", http.MethodPost, "events", bytes.NewReader(make([]byte, 10_000_001)), nil, 413},
-		{"no such topic", http.MethodPost, "other", strings.NewReader("x"), nil, 404},
+		{"unknown topic", http.MethodPost, "other", strings.NewReader("x"), nil, 404},
 		{"wrong method", http.MethodGet, "events", nil, nil, 405},
-		{"another site's page", http.MethodPost, "events", strings.NewReader("x"), http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403},
+		{
+			"page of another origin", http.MethodPost, "events", strings.NewReader("x"),
+			http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := httptest.NewRequest(tc.method, "/", tc.body)
@@ -214,17 +241,18 @@ func TestDoor(t *testing.T) {
 				t.Fatalf("status %d %s, want %d", w.Code, w.Body, tc.want)
 			}
 			if tc.want == 405 && w.Header().Get("Allow") != "POST" {
-				t.Error("no Allow: POST")
+				t.Errorf("Allow is %q, want POST", w.Header().Get("Allow"))
 			}
 			if tc.want != 200 {
 				return
 			}
 			var answer struct{ MessageID string }
 			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || answer.MessageID == "" {
-				t.Errorf("answer %s: %v", w.Body, err)
+				t.Errorf("the answer is %s (%v), want one with a message id", w.Body, err)
 			}
-			if body := receive(t, bodies); !bytes.Contains(body, []byte(`"data":"eyJjYXNlX2lkIjoiYSJ9","attributes":{},"messageId":"`+answer.MessageID+`"`)) {
-				t.Errorf("delivered %s", body)
+			want := `"data":"eyJjYXNlX2lkIjoiYSJ9","attributes":{},"messageId":"` + answer.MessageID + `"`
+			if body := receive(t, bodies); !bytes.Contains(body, []byte(want)) {
+				t.Errorf("delivered %s, want a body with %s", body, want)
 			}
 		})
 	}
@@ -235,11 +263,11 @@ func publish(t *testing.T, s *pubsubserver.Server, topic, data string) {
 	w := httptest.NewRecorder()
 	s.Handler(topic).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(data)))
 	if w.Code != http.StatusOK {
-		t.Fatalf("publish: %d %s", w.Code, w.Body)
+		t.Fatalf("publish: %d %s, want 200", w.Code, w.Body)
 	}
 }
 
-func TestDeliveredAgainUntil2xx(t *testing.T) {
+func TestDeliveryIsRepeatedUntil2xx(t *testing.T) {
 	type attempt struct {
 		id string
 		at time.Time
@@ -256,8 +284,9 @@ func TestDeliveredAgainUntil2xx(t *testing.T) {
 	}))
 	t.Cleanup(target.Close)
 	s := start(t, pubsubserver.Options{
-		Routes:     []pubsubserver.Route{{Topic: "events", Target: target.URL}},
-		MinBackoff: 10 * time.Millisecond, MaxBackoff: 40 * time.Millisecond,
+		Routes:     routes("events", target.URL),
+		MinBackoff: 10 * time.Millisecond,
+		MaxBackoff: 40 * time.Millisecond,
 	})
 	publish(t, s, "events", "{}")
 
@@ -265,22 +294,22 @@ func TestDeliveredAgainUntil2xx(t *testing.T) {
 	for range answers {
 		got = append(got, receive(t, attempts))
 	}
-	for i, least := range []time.Duration{10, 20, 40, 40} {
-		if wait := got[i+1].at.Sub(got[i].at); wait < least*time.Millisecond {
-			t.Errorf("attempt %d came after %v, want at least %d ms", i+2, wait, least)
+	for i, minWait := range []time.Duration{10, 20, 40, 40} {
+		if wait := got[i+1].at.Sub(got[i].at); wait < minWait*time.Millisecond {
+			t.Errorf("attempt %d was made after %v, want at least %d ms", i+2, wait, minWait)
 		}
 		if got[i+1].id != got[0].id {
-			t.Errorf("attempt %d has id %q, the first %q", i+2, got[i+1].id, got[0].id)
+			t.Errorf("attempt %d has id %q, want %q as the first", i+2, got[i+1].id, got[0].id)
 		}
 	}
-	// The next message arrives alone: the first was acknowledged.
+	// The next delivery is one of the next message: the first message was acknowledged.
 	publish(t, s, "events", "{}")
 	if next := receive(t, attempts); next.id == got[0].id {
-		t.Error("delivered again after 204")
+		t.Error("the message was delivered again after 204")
 	}
 }
 
-func TestHangingTargetIsCut(t *testing.T) {
+func TestDeliveryEndsAtTheAckDeadline(t *testing.T) {
 	var n atomic.Int64
 	second := make(chan string, 1)
 	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -293,24 +322,25 @@ func TestHangingTargetIsCut(t *testing.T) {
 	}))
 	t.Cleanup(target.Close)
 	s := start(t, pubsubserver.Options{
-		Routes:      []pubsubserver.Route{{Topic: "events", Target: target.URL}},
-		AckDeadline: 50 * time.Millisecond, MinBackoff: time.Millisecond,
+		Routes:      routes("events", target.URL),
+		AckDeadline: 50 * time.Millisecond,
+		MinBackoff:  time.Millisecond,
 	})
 	publish(t, s, "events", "{}")
 	receive(t, second)
 }
 
-func TestManyEventsToTwoRoutes(t *testing.T) {
+func TestEachRouteGetsEveryMessageOnce(t *testing.T) {
 	const events, concurrency = 200, 20
 	var mu sync.Mutex
 	got := map[string]int{}
 	done := make(chan struct{})
-	var now, most atomic.Int64
+	var inFlight, maxInFlight atomic.Int64
 	handler := func(_ http.ResponseWriter, r *http.Request) {
-		if n := now.Add(1); n > most.Load() {
-			most.Store(n)
+		if n := inFlight.Add(1); n > maxInFlight.Load() {
+			maxInFlight.Store(n)
 		}
-		defer now.Add(-1)
+		defer inFlight.Add(-1)
 		var body struct{ Message struct{ Data []byte } }
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
@@ -325,7 +355,7 @@ func TestManyEventsToTwoRoutes(t *testing.T) {
 	target := httptest.NewServer(http.HandlerFunc(handler))
 	t.Cleanup(target.Close)
 	s := start(t, pubsubserver.Options{
-		Routes:      []pubsubserver.Route{{Topic: "events", Target: target.URL + "/a/"}, {Topic: "events", Target: target.URL + "/b/"}},
+		Routes:      routes("events", target.URL+"/a/", target.URL+"/b/"),
 		Concurrency: concurrency,
 	})
 	publisher := client(t, s).Publisher("events")
@@ -333,7 +363,8 @@ func TestManyEventsToTwoRoutes(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range events {
 		wg.Go(func() {
-			if _, err := publisher.Publish(t.Context(), &pubsub.Message{Data: fmt.Append(nil, i)}).Get(t.Context()); err != nil {
+			message := &pubsub.Message{Data: fmt.Append(nil, i)}
+			if _, err := publisher.Publish(t.Context(), message).Get(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -342,25 +373,27 @@ func TestManyEventsToTwoRoutes(t *testing.T) {
 	receive(t, done)
 	mu.Lock()
 	defer mu.Unlock()
-	if twice := slices.DeleteFunc(slices.Collect(maps.Keys(got)), func(k string) bool { return got[k] == 1 }); len(twice) > 0 {
-		t.Errorf("delivered more than once: %v", twice)
+	for message, n := range got {
+		if n != 1 {
+			t.Errorf("%s was delivered %d times, want once", message, n)
+		}
 	}
-	if most.Load() > 2*concurrency {
-		t.Errorf("%d deliveries at one time", most.Load())
+	if n := maxInFlight.Load(); n > 2*concurrency {
+		t.Errorf("%d deliveries at the same time, want at most %d", n, 2*concurrency)
 	}
 }
 
-func TestCloseWhileDelivering(t *testing.T) {
-	arrived, cut := make(chan struct{}, 3), make(chan struct{}, 3)
+func TestCloseAbortsDeliveries(t *testing.T) {
+	arrived, aborted := make(chan struct{}, 3), make(chan struct{}, 3)
 	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		arrived <- struct{}{}
 		<-r.Context().Done()
-		cut <- struct{}{}
+		aborted <- struct{}{}
 	}))
 	t.Cleanup(target.Close)
 	s := start(t, pubsubserver.Options{
-		Routes:      []pubsubserver.Route{{Topic: "events", Target: target.URL}, {Topic: "refused", Target: "http://127.0.0.1:1"}},
+		Routes:      append(routes("events", target.URL), routes("refused", "http://127.0.0.1:1")...),
 		Concurrency: 3,
 	})
 	for range 10 {
@@ -376,34 +409,53 @@ func TestCloseWhileDelivering(t *testing.T) {
 		t.Error(err)
 	}
 	for range 3 {
-		receive(t, cut)
+		receive(t, aborted)
 	}
 	w := httptest.NewRecorder()
 	s.Handler("events").ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}")))
 	if w.Code != http.StatusServiceUnavailable {
-		t.Errorf("publish after Close: %d", w.Code)
+		t.Errorf("publish after Close: %d, want 503", w.Code)
 	}
 }
 
-func TestBadOptions(t *testing.T) {
-	_, err := pubsubserver.Start(t.Context(), pubsubserver.Options{
-		Addr: "0.0.0.0:0", Topics: []string{"x"}, Routes: []pubsubserver.Route{{Topic: "events", Target: "/complete"}},
-	})
-	if err == nil {
-		t.Fatal("started")
-	}
-	for _, want := range []string{"Project", "0.0.0.0:0", `"x"`, `"/complete"`} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not named in: %v", want, err)
-		}
-	}
-	s := start(t, pubsubserver.Options{})
-	if _, err := pubsubserver.Start(t.Context(), pubsubserver.Options{Project: project, Addr: s.Addr()}); err == nil {
-		t.Error("two servers on one port")
+func TestStartRejectsInvalidOptions(t *testing.T) {
+	withoutSigner := []pubsubserver.Route{{Topic: "events", Target: "http://127.0.0.1:1", ServiceAccount: "x"}}
+	for _, test := range []struct {
+		name    string
+		options pubsubserver.Options
+		want    []string // each is in the error
+	}{
+		{
+			"several",
+			pubsubserver.Options{Addr: "0.0.0.0:0", Topics: []string{"x"}, Routes: routes("events", "/complete")},
+			[]string{"Project", "0.0.0.0:0", `"x"`, `"/complete"`},
+		},
+		{
+			"service account without a signer",
+			pubsubserver.Options{Project: project, Routes: withoutSigner},
+			[]string{"Signer"},
+		},
+		{
+			"port in use",
+			pubsubserver.Options{Project: project, Addr: start(t, pubsubserver.Options{}).Addr()},
+			[]string{"address already in use"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := pubsubserver.Start(t.Context(), test.options)
+			if err == nil {
+				t.Fatal("the server started, want an error")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error is %q, want one that contains %q", err, want)
+				}
+			}
+		})
 	}
 }
 
-func TestOtherSubscriptions(t *testing.T) {
+func TestOtherProgramsCanSubscribe(t *testing.T) {
 	s := start(t, pubsubserver.Options{Topics: []string{"ended"}})
 	c := client(t, s)
 	name := "projects/" + project + "/subscriptions/mine"
@@ -422,7 +474,7 @@ func TestOtherSubscriptions(t *testing.T) {
 		}
 		if len(response.ReceivedMessages) > 0 {
 			if data := string(response.ReceivedMessages[0].Message.Data); data != "hello" {
-				t.Errorf("data %q", data)
+				t.Errorf("received %q, want hello", data)
 			}
 			return
 		}

@@ -11,12 +11,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Handler is a way to publish without a Pub/Sub client, for curl: the body of a POST, as it is, becomes the data of one message on the
-// topic (its id or full name), and a valid traceparent header its traceparent attribute. What the data must be is for the
-// receiver to say.
+// Handler publishes without a Pub/Sub client, for example with curl. The body of a POST becomes the
+// data of one message on the topic, which is given by its id or full name. A valid traceparent
+// header becomes the message's traceparent attribute. The handler does not check the data: its
+// receiver does.
 //
-// It answers 200 {"messageId":"…"}; otherwise problem+json: 400 for an empty or unreadable body, 403 for a web page of another
-// origin, 404 if there is no such topic, 405 with Allow, 413 above 10 MB, 503 when the server is closed.
+// The answer is 200 {"messageId":"…"}, or an error as problem+json: 400 for an empty or unreadable
+// body, 403 for a web page of another origin, 404 for an unknown topic, 405 with Allow, 413 above
+// 10 MB, 503 when the server is closed.
 func (s *Server) Handler(topic string) http.Handler {
 	name := s.topicName(topic)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -27,11 +29,11 @@ func (s *Server) Handler(topic string) http.Handler {
 		}
 		data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			problem(w, http.StatusRequestEntityTooLarge, "A message has at most 10 MB.")
+			problem(w, http.StatusRequestEntityTooLarge, "The message is too large: the limit is 10 MB.")
 			return
 		}
 		if err != nil || len(data) == 0 {
-			problem(w, http.StatusBadRequest, "The body, which is to be the message's data, is empty or cannot be read.")
+			problem(w, http.StatusBadRequest, "The body is empty or cannot be read. It must contain the data.")
 			return
 		}
 		if s.closed.Load() {
@@ -42,7 +44,8 @@ func (s *Server) Handler(topic string) http.Handler {
 		if t := r.Header.Get("Traceparent"); traceParent.MatchString(t) {
 			message.Attributes = map[string]string{"traceparent": t}
 		}
-		response, err := s.publish(r.Context(), &pubsubpb.PublishRequest{Topic: name, Messages: []*pubsubpb.PubsubMessage{message}}, s.fake.GServer.Publish)
+		request := &pubsubpb.PublishRequest{Topic: name, Messages: []*pubsubpb.PubsubMessage{message}}
+		response, err := s.publish(r.Context(), request, s.fake.GServer.Publish)
 		switch {
 		case status.Code(err) == codes.NotFound:
 			problem(w, http.StatusNotFound, "There is no topic "+name+".")
@@ -64,5 +67,5 @@ func problem(w http.ResponseWriter, code int, detail string) {
 func reply(w http.ResponseWriter, code int, contentType string, value any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(value) // the caller may be gone
+	_ = json.NewEncoder(w).Encode(value) // fails only if the client disconnected
 }
