@@ -20,36 +20,39 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// drained is how much of a response is read, so that its connection can be used again.
-const drained = 64 << 10
+// maxDrain is the number of bytes of a response that are read, so that its connection can be
+// reused.
+const maxDrain = 64 << 10
 
-// attempt is one delivery of a task.
+// attempt is one delivery of a task. retries, executed, previous and reason describe the attempts
+// before it.
 type attempt struct {
 	task     *task
 	at       time.Time // when it was due
 	began    time.Time
-	forced   bool // by RunTask
-	retries  int32
-	executed int32
-	previous int
-	reason   *rpcstatus.Status // how the attempt before ended; nil for the first and for one that was lost
-	recorded *batch
+	forced   bool              // by RunTask
+	retries  int32             // attempts that began
+	executed int32             // attempts that got a response other than 5xx
+	previous int               // HTTP status of the last response; 0 if none
+	reason   *rpcstatus.Status // how the last attempt ended; nil for the first, and after an interrupted one
+	recorded *batch            // done when the attempt is written
 }
 
-// outcome is how an attempt ended.
+// outcome is the result of an attempt.
 type outcome struct {
 	code       codes.Code
-	http       int // 0: no response
+	http       int // 0 without a response
 	retryAfter time.Duration
 	message    string
-	cut        bool // by the server's end: it says nothing of the target
+	aborted    bool // by the end of the server: nothing is known about the target
 }
 
-// newClient returns the client of all attempts. It keeps connections to the few targets open, and as many as there are attempts.
+// newClient returns the HTTP client for all attempts. It keeps as many idle connections to a target
+// as there can be attempts. Without anyTarget it connects only to loopback addresses.
 func newClient(anyTarget bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	if !anyTarget {
-		// A name may lead elsewhere than it says: the address decides.
+		// The resolved address is checked, because a name can resolve to any address.
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			if !loopbackAddr(address) {
 				return fmt.Errorf("%s is not on this machine", address)
@@ -68,15 +71,16 @@ func newClient(anyTarget bool) *http.Client {
 	}
 }
 
-// attempt delivers a task once it is written that it is being delivered, and applies the outcome.
+// attempt delivers a task and applies the outcome. It sends the request only when the attempt is
+// written to the journal.
 func (c *core) attempt(a attempt) {
 	if err := a.recorded.wait(context.Background()); err != nil {
 		c.fail(err)
-		c.finish(a, outcome{cut: true})
+		c.finish(a, outcome{aborted: true})
 		return
 	}
 	written := c.finish(a, c.deliver(a))
-	c.poke()
+	c.wakeScheduler()
 	if err := written.wait(context.Background()); err != nil {
 		c.fail(err)
 	}
@@ -94,18 +98,20 @@ func (c *core) deliver(a attempt) outcome {
 		return c.failure(ctx, codes.Unavailable, err)
 	}
 	defer response.Body.Close()
-	_, _ = io.CopyN(io.Discard, response.Body, drained) // the status is the answer
+	_, _ = io.CopyN(io.Discard, response.Body, maxDrain) // only the status matters
 	return outcome{
-		code: codeOf(response.StatusCode), http: response.StatusCode,
-		retryAfter: retryAfter(response, c.now()), message: "HTTP status code " + strconv.Itoa(response.StatusCode),
+		code:       codeOf(response.StatusCode),
+		http:       response.StatusCode,
+		retryAfter: retryAfter(response, c.now()),
+		message:    "HTTP status code " + strconv.Itoa(response.StatusCode),
 	}
 }
 
-// failure is the outcome of an attempt without a response.
+// failure returns the outcome of an attempt without a response.
 func (c *core) failure(ctx context.Context, code codes.Code, err error) outcome {
 	switch {
 	case c.ctx.Err() != nil:
-		return outcome{cut: true}
+		return outcome{aborted: true}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return outcome{code: codes.DeadlineExceeded, message: "no response before the dispatch deadline"}
 	}
@@ -133,7 +139,7 @@ func (c *core) request(ctx context.Context, a attempt) (*http.Request, error) {
 	h.Set("User-Agent", "Google-Cloud-Tasks")
 	name := a.task.pb.GetName()
 	queue, id, _ := strings.Cut(name, "/tasks/")
-	// As documented, without Go's idea of capitals.
+	// The names are assigned directly, because Set would change their capitals.
 	h["X-CloudTasks-QueueName"] = []string{queue[strings.LastIndexByte(queue, '/')+1:]}
 	h["X-CloudTasks-TaskName"] = []string{id}
 	h["X-CloudTasks-TaskRetryCount"] = []string{strconv.Itoa(int(a.retries))}
@@ -143,7 +149,7 @@ func (c *core) request(ctx context.Context, a attempt) (*http.Request, error) {
 		h["X-CloudTasks-TaskPreviousResponse"] = []string{strconv.Itoa(a.previous)}
 	}
 	if a.retries > 0 {
-		reason := codes.Unavailable // of an attempt that the end of the process cut
+		reason := codes.Unavailable // for an attempt that the end of the process interrupted
 		if a.reason != nil {
 			reason = codes.Code(a.reason.GetCode())
 		}
@@ -156,25 +162,28 @@ func (c *core) request(ctx context.Context, a attempt) (*http.Request, error) {
 		}
 		signed, err := c.signer(ctx, token.GetServiceAccountEmail(), audience)
 		if err != nil {
-			return nil, fmt.Errorf("no token for %s: %w", token.GetServiceAccountEmail(), err)
+			return nil, fmt.Errorf("create an ID token of %s: %w", token.GetServiceAccountEmail(), err)
 		}
 		h.Set("Authorization", "Bearer "+signed)
 	}
 	return request, nil
 }
 
-// reserved reports whether a header of a task is not sent: Cloud Tasks or HTTP itself sets it
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#HttpRequest.FIELDS.headers).
+// reserved reports whether a task must not set a header, because Cloud Tasks or HTTP sets it. See
+// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#HttpRequest
 func reserved(name string) bool {
 	name = strings.ToLower(name)
 	switch name {
-	case "host", "content-length", "user-agent", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
+	case "host", "content-length", "user-agent", "connection", "keep-alive", "proxy-connection",
+		"te", "trailer", "transfer-encoding", "upgrade":
 		return true
 	}
-	return strings.HasPrefix(name, "x-google-") || strings.HasPrefix(name, "x-appengine-") || strings.HasPrefix(name, "x-cloudtasks-")
+	return strings.HasPrefix(name, "x-google-") ||
+		strings.HasPrefix(name, "x-appengine-") ||
+		strings.HasPrefix(name, "x-cloudtasks-")
 }
 
-// finish applies the outcome of an attempt, and returns the batch in which it is written.
+// finish applies the outcome of an attempt, and returns the batch with the changes.
 func (c *core) finish(a attempt, o outcome) *batch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,7 +191,7 @@ func (c *core) finish(a attempt, o outcome) *batch {
 	q := t.queue
 	q.running--
 	t.running--
-	if o.cut || t.gone {
+	if o.aborted || t.removed {
 		return c.journal.add()
 	}
 	t.last = proto.CloneOf(t.last)
@@ -203,7 +212,7 @@ func (c *core) finish(a attempt, o outcome) *batch {
 	config := t.retry()
 	log := c.log.With("task", t.pb.GetName(), "attempt", t.dispatched, "code", o.code.String(), "error", o.message)
 	if t.running == 0 && exhausted(config, int(t.dispatched), now.Sub(t.first)) {
-		log.Error("a task was given up: its retries are exhausted")
+		log.Error("task dropped: its retries are exhausted")
 		q.counts.Dropped++
 		return c.journal.add(c.remove(t, now)...)
 	}
@@ -212,11 +221,11 @@ func (c *core) finish(a attempt, o outcome) *batch {
 		from = a.began
 	}
 	t.at = from.Add(max(backoff(config, int(t.dispatched)), o.retryAfter)).Truncate(time.Microsecond)
-	log.Warn("a delivery failed", "again_at", t.at)
+	log.Warn("delivery failed", "again_at", t.at)
 	if t.running == 0 {
-		t.wait()
+		t.enqueue()
 	}
-	return c.journal.add(t.updated())
+	return c.journal.add(t.updateOp())
 }
 
 var _ cloudtaskspb.CloudTasksServer = (*core)(nil)

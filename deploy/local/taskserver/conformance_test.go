@@ -20,7 +20,8 @@ import (
 	"github.com/casewatch/casewatch/shared/queue/queuetest"
 )
 
-// The production adapter, over Google's client, on this server.
+// TestQueueConformance runs the queue's conformance suite on the production adapter, with Google's
+// client and this server.
 func TestQueueConformance(t *testing.T) {
 	for _, shards := range []int{1, 3} {
 		t.Run("shards="+strconv.Itoa(shards), func(t *testing.T) {
@@ -40,23 +41,39 @@ func harness(t *testing.T, shards int) queuetest.Harness {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 		deliveries <- queuetest.Delivery{
-			Kind: queue.Kind(r.URL.Path[1:]), Name: r.Header.Get("X-CloudTasks-TaskName"), RetryCount: retries,
-			ContentType: r.Header.Get("Content-Type"), TraceParent: r.Header.Get("Traceparent"), Body: body, Received: received,
+			Kind:        queue.Kind(r.URL.Path[1:]),
+			Name:        r.Header.Get("X-CloudTasks-TaskName"),
+			RetryCount:  retries,
+			ContentType: r.Header.Get("Content-Type"),
+			TraceParent: r.Header.Get("Traceparent"),
+			Body:        body,
+			Received:    received,
 		}
 	}))
 	t.Cleanup(target.Close)
 
 	cfg := cloudtasks.Config{
-		Project: "demo-p", Location: "us-central1", CheckQueue: "checks", DispatchQueue: "dispatches", Shards: shards,
-		CheckURL: target.URL + "/check", DispatchURL: target.URL + "/dispatch", ServiceAccount: "tasks@demo-p.iam.gserviceaccount.com",
+		Project:        "demo-p",
+		Location:       "us-central1",
+		CheckQueue:     "checks",
+		DispatchQueue:  "dispatches",
+		Shards:         shards,
+		CheckURL:       target.URL + "/check",
+		DispatchURL:    target.URL + "/dispatch",
+		ServiceAccount: "tasks@demo-p.iam.gserviceaccount.com",
 	}
 	var queues []*cloudtaskspb.Queue
 	for _, name := range cfg.Queues() {
 		queues = append(queues, &cloudtaskspb.Queue{Name: name, RetryConfig: &cloudtaskspb.RetryConfig{
-			MinBackoff: durationpb.New(time.Millisecond), MaxBackoff: durationpb.New(5 * time.Millisecond),
+			MinBackoff: durationpb.New(time.Millisecond),
+			MaxBackoff: durationpb.New(5 * time.Millisecond),
 		}})
 	}
-	server, err := taskserver.Open(taskserver.Options{Dir: t.TempDir(), Queues: queues, Logger: slog.New(slog.DiscardHandler)})
+	server, err := taskserver.Open(taskserver.Options{
+		Dir:    t.TempDir(),
+		Queues: queues,
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,5 +90,9 @@ func harness(t *testing.T, shards int) queuetest.Harness {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = adapter.Close() })
-	return queuetest.Harness{Queue: adapter, Deliveries: deliveries, Fail: func(n int) { failures.Store(int64(n)) }}
+	return queuetest.Harness{
+		Queue:      adapter,
+		Deliveries: deliveries,
+		Fail:       func(n int) { failures.Store(int64(n)) },
+	}
 }

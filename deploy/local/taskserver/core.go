@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// core is the state of a server and what changes it. What is in memory is the truth while it runs; the journal follows, in the same
-// order, and nobody is told of a change before it is written.
+// core holds the state of a server and implements its methods. Each change is made in memory first,
+// and then written to the journal in the same order. A call is answered only when its change is
+// written.
 type core struct {
 	cloudtaskspb.UnimplementedCloudTasksServer
 
@@ -25,29 +26,35 @@ type core struct {
 	namesTaken time.Duration
 	client     *http.Client
 	journal    *journal
-	timeout    func(time.Duration) time.Duration // of an attempt, from its deadline; tests shorten it
+	timeout    func(time.Duration) time.Duration // from a dispatch deadline to a timeout; tests shorten it
 
-	wake      chan struct{} // look at the queues again
+	wake      chan struct{} // has an element if the scheduler must check the queues
 	ctx       context.Context
-	cut       context.CancelFunc // ends attempts
+	abort     context.CancelFunc // ends the running attempts
 	scheduler sync.WaitGroup
-	stop      chan struct{} // ends the scheduler
+	stop      chan struct{} // closed to end the scheduler
 
 	attempts sync.WaitGroup
 
-	mu       sync.Mutex
-	queues   map[string]*queue // by full name
-	rows     int64             // the last row number given
-	stopping bool              // begin nothing
-	err      error             // of the journal
-	tidied   time.Time         // when names and tasks were last checked for their age
+	mu         sync.Mutex
+	queues     map[string]*queue // by full name
+	rows       int64             // the largest row number in use
+	stopping   bool              // no attempt begins any more
+	err        error             // why the journal failed
+	lastExpiry time.Time         // the last call of dropExpired
 }
 
 func openCore(opts Options) (*core, error) {
 	c := &core{
-		log: opts.Logger, now: opts.Now, signer: opts.Signer, anyTarget: opts.AnyTarget, namesTaken: opts.NamesTaken,
-		timeout: func(d time.Duration) time.Duration { return d },
-		wake:    make(chan struct{}, 1), stop: make(chan struct{}), queues: map[string]*queue{},
+		log:        opts.Logger,
+		now:        opts.Now,
+		signer:     opts.Signer,
+		anyTarget:  opts.AnyTarget,
+		namesTaken: opts.NamesTaken,
+		timeout:    func(d time.Duration) time.Duration { return d },
+		wake:       make(chan struct{}, 1),
+		stop:       make(chan struct{}),
+		queues:     map[string]*queue{},
 	}
 	if c.log == nil {
 		c.log = slog.Default()
@@ -59,7 +66,7 @@ func openCore(opts Options) (*core, error) {
 		c.namesTaken = 24 * time.Hour
 	}
 	c.client = newClient(c.anyTarget)
-	c.ctx, c.cut = context.WithCancel(context.Background())
+	c.ctx, c.abort = context.WithCancel(context.Background())
 
 	var err error
 	if c.journal, err = openJournal(opts.Dir); err != nil {
@@ -67,7 +74,7 @@ func openCore(opts Options) (*core, error) {
 	}
 	err = c.load()
 	for _, q := range opts.Queues {
-		err = errors.Join(err, c.ensure(q))
+		err = errors.Join(err, c.ensureQueue(q))
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.journal.close())
@@ -75,7 +82,8 @@ func openCore(opts Options) (*core, error) {
 	return c, nil
 }
 
-// load reads what the journal holds. It runs before the writer has anything to write.
+// load reads the state from the journal. It must run before the first change, because the journal's
+// writer uses the same connection.
 func (c *core) load() error {
 	ctx := context.Background()
 	byRow := map[int64]*queue{}
@@ -108,7 +116,8 @@ func (c *core) load() error {
 }
 
 func (c *core) loadTasks(ctx context.Context, byRow map[int64]*queue) error {
-	rows, err := c.journal.conn.QueryContext(ctx, `SELECT id, queue, task, at, dispatched, responded, executed, previous, first, last FROM tasks`)
+	const query = `SELECT id, queue, task, at, dispatched, responded, executed, previous, first, last FROM tasks`
+	rows, err := c.journal.conn.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -117,11 +126,14 @@ func (c *core) loadTasks(ctx context.Context, byRow map[int64]*queue) error {
 		t := &task{pb: &cloudtaskspb.Task{}, index: -1}
 		var queueRow, at, first int64
 		var data, last []byte
-		if err := rows.Scan(&t.row, &queueRow, &data, &at, &t.dispatched, &t.responded, &t.executed, &t.previous, &first, &last); err != nil {
+		if err := rows.Scan(
+			&t.row, &queueRow, &data, &at,
+			&t.dispatched, &t.responded, &t.executed, &t.previous, &first, &last,
+		); err != nil {
 			return err
 		}
 		if t.queue = byRow[queueRow]; t.queue == nil {
-			return fmt.Errorf("task %d is of a queue that is not there", t.row)
+			return fmt.Errorf("task %d belongs to queue %d, which does not exist", t.row, queueRow)
 		}
 		if err := proto.Unmarshal(data, t.pb); err != nil {
 			return fmt.Errorf("task %d: %w", t.row, err)
@@ -134,14 +146,15 @@ func (c *core) loadTasks(ctx context.Context, byRow map[int64]*queue) error {
 		}
 		t.at, t.first = fromMicros(at), fromMicros(first)
 		t.queue.tasks[t.pb.GetName()] = t
-		t.wait()
+		t.enqueue()
 		c.rows = max(c.rows, t.row)
 	}
 	return rows.Err()
 }
 
 func (c *core) loadNames(ctx context.Context, byRow map[int64]*queue) error {
-	rows, err := c.journal.conn.QueryContext(ctx, `SELECT queue, hash, expires FROM names WHERE expires > ?`, c.now().UnixMicro())
+	const query = `SELECT queue, hash, expires FROM names WHERE expires > ?`
+	rows, err := c.journal.conn.QueryContext(ctx, query, c.now().UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -159,12 +172,13 @@ func (c *core) loadNames(ctx context.Context, byRow map[int64]*queue) error {
 	return rows.Err()
 }
 
-// start begins to dispatch.
+// start starts the scheduler.
 func (c *core) start() {
 	c.scheduler.Go(c.schedule)
 }
 
-// drain stops dispatching and waits for what is under way, or cuts it when ctx ends.
+// drain stops the scheduler and waits until the running attempts have ended. When ctx ends, it
+// aborts them and returns an error.
 func (c *core) drain(ctx context.Context) error {
 	c.mu.Lock()
 	c.stopping = true
@@ -180,35 +194,35 @@ func (c *core) drain(ctx context.Context) error {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		err = fmt.Errorf("attempts were cut: %w", ctx.Err())
-		c.cut()
+		err = fmt.Errorf("attempts were aborted: %w", ctx.Err())
+		c.abort()
 		<-idle
 	}
-	c.cut()
+	c.abort()
 	c.client.CloseIdleConnections()
 	return err
 }
 
-// poke has the scheduler look at the queues again.
-func (c *core) poke() {
+// wakeScheduler has the scheduler check the queues.
+func (c *core) wakeScheduler() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// fail records that the journal has failed: from now on nothing is dispatched.
+// fail records that the journal failed. From then on no attempt begins.
 func (c *core) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil && !c.stopping {
 		c.err = err
-		c.log.Error("the task server's journal failed: nothing is delivered any more", "error", err)
+		c.log.Error("task server stopped delivering: its journal failed", "error", err)
 	}
 }
 
-// kept waits until a batch is written. The error is ready to be an answer.
-func (c *core) kept(ctx context.Context, b *batch) error {
+// committed waits until a batch is written. Its error is a gRPC status for the answer.
+func (c *core) committed(ctx context.Context, b *batch) error {
 	err := b.wait(ctx)
 	if err == nil {
 		return nil
@@ -216,5 +230,5 @@ func (c *core) kept(ctx context.Context, b *batch) error {
 	if ctx.Err() == nil {
 		c.fail(err)
 	}
-	return failed(err)
+	return journalError(err)
 }

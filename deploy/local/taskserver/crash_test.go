@@ -19,20 +19,24 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 )
 
-// A task that was being attempted when the process died is delivered again, and says so; what was pending is still pending; names stay taken.
-func TestStateSurvivesTheDeathOfTheProcess(t *testing.T) {
+// After a crash, a task whose attempt was interrupted is delivered again with a higher retry count.
+// Other tasks are still pending, and names stay taken.
+func TestStateSurvivesACrash(t *testing.T) {
 	now := newClock()
 	dir := t.TempDir()
 	release := make(chan struct{})
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-CloudTasks-TaskName") == "running" && r.Header.Get("X-CloudTasks-TaskRetryCount") == "1" {
+		if r.Header.Get("X-CloudTasks-TaskName") != "running" {
+			return
+		}
+		switch r.Header.Get("X-CloudTasks-TaskRetryCount") {
+		case "0":
+			w.WriteHeader(http.StatusConflict)
+		case "1":
 			select {
 			case <-release:
 			case <-r.Context().Done():
 			}
-		}
-		if r.Header.Get("X-CloudTasks-TaskRetryCount") == "0" && r.Header.Get("X-CloudTasks-TaskName") == "running" {
-			w.WriteHeader(http.StatusConflict)
 		}
 	})
 	first := start(t, Options{Dir: dir, Now: now.Now}, nil)
@@ -41,51 +45,49 @@ func TestStateSurvivesTheDeathOfTheProcess(t *testing.T) {
 	x.next(t)
 	eventually(t, first, "executed", func(c Counts) bool { return c.Succeeded == 1 })
 	mustCreate(t, client, x.taskAt("deleted", now.Now().Add(time.Hour)))
-	if err := client.DeleteTask(t.Context(), &cloudtaskspb.DeleteTaskRequest{Name: name("q") + "/tasks/deleted"}); err != nil {
-		t.Fatal(err)
-	}
+	mustDelete(t, client, "deleted")
 	mustCreate(t, client, x.taskAt("pending", now.Now().Add(time.Hour)))
 	mustCreate(t, client, x.task("running"))
-	if g := x.next(t); g.task() != "running" || g.retries() != "0" {
-		t.Fatalf("delivered %s, retry %s", g.task(), g.retries())
-	}
+	x.next(t).want(t, "running", "0")
 	eventually(t, first, "failed once", func(c Counts) bool { return c.Failed == 1 })
 	now.advance(first, time.Second)
-	if g := x.next(t); g.retries() != "1" { // and hangs
-		t.Fatalf("delivered retry %s", g.retries())
-	}
-	if _, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("q")}); err != nil {
-		t.Fatal(err)
-	}
+	x.next(t).want(t, "running", "1") // the target does not answer this one before the crash
+	mustPause(t, client, "q")
 	first.abandon(t)
 	close(release)
 
 	second := start(t, Options{Dir: dir, Now: now.Now}, nil)
 	client = dial(t, second.Addr())
-	if got := second.Counts()[name("q")]; got.Pending != 2 || got.Attempts != 0 {
-		t.Fatalf("the paused queue came back as %+v", got)
+	if got := second.counts(); got.Pending != 2 || got.Attempts != 0 {
+		t.Fatalf("after the restart the counts are %+v, want 2 pending tasks in the paused queue", got)
 	}
-	if _, err := client.ResumeQueue(t.Context(), &cloudtaskspb.ResumeQueueRequest{Name: name("q")}); err != nil {
-		t.Fatal(err)
-	}
-	g := x.next(t)
-	if g.task() != "running" || g.retries() != "2" || g.header.Get("X-CloudTasks-TaskExecutionCount") != "1" ||
-		g.header.Get("X-CloudTasks-TaskPreviousResponse") != "409" || g.header.Get("X-CloudTasks-TaskRetryReason") != "Unavailable" {
-		t.Errorf("after the restart %s was delivered with %v", g.task(), g.header)
+	mustResume(t, client, "q")
+	d := x.next(t)
+	d.want(t, "running", "2")
+	for name, want := range map[string]string{
+		"X-CloudTasks-TaskExecutionCount":   "1",
+		"X-CloudTasks-TaskPreviousResponse": "409",
+		"X-CloudTasks-TaskRetryReason":      "Unavailable",
+	} {
+		if got := d.header.Get(name); got != want {
+			t.Errorf("after the restart %s is %q, want %q", name, got, want)
+		}
 	}
 	for _, id := range []string{"executed", "deleted", "pending"} {
 		if _, err := client.CreateTask(t.Context(), x.task(id)); status.Code(err) != codes.AlreadyExists {
-			t.Errorf("creating %s after the restart: %v, want AlreadyExists", id, err)
+			t.Errorf("after the restart CreateTask of %s returned %v, want AlreadyExists", id, err)
 		}
 	}
 	now.advance(second, time.Hour)
-	if g := x.next(t); g.task() != "pending" || g.retries() != "0" || g.body != "payload" {
-		t.Errorf("delivered %s, retry %s, with %q", g.task(), g.retries(), g.body)
+	d = x.next(t)
+	d.want(t, "pending", "0")
+	if d.body != "payload" {
+		t.Errorf("delivered the body %q, want payload", d.body)
 	}
 }
 
-// What an attempt came to is kept as well: when the next is due, and what was answered.
-func TestOutcomeSurvives(t *testing.T) {
+// The outcome of an attempt survives a crash: the response, and the time of the next attempt.
+func TestOutcomeOfAnAttemptSurvivesACrash(t *testing.T) {
 	now := newClock()
 	dir := t.TempDir()
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
@@ -97,58 +99,59 @@ func TestOutcomeSurvives(t *testing.T) {
 	task := mustCreate(t, client, x.task("t"))
 	x.next(t)
 	eventually(t, first, "failed", func(c Counts) bool { return c.Failed == 1 })
-	before, err := client.GetTask(t.Context(), &cloudtaskspb.GetTaskRequest{Name: task.GetName(), ResponseView: cloudtaskspb.Task_FULL})
-	if err != nil { // and what it tells is written
+	request := &cloudtaskspb.GetTaskRequest{Name: task.GetName(), ResponseView: cloudtaskspb.Task_FULL}
+	before, err := client.GetTask(t.Context(), request) // ensures that the outcome is written
+	if err != nil {
 		t.Fatal(err)
 	}
 	first.abandon(t)
 
 	second := start(t, Options{Dir: dir, Now: now.Now}, nil)
 	client = dial(t, second.Addr())
-	after, err := client.GetTask(t.Context(), &cloudtaskspb.GetTaskRequest{Name: task.GetName(), ResponseView: cloudtaskspb.Task_FULL})
+	after, err := client.GetTask(t.Context(), request)
 	if diff := cmp.Diff(before, after, protocmp.Transform()); err != nil || diff != "" {
-		t.Errorf("GetTask after the restart: %v (-before +after):\n%s", err, diff)
+		t.Errorf("GetTask after the restart returned %v (-before +after):\n%s", err, diff)
 	}
 	if after.GetResponseCount() != 1 || after.GetScheduleTime().AsTime().Sub(now.Now()) != time.Minute {
-		t.Errorf("the task is %v", after)
+		t.Errorf("the task is %v, want one response and the next attempt in a minute", after)
 	}
 }
 
-func TestPauseSurvives(t *testing.T) {
+func TestPauseSurvivesACrash(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, Options{Dir: dir}, nil)
-	if _, err := dial(t, first.Addr()).PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("q")}); err != nil {
-		t.Fatal(err)
-	}
+	mustPause(t, dial(t, first.Addr()), "q")
 	first.abandon(t)
 	second := start(t, Options{Dir: dir}, nil)
 	q, err := dial(t, second.Addr()).GetQueue(t.Context(), &cloudtaskspb.GetQueueRequest{Name: name("q")})
 	if err != nil || q.GetState() != cloudtaskspb.Queue_PAUSED {
-		t.Errorf("GetQueue = %v, %v, want it paused", q, err)
+		t.Errorf("GetQueue returned %v, %v; want a paused queue", q, err)
 	}
 }
 
-// The files as they are while the server runs are those of a crash: a server on a copy of them has everything that was answered.
-func TestCopyOfTheFilesOfARunningServer(t *testing.T) {
+// The files of a running server are complete: a server that is opened on a copy of them has every
+// task that was created. A crash would leave the same files.
+func TestFilesOfARunningServerAreComplete(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	first := start(t, Options{Dir: dir}, nil)
-	client, x := dial(t, first.Addr()), newTarget(t, nil)
+	client := dial(t, first.Addr())
 	for i := range 200 {
-		mustCreate(t, client, x.taskAt(fmt.Sprint("t", i), time.Now().Add(time.Hour)))
+		mustCreate(t, client, later(fmt.Sprint("t", i)))
 	}
 	copyFile(t, filepath.Join(dir, "tasks.db"), elsewhere)
 	copyFile(t, filepath.Join(dir, "tasks.db-wal"), elsewhere)
 	second := start(t, Options{Dir: elsewhere}, nil)
-	if got := second.Counts()[name("q")].Pending; got != 200 {
+	if got := second.counts().Pending; got != 200 {
 		t.Errorf("the copy has %d tasks, want 200", got)
 	}
 }
 
-// A real process, killed with SIGKILL while it accepts and delivers: no task that was accepted is lost, none that was executed and noted comes again.
-func TestKill9(t *testing.T) {
+// TestNoTaskIsLostByKill9 kills a real process with SIGKILL while it accepts and delivers tasks.
+// Every accepted task must be delivered. A second delivery must have a higher retry count.
+func TestNoTaskIsLostByKill9(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex
-	delivered := map[string]int{} // the highest retry count
+	delivered := map[string]int{} // from the task to its highest retry count
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -156,7 +159,7 @@ func TestKill9(t *testing.T) {
 		_, _ = fmt.Sscan(r.Header.Get("X-CloudTasks-TaskRetryCount"), &n)
 		id := r.Header.Get("X-CloudTasks-TaskName")
 		if before, again := delivered[id]; again && n <= before {
-			t.Errorf("%s was delivered again with retry count %d after %d", id, n, before)
+			t.Errorf("%s was delivered with retry count %d after %d, want a higher one", id, n, before)
 		}
 		delivered[id] = n
 	})
@@ -192,15 +195,15 @@ func TestKill9(t *testing.T) {
 	defer mu.Unlock()
 	for id := range accepted {
 		if _, ok := delivered[id]; !ok {
-			t.Errorf("%s was accepted and never delivered", id)
+			t.Errorf("%s was accepted, but never delivered", id)
 		}
 	}
 	if len(accepted) < 450 {
-		t.Errorf("only %d tasks were accepted", len(accepted))
+		t.Errorf("%d tasks were accepted, want at least 450", len(accepted))
 	}
 }
 
-// spawn starts this program as a server on dir.
+// spawn starts this program as a server on dir, and returns its process and address.
 func spawn(t *testing.T, dir string) (*exec.Cmd, string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -220,7 +223,7 @@ func spawn(t *testing.T, dir string) (*exec.Cmd, string) {
 	t.Cleanup(func() { _ = child.Process.Kill() })
 	addr, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || strings.HasPrefix(addr, "error") {
-		t.Fatalf("the child says %q, %v", addr, err)
+		t.Fatalf("the child process printed %q (%v), want its address", addr, err)
 	}
 	return child, strings.TrimSpace(addr)
 }

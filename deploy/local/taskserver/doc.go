@@ -1,30 +1,51 @@
-// Package taskserver is a Cloud Tasks server for one machine: google.cloud.tasks.v2.CloudTasks over gRPC on loopback, spoken to
-// by Google's own client, with its queues and tasks in a SQLite file that survives the death of the process.
+// Package taskserver is a Cloud Tasks server for one machine. It speaks
+// google.cloud.tasks.v2.CloudTasks over gRPC on loopback, so that Google's own client can use it.
+// It keeps queues and tasks in a SQLite file, and they survive when the process is killed.
 //
-// # What is as in Cloud Tasks
+// # What works as in Cloud Tasks
 //
-// Queues with rate and concurrency limits, pause, resume and purge; named tasks whose names stay taken for a day after they were
-// executed or deleted; schedule times; delivery by HTTP, at least once, with the documented headers; success is 200 to 299, all
-// else is repeated with the back-off of the queue's (or the task's) retry configuration; an attempt ends at the task's dispatch
-// deadline. The bounds on names, times, deadlines and sizes are checked, and errors have the codes of the real service. See
-// https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2.
+//   - Queues have limits of rate and concurrency, and can be paused, resumed and purged.
+//   - Tasks can have names and schedule times. A name stays taken for a day after its task was
+//     executed or deleted.
+//   - Tasks are delivered by HTTP at least once, with the documented headers.
+//   - An answer from 200 to 299 is a success. After anything else the delivery is repeated, with
+//     the back-off of the retry configuration of the task or its queue.
+//   - An attempt ends at the dispatch deadline of its task.
+//   - The limits of names, times, deadlines and sizes are checked, and errors have the codes of the
+//     real service. See https://cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2.
 //
-// # Where it differs
+// # What is not supported
 //
-//   - HTTP targets only, and on this machine only unless Options.AnyTarget is set. App Engine targets, OAuth tokens, queue-level HTTP
-//     targets, batches, IAM, CMEK, list filters, operations and locations are Unimplemented. There is no authentication of callers.
-//   - OIDC tokens come from Options.Signer; without it requests carry no Authorization header of the task's token.
-//   - Nothing is slow or late on purpose: no ramp-up of new or resumed queues, no throttling of a queue whose targets answer 429 or
-//     503, no delayed purge. A Retry-After with 429 or 503 delays the next attempt of that task only, by at most an hour.
-//   - Redirects are not followed; Cloud Tasks may follow them. A 3xx is a failed attempt.
-//   - A name stays taken for exactly Options.NamesTaken; the real service says "up to 24 hours". The names of a deleted queue, and its own, are free at once.
-//   - Defaults of a queue: 500 dispatches a second, 1000 at once, 100 attempts, back-off from 0.1s to 1h with 16 doublings; zero means the default, also in an update; the burst is the rate,
-//     rounded up. In Options.Queues, not over gRPC, a queue may have a higher rate or concurrency than Google allows, and a max_burst_size.
-//   - Back-off is not rounded to whole seconds. Fields left out of a task's own retry configuration are the queue's.
-//   - X-CloudTasks-TaskRetryReason is the name of the last attempt's status code; the real values are not documented.
-//   - An attempt that was cut by the end of the process is delivered again at once, even if it was the last one allowed.
-//   - A task may be 1 MiB in all, as the quotas page says; the API's own text says 100 KB.
-//   - Writes are in the hands of the operating system when a call returns (WAL, synchronous=NORMAL): they survive the death of the process, by
-//     kill -9 too, but the last moments may be lost when the machine itself goes down. Flushing every write would cost a disk sync each.
-//   - The journal is all or nothing: when a write fails (disk full), nothing more is delivered and every call fails with Internal until the server is opened again.
+//   - Targets other than HTTP, and targets on other machines unless Options.AnyTarget is set.
+//   - App Engine targets, OAuth tokens, HTTP targets of queues, batches, IAM, CMEK, filters of
+//     lists, operations and locations. They are answered Unimplemented.
+//   - Authentication of callers.
+//
+// # What differs
+//
+//   - OIDC tokens are signed by Options.Signer. Without it, tasks with an OIDC token are sent
+//     without an Authorization header.
+//   - There are no deliberate delays: no ramp-up of new or resumed queues, no throttling of a queue
+//     whose targets answer 429 or 503, and no delayed purge. A Retry-After with 429 or 503 delays
+//     the next attempt of that task only, by at most an hour.
+//   - Redirects are not followed, and a 3xx is a failed attempt. Cloud Tasks may follow redirects.
+//   - A name stays taken for exactly Options.NamesTaken. The real service promises only "up to 24
+//     hours". When a queue is deleted, its name and the names of its tasks are free immediately.
+//   - The defaults of a queue are 500 dispatches a second, 1000 concurrent dispatches, 100
+//     attempts, and a back-off from 0.1 s to 1 h with 16 doublings. Zero means the default, also in
+//     an update. The burst is the rate, rounded up.
+//   - A queue in Options.Queues may have a higher rate or concurrency than Google allows, and a
+//     max_burst_size. Over gRPC this is rejected.
+//   - The back-off is not rounded to whole seconds. Fields that a task's own retry configuration
+//     leaves out have the values of its queue.
+//   - X-CloudTasks-TaskRetryReason is the name of the last attempt's status code. The real values
+//     are not documented.
+//   - An attempt that the end of the process interrupted is delivered again immediately, even if it
+//     was the last one allowed.
+//   - A task may have 1 MiB in total, as the quotas page says. The API's own text says 100 KB.
+//   - When a call returns, its change is written to the operating system, but not flushed to the
+//     disk (WAL, synchronous=NORMAL). It survives kill -9. A crash of the machine can lose the last
+//     changes. A flush for each change would be slow.
+//   - If a write fails, for example because the disk is full, nothing more is delivered. Every call
+//     then fails with Internal until the server is opened again.
 package taskserver

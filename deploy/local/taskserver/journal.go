@@ -14,22 +14,76 @@ import (
 	sqlitelib "modernc.org/sqlite/lib"
 )
 
-// op is one statement to run.
+const schema = `
+CREATE TABLE queues (
+  id    INTEGER PRIMARY KEY,
+  queue BLOB NOT NULL                 -- google.cloud.tasks.v2.Queue
+);
+CREATE TABLE tasks (
+  id         INTEGER PRIMARY KEY,
+  queue      INTEGER NOT NULL,
+  task       BLOB NOT NULL,           -- google.cloud.tasks.v2.Task, as created
+  at         INTEGER NOT NULL,        -- when it is due; all times are in microseconds since 1970
+  dispatched INTEGER NOT NULL DEFAULT 0,
+  responded  INTEGER NOT NULL DEFAULT 0,
+  executed   INTEGER NOT NULL DEFAULT 0,
+  previous   INTEGER NOT NULL DEFAULT 0, -- the HTTP status of the last response
+  first      INTEGER NOT NULL DEFAULT 0, -- when it was first dispatched
+  last       BLOB                     -- google.cloud.tasks.v2.Attempt
+);
+CREATE TABLE names (                  -- names that are taken although their tasks were removed
+  queue   INTEGER NOT NULL,
+  hash    BLOB NOT NULL,
+  expires INTEGER NOT NULL            -- when the name is free
+);
+PRAGMA user_version = 1;
+`
+
+// The statements that change the journal, as indexes of statements.
+const (
+	saveQueue = iota
+	insertTask
+	updateTask
+	deleteTask
+	insertName
+	deleteQueue
+	deleteQueueTasks
+	deleteQueueNames
+	expireNames
+)
+
+var statements = []string{
+	saveQueue: `INSERT INTO queues (id, queue) VALUES (?, ?)
+		ON CONFLICT (id) DO UPDATE SET queue = excluded.queue`,
+	insertTask: `INSERT INTO tasks (id, queue, task, at) VALUES (?, ?, ?, ?)`,
+	updateTask: `UPDATE tasks
+		SET at = ?, dispatched = ?, responded = ?, executed = ?, previous = ?, first = ?, last = ?
+		WHERE id = ?`,
+	deleteTask:       `DELETE FROM tasks WHERE id = ?`,
+	insertName:       `INSERT INTO names (queue, hash, expires) VALUES (?, ?, ?)`,
+	deleteQueue:      `DELETE FROM queues WHERE id = ?`,
+	deleteQueueTasks: `DELETE FROM tasks WHERE queue = ?`,
+	deleteQueueNames: `DELETE FROM names WHERE queue = ?`,
+	expireNames:      `DELETE FROM names WHERE expires <= ?`,
+}
+
+// op is a statement with its arguments.
 type op struct {
 	statement int
 	args      []any
 }
 
-// batch is what is written in one transaction.
+// batch is a list of statements that are run in one transaction.
 type batch struct {
 	ops  []op
-	done chan struct{} // closed once it is committed, or never will be
-	err  error         // why not; set before done is closed
+	done chan struct{} // closed when the transaction was committed or failed
+	err  error         // why it failed; set before done is closed
 }
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
-// wait returns nil once the batch is committed.
+// wait waits until the batch is committed. It returns an error if the batch could not be written,
+// or if ctx ended first.
 func (b *batch) wait(ctx context.Context) error {
 	select {
 	case <-b.done:
@@ -41,24 +95,26 @@ func (b *batch) wait(ctx context.Context) error {
 
 var errClosed = errors.New("the server is closed")
 
-// journal writes what happens, in the order in which it was added. One goroutine writes; all that is added while it commits goes into its next
-// transaction, so that the cost of a commit is shared by however many wait for it.
+// journal writes changes to the database in the order in which they are added. A single goroutine
+// writes. Changes that are added during a commit share the next transaction, and so the cost of its
+// commit.
 type journal struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	stmts []*sql.Stmt
 
 	mu   sync.Mutex
-	next *batch
-	err  error // no more is written
+	next *batch // collects what is added
+	err  error  // why nothing can be added any more
 
-	work     chan struct{} // something was added
-	quit     chan struct{} // write what was added, then stop
-	drop     chan struct{} // stop without writing what was added
-	finished chan struct{}
+	work     chan struct{} // has an element if something was added
+	quit     chan struct{} // closed to write what was added, and then stop
+	drop     chan struct{} // closed to stop without writing what was added
+	finished chan struct{} // closed when the writer has stopped
 }
 
-// openJournal opens dir/tasks.db, or creates it.
+// openJournal opens dir/tasks.db and starts its writer. It creates the file if it does not exist,
+// and fails if another process uses it.
 func openJournal(dir string) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -67,7 +123,8 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Made here, so that only its owner can read it; SQLite gives its other files the same mode.
+	// The file is created here so that only its owner can read it. SQLite gives its other files the
+	// same mode.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -80,8 +137,12 @@ func openJournal(dir string) (*journal, error) {
 		return nil, err
 	}
 	j := &journal{
-		db: db, next: newBatch(),
-		work: make(chan struct{}, 1), quit: make(chan struct{}), drop: make(chan struct{}), finished: make(chan struct{}),
+		db:       db,
+		next:     newBatch(),
+		work:     make(chan struct{}, 1),
+		quit:     make(chan struct{}),
+		drop:     make(chan struct{}),
+		finished: make(chan struct{}),
 	}
 	if err := j.prepare(context.Background()); err != nil {
 		if busy := (*sqlite.Error)(nil); errors.As(err, &busy) && busy.Code() == sqlitelib.SQLITE_BUSY {
@@ -93,16 +154,17 @@ func openJournal(dir string) (*journal, error) {
 	return j, nil
 }
 
+// prepare locks the database, creates its tables if it is new, and prepares the statements.
 func (j *journal) prepare(ctx context.Context) (err error) {
 	if j.conn, err = j.db.Conn(ctx); err != nil {
 		return err
 	}
 	for _, pragma := range []string{
 		`PRAGMA busy_timeout = 2000`,
-		`PRAGMA locking_mode = EXCLUSIVE`, // two servers on one file would deliver everything twice
+		`PRAGMA locking_mode = EXCLUSIVE`, // two servers on one file would deliver each task twice
 		`PRAGMA journal_mode = WAL`,
 		`PRAGMA synchronous = NORMAL`,
-		`BEGIN EXCLUSIVE; COMMIT`, // takes the lock now, not at the first write
+		`BEGIN EXCLUSIVE; COMMIT`, // takes the lock now rather than at the first write
 	} {
 		if _, err := j.conn.ExecContext(ctx, pragma); err != nil {
 			return err
@@ -119,7 +181,7 @@ func (j *journal) prepare(ctx context.Context) (err error) {
 		}
 	case 1:
 	default:
-		return fmt.Errorf("it has schema version %d, not 1", version)
+		return fmt.Errorf("its schema version is %d, but this program supports only 1", version)
 	}
 	for _, text := range statements {
 		stmt, err := j.conn.PrepareContext(ctx, text)
@@ -131,7 +193,8 @@ func (j *journal) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// add hands ops to the writer. With none it returns a batch that is done once everything added before is.
+// add adds ops to the next batch and returns that batch. Without ops it returns a batch that is
+// done when everything that was added before is written.
 func (j *journal) add(ops ...op) *batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -149,7 +212,8 @@ func (j *journal) add(ops ...op) *batch {
 	return j.next
 }
 
-// take returns what was added. After it, nothing can be added any more if err is not nil.
+// take returns the next batch and begins another one. If err is not nil, nothing can be added
+// afterwards.
 func (j *journal) take(err error) *batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -161,6 +225,7 @@ func (j *journal) take(err error) *batch {
 	return b
 }
 
+// write commits batches until quit or drop is closed, or a commit fails.
 func (j *journal) write() {
 	defer close(j.finished)
 	for {
@@ -194,7 +259,7 @@ func (j *journal) commit(ops []op) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	ctx := context.Background() // with one that can end, the driver starts a goroutine for each statement
+	ctx := context.Background() // for a context that can end, the driver starts a goroutine for each statement
 	if _, err := j.conn.ExecContext(ctx, `BEGIN`); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -217,7 +282,7 @@ func (j *journal) close() error {
 	return j.release()
 }
 
-// abandon releases the file without writing what was added, as the death of the process would.
+// abandon releases the file without writing what was added. Tests use it to simulate a crash.
 func (j *journal) abandon() error {
 	close(j.drop)
 	<-j.finished

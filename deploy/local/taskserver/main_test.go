@@ -25,7 +25,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// childDir makes this program a server on the named directory instead of a test, so that it can be killed.
+// childDir is the variable with the directory of a child process. If it is set, this program runs a
+// server instead of the tests. The tests kill that process.
 const childDir = "TASKSERVER_TEST_DIR"
 
 func TestMain(m *testing.M) {
@@ -37,7 +38,11 @@ func TestMain(m *testing.M) {
 }
 
 func child(dir string) {
-	s, err := Open(Options{Dir: dir, Queues: []*cloudtaskspb.Queue{fastQueue("q")}, Logger: slog.New(slog.DiscardHandler)})
+	s, err := Open(Options{
+		Dir:    dir,
+		Queues: []*cloudtaskspb.Queue{fastQueue("q")},
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
@@ -51,23 +56,25 @@ func child(dir string) {
 
 const (
 	location = "projects/demo-p/locations/us-central1"
-	patience = 20 * time.Second // for what must happen; only failures take it
+	patience = 20 * time.Second // the limit for each wait; only a failing test takes so long
 )
 
 func name(queue string) string { return location + "/queues/" + queue }
 
-// fastQueue returns a queue that repeats at once.
+// fastQueue returns a queue that repeats failed attempts almost immediately.
 func fastQueue(id string) *cloudtaskspb.Queue {
 	return &cloudtaskspb.Queue{
 		Name:       name(id),
 		RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 100000, MaxConcurrentDispatches: 1000},
 		RetryConfig: &cloudtaskspb.RetryConfig{
-			MaxAttempts: -1, MinBackoff: durationpb.New(time.Millisecond), MaxBackoff: durationpb.New(5 * time.Millisecond),
+			MaxAttempts: -1,
+			MinBackoff:  durationpb.New(time.Millisecond),
+			MaxBackoff:  durationpb.New(5 * time.Millisecond),
 		},
 	}
 }
 
-// clock is one that a test moves.
+// clock is a clock that a test sets.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -81,15 +88,16 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
-// advance moves the clock and has the server look at it.
+// advance moves the clock forward and has the scheduler check the queues.
 func (c *clock) advance(s *Server, d time.Duration) {
 	c.mu.Lock()
 	c.now = c.now.Add(d)
 	c.mu.Unlock()
-	s.core.poke()
+	s.core.wakeScheduler()
 }
 
-// start opens a server that ends with the test, with a queue "q" that repeats at once unless queues are given.
+// start opens a server that is closed at the end of the test. If opts has no queues, the server has
+// the fast queue "q".
 func start(t *testing.T, opts Options, adjust func(*core)) *Server {
 	t.Helper()
 	if opts.Dir == "" {
@@ -128,7 +136,8 @@ func dial(t testing.TB, addr string) *apiv2.Client {
 	return client
 }
 
-// abandon ends s as the death of its process would: nothing more is written, no attempt is finished.
+// abandon ends s as a crash would: it writes nothing more, and the running attempts have no
+// outcome.
 func (s *Server) abandon(t *testing.T) {
 	t.Helper()
 	s.close.Do(func() {
@@ -138,7 +147,7 @@ func (s *Server) abandon(t *testing.T) {
 		s.closeErr = s.core.journal.abandon()
 		close(s.core.stop)
 		s.core.scheduler.Wait()
-		s.core.cut()
+		s.core.abort()
 		s.core.attempts.Wait()
 		s.core.client.CloseIdleConnections()
 		s.grpc.Stop()
@@ -149,31 +158,39 @@ func (s *Server) abandon(t *testing.T) {
 	}
 }
 
-// got is a request that a target received.
-type got struct {
+// delivery is a request that a target received.
+type delivery struct {
 	header http.Header
 	method string
 	path   string
 	body   string
-	at     time.Time
 }
 
-func (g got) retries() string { return g.header.Get("X-CloudTasks-TaskRetryCount") }
-func (g got) task() string    { return g.header.Get("X-CloudTasks-TaskName") }
+func (d delivery) retries() string { return d.header.Get("X-CloudTasks-TaskRetryCount") }
+func (d delivery) task() string    { return d.header.Get("X-CloudTasks-TaskName") }
+
+// want fails the test if the delivery is of another task or has another retry count.
+func (d delivery) want(t *testing.T, task, retries string) {
+	t.Helper()
+	if d.task() != task || d.retries() != retries {
+		t.Errorf("delivered %s with retry count %s, want %s with %s", d.task(), d.retries(), task, retries)
+	}
+}
 
 // target is an HTTP server that tasks call.
 type target struct {
-	url      string
-	requests chan got
+	url        string
+	deliveries chan delivery
 }
 
-// newTarget starts a target that hands each request to requests and then to answer; nil answers 200.
+// newTarget starts a target that records each request and then answers it with answer, or with 200
+// if answer is nil.
 func newTarget(t *testing.T, answer http.HandlerFunc) *target {
 	t.Helper()
-	x := &target{requests: make(chan got, 10000)}
+	x := &target{deliveries: make(chan delivery, 10000)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		x.requests <- got{r.Header, r.Method, r.URL.Path, string(body), time.Now()}
+		x.deliveries <- delivery{r.Header, r.Method, r.URL.Path, string(body)}
 		if answer != nil {
 			answer(w, r)
 		}
@@ -183,24 +200,26 @@ func newTarget(t *testing.T, answer http.HandlerFunc) *target {
 	return x
 }
 
-func (x *target) next(t *testing.T) got {
+// next waits for the next delivery.
+func (x *target) next(t *testing.T) delivery {
 	t.Helper()
 	select {
-	case g := <-x.requests:
-		return g
+	case d := <-x.deliveries:
+		return d
 	case <-time.After(patience):
 		t.Fatalf("no delivery within %v", patience)
-		return got{}
+		return delivery{}
 	}
 }
 
-// task returns a request for a task of queue "q" that calls x; id may be "".
+// task returns a request to create a task in queue "q" that calls x. Without an id the server
+// generates one.
 func (x *target) task(id string) *cloudtaskspb.CreateTaskRequest {
 	task := &cloudtaskspb.Task{MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
 		Url: x.url + "/work", Body: []byte("payload"),
 	}}}
 	if id != "" {
-		task.Name = name("q") + "/tasks/" + id
+		task.Name = taskPath(id)
 	}
 	return &cloudtaskspb.CreateTaskRequest{Parent: name("q"), Task: task}
 }
@@ -211,6 +230,13 @@ func (x *target) taskAt(id string, at time.Time) *cloudtaskspb.CreateTaskRequest
 	return r
 }
 
+// later returns a request to create a task that is due in an hour of real time.
+func later(id string) *cloudtaskspb.CreateTaskRequest {
+	return (&target{url: "http://127.0.0.1:9"}).taskAt(id, time.Now().Add(time.Hour))
+}
+
+func taskPath(id string) string { return name("q") + "/tasks/" + id }
+
 func mustCreate(t *testing.T, client *apiv2.Client, r *cloudtaskspb.CreateTaskRequest) *cloudtaskspb.Task {
 	t.Helper()
 	task, err := client.CreateTask(t.Context(), r)
@@ -220,16 +246,41 @@ func mustCreate(t *testing.T, client *apiv2.Client, r *cloudtaskspb.CreateTaskRe
 	return task
 }
 
-// eventually waits until the counts of queue "q" are as they should be.
-func eventually(t *testing.T, s *Server, want string, is func(Counts) bool) {
+func mustDelete(t *testing.T, client *apiv2.Client, id string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(s.Counts()[name("q")]); time.Sleep(2 * time.Millisecond) {
+	if err := client.DeleteTask(t.Context(), &cloudtaskspb.DeleteTaskRequest{Name: taskPath(id)}); err != nil {
+		t.Fatalf("DeleteTask: %v", err)
+	}
+}
+
+func mustPause(t *testing.T, client *apiv2.Client, queue string) {
+	t.Helper()
+	if _, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name(queue)}); err != nil {
+		t.Fatalf("PauseQueue: %v", err)
+	}
+}
+
+func mustResume(t *testing.T, client *apiv2.Client, queue string) {
+	t.Helper()
+	if _, err := client.ResumeQueue(t.Context(), &cloudtaskspb.ResumeQueueRequest{Name: name(queue)}); err != nil {
+		t.Fatalf("ResumeQueue: %v", err)
+	}
+}
+
+// counts returns the counts of queue "q".
+func (s *Server) counts() Counts { return s.Counts()[name("q")] }
+
+// eventually waits until a condition holds for the counts of queue "q".
+func eventually(t *testing.T, s *Server, condition string, holds func(Counts) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(s.counts()); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not %s within %v: %+v", want, patience, s.Counts()[name("q")])
+			t.Fatalf("not %s within %v: %+v", condition, patience, s.counts())
 		}
 	}
 }
 
+// copyFile copies a file to a directory. It does nothing if the file does not exist.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)

@@ -10,17 +10,18 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// The limits of a queue over gRPC
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits), and the largest pages.
+// Limits and defaults of queues and lists over gRPC. See
+// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits.
 const (
-	maxRate        = 500
+	maxRate        = 500 // dispatches a second
 	maxConcurrent  = 5000
-	maxQueuesPage  = 9800
-	maxTasksPage   = 1000
+	maxQueuesPage  = 9800 // queues of a page
+	maxTasksPage   = 1000 // tasks of a page
 	defaultBackoff = 100 * time.Millisecond
 )
 
-// complete returns q with the defaults of what was left out. Output-only fields are dropped but for the burst, if it is to be kept.
+// complete returns a copy of q in which fields that are not set have their defaults. It drops
+// fields that are output only. With keepBurst, it keeps max_burst_size, which is one of them.
 func complete(q *cloudtaskspb.Queue, keepBurst bool) *cloudtaskspb.Queue {
 	q = proto.CloneOf(q)
 	q.State, q.PurgeTime = cloudtaskspb.Queue_RUNNING, nil
@@ -56,7 +57,8 @@ func complete(q *cloudtaskspb.Queue, keepBurst bool) *cloudtaskspb.Queue {
 	return q
 }
 
-// checkQueue checks a completed queue.
+// checkQueue checks a queue that complete returned. With limited, Google's limits for the rate and
+// concurrency apply.
 func checkQueue(q *cloudtaskspb.Queue, limited bool) error {
 	if err := checkQueueName(q.GetName()); err != nil {
 		return err
@@ -77,7 +79,7 @@ func checkQueue(q *cloudtaskspb.Queue, limited bool) error {
 	return checkRetry(q.GetRetryConfig())
 }
 
-// copyField sets the field at a path of to as it is in from.
+// copyField copies the field at a path from one message to another.
 func copyField(to, from protoreflect.Message, path []string) error {
 	field := to.Descriptor().Fields().ByName(protoreflect.Name(path[0]))
 	if field == nil || len(path) > 1 && (field.Message() == nil || field.IsList() || field.IsMap()) {

@@ -16,8 +16,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// ensure makes the queue of opts.Queues, before the server serves.
-func (c *core) ensure(given *cloudtaskspb.Queue) error {
+// ensureQueue creates or configures a queue of Options.Queues. It runs before the server is
+// started.
+func (c *core) ensureQueue(given *cloudtaskspb.Queue) error {
 	pb := complete(given, true)
 	if err := checkQueue(pb, false); err != nil {
 		return fmt.Errorf("queue %q: %w", given.GetName(), err)
@@ -29,10 +30,10 @@ func (c *core) ensure(given *cloudtaskspb.Queue) error {
 		pb.State, pb.PurgeTime = q.pb.GetState(), q.pb.GetPurgeTime()
 		q.configure(pb)
 	}
-	return c.journal.add(q.saved()).wait(c.ctx)
+	return c.journal.add(q.saveOp()).wait(c.ctx)
 }
 
-// addQueue adds a queue to those in memory. The caller holds c.mu and saves it.
+// addQueue adds a queue in memory. The caller holds c.mu and writes the queue to the journal.
 func (c *core) addQueue(pb *cloudtaskspb.Queue) *queue {
 	c.rows++
 	q := newQueue(c.rows, pb)
@@ -40,19 +41,22 @@ func (c *core) addQueue(pb *cloudtaskspb.Queue) *queue {
 	return q
 }
 
-// find returns the queue of that name, or the error for an answer. The caller holds c.mu.
-func (c *core) find(name string) (*queue, error) {
+// findQueue returns the queue with a name, or a gRPC status for the answer. The caller holds c.mu.
+func (c *core) findQueue(name string) (*queue, error) {
 	if q := c.queues[name]; q != nil {
 		return q, nil
 	}
 	if err := checkQueueName(name); err != nil {
 		return nil, err
 	}
-	return nil, status.Error(codes.NotFound, "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.")
+	return nil, status.Error(codes.NotFound, "Queue does not exist. "+
+		"If you just created the queue, wait at least a minute for the queue to initialize.")
 }
 
+// CreateQueue creates a queue. A name can be used again immediately after its queue was deleted.
 func (c *core) CreateQueue(ctx context.Context, r *cloudtaskspb.CreateQueueRequest) (*cloudtaskspb.Queue, error) {
-	if r.GetQueue() == nil || !locationName.MatchString(r.GetParent()) || !strings.HasPrefix(r.GetQueue().GetName(), r.GetParent()+"/queues/") {
+	if r.GetQueue() == nil || !locationName.MatchString(r.GetParent()) ||
+		!strings.HasPrefix(r.GetQueue().GetName(), r.GetParent()+"/queues/") {
 		return nil, invalid("The queue is missing, or its name does not begin with the parent.")
 	}
 	pb := complete(r.GetQueue(), false)
@@ -63,20 +67,22 @@ func (c *core) CreateQueue(ctx context.Context, r *cloudtaskspb.CreateQueueReque
 	if c.queues[pb.GetName()] != nil {
 		b := c.journal.add()
 		c.mu.Unlock()
-		if err := c.kept(ctx, b); err != nil {
+		if err := c.committed(ctx, b); err != nil {
 			return nil, err
 		}
 		return nil, status.Error(codes.AlreadyExists, "Queue already exists")
 	}
-	b := c.journal.add(c.addQueue(pb).saved())
+	b := c.journal.add(c.addQueue(pb).saveOp())
 	c.mu.Unlock()
-	return pb, c.kept(ctx, b)
+	return pb, c.committed(ctx, b)
 }
 
+// GetQueue returns a queue.
 func (c *core) GetQueue(ctx context.Context, r *cloudtaskspb.GetQueueRequest) (*cloudtaskspb.Queue, error) {
 	return c.changeQueue(ctx, r.GetName(), func(*queue, *cloudtaskspb.Queue) ([]op, error) { return nil, nil })
 }
 
+// PauseQueue stops a queue from delivering tasks. Running attempts continue.
 func (c *core) PauseQueue(ctx context.Context, r *cloudtaskspb.PauseQueueRequest) (*cloudtaskspb.Queue, error) {
 	return c.changeQueue(ctx, r.GetName(), func(_ *queue, pb *cloudtaskspb.Queue) ([]op, error) {
 		pb.State = cloudtaskspb.Queue_PAUSED
@@ -84,6 +90,7 @@ func (c *core) PauseQueue(ctx context.Context, r *cloudtaskspb.PauseQueueRequest
 	})
 }
 
+// ResumeQueue has a paused queue deliver tasks again.
 func (c *core) ResumeQueue(ctx context.Context, r *cloudtaskspb.ResumeQueueRequest) (*cloudtaskspb.Queue, error) {
 	return c.changeQueue(ctx, r.GetName(), func(_ *queue, pb *cloudtaskspb.Queue) ([]op, error) {
 		pb.State = cloudtaskspb.Queue_RUNNING
@@ -91,6 +98,7 @@ func (c *core) ResumeQueue(ctx context.Context, r *cloudtaskspb.ResumeQueueReque
 	})
 }
 
+// PurgeQueue deletes all tasks of a queue. Their names stay taken.
 func (c *core) PurgeQueue(ctx context.Context, r *cloudtaskspb.PurgeQueueRequest) (*cloudtaskspb.Queue, error) {
 	return c.changeQueue(ctx, r.GetName(), func(q *queue, pb *cloudtaskspb.Queue) ([]op, error) {
 		now := c.now()
@@ -104,7 +112,8 @@ func (c *core) PurgeQueue(ctx context.Context, r *cloudtaskspb.PurgeQueueRequest
 	})
 }
 
-// UpdateQueue creates the queue if it does not exist.
+// UpdateQueue changes the fields of a queue that the mask names, or all fields without a mask. It
+// creates the queue if it does not exist.
 func (c *core) UpdateQueue(ctx context.Context, r *cloudtaskspb.UpdateQueueRequest) (*cloudtaskspb.Queue, error) {
 	given := r.GetQueue()
 	if given == nil {
@@ -116,24 +125,29 @@ func (c *core) UpdateQueue(ctx context.Context, r *cloudtaskspb.UpdateQueueReque
 	if missing {
 		location, _, _ := strings.Cut(given.GetName(), "/queues/")
 		q, err := c.CreateQueue(ctx, &cloudtaskspb.CreateQueueRequest{Parent: location, Queue: given})
-		if status.Code(err) != codes.AlreadyExists { // somebody was faster: update theirs
+		if status.Code(err) != codes.AlreadyExists {
 			return q, err
 		}
+		// Another call has created the queue meanwhile, so this call updates it.
 	}
 	return c.changeQueue(ctx, given.GetName(), func(q *queue, pb *cloudtaskspb.Queue) ([]op, error) {
 		paths := r.GetUpdateMask().GetPaths()
 		if len(paths) == 0 {
-			paths = []string{"rate_limits", "retry_config", "stackdriver_logging_config", "http_target", "app_engine_routing_override"}
+			paths = []string{
+				"rate_limits", "retry_config", "stackdriver_logging_config", "http_target",
+				"app_engine_routing_override",
+			}
 		}
 		for _, path := range paths {
 			if path == "name" || path == "state" || path == "purge_time" || path == "rate_limits.max_burst_size" {
-				continue // output only: ignored
+				continue // output only
 			}
 			if err := copyField(pb.ProtoReflect(), given.ProtoReflect(), strings.Split(path, ".")); err != nil {
 				return nil, err
 			}
 		}
-		// A queue given at Open may be faster than is allowed here, and stay so.
+		// A queue of Options.Queues may have limits above Google's. An update that does not change
+		// them keeps them.
 		sameRate := proto.Equal(pb.GetRateLimits(), q.pb.GetRateLimits())
 		completed := complete(pb, sameRate)
 		completed.State, completed.PurgeTime = pb.GetState(), pb.GetPurgeTime()
@@ -143,10 +157,13 @@ func (c *core) UpdateQueue(ctx context.Context, r *cloudtaskspb.UpdateQueueReque
 	})
 }
 
-// changeQueue has change work on a copy of a queue, and keeps the copy if it differs. What change returns is written with it.
-func (c *core) changeQueue(ctx context.Context, name string, change func(*queue, *cloudtaskspb.Queue) ([]op, error)) (*cloudtaskspb.Queue, error) {
+// changeQueue calls change with a queue and a copy of its configuration. It writes the copy if
+// change modified it, together with the ops that change returned.
+func (c *core) changeQueue(
+	ctx context.Context, name string, change func(*queue, *cloudtaskspb.Queue) ([]op, error),
+) (*cloudtaskspb.Queue, error) {
 	c.mu.Lock()
-	q, err := c.find(name)
+	q, err := c.findQueue(name)
 	if err != nil {
 		c.mu.Unlock()
 		return nil, err
@@ -159,32 +176,36 @@ func (c *core) changeQueue(ctx context.Context, name string, change func(*queue,
 	}
 	if !proto.Equal(pb, q.pb) {
 		q.configure(pb)
-		ops = append(ops, q.saved())
+		ops = append(ops, q.saveOp())
 	}
 	b := c.journal.add(ops...)
 	c.mu.Unlock()
-	c.poke()
-	return pb, c.kept(ctx, b)
+	c.wakeScheduler()
+	return pb, c.committed(ctx, b)
 }
 
+// DeleteQueue deletes a queue and its tasks. Running attempts continue, but have no effect.
 func (c *core) DeleteQueue(ctx context.Context, r *cloudtaskspb.DeleteQueueRequest) (*emptypb.Empty, error) {
 	c.mu.Lock()
-	q, err := c.find(r.GetName())
+	q, err := c.findQueue(r.GetName())
 	if err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
 	for _, t := range q.tasks {
-		t.gone = true
+		t.removed = true
 	}
 	delete(c.queues, r.GetName())
 	row := []any{q.row}
 	b := c.journal.add(op{deleteQueueTasks, row}, op{deleteQueueNames, row}, op{deleteQueue, row})
 	c.mu.Unlock()
-	return &emptypb.Empty{}, c.kept(ctx, b)
+	return &emptypb.Empty{}, c.committed(ctx, b)
 }
 
-func (c *core) ListQueues(ctx context.Context, r *cloudtaskspb.ListQueuesRequest) (*cloudtaskspb.ListQueuesResponse, error) {
+// ListQueues returns a page of the queues of a location, ordered by name.
+func (c *core) ListQueues(
+	ctx context.Context, r *cloudtaskspb.ListQueuesRequest,
+) (*cloudtaskspb.ListQueuesResponse, error) {
 	if r.GetFilter() != "" {
 		return nil, unimplemented("filter of ListQueues")
 	}
@@ -206,15 +227,16 @@ func (c *core) ListQueues(ctx context.Context, r *cloudtaskspb.ListQueuesRequest
 	}
 	b := c.journal.add()
 	c.mu.Unlock()
-	return out, c.kept(ctx, b)
+	return out, c.committed(ctx, b)
 }
 
-func pageSize(asked int32, most int) (int, error) {
-	if asked < 0 || int(asked) > most {
-		return 0, invalid("page_size must be between 0 and %d.", most)
+// pageSize returns the size of a page for the requested size. 0 requests the maximum.
+func pageSize(requested int32, maximum int) (int, error) {
+	if requested < 0 || int(requested) > maximum {
+		return 0, invalid("page_size must be between 0 and %d.", maximum)
 	}
-	if asked == 0 {
-		return most, nil
+	if requested == 0 {
+		return maximum, nil
 	}
-	return int(asked), nil
+	return int(requested), nil
 }

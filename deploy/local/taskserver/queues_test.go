@@ -21,17 +21,30 @@ import (
 
 func TestQueueDefaults(t *testing.T) {
 	client := dial(t, start(t, Options{}, nil).Addr())
-	got, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: location, Queue: &cloudtaskspb.Queue{
-		Name: name("new"), State: cloudtaskspb.Queue_PAUSED, RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 0.5, MaxBurstSize: 77},
-	}})
+	got, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{
+		Parent: location,
+		Queue: &cloudtaskspb.Queue{
+			Name:       name("new"),
+			State:      cloudtaskspb.Queue_PAUSED,
+			RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 0.5, MaxBurstSize: 77},
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &cloudtaskspb.Queue{
-		Name: name("new"), State: cloudtaskspb.Queue_RUNNING,
-		RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 0.5, MaxBurstSize: 1, MaxConcurrentDispatches: 1000},
+		Name:  name("new"),
+		State: cloudtaskspb.Queue_RUNNING,
+		RateLimits: &cloudtaskspb.RateLimits{
+			MaxDispatchesPerSecond:  0.5,
+			MaxBurstSize:            1,
+			MaxConcurrentDispatches: 1000,
+		},
 		RetryConfig: &cloudtaskspb.RetryConfig{
-			MaxAttempts: 100, MinBackoff: durationpb.New(100 * time.Millisecond), MaxBackoff: durationpb.New(time.Hour), MaxDoublings: 16,
+			MaxAttempts:  100,
+			MinBackoff:   durationpb.New(100 * time.Millisecond),
+			MaxBackoff:   durationpb.New(time.Hour),
+			MaxDoublings: 16,
 		},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
@@ -39,68 +52,95 @@ func TestQueueDefaults(t *testing.T) {
 	}
 	read, err := client.GetQueue(t.Context(), &cloudtaskspb.GetQueueRequest{Name: name("new")})
 	if diff := cmp.Diff(want, read, protocmp.Transform()); err != nil || diff != "" {
-		t.Errorf("GetQueue: %v (-want +got):\n%s", err, diff)
+		t.Errorf("GetQueue returned %v (-want +got):\n%s", err, diff)
 	}
 }
 
-func TestQueueErrors(t *testing.T) {
+// wantCode fails the test if an error has another code. An Unimplemented error must name the
+// server.
+func wantCode(t *testing.T, err error, want codes.Code) {
+	t.Helper()
+	if status.Code(err) != want {
+		t.Errorf("returned %v, want %v", err, want)
+	}
+	if want == codes.Unimplemented && !strings.Contains(err.Error(), "local Cloud Tasks server") {
+		t.Errorf("returned %v, want an error that names the local Cloud Tasks server", err)
+	}
+}
+
+func TestCreateQueueChecksTheQueue(t *testing.T) {
 	client := dial(t, start(t, Options{}, nil).Addr())
-	create := func(change func(*cloudtaskspb.Queue)) func() error {
-		return func() error {
-			q := &cloudtaskspb.Queue{Name: name("x"), RateLimits: &cloudtaskspb.RateLimits{}, RetryConfig: &cloudtaskspb.RetryConfig{}}
-			change(q)
-			_, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: location, Queue: q})
-			return err
-		}
+	named := func(name string) func(*cloudtaskspb.Queue) {
+		return func(q *cloudtaskspb.Queue) { q.Name = name }
 	}
-	tests := []struct {
-		name string
-		call func() error
-		want codes.Code
+	withRate := func(rate float64) func(*cloudtaskspb.Queue) {
+		return func(q *cloudtaskspb.Queue) { q.RateLimits.MaxDispatchesPerSecond = rate }
+	}
+	withRetry := func(c *cloudtaskspb.RetryConfig) func(*cloudtaskspb.Queue) {
+		return func(q *cloudtaskspb.Queue) { q.RetryConfig = c }
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*cloudtaskspb.Queue)
+		want   codes.Code
 	}{
-		{"exists", create(func(q *cloudtaskspb.Queue) { q.Name = name("q") }), codes.AlreadyExists},
-		{"underscore", create(func(q *cloudtaskspb.Queue) { q.Name = name("a_b") }), codes.InvalidArgument},
-		{"too long", create(func(q *cloudtaskspb.Queue) { q.Name = name(strings.Repeat("a", 101)) }), codes.InvalidArgument},
-		{"as long as may be", create(func(q *cloudtaskspb.Queue) { q.Name = name(strings.Repeat("a", 100)) }), codes.OK},
-		{"elsewhere", create(func(q *cloudtaskspb.Queue) { q.Name = "projects/p/locations/l/queues/x" }), codes.InvalidArgument},
-		{"too fast", create(func(q *cloudtaskspb.Queue) { q.RateLimits.MaxDispatchesPerSecond = 501 }), codes.InvalidArgument},
-		{"negative rate", create(func(q *cloudtaskspb.Queue) { q.RateLimits.MaxDispatchesPerSecond = -1 }), codes.InvalidArgument},
-		{"too many at once", create(func(q *cloudtaskspb.Queue) { q.RateLimits.MaxConcurrentDispatches = 5001 }), codes.InvalidArgument},
-		{"attempts", create(func(q *cloudtaskspb.Queue) { q.RetryConfig.MaxAttempts = -2 }), codes.InvalidArgument},
-		{"backoff", create(func(q *cloudtaskspb.Queue) { q.RetryConfig = config(time.Minute, time.Second, 1) }), codes.InvalidArgument},
-		{"target", create(func(q *cloudtaskspb.Queue) { q.HttpTarget = &cloudtaskspb.HttpTarget{} }), codes.Unimplemented},
-		{"get nothing", func() error {
-			_, err := client.GetQueue(t.Context(), &cloudtaskspb.GetQueueRequest{Name: name("none")})
-			return err
-		}, codes.NotFound},
-		{"pause nothing", func() error {
-			_, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("none")})
-			return err
-		}, codes.NotFound},
-		{"delete nothing", func() error {
-			return client.DeleteQueue(t.Context(), &cloudtaskspb.DeleteQueueRequest{Name: name("none")})
-		}, codes.NotFound},
-		{"unknown field", func() error {
-			_, err := client.UpdateQueue(t.Context(), &cloudtaskspb.UpdateQueueRequest{
-				Queue: &cloudtaskspb.Queue{Name: name("q")}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"retry_config.what"}}})
-			return err
+		{"existing name", named(name("q")), codes.AlreadyExists},
+		{"underscore in the name", named(name("a_b")), codes.InvalidArgument},
+		{"name too long", named(name(strings.Repeat("a", 101))), codes.InvalidArgument},
+		{"longest name", named(name(strings.Repeat("a", 100))), codes.OK},
+		{"name in another location", named("projects/p/locations/l/queues/x"), codes.InvalidArgument},
+		{"rate too high", withRate(501), codes.InvalidArgument},
+		{"negative rate", withRate(-1), codes.InvalidArgument},
+		{"concurrency too high", func(q *cloudtaskspb.Queue) {
+			q.RateLimits.MaxConcurrentDispatches = 5001
 		}, codes.InvalidArgument},
-		{"IAM", func() error {
-			_, err := client.GetIamPolicy(t.Context(), &iampb.GetIamPolicyRequest{Resource: name("q")})
-			return err
+		{
+			"negative number of attempts", withRetry(&cloudtaskspb.RetryConfig{MaxAttempts: -2}),
+			codes.InvalidArgument,
+		},
+		{"minimum above the maximum back-off", withRetry(config(time.Minute, time.Second, 1)), codes.InvalidArgument},
+		{"HTTP target", func(q *cloudtaskspb.Queue) {
+			q.HttpTarget = &cloudtaskspb.HttpTarget{}
 		}, codes.Unimplemented},
-	}
-	for _, test := range tests {
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := test.call()
-			if status.Code(err) != test.want {
-				t.Errorf("= %v, want %v", err, test.want)
+			q := &cloudtaskspb.Queue{
+				Name:        name("x"),
+				RateLimits:  &cloudtaskspb.RateLimits{},
+				RetryConfig: &cloudtaskspb.RetryConfig{},
 			}
-			if test.want == codes.Unimplemented && !strings.Contains(err.Error(), "local Cloud Tasks server") {
-				t.Errorf("the error does not say why: %v", err)
-			}
+			test.change(q)
+			_, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: location, Queue: q})
+			wantCode(t, err, test.want)
 		})
 	}
+}
+
+func TestErrorsOfQueueCalls(t *testing.T) {
+	client := dial(t, start(t, Options{}, nil).Addr())
+	t.Run("get an unknown queue", func(t *testing.T) {
+		_, err := client.GetQueue(t.Context(), &cloudtaskspb.GetQueueRequest{Name: name("none")})
+		wantCode(t, err, codes.NotFound)
+	})
+	t.Run("pause an unknown queue", func(t *testing.T) {
+		_, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("none")})
+		wantCode(t, err, codes.NotFound)
+	})
+	t.Run("delete an unknown queue", func(t *testing.T) {
+		err := client.DeleteQueue(t.Context(), &cloudtaskspb.DeleteQueueRequest{Name: name("none")})
+		wantCode(t, err, codes.NotFound)
+	})
+	t.Run("update an unknown field", func(t *testing.T) {
+		_, err := client.UpdateQueue(t.Context(), &cloudtaskspb.UpdateQueueRequest{
+			Queue:      &cloudtaskspb.Queue{Name: name("q")},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"retry_config.what"}},
+		})
+		wantCode(t, err, codes.InvalidArgument)
+	})
+	t.Run("get an IAM policy", func(t *testing.T) {
+		_, err := client.GetIamPolicy(t.Context(), &iampb.GetIamPolicyRequest{Resource: name("q")})
+		wantCode(t, err, codes.Unimplemented)
+	})
 }
 
 func TestUpdateQueue(t *testing.T) {
@@ -117,33 +157,38 @@ func TestUpdateQueue(t *testing.T) {
 		}
 		return got
 	}
-	made := update(&cloudtaskspb.Queue{Name: name("u"), RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 7}})
-	if made.GetRateLimits().GetMaxDispatchesPerSecond() != 7 || made.GetRetryConfig().GetMaxAttempts() != 100 {
-		t.Errorf("an update of nothing made %v", made)
-	}
-	if _, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("u")}); err != nil {
-		t.Fatal(err)
-	}
 	got := update(&cloudtaskspb.Queue{
-		Name: name("u"), RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 9, MaxConcurrentDispatches: 3},
+		Name: name("u"), RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 7},
+	})
+	if got.GetRateLimits().GetMaxDispatchesPerSecond() != 7 || got.GetRetryConfig().GetMaxAttempts() != 100 {
+		t.Errorf("an update of an unknown queue returned %v, want a new queue with rate 7 and 100 attempts", got)
+	}
+	mustPause(t, client, "u")
+	got = update(&cloudtaskspb.Queue{
+		Name:        name("u"),
+		RateLimits:  &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 9, MaxConcurrentDispatches: 3},
 		RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: 4, MaxDoublings: 2},
 	}, "rate_limits.max_concurrent_dispatches", "retry_config.max_attempts", "state")
-	if got.GetRateLimits().GetMaxDispatchesPerSecond() != 7 || got.GetRateLimits().GetMaxConcurrentDispatches() != 3 ||
-		got.GetRetryConfig().GetMaxAttempts() != 4 || got.GetRetryConfig().GetMaxDoublings() != 16 || got.GetState() != cloudtaskspb.Queue_PAUSED {
-		t.Errorf("a masked update gave %v", got)
+	if limits, retry := got.GetRateLimits(), got.GetRetryConfig(); limits.GetMaxDispatchesPerSecond() != 7 ||
+		limits.GetMaxConcurrentDispatches() != 3 || retry.GetMaxAttempts() != 4 || retry.GetMaxDoublings() != 16 ||
+		got.GetState() != cloudtaskspb.Queue_PAUSED {
+		t.Errorf("an update with a mask returned %v, want only the concurrency and attempts changed", got)
 	}
 	got = update(&cloudtaskspb.Queue{Name: name("u")})
-	if got.GetRateLimits().GetMaxDispatchesPerSecond() != 500 || got.GetRetryConfig().GetMaxAttempts() != 100 || got.GetState() != cloudtaskspb.Queue_PAUSED {
-		t.Errorf("an update without a mask gave %v", got)
+	if got.GetRateLimits().GetMaxDispatchesPerSecond() != 500 || got.GetRetryConfig().GetMaxAttempts() != 100 ||
+		got.GetState() != cloudtaskspb.Queue_PAUSED {
+		t.Errorf("an update without a mask returned %v, want the defaults in a paused queue", got)
 	}
-	// The queue of Options is faster than an update may make it; what does not touch its rate leaves it so.
-	got = update(&cloudtaskspb.Queue{Name: name("q"), RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: 4}}, "retry_config.max_attempts")
+	// The rate of a queue from Options is above Google's limit. Updates of other fields keep it.
+	got = update(&cloudtaskspb.Queue{
+		Name: name("q"), RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: 4},
+	}, "retry_config.max_attempts")
 	if got.GetRateLimits().GetMaxDispatchesPerSecond() != 100000 || got.GetRetryConfig().GetMaxAttempts() != 4 {
-		t.Errorf("an update of the retries gave %v", got)
+		t.Errorf("an update of the attempts returned %v, want rate 100000 and 4 attempts", got)
 	}
 }
 
-func TestListQueues(t *testing.T) {
+func TestListQueuesReturnsOneLocationInOrder(t *testing.T) {
 	client := dial(t, start(t, Options{Queues: []*cloudtaskspb.Queue{
 		fastQueue("c"), fastQueue("a"), fastQueue("b"), {Name: "projects/other/locations/us-central1/queues/z"},
 	}}, nil).Addr())
@@ -156,73 +201,63 @@ func TestListQueues(t *testing.T) {
 		got = append(got, q.GetName())
 	}
 	if want := []string{name("a"), name("b"), name("c")}; !slices.Equal(got, want) {
-		t.Errorf("ListQueues = %v, want %v", got, want)
+		t.Errorf("ListQueues returned %v, want %v", got, want)
 	}
 }
 
-func TestPauseResume(t *testing.T) {
+func TestPausedQueueDeliversNothing(t *testing.T) {
 	s := start(t, Options{}, nil)
 	client, x := dial(t, s.Addr()), newTarget(t, nil)
-	if _, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("q")}); err != nil {
-		t.Fatal(err)
-	}
+	mustPause(t, client, "q")
 	mustCreate(t, client, x.task("while-paused"))
-	// RunTask does not care, and by its delivery the scheduler had its chance with the other.
+	// RunTask ignores the pause. Its delivery shows that the scheduler had time for the other task.
 	mustCreate(t, client, x.task("forced"))
-	if _, err := client.RunTask(t.Context(), &cloudtaskspb.RunTaskRequest{Name: name("q") + "/tasks/forced"}); err != nil {
+	if _, err := client.RunTask(t.Context(), &cloudtaskspb.RunTaskRequest{Name: taskPath("forced")}); err != nil {
 		t.Fatal(err)
 	}
-	if g := x.next(t); g.task() != "forced" {
-		t.Errorf("a paused queue delivered %s", g.task())
+	x.next(t).want(t, "forced", "0")
+	if got := s.counts().Attempts; got != 1 {
+		t.Errorf("a paused queue made %d attempts, want only the forced one", got)
 	}
-	if got := s.Counts()[name("q")]; got.Attempts != 1 {
-		t.Errorf("a paused queue attempted: %+v", got)
-	}
-	if _, err := client.ResumeQueue(t.Context(), &cloudtaskspb.ResumeQueueRequest{Name: name("q")}); err != nil {
-		t.Fatal(err)
-	}
-	if g := x.next(t); g.task() != "while-paused" {
-		t.Errorf("the resumed queue delivered %s", g.task())
-	}
+	mustResume(t, client, "q")
+	x.next(t).want(t, "while-paused", "0")
 }
 
 func TestPurgeKeepsNamesTaken(t *testing.T) {
 	s := start(t, Options{}, nil)
 	client, x := dial(t, s.Addr()), newTarget(t, nil)
 	for i := range 20 {
-		mustCreate(t, client, x.taskAt(fmt.Sprint("t", i), time.Now().Add(time.Hour)))
+		mustCreate(t, client, later(fmt.Sprint("t", i)))
 	}
 	q, err := client.PurgeQueue(t.Context(), &cloudtaskspb.PurgeQueueRequest{Name: name("q")})
 	if err != nil || q.GetPurgeTime() == nil {
-		t.Fatalf("PurgeQueue = %v, %v", q, err)
+		t.Fatalf("PurgeQueue returned %v, %v; want a queue with a purge time", q, err)
 	}
-	if got := s.Counts()[name("q")]; got.Pending != 0 || got.Deleted != 20 {
-		t.Errorf("after the purge: %+v", got)
+	if got := s.counts(); got.Pending != 0 || got.Deleted != 20 {
+		t.Errorf("after the purge the counts are %+v, want 20 deleted tasks", got)
 	}
 	if _, err := client.CreateTask(t.Context(), x.task("t3")); status.Code(err) != codes.AlreadyExists {
-		t.Errorf("creating a purged name: %v, want AlreadyExists", err)
+		t.Errorf("CreateTask with a purged name returned %v, want AlreadyExists", err)
 	}
 	mustCreate(t, client, x.task("after"))
-	if g := x.next(t); g.task() != "after" {
-		t.Errorf("delivered %s", g.task())
-	}
+	x.next(t).want(t, "after", "0")
 }
 
 func TestDeleteQueueDeletesItsTasks(t *testing.T) {
 	s := start(t, Options{}, nil)
 	client, x := dial(t, s.Addr()), newTarget(t, nil)
-	mustCreate(t, client, x.taskAt("t", time.Now().Add(time.Hour)))
+	mustCreate(t, client, later("t"))
 	if err := client.DeleteQueue(t.Context(), &cloudtaskspb.DeleteQueueRequest{Name: name("q")}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.CreateTask(t.Context(), x.task("t")); status.Code(err) != codes.NotFound {
-		t.Errorf("creating in a deleted queue: %v, want NotFound", err)
+		t.Errorf("CreateTask in a deleted queue returned %v, want NotFound", err)
 	}
-	if _, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: location, Queue: &cloudtaskspb.Queue{Name: name("q")}}); err != nil {
+	if _, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{
+		Parent: location, Queue: &cloudtaskspb.Queue{Name: name("q")},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	mustCreate(t, client, x.task("t"))
-	if g := x.next(t); g.task() != "t" {
-		t.Errorf("delivered %s", g.task())
-	}
+	x.next(t).want(t, "t", "0")
 }

@@ -9,23 +9,24 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// maxRetryAfter bounds what a target can ask for with Retry-After.
+// maxRetryAfter limits the delay that a target can request with Retry-After.
 const maxRetryAfter = time.Hour
 
-// backoff returns how long to wait after the nth attempt failed: min_backoff, doubled max_doublings times, then growing by the
-// last doubled interval each time, at most max_backoff
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RetryConfig.FIELDS.max_doublings).
+// backoff returns the delay after attempt n failed, where n counts from 1. The delay begins with
+// min_backoff and doubles max_doublings times. After that it grows by the last doubled delay each
+// time. It never exceeds max_backoff. See
+// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RetryConfig.
 func backoff(c *cloudtaskspb.RetryConfig, n int) time.Duration {
 	ceiling := c.GetMaxBackoff().AsDuration()
 	interval := c.GetMinBackoff().AsDuration()
 	for i := 1; i < n && i <= int(c.GetMaxDoublings()); i++ {
 		interval *= 2
-		if interval >= ceiling || interval < 0 { // negative: it overflowed
+		if interval >= ceiling || interval < 0 { // negative after an overflow
 			return ceiling
 		}
 	}
 	if steps := n - 1 - int(c.GetMaxDoublings()); steps > 0 && interval > 0 {
-		if int64(steps) >= int64(ceiling/interval) { // also when the product would overflow
+		if int64(steps) >= int64(ceiling/interval) { // also prevents an overflow of the product
 			return ceiling
 		}
 		interval *= time.Duration(steps + 1)
@@ -33,19 +34,21 @@ func backoff(c *cloudtaskspb.RetryConfig, n int) time.Duration {
 	return min(interval, ceiling)
 }
 
-// exhausted reports whether a task that has been attempted so often, since then, is given up: when the number of attempts and the
-// time are both used up, of those that are limited at all
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RetryConfig.FIELDS.max_attempts).
-func exhausted(c *cloudtaskspb.RetryConfig, attempts int, since time.Duration) bool {
-	limit := int(c.GetMaxAttempts())
-	age := c.GetMaxRetryDuration().AsDuration()
-	if limit <= 0 && age <= 0 {
+// exhausted reports whether a task has no retries left. attempts is the number of its attempts, and
+// age the time since the first one. If the number of attempts and the age are both limited, both
+// limits must be reached. If neither is limited, retries never end. See
+// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RetryConfig.
+func exhausted(c *cloudtaskspb.RetryConfig, attempts int, age time.Duration) bool {
+	maxAttempts := int(c.GetMaxAttempts())
+	maxAge := c.GetMaxRetryDuration().AsDuration()
+	if maxAttempts <= 0 && maxAge <= 0 {
 		return false
 	}
-	return (limit <= 0 || attempts >= limit) && (age <= 0 || since >= age)
+	return (maxAttempts <= 0 || attempts >= maxAttempts) && (maxAge <= 0 || age >= maxAge)
 }
 
-// retryAfter returns what a response with 429 or 503 asks for, in seconds or as a date; 0 for nothing.
+// retryAfter returns the delay that a 429 or 503 requests with Retry-After, in seconds or as a
+// date. The result is at most maxRetryAfter, and 0 if no delay is requested.
 func retryAfter(r *http.Response, now time.Time) time.Duration {
 	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
 		return 0
@@ -60,8 +63,8 @@ func retryAfter(r *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// codeOf returns the status code under which an HTTP status is remembered
-// (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto).
+// codeOf returns the gRPC status code for an HTTP status. See
+// https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto.
 func codeOf(httpStatus int) codes.Code {
 	switch httpStatus {
 	case http.StatusBadRequest:

@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	longestSleep = time.Minute // the scheduler looks at the queues at least so often
-	tidyEvery    = time.Hour
+	maxSleep       = time.Minute // the longest interval between two checks of the queues
+	expiryInterval = time.Hour   // between two calls of dropExpired
 )
 
-// schedule dispatches what is due until the server stops. It is the one goroutine for all that is pending: only attempts under way have one of their own.
+// schedule dispatches due tasks until the server stops. It is the only goroutine for all pending
+// tasks. Each running attempt has a goroutine of its own.
 func (c *core) schedule() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -28,19 +29,20 @@ func (c *core) schedule() {
 	}
 }
 
-// dispatch begins what is due and may begin, and returns how long nothing else will be.
+// dispatch begins the attempts that are due and allowed, and returns the time until it must be
+// called again.
 func (c *core) dispatch() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
 	if c.stopping || c.err != nil {
-		return longestSleep
+		return maxSleep
 	}
-	if now.Sub(c.tidied) >= tidyEvery {
-		c.tidied = now
-		c.tidy(now)
+	if now.Sub(c.lastExpiry) >= expiryInterval {
+		c.lastExpiry = now
+		c.dropExpired(now)
 	}
-	sleep := longestSleep
+	sleep := maxSleep
 	for _, q := range c.queues {
 		sleep = min(sleep, c.dispatchQueue(q, now))
 	}
@@ -49,7 +51,7 @@ func (c *core) dispatch() time.Duration {
 
 func (c *core) dispatchQueue(q *queue, now time.Time) time.Duration {
 	if q.pb.GetState() != cloudtaskspb.Queue_RUNNING {
-		return longestSleep
+		return maxSleep
 	}
 	for len(q.due) > 0 {
 		t := q.due[0]
@@ -57,7 +59,7 @@ func (c *core) dispatchQueue(q *queue, now time.Time) time.Duration {
 			return wait
 		}
 		if q.running >= int(q.pb.GetRateLimits().GetMaxConcurrentDispatches()) {
-			return longestSleep // the end of an attempt pokes
+			return maxSleep // the end of an attempt wakes the scheduler
 		}
 		reserved := q.limiter.ReserveN(now, 1)
 		if wait := reserved.DelayFrom(now); wait > 0 {
@@ -65,20 +67,26 @@ func (c *core) dispatchQueue(q *queue, now time.Time) time.Duration {
 			return wait
 		}
 		heap.Pop(&q.due)
-		c.begin(t, now, false)
+		c.beginAttempt(t, now, false)
 	}
-	return longestSleep
+	return maxSleep
 }
 
-// begin begins an attempt: it is counted, and written down, before anything is sent. The caller holds c.mu and has taken t out of the heap.
-func (c *core) begin(t *task, now time.Time, forced bool) *batch {
+// beginAttempt counts an attempt, adds it to the journal and starts it. The request is sent only
+// when the journal is written. The caller holds c.mu and has removed t from the heap.
+func (c *core) beginAttempt(t *task, now time.Time, forced bool) *batch {
 	if forced {
 		t.at = now.Truncate(time.Microsecond)
 	}
-	// The headers tell of what was before this attempt.
-	a := attempt{
-		task: t, at: t.at, began: now, forced: forced,
-		retries: t.dispatched, executed: t.executed, previous: t.previous, reason: t.last.GetResponseStatus(),
+	a := attempt{ // the headers describe the attempts before this one
+		task:     t,
+		at:       t.at,
+		began:    now,
+		forced:   forced,
+		retries:  t.dispatched,
+		executed: t.executed,
+		previous: t.previous,
+		reason:   t.last.GetResponseStatus(),
 	}
 	t.running++
 	t.queue.running++
@@ -88,19 +96,20 @@ func (c *core) begin(t *task, now time.Time, forced bool) *batch {
 		t.first = now
 	}
 	t.last = &cloudtaskspb.Attempt{ScheduleTime: timestamppb.New(t.at), DispatchTime: timestamppb.New(now)}
-	a.recorded = c.journal.add(t.updated())
+	a.recorded = c.journal.add(t.updateOp())
 	c.attempts.Go(func() { c.attempt(a) })
 	return a.recorded
 }
 
-// tidy forgets names that have become free and drops tasks that are too old. The caller holds c.mu.
-func (c *core) tidy(now time.Time) {
+// dropExpired forgets names that are free again and drops tasks that are too old. The caller holds
+// c.mu.
+func (c *core) dropExpired(now time.Time) {
 	ops := []op{{expireNames, []any{now.UnixMicro()}}}
 	for _, q := range c.queues {
 		q.taken.forget(now)
 		for _, t := range q.tasks {
 			if t.running == 0 && now.Sub(t.pb.GetCreateTime().AsTime()) >= maxTaskAge {
-				c.log.Warn("a task was dropped after 31 days", "task", t.pb.GetName())
+				c.log.Warn("task dropped after 31 days", "task", t.pb.GetName())
 				q.counts.Dropped++
 				ops = append(ops, c.remove(t, now)...)
 			}

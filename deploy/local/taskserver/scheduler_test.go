@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-func TestScheduleTimeIsKept(t *testing.T) {
+func TestTasksAreDeliveredAtTheirScheduleTimes(t *testing.T) {
 	now := newClock()
 	s := start(t, Options{Now: now.Now}, nil)
 	client, x := dial(t, s.Addr()), newTarget(t, nil)
@@ -22,23 +22,24 @@ func TestScheduleTimeIsKept(t *testing.T) {
 	mustCreate(t, client, x.taskAt("early", now.Now().Add(5*time.Second)))
 	mustCreate(t, client, x.taskAt("past", now.Now().Add(-time.Hour)))
 	for _, want := range []string{"past", "early", "late"} {
-		if g := x.next(t); g.task() != want {
-			t.Errorf("delivered %s, want %s", g.task(), want)
-		}
+		x.next(t).want(t, want, "0")
 		eventually(t, s, "idle", func(c Counts) bool { return c.Running == 0 })
-		if len(x.requests) > 0 {
-			t.Fatalf("something was delivered too early, after %s", want)
+		if len(x.deliveries) > 0 {
+			t.Fatalf("a task was delivered too early, after %s", want)
 		}
 		now.advance(s, 5*time.Second)
 	}
 }
 
-// The back-off between deliveries, by the server's own clock, as it is written in the task.
+// The schedule time of a task shows its back-off.
 func TestRetriesFollowTheBackoff(t *testing.T) {
 	now := newClock()
 	queue := fastQueue("q")
 	queue.RetryConfig = &cloudtaskspb.RetryConfig{
-		MaxAttempts: 6, MinBackoff: durationpb.New(10 * time.Second), MaxBackoff: durationpb.New(100 * time.Second), MaxDoublings: 2,
+		MaxAttempts:  6,
+		MinBackoff:   durationpb.New(10 * time.Second),
+		MaxBackoff:   durationpb.New(100 * time.Second),
+		MaxDoublings: 2,
 	}
 	s := start(t, Options{Now: now.Now, Queues: []*cloudtaskspb.Queue{queue}}, nil)
 	client := dial(t, s.Addr())
@@ -55,14 +56,15 @@ func TestRetriesFollowTheBackoff(t *testing.T) {
 			t.Errorf("after attempt %d the next is in %v, want %v", i+1, got, want*time.Second)
 		}
 		if task.GetDispatchCount() != int32(i+1) || task.GetResponseCount() != int32(i+1) {
-			t.Errorf("after attempt %d: %d dispatched, %d responded", i+1, task.GetDispatchCount(), task.GetResponseCount())
+			t.Errorf("after attempt %d there are %d dispatches and %d responses",
+				i+1, task.GetDispatchCount(), task.GetResponseCount())
 		}
 		now.advance(s, want*time.Second)
 	}
 	x.next(t)
-	eventually(t, s, "given up", func(c Counts) bool { return c.Dropped == 1 && c.Pending == 0 && c.Attempts == 6 })
+	eventually(t, s, "dropped", func(c Counts) bool { return c.Dropped == 1 && c.Pending == 0 && c.Attempts == 6 })
 	if _, err := client.CreateTask(t.Context(), x.task("t")); status.Code(err) != codes.AlreadyExists {
-		t.Errorf("the name of a task that was given up: %v, want AlreadyExists", err)
+		t.Errorf("CreateTask with the name of a dropped task returned %v, want AlreadyExists", err)
 	}
 }
 
@@ -95,19 +97,24 @@ func TestRateLimit(t *testing.T) {
 	for i := range 12 {
 		mustCreate(t, client, x.task(fmt.Sprint("t", i)))
 	}
-	// The clock stands still: the bucket of 3 is all there is.
+	// Before the clock advances, only the burst of 3 is delivered.
 	delivered := int64(3)
-	eventually(t, s, "the burst", func(c Counts) bool { return c.Succeeded == delivered })
+	eventually(t, s, "a burst", func(c Counts) bool { return c.Succeeded == delivered })
 	for _, step := range []struct {
 		after time.Duration
 		more  int64
-	}{{50 * time.Millisecond, 0}, {50 * time.Millisecond, 1}, {200 * time.Millisecond, 2}, {10 * time.Second, 3}} {
+	}{
+		{50 * time.Millisecond, 0},
+		{50 * time.Millisecond, 1},
+		{200 * time.Millisecond, 2},
+		{10 * time.Second, 3},
+	} {
 		now.advance(s, step.after)
 		delivered += step.more
 		eventually(t, s, fmt.Sprint(delivered, " delivered"), func(c Counts) bool { return c.Succeeded == delivered })
-		s.core.dispatch() // whatever may begin, begins here
-		if got := s.Counts()[name("q")].Attempts; got != delivered {
-			t.Errorf("%v later there are %d attempts, want %d", step.after, got, delivered)
+		s.core.dispatch() // begins each attempt that the limit allows
+		if got := s.counts().Attempts; got != delivered {
+			t.Errorf("after another %v there are %d attempts, want %d", step.after, got, delivered)
 		}
 	}
 }
@@ -118,12 +125,12 @@ func TestConcurrencyLimit(t *testing.T) {
 	s := start(t, Options{Queues: []*cloudtaskspb.Queue{queue}}, nil)
 	client := dial(t, s.Addr())
 	var mu sync.Mutex
-	running, most := 0, 0
+	running, maxRunning := 0, 0
 	release := make(chan struct{})
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		running++
-		most = max(most, running)
+		maxRunning = max(maxRunning, running)
 		mu.Unlock()
 		<-release
 		mu.Lock()
@@ -137,19 +144,19 @@ func TestConcurrencyLimit(t *testing.T) {
 		x.next(t)
 	}
 	s.core.dispatch()
-	if got := s.Counts()[name("q")]; got.Running != 4 || got.Attempts != 4 {
-		t.Errorf("with the limit reached: %+v", got)
+	if got := s.counts(); got.Running != 4 || got.Attempts != 4 {
+		t.Errorf("at the limit the counts are %+v, want 4 attempts, all running", got)
 	}
 	close(release)
 	eventually(t, s, "all delivered", func(c Counts) bool { return c.Succeeded == 20 })
 	mu.Lock()
 	defer mu.Unlock()
-	if most != 4 {
-		t.Errorf("at most %d at once, want 4", most)
+	if maxRunning != 4 {
+		t.Errorf("up to %d attempts ran at the same time, want 4", maxRunning)
 	}
 }
 
-func TestDeletingARunningTaskDoesNotStopIt(t *testing.T) {
+func TestDeletedTaskIsNotAttemptedAgain(t *testing.T) {
 	release := make(chan struct{})
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
 		<-release
@@ -157,19 +164,17 @@ func TestDeletingARunningTaskDoesNotStopIt(t *testing.T) {
 	})
 	s := start(t, Options{}, nil)
 	client := dial(t, s.Addr())
-	task := mustCreate(t, client, x.task("t"))
+	mustCreate(t, client, x.task("t"))
 	x.next(t)
-	if err := client.DeleteTask(t.Context(), &cloudtaskspb.DeleteTaskRequest{Name: task.GetName()}); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.Counts()[name("q")]; got.Running != 1 || got.Pending != 0 {
-		t.Errorf("after the deletion: %+v", got)
+	mustDelete(t, client, "t")
+	if got := s.counts(); got.Running != 1 || got.Pending != 0 {
+		t.Errorf("after the deletion the counts are %+v, want an attempt that still runs", got)
 	}
 	close(release)
 	eventually(t, s, "idle", func(c Counts) bool { return c.Running == 0 })
 	s.core.dispatch()
-	if got := s.Counts()[name("q")]; got.Attempts != 1 || got.Failed != 0 {
-		t.Errorf("the deleted task went on: %+v", got)
+	if got := s.counts(); got.Attempts != 1 || got.Failed != 0 {
+		t.Errorf("the counts are %+v, want one attempt and none that failed", got)
 	}
 }
 
@@ -177,14 +182,12 @@ func TestOldTasksAreDropped(t *testing.T) {
 	now := newClock()
 	s := start(t, Options{Now: now.Now}, nil)
 	client, x := dial(t, s.Addr()), newTarget(t, nil)
-	if _, err := client.PauseQueue(t.Context(), &cloudtaskspb.PauseQueueRequest{Name: name("q")}); err != nil {
-		t.Fatal(err)
-	}
+	mustPause(t, client, "q")
 	mustCreate(t, client, x.task("t"))
 	now.advance(s, 31*24*time.Hour-2*time.Hour)
 	s.core.dispatch()
-	if got := s.Counts()[name("q")].Pending; got != 1 {
-		t.Fatalf("%d tasks before 31 days have passed, want 1", got)
+	if got := s.counts().Pending; got != 1 {
+		t.Fatalf("before 31 days there are %d tasks, want 1", got)
 	}
 	now.advance(s, 3*time.Hour)
 	eventually(t, s, "dropped", func(c Counts) bool { return c.Dropped == 1 && c.Pending == 0 })
@@ -196,18 +199,18 @@ func TestHeapOrder(t *testing.T) {
 	var tasks []*task
 	for i, offset := range []int{5, 3, 9, 3, 1, 7, 5} {
 		x := &task{row: int64(i), queue: q, at: base.Add(time.Duration(offset) * time.Second), index: -1}
-		x.wait()
+		x.enqueue()
 		tasks = append(tasks, x)
 	}
-	tasks[2].unwait()
-	tasks[2].unwait()
+	tasks[2].dequeue()
+	tasks[2].dequeue()
 	var got []int64
 	for len(q.due) > 0 {
 		x := q.due[0]
-		x.unwait()
+		x.dequeue()
 		got = append(got, x.row)
 	}
 	if want := []int64{4, 1, 3, 0, 6, 5}; !slices.Equal(got, want) {
-		t.Errorf("order = %v, want %v", got, want)
+		t.Errorf("the order is %v, want %v", got, want)
 	}
 }

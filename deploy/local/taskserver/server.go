@@ -16,36 +16,50 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Options say how a server is to run.
+// Options configure a server. Only Dir is required.
 type Options struct {
-	// Dir is where tasks.db is kept; it is created if need be. One server at a time may use it.
+	// Dir is the directory of tasks.db. It is created if it does not exist. Only one server at a
+	// time can use it.
 	Dir string
-	// Addr is the loopback address to listen on. "" means 127.0.0.1 and a free port.
+
+	// Addr is the loopback address to listen on. Empty means a free port of 127.0.0.1.
 	Addr string
-	// Queues are made, or brought to the given rate limits and retry configuration, before anything is delivered. Whether an existing queue is paused
-	// stays as it was. Unlike over gRPC, rates and concurrency may be above Google's limits, and max_burst_size counts.
+
+	// Queues are created before anything is delivered. If a queue exists, it gets the given rate
+	// limits and retry configuration, but stays paused if it was paused. Unlike over gRPC, rates
+	// and concurrency may exceed Google's limits, and max_burst_size is used.
 	Queues []*cloudtaskspb.Queue
-	// Logger is told of failed attempts, of tasks that are given up and of the journal's faults. Nil: slog.Default.
+
+	// Logger gets failed attempts, dropped tasks and errors of the journal. It is slog.Default() if
+	// nil.
 	Logger *slog.Logger
-	// Signer returns the ID token for a task with an oidc_token. Nil: such tasks carry no Authorization header. When it fails, the attempt has failed.
+
+	// Signer returns the ID token for a task with an oidc_token. If Signer fails, the attempt
+	// fails. Without a Signer, such tasks are sent without an Authorization header.
 	Signer func(ctx context.Context, serviceAccount, audience string) (string, error)
-	// Now is the clock by which tasks are due, names become free and rates are counted; nil: time.Now. Deadlines of attempts go by real time.
+
+	// Now is the clock for schedule times, taken names and rates. It is time.Now if nil. Deadlines
+	// of attempts always use real time.
 	Now func() time.Time
-	// AnyTarget allows tasks to call other machines.
+
+	// AnyTarget allows tasks whose targets are on other machines.
 	AnyTarget bool
-	// NamesTaken is how long the name of a task that was executed or deleted stays taken. Zero: 24 hours.
+
+	// NamesTaken is the time for which the name of an executed or deleted task stays taken. It is
+	// 24 hours if zero.
 	NamesTaken time.Duration
 }
 
-// Counts tell what happened to the tasks of a queue since the server was opened.
+// Counts count the tasks and attempts of a queue. All but Pending and Running count since the
+// server was opened.
 type Counts struct {
-	Pending   int   // tasks there now, those being attempted included
-	Running   int   // attempts under way now
+	Pending   int   // current tasks, including those with a running attempt
+	Running   int   // running attempts
 	Created   int64 // tasks created
 	Attempts  int64 // attempts begun
 	Succeeded int64 // tasks that ended with a 2xx
 	Failed    int64 // attempts that failed
-	Dropped   int64 // tasks given up: their retries were exhausted, or they were 31 days old
+	Dropped   int64 // tasks dropped because their retries were exhausted or they were 31 days old
 	Deleted   int64 // tasks deleted or purged
 }
 
@@ -59,12 +73,12 @@ type Server struct {
 	closeErr error
 }
 
-// Open starts a server, with the queues and tasks that are in opts.Dir: what was being attempted when the last one ended is
-// delivered again. It fails if the address is not on loopback or is taken, if Dir cannot be used or another server uses it, or
-// if a queue is not valid.
+// Open starts a server with the queues and tasks in opts.Dir. A task whose attempt was interrupted
+// by the end of the last server is delivered again. Open fails if the address is not on loopback or
+// is in use, if Dir cannot be used or another server uses it, or if a queue is invalid.
 func Open(opts Options) (*Server, error) { return open(opts, func(*core) {}) }
 
-// open is Open with a word in before anything is dispatched.
+// open is Open for tests: adjust can change the core before anything is dispatched.
 func open(opts Options, adjust func(*core)) (*Server, error) {
 	if opts.Dir == "" {
 		return nil, errors.New("taskserver: Dir is missing")
@@ -83,36 +97,43 @@ func open(opts Options, adjust func(*core)) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("taskserver: %w", errors.Join(err, c.journal.close()))
 	}
-	s := &Server{core: c, listener: listener, grpc: grpc.NewServer(grpc.UnaryInterceptor(nameMissing))}
+	s := &Server{core: c, listener: listener, grpc: grpc.NewServer(grpc.UnaryInterceptor(rejectUnsupported))}
 	cloudtaskspb.RegisterCloudTasksServer(s.grpc, c)
 	adjust(c)
 	c.start()
 	s.serving.Go(func() {
 		if err := s.grpc.Serve(listener); err != nil {
-			c.log.Error("the task server stopped serving", "error", err)
+			c.log.Error("task server stopped serving", "error", err)
 		}
 	})
 	return s, nil
 }
 
-// missing are the methods that the service has and this server does not.
-var missing = map[string]bool{
-	"GetIamPolicy": true, "SetIamPolicy": true, "TestIamPermissions": true,
-	"BatchCreateTasks": true, "BatchDeleteTasks": true, "UpdateCmekConfig": true, "GetCmekConfig": true,
+// unsupported are the methods of the real service that this server does not implement.
+var unsupported = map[string]bool{
+	"GetIamPolicy":       true,
+	"SetIamPolicy":       true,
+	"TestIamPermissions": true,
+	"BatchCreateTasks":   true,
+	"BatchDeleteTasks":   true,
+	"UpdateCmekConfig":   true,
+	"GetCmekConfig":      true,
 }
 
-// nameMissing has the methods that are not there say so, with their names.
-func nameMissing(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if method := path.Base(info.FullMethod); missing[method] {
+// rejectUnsupported answers unsupported methods with an error that names the method.
+func rejectUnsupported(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
+	if method := path.Base(info.FullMethod); unsupported[method] {
 		return nil, unimplemented(method)
 	}
 	return handler(ctx, req)
 }
 
-// Addr returns the host and port on which s listens, for CLOUD_TASKS_EMULATOR_HOST.
+// Addr returns the server's host:port, which is the value for CLOUD_TASKS_EMULATOR_HOST.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Counts returns what happened in each queue, by its full name.
+// Counts returns the counts of each queue, by the queue's full name.
 func (s *Server) Counts() map[string]Counts {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -125,19 +146,22 @@ func (s *Server) Counts() map[string]Counts {
 	return all
 }
 
-// Err returns why nothing is delivered or accepted any more: a fault of the journal. Nil: all is well.
+// Err returns the error with which the journal failed, or nil. After such an error the server
+// neither delivers nor accepts tasks.
 func (s *Server) Err() error {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	return s.core.err
 }
 
-// Close stops dispatching, waits until the attempts under way have ended or ctx ends, then stops serving and releases everything.
-// While it waits the server still answers, so that what is running can create and delete tasks. Attempts that are cut by the end of ctx are
-// delivered again by the next server. The error is that of the journal, or the context's if attempts were cut. Further calls return the same.
+// Close stops dispatching, waits for the running attempts, and then closes the server. While it
+// waits, the server still answers, so that the targets of running attempts can create and delete
+// tasks. When ctx ends, Close aborts the attempts, and the next server delivers their tasks again.
+// Close returns an error of the journal, and the error of ctx if attempts were aborted. Further
+// calls return the same error.
 func (s *Server) Close(ctx context.Context) error {
 	s.close.Do(func() {
-		cut := s.core.drain(ctx)
+		aborted := s.core.drain(ctx)
 		stopped := make(chan struct{})
 		go func() {
 			s.grpc.GracefulStop()
@@ -152,15 +176,15 @@ func (s *Server) Close(ctx context.Context) error {
 			<-stopped
 		}
 		s.serving.Wait()
-		s.closeErr = errors.Join(s.core.journal.close(), cut)
+		s.closeErr = errors.Join(s.core.journal.close(), aborted)
 	})
 	return s.closeErr
 }
 
-// failed is what every call gets once the journal has failed.
-func failed(err error) error {
+// journalError returns the gRPC status for an error of the journal or of the call's context.
+func journalError(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(err).Err()
 	}
-	return status.Errorf(codes.Internal, "the task server cannot keep this: %v", err)
+	return status.Errorf(codes.Internal, "the task server cannot write its journal: %v", err)
 }

@@ -15,36 +15,44 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenRejectsInvalidOptions(t *testing.T) {
 	used := t.TempDir()
 	start(t, Options{Dir: used}, nil)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for what, test := range map[string]struct {
+	for _, test := range []struct {
+		name string
 		opts Options
 		want string
 	}{
-		"no directory":            {Options{}, "Dir is missing"},
-		"all interfaces":          {Options{Dir: t.TempDir(), Addr: "0.0.0.0:0"}, "not a loopback address"},
-		"no host":                 {Options{Dir: t.TempDir(), Addr: ":0"}, "not a loopback address"},
-		"another machine":         {Options{Dir: t.TempDir(), Addr: "192.0.2.1:0"}, "not a loopback address"},
-		"a directory in use":      {Options{Dir: used}, "another process is using it"},
-		"a file as directory":     {Options{Dir: file}, "not a directory"},
-		"a queue that is invalid": {Options{Dir: t.TempDir(), Queues: []*cloudtaskspb.Queue{{Name: "q"}}}, "Queue name must be formatted"},
+		{"no directory", Options{}, "Dir is missing"},
+		{"all interfaces", Options{Dir: t.TempDir(), Addr: "0.0.0.0:0"}, "not a loopback address"},
+		{"no host", Options{Dir: t.TempDir(), Addr: ":0"}, "not a loopback address"},
+		{"another machine", Options{Dir: t.TempDir(), Addr: "192.0.2.1:0"}, "not a loopback address"},
+		{"directory in use", Options{Dir: used}, "another process is using it"},
+		{"file as directory", Options{Dir: file}, "not a directory"},
+		{
+			"invalid queue",
+			Options{Dir: t.TempDir(), Queues: []*cloudtaskspb.Queue{{Name: "q"}}},
+			"Queue name must be formatted",
+		},
 	} {
-		s, err := Open(test.opts)
-		if err == nil {
-			_ = s.Close(context.Background())
-			t.Errorf("%s: Open accepted it", what)
-		} else if !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want %q", what, err, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			s, err := Open(test.opts)
+			if err == nil {
+				_ = s.Close(context.Background())
+				t.Fatalf("Open succeeded, want an error with %q", test.want)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Open returned %v, want an error with %q", err, test.want)
+			}
+		})
 	}
 }
 
-func TestCloseWaitsForWhatIsRunning(t *testing.T) {
+func TestCloseWaitsForRunningAttempts(t *testing.T) {
 	release := make(chan struct{})
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) { <-release })
 	s := start(t, Options{}, nil)
@@ -53,7 +61,7 @@ func TestCloseWaitsForWhatIsRunning(t *testing.T) {
 	x.next(t)
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close(context.Background()) }()
-	// What is running can still create and delete.
+	// While Close waits, tasks can be created and deleted.
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		s.core.mu.Lock()
 		stopping := s.core.stopping
@@ -68,19 +76,19 @@ func TestCloseWaitsForWhatIsRunning(t *testing.T) {
 	mustCreate(t, client, x.taskAt("next", time.Now().Add(time.Hour)))
 	select {
 	case err := <-closed:
-		t.Fatalf("Close returned %v while an attempt was under way", err)
+		t.Fatalf("Close returned %v before the attempt ended", err)
 	default:
 	}
 	close(release)
 	if err := <-closed; err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	if got := s.Counts()[name("q")]; got.Succeeded != 1 || got.Pending != 1 {
-		t.Errorf("after Close: %+v", got)
+	if got := s.counts(); got.Succeeded != 1 || got.Pending != 1 {
+		t.Errorf("after Close the counts are %+v, want one task that succeeded and one pending", got)
 	}
 }
 
-func TestCloseCutsWhatDoesNotEnd(t *testing.T) {
+func TestCloseAbortsAttemptsWhenItsContextEnds(t *testing.T) {
 	dir := t.TempDir()
 	x := newTarget(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-CloudTasks-TaskRetryCount") == "0" {
@@ -96,31 +104,31 @@ func TestCloseCutsWhatDoesNotEnd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Close: %v, want the context's error", err)
+		t.Errorf("Close returned %v, want the error of its context", err)
 	}
 	start(t, Options{Dir: dir}, nil)
-	if g := x.next(t); g.task() != "t" || g.retries() != "1" {
-		t.Errorf("the next server delivered %s, retry %s", g.task(), g.retries())
-	}
+	x.next(t).want(t, "t", "1")
 }
 
-func TestJournalFaultStopsTheServer(t *testing.T) {
+func TestJournalErrorStopsTheServer(t *testing.T) {
 	s := start(t, Options{}, nil)
 	client, x := dial(t, s.Addr()), newTarget(t, nil)
 	mustCreate(t, client, x.taskAt("before", time.Now().Add(time.Hour)))
-	// A statement that cannot work, as a full disk would make it.
+	// An invalid statement fails, as any statement does when the disk is full.
 	if err := s.core.journal.add(op{insertTask, []any{1, nil, nil, nil}}).wait(t.Context()); err == nil {
-		t.Fatal("the journal took nonsense")
+		t.Fatal("the journal accepted an invalid statement")
 	}
 	_, err := client.CreateTask(t.Context(), x.task("after"))
 	if status.Code(err) != codes.Internal || s.Err() == nil {
-		t.Errorf("CreateTask: %v, Err: %v; want Internal and the fault", err, s.Err())
+		t.Errorf("CreateTask returned %v and Err %v, want Internal and the journal's error", err, s.Err())
 	}
-	// An attempt may have begun before the fault was seen, but it cannot be written down, so it is not sent.
+	// An attempt may have begun before the error was seen. It is not sent, because it could not be
+	// written.
 	eventually(t, s, "idle", func(c Counts) bool { return c.Running == 0 })
-	began := s.Counts()[name("q")].Attempts
+	began := s.counts().Attempts
 	s.core.dispatch()
-	if got := s.Counts()[name("q")].Attempts; got != began || len(x.requests) > 0 {
-		t.Errorf("after the journal failed: %d attempts, then %d; %d deliveries", began, got, len(x.requests))
+	if got := s.counts().Attempts; got != began || len(x.deliveries) > 0 {
+		t.Errorf("after the error there are %d attempts and %d deliveries, want %d and none",
+			got, len(x.deliveries), began)
 	}
 }

@@ -2,6 +2,7 @@ package taskserver
 
 import (
 	"container/heap"
+	"crypto/sha256"
 	"time"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
@@ -11,14 +12,14 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// queue is a queue with its tasks. All of it belongs to core.mu.
+// queue is a queue with its tasks. core.mu protects all its fields.
 type queue struct {
 	row     int64
-	pb      *cloudtaskspb.Queue // never changed, only replaced
+	pb      *cloudtaskspb.Queue // replaced, but never modified
 	tasks   map[string]*task    // by full name
-	taken   names
-	due     taskHeap // the tasks that are not being attempted
-	running int      // attempts under way, those of deleted tasks included
+	taken   names               // of tasks that were executed or deleted
+	due     taskHeap            // the tasks without a running attempt
+	running int                 // running attempts, including those of deleted tasks
 	limiter *rate.Limiter
 	counts  Counts
 }
@@ -29,7 +30,8 @@ func newQueue(row int64, pb *cloudtaskspb.Queue) *queue {
 	return q
 }
 
-// configure gives q another configuration. The bucket of a changed rate begins full, that of an unchanged one goes on.
+// configure replaces the configuration of q. If the rate or burst changes, the token bucket starts
+// full. Otherwise it is kept.
 func (q *queue) configure(pb *cloudtaskspb.Queue) {
 	limits := pb.GetRateLimits()
 	limit, burst := rate.Limit(limits.GetMaxDispatchesPerSecond()), int(limits.GetMaxBurstSize())
@@ -39,42 +41,44 @@ func (q *queue) configure(pb *cloudtaskspb.Queue) {
 	q.pb = pb
 }
 
-func (q *queue) saved() op {
+func (q *queue) saveOp() op {
 	return op{saveQueue, []any{q.row, mustMarshal(q.pb)}}
 }
 
-// task is a task of a queue. All of it belongs to core.mu, but row, queue and pb, which never change.
+// task is a task of a queue. row, queue and pb never change. core.mu protects the other fields.
 type task struct {
 	row   int64
 	queue *queue
 	pb    *cloudtaskspb.Task // as created
 
-	at         time.Time
-	dispatched int32 // attempts sent, or about to be
-	responded  int32 // attempts that got a response
-	executed   int32 // of these, those that were not 5xx
-	previous   int   // the HTTP status of the last response; 0: none yet
-	first      time.Time
-	last       *cloudtaskspb.Attempt // never changed, only replaced
+	at         time.Time             // when the next attempt is due
+	dispatched int32                 // attempts that have begun
+	responded  int32                 // attempts that got a response
+	executed   int32                 // attempts that got a response other than 5xx
+	previous   int                   // HTTP status of the last response; 0 before the first
+	first      time.Time             // when the first attempt began
+	last       *cloudtaskspb.Attempt // replaced, but never modified
 
-	running int  // attempts under way; more than one only by RunTask
-	gone    bool // executed, deleted or given up
-	index   int  // in queue.due; -1: not there
+	running int  // running attempts; RunTask can cause more than one
+	removed bool // executed, deleted or dropped
+	index   int  // position in queue.due, or -1
 }
 
-func (t *task) inserted() op {
+func (t *task) insertOp() op {
 	return op{insertTask, []any{t.row, t.queue.row, mustMarshal(t.pb), t.at.UnixMicro()}}
 }
 
-func (t *task) updated() op {
+func (t *task) updateOp() op {
 	var last []byte
 	if t.last != nil {
 		last = mustMarshal(t.last)
 	}
-	return op{updateTask, []any{t.at.UnixMicro(), t.dispatched, t.responded, t.executed, t.previous, micros(t.first), last, t.row}}
+	return op{updateTask, []any{
+		t.at.UnixMicro(), t.dispatched, t.responded, t.executed, t.previous, micros(t.first), last, t.row,
+	}}
 }
 
-// view returns the task as an answer: with its body if all of it is asked for.
+// view returns the task for an answer. Only the full view contains the body.
 func (t *task) view(v cloudtaskspb.Task_View) *cloudtaskspb.Task {
 	out := &cloudtaskspb.Task{
 		Name:             t.pb.GetName(),
@@ -95,7 +99,10 @@ func (t *task) view(v cloudtaskspb.Task_View) *cloudtaskspb.Task {
 		out.View = cloudtaskspb.Task_BASIC
 		r := t.pb.GetHttpRequest()
 		out.MessageType = &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
-			Url: r.GetUrl(), HttpMethod: r.GetHttpMethod(), Headers: r.GetHeaders(), AuthorizationHeader: r.GetAuthorizationHeader(),
+			Url:                 r.GetUrl(),
+			HttpMethod:          r.GetHttpMethod(),
+			Headers:             r.GetHeaders(),
+			AuthorizationHeader: r.GetAuthorizationHeader(),
 		}}
 	}
 	return out
@@ -108,7 +115,8 @@ func (t *task) deadline() time.Duration {
 	return defaultDeadline
 }
 
-// retry returns the retry configuration that holds for t: its own, completed by its queue's.
+// retry returns the retry configuration of t. Fields that t does not set have the values of the
+// queue.
 func (t *task) retry() *cloudtaskspb.RetryConfig {
 	own := t.pb.GetRetryConfig()
 	if own == nil {
@@ -133,25 +141,29 @@ func (t *task) retry() *cloudtaskspb.RetryConfig {
 	return c
 }
 
-// taskHeap orders tasks by when they are due, and those due together by when they were created.
+// taskHeap orders tasks by the time when they are due, and then by the order of their creation.
 type taskHeap []*task
 
 func (h taskHeap) Len() int { return len(h) }
+
 func (h taskHeap) Less(i, j int) bool {
 	if d := h[i].at.Compare(h[j].at); d != 0 {
 		return d < 0
 	}
 	return h[i].row < h[j].row
 }
+
 func (h taskHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
+
 func (h *taskHeap) Push(x any) {
 	t := x.(*task)
 	t.index = len(*h)
 	*h = append(*h, t)
 }
+
 func (h *taskHeap) Pop() any {
 	last := len(*h) - 1
 	t := (*h)[last]
@@ -161,23 +173,73 @@ func (h *taskHeap) Pop() any {
 	return t
 }
 
-// wait puts t among the tasks that are due some time; unwait takes it away from there.
-func (t *task) wait() { heap.Push(&t.queue.due, t) }
-func (t *task) unwait() {
+// enqueue adds t to the tasks that wait for an attempt.
+func (t *task) enqueue() { heap.Push(&t.queue.due, t) }
+
+// dequeue removes t from the tasks that wait for an attempt. It does nothing if t is not among
+// them.
+func (t *task) dequeue() {
 	if t.index >= 0 {
 		heap.Remove(&t.queue.due, t.index)
+	}
+}
+
+// nameHash identifies a task's full name. 16 bytes make a collision of millions of names unlikely.
+type nameHash [16]byte
+
+func hashName(name string) nameHash {
+	sum := sha256.Sum256([]byte(name))
+	return nameHash(sum[:])
+}
+
+// names are the names that are still taken although their tasks were removed. For each hour there
+// is a map from name to the time in that hour when the name is free, in microseconds since 1970. To
+// forget old names, whole maps are dropped.
+type names map[int64]map[nameHash]int64
+
+func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
+
+// add marks a name as taken until the given time.
+func (n names) add(h nameHash, until time.Time) {
+	hour := n[hourOf(until)]
+	if hour == nil {
+		hour = map[nameHash]int64{}
+		n[hourOf(until)] = hour
+	}
+	hour[h] = until.UnixMicro()
+}
+
+// has reports whether a name is taken at the given time.
+func (n names) has(h nameHash, now time.Time) bool {
+	for hour, taken := range n {
+		if hour < hourOf(now) {
+			continue
+		}
+		if until, ok := taken[h]; ok && until > now.UnixMicro() {
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops the names that became free before the current hour.
+func (n names) forget(now time.Time) {
+	for hour := range n {
+		if hour < hourOf(now) {
+			delete(n, hour)
+		}
 	}
 }
 
 func mustMarshal(m proto.Message) []byte {
 	b, err := proto.Marshal(m)
 	if err != nil {
-		panic(err) // text that is not UTF-8: what came over gRPC or from Open was checked
+		panic(err) // impossible: it fails only for text that is not UTF-8, which gRPC and Open reject
 	}
 	return b
 }
 
-// micros returns t in microseconds since 1970; 0 for the zero time.
+// micros returns t in microseconds since 1970, or 0 for the zero time.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -185,6 +247,7 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
+// fromMicros is the inverse of micros.
 func fromMicros(n int64) time.Time {
 	if n == 0 {
 		return time.Time{}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
+// CreateTask creates a task. It fails with AlreadyExists if the name is taken.
 func (c *core) CreateTask(ctx context.Context, r *cloudtaskspb.CreateTaskRequest) (*cloudtaskspb.Task, error) {
 	now := c.now()
 	pb := r.GetTask()
@@ -29,20 +30,23 @@ func (c *core) CreateTask(ctx context.Context, r *cloudtaskspb.CreateTaskRequest
 		at = s.AsTime()
 	}
 	pb.CreateTime = timestamppb.New(now)
-	pb.ScheduleTime, pb.DispatchCount, pb.ResponseCount, pb.FirstAttempt, pb.LastAttempt, pb.View = nil, 0, 0, nil, nil, 0
+	pb.ScheduleTime = nil // kept in task.at
+	pb.DispatchCount, pb.ResponseCount = 0, 0
+	pb.FirstAttempt, pb.LastAttempt = nil, nil
+	pb.View = cloudtaskspb.Task_VIEW_UNSPECIFIED
 	t := &task{pb: pb, at: at.Truncate(time.Microsecond), index: -1}
 	hash := hashName(pb.GetName())
 
 	c.mu.Lock()
-	q, err := c.find(r.GetParent())
+	q, err := c.findQueue(r.GetParent())
 	if err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
 	if q.tasks[pb.GetName()] != nil || q.taken.has(hash, now) {
-		b := c.journal.add() // whoever is told that it exists may rely on it
+		b := c.journal.add() // the caller may rely on the existing task, so it must be written first
 		c.mu.Unlock()
-		if err := c.kept(ctx, b); err != nil {
+		if err := c.committed(ctx, b); err != nil {
 			return nil, err
 		}
 		return nil, status.Error(codes.AlreadyExists, "Requested entity already exists")
@@ -51,24 +55,24 @@ func (c *core) CreateTask(ctx context.Context, r *cloudtaskspb.CreateTaskRequest
 	t.row, t.queue = c.rows, q
 	q.tasks[pb.GetName()] = t
 	q.counts.Created++
-	t.wait()
-	next := t.index == 0
+	t.enqueue()
+	isNext := t.index == 0
 	out := t.view(r.GetResponseView())
-	b := c.journal.add(t.inserted())
+	b := c.journal.add(t.insertOp())
 	c.mu.Unlock()
-	if next {
-		c.poke()
+	if isNext {
+		c.wakeScheduler()
 	}
-	return out, c.kept(ctx, b)
+	return out, c.committed(ctx, b)
 }
 
-// locate returns the task of that name, or the error for an answer. The caller holds c.mu.
-func (c *core) locate(name string) (*task, error) {
+// findTask returns the task with a name, or a gRPC status for the answer. The caller holds c.mu.
+func (c *core) findTask(name string) (*task, error) {
 	m := taskName.FindStringSubmatch(name)
 	if m == nil {
-		return nil, invalid(`Task name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"`)
+		return nil, errTaskName
 	}
-	q, err := c.find(m[1])
+	q, err := c.findQueue(m[1])
 	if err != nil {
 		return nil, err
 	}
@@ -76,30 +80,32 @@ func (c *core) locate(name string) (*task, error) {
 		return t, nil
 	}
 	if q.taken.has(hashName(name), c.now()) {
-		return nil, status.Error(codes.NotFound, "The task no longer exists, though a task with this name existed recently. "+
-			"The task either successfully completed or was deleted.")
+		return nil, status.Error(codes.NotFound, "The task no longer exists, "+
+			"though a task with this name existed recently. The task either successfully completed or was deleted.")
 	}
 	return nil, status.Error(codes.NotFound, "Requested entity was not found.")
 }
 
+// GetTask returns a task.
 func (c *core) GetTask(ctx context.Context, r *cloudtaskspb.GetTaskRequest) (*cloudtaskspb.Task, error) {
 	c.mu.Lock()
-	t, err := c.locate(r.GetName())
+	t, err := c.findTask(r.GetName())
 	var out *cloudtaskspb.Task
 	if err == nil {
 		out = t.view(r.GetResponseView())
 	}
 	b := c.journal.add()
 	c.mu.Unlock()
-	if lost := c.kept(ctx, b); lost != nil {
-		return nil, lost
+	if writeErr := c.committed(ctx, b); writeErr != nil {
+		return nil, writeErr
 	}
 	return out, err
 }
 
+// DeleteTask deletes a task. A running attempt continues, but has no effect.
 func (c *core) DeleteTask(ctx context.Context, r *cloudtaskspb.DeleteTaskRequest) (*emptypb.Empty, error) {
 	c.mu.Lock()
-	t, err := c.locate(r.GetName())
+	t, err := c.findTask(r.GetName())
 	var b *batch
 	if err == nil {
 		t.queue.counts.Deleted++
@@ -108,18 +114,18 @@ func (c *core) DeleteTask(ctx context.Context, r *cloudtaskspb.DeleteTaskRequest
 		b = c.journal.add()
 	}
 	c.mu.Unlock()
-	if lost := c.kept(ctx, b); lost != nil {
-		return nil, lost
+	if writeErr := c.committed(ctx, b); writeErr != nil {
+		return nil, writeErr
 	}
 	return &emptypb.Empty{}, err
 }
 
-// remove takes a task out of its queue; its name stays taken. An attempt under way goes on, without effect. The caller
-// holds c.mu and writes what is returned.
+// remove removes a task from its queue. Its name stays taken. A running attempt continues, but has
+// no effect. The caller holds c.mu and writes the ops that remove returns.
 func (c *core) remove(t *task, now time.Time) []op {
 	q, hash, until := t.queue, hashName(t.pb.GetName()), now.Add(c.namesTaken)
-	t.gone = true
-	t.unwait()
+	t.removed = true
+	t.dequeue()
 	delete(q.tasks, t.pb.GetName())
 	q.taken.add(hash, until)
 	return []op{
@@ -128,29 +134,33 @@ func (c *core) remove(t *task, now time.Time) []op {
 	}
 }
 
-// RunTask attempts a task now, whatever its schedule, its queue's limits and state, and even if it is being attempted.
+// RunTask begins an attempt immediately. It ignores the schedule time of the task, the limits and
+// the state of its queue, and running attempts of the task.
 func (c *core) RunTask(ctx context.Context, r *cloudtaskspb.RunTaskRequest) (*cloudtaskspb.Task, error) {
 	c.mu.Lock()
-	t, err := c.locate(r.GetName())
+	t, err := c.findTask(r.GetName())
 	switch {
 	case err != nil:
 	case c.stopping:
 		err = status.Error(codes.Unavailable, "the task server is closing")
 	case c.err != nil:
-		err = failed(c.err)
+		err = journalError(c.err)
 	}
 	if err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
-	t.unwait()
-	b := c.begin(t, c.now(), true)
+	t.dequeue()
+	b := c.beginAttempt(t, c.now(), true)
 	out := t.view(r.GetResponseView())
 	c.mu.Unlock()
-	return out, c.kept(ctx, b)
+	return out, c.committed(ctx, b)
 }
 
-func (c *core) ListTasks(ctx context.Context, r *cloudtaskspb.ListTasksRequest) (*cloudtaskspb.ListTasksResponse, error) {
+// ListTasks returns a page of the tasks of a queue, ordered by their creation.
+func (c *core) ListTasks(
+	ctx context.Context, r *cloudtaskspb.ListTasksRequest,
+) (*cloudtaskspb.ListTasksResponse, error) {
 	size, err := pageSize(r.GetPageSize(), maxTasksPage)
 	if err != nil {
 		return nil, err
@@ -158,11 +168,11 @@ func (c *core) ListTasks(ctx context.Context, r *cloudtaskspb.ListTasksRequest) 
 	after := int64(0)
 	if r.GetPageToken() != "" {
 		if after, err = strconv.ParseInt(r.GetPageToken(), 10, 64); err != nil {
-			return nil, invalid("page_token is not one of this server.")
+			return nil, invalid("page_token is not a token of this server.")
 		}
 	}
 	c.mu.Lock()
-	q, err := c.find(r.GetParent())
+	q, err := c.findQueue(r.GetParent())
 	if err != nil {
 		c.mu.Unlock()
 		return nil, err
@@ -184,5 +194,5 @@ func (c *core) ListTasks(ctx context.Context, r *cloudtaskspb.ListTasksRequest) 
 	}
 	b := c.journal.add()
 	c.mu.Unlock()
-	return out, c.kept(ctx, b)
+	return out, c.committed(ctx, b)
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// The bounds of a task, from https://cloud.google.com/tasks/docs/quotas and the comments of the API.
+// The limits of a task, from https://cloud.google.com/tasks/docs/quotas and the comments of the
+// API. Sizes are in bytes.
 const (
 	maxScheduleAhead = 30 * 24 * time.Hour
 	maxTaskAge       = 31 * 24 * time.Hour
@@ -29,11 +30,24 @@ const (
 	maxURLLength     = 2083
 )
 
+const (
+	locationPattern = `projects/[A-Za-z0-9.:-]+/locations/[A-Za-z0-9-]+`
+	queuePattern    = locationPattern + `/queues/[A-Za-z0-9-]{1,100}`
+)
+
 var (
-	locationName = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[A-Za-z0-9-]+$`)
-	queueName    = regexp.MustCompile(`^projects/[A-Za-z0-9.:-]+/locations/[A-Za-z0-9-]+/queues/[A-Za-z0-9-]{1,100}$`)
-	taskName     = regexp.MustCompile(`^(projects/[A-Za-z0-9.:-]+/locations/[A-Za-z0-9-]+/queues/[A-Za-z0-9-]{1,100})/tasks/[A-Za-z0-9_-]{1,500}$`)
+	locationName = regexp.MustCompile(`^` + locationPattern + `$`)
+	queueName    = regexp.MustCompile(`^` + queuePattern + `$`)
+	taskName     = regexp.MustCompile(`^(` + queuePattern + `)/tasks/[A-Za-z0-9_-]{1,500}$`)
 	headerName   = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+)
+
+// The messages are those of the real service.
+var (
+	errQueueName = invalid("Queue name must be formatted: " +
+		`"projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".`)
+	errTaskName = invalid("Task name must be formatted: " +
+		`"projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"`)
 )
 
 func invalid(format string, args ...any) error {
@@ -41,17 +55,17 @@ func invalid(format string, args ...any) error {
 }
 
 func unimplemented(what string) error {
-	return status.Errorf(codes.Unimplemented, "%s: the local Cloud Tasks server does not have this", what)
+	return status.Errorf(codes.Unimplemented, "%s is not supported by the local Cloud Tasks server", what)
 }
 
 func checkQueueName(name string) error {
 	if !queueName.MatchString(name) {
-		return invalid(`Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".`)
+		return errQueueName
 	}
 	return nil
 }
 
-// checkTask checks a task to be created in the queue of that name.
+// checkTask checks a task that is to be created in the named queue.
 func (c *core) checkTask(queue string, t *cloudtaskspb.Task, now time.Time) error {
 	if t == nil {
 		return invalid("Task is required.")
@@ -59,10 +73,11 @@ func (c *core) checkTask(queue string, t *cloudtaskspb.Task, now time.Time) erro
 	if t.GetName() != "" {
 		m := taskName.FindStringSubmatch(t.GetName())
 		if m == nil {
-			return invalid(`Task name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"`)
+			return errTaskName
 		}
 		if m[1] != queue {
-			return invalid("The queue name from request ('%s') must be the same as the queue name in the named task ('%s').", queue, m[1])
+			return invalid("The queue name from request ('%s') must be the same as "+
+				"the queue name in the named task ('%s').", queue, m[1])
 		}
 	}
 	if t.GetAppEngineHttpRequest() != nil {
@@ -76,8 +91,8 @@ func (c *core) checkTask(queue string, t *cloudtaskspb.Task, now time.Time) erro
 			return invalid("Task.scheduleTime: %v", err)
 		}
 		if s.AsTime().After(now.Add(maxScheduleAhead)) {
-			return invalid("The Task.scheduleTime, %s, is too far in the future. Schedule time must be no more than 720h in the future.",
-				s.AsTime().Format(time.RFC3339))
+			return invalid("The Task.scheduleTime, %s, is too far in the future. "+
+				"Schedule time must be no more than 720h in the future.", s.AsTime().Format(time.RFC3339))
 		}
 	}
 	if d := t.GetDispatchDeadline(); d != nil {
@@ -91,7 +106,7 @@ func (c *core) checkTask(queue string, t *cloudtaskspb.Task, now time.Time) erro
 		}
 	}
 	if size := proto.Size(t); size > maxTaskSize {
-		return invalid("Task size too large: %d bytes, at most %d.", size, maxTaskSize)
+		return invalid("Task is too large: %d bytes, but the limit is %d.", size, maxTaskSize)
 	}
 	return c.checkRequest(t.GetHttpRequest())
 }
@@ -111,7 +126,8 @@ func (c *core) checkRequest(r *cloudtaskspb.HttpRequest) error {
 		return invalid("HttpRequest.url is longer than %d characters.", maxURLLength)
 	}
 	if !c.anyTarget && !weburl.IsLoopback(u.Hostname()) {
-		return invalid("HttpRequest.url is not on this machine: the local Cloud Tasks server delivers to loopback only.")
+		return invalid("HttpRequest.url is on another machine. " +
+			"The local Cloud Tasks server delivers only to loopback addresses.")
 	}
 	method, known := methods[r.GetHttpMethod()]
 	if !known {
@@ -139,7 +155,7 @@ func (c *core) checkRequest(r *cloudtaskspb.HttpRequest) error {
 	return nil
 }
 
-// methods are the HTTP methods of tasks; POST is the default.
+// methods are the HTTP methods of tasks. POST is the default.
 var methods = map[cloudtaskspb.HttpMethod]string{
 	cloudtaskspb.HttpMethod_HTTP_METHOD_UNSPECIFIED: http.MethodPost,
 	cloudtaskspb.HttpMethod_POST:                    http.MethodPost,
@@ -151,7 +167,7 @@ var methods = map[cloudtaskspb.HttpMethod]string{
 	cloudtaskspb.HttpMethod_OPTIONS:                 http.MethodOptions,
 }
 
-// checkRetry checks what is set of a retry configuration.
+// checkRetry checks the fields of a retry configuration that are set.
 func checkRetry(r *cloudtaskspb.RetryConfig) error {
 	if r.GetMaxAttempts() < -1 {
 		return invalid("RetryConfig.max_attempts must be -1 or more.")
@@ -162,18 +178,23 @@ func checkRetry(r *cloudtaskspb.RetryConfig) error {
 	for _, f := range []struct {
 		name  string
 		value *durationpb.Duration
-	}{{"max_retry_duration", r.GetMaxRetryDuration()}, {"min_backoff", r.GetMinBackoff()}, {"max_backoff", r.GetMaxBackoff()}} {
+	}{
+		{"max_retry_duration", r.GetMaxRetryDuration()},
+		{"min_backoff", r.GetMinBackoff()},
+		{"max_backoff", r.GetMaxBackoff()},
+	} {
 		if f.value != nil && (f.value.CheckValid() != nil || f.value.AsDuration() < 0) {
 			return invalid("RetryConfig.%s must not be negative.", f.name)
 		}
 	}
-	if r.GetMinBackoff() != nil && r.GetMaxBackoff() != nil && r.GetMinBackoff().AsDuration() > r.GetMaxBackoff().AsDuration() {
+	if r.GetMinBackoff() != nil && r.GetMaxBackoff() != nil &&
+		r.GetMinBackoff().AsDuration() > r.GetMaxBackoff().AsDuration() {
 		return invalid("RetryConfig.min_backoff must not be above max_backoff.")
 	}
 	return nil
 }
 
-// loopbackAddr reports whether an address to listen on is reached from this machine only.
+// loopbackAddr reports whether the host of a host:port is on loopback.
 func loopbackAddr(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	return err == nil && weburl.IsLoopback(host)

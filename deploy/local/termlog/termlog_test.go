@@ -61,12 +61,12 @@ func TestLines(t *testing.T) {
 				"case=c-1 run=1 state=failed reason=pipeline_failed duration=1m3.1s",
 		},
 		{
-			"failed delivery", slog.LevelWarn, "a delivery failed",
+			"failed delivery", slog.LevelWarn, "delivery failed",
 			[]any{
 				"task", "projects/p/locations/l/queues/casewatch-check/tasks/0f3a", "attempt", 2,
 				"code", "Unavailable", "error", "status 503", "again_at", at, "message_id", "m1",
 			},
-			"WRN " + padded("a delivery failed") +
+			"WRN " + padded("delivery failed") +
 				`task=casewatch-check/0f3a attempt=2 code=Unavailable error="status 503" again=17:04:05`,
 		},
 		{
