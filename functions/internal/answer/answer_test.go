@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -22,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve answers one request with fn, and returns what was logged too.
+// serve serves one request with fn. It returns the response and the log.
 func serve(t *testing.T, r *http.Request, fn answer.Func) (*httptest.ResponseRecorder, string) {
 	t.Helper()
 	var log strings.Builder
@@ -44,32 +45,41 @@ func TestErrors(t *testing.T) {
 		detail string
 		logs   bool
 	}{
-		{"classified", func(http.ResponseWriter, *http.Request) error { return fault.New(fault.Conflict, "it has ended") }, 409, "it has ended", false},
+		{"classified",
+			func(http.ResponseWriter, *http.Request) error { return fault.New(fault.Conflict, "it has ended") },
+			409, "it has ended", false},
 		{"wrapped", func(http.ResponseWriter, *http.Request) error {
 			return fmt.Errorf("inside: %w", fault.Wrap(fault.NotFound, errors.New("inside"), "no such case"))
 		}, 404, "no such case", false},
 		{"unavailable", func(http.ResponseWriter, *http.Request) error {
 			return fault.Wrap(fault.Unavailable, errors.New("inside"), "try again")
 		}, 503, "try again", true},
-		{"not classified", func(http.ResponseWriter, *http.Request) error { return errors.New("inside") }, 500, "Something went wrong", true},
-		{"a panic", func(http.ResponseWriter, *http.Request) error { panic("inside") }, 500, "Something went wrong", true},
-		{"a panic with an error", func(http.ResponseWriter, *http.Request) error { panic(errors.New("inside")) }, 500, "Something went wrong", true},
-		{"a panic of the runtime", func(_ http.ResponseWriter, r *http.Request) error {
+		{"not classified", func(http.ResponseWriter, *http.Request) error { return errors.New("inside") }, 500,
+			"Something went wrong", true},
+		{"a panic", func(http.ResponseWriter, *http.Request) error { panic("inside") }, 500,
+			"Something went wrong", true},
+		{"a panic with an error",
+			func(http.ResponseWriter, *http.Request) error { panic(errors.New("inside")) }, 500,
+			"Something went wrong", true},
+		{"a panic of the Go runtime", func(_ http.ResponseWriter, r *http.Request) error {
 			return errors.New(r.Header["Inside"][0])
 		}, 500, "Something went wrong", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w, log := serve(t, post(t, http.NoBody), test.fn)
 			var p fault.Problem
-			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != test.status || p.Status != test.status || w.Header().Get("Content-Type") != "application/problem+json" {
+			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != test.status ||
+				p.Status != test.status ||
+				w.Header().Get("Content-Type") != "application/problem+json" {
 				t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
 			}
-			if !strings.Contains(p.Detail, test.detail) || p.Instance != "/some/path" || p.Type != "about:blank" || p.Title == "" {
+			if !strings.Contains(p.Detail, test.detail) || p.Instance != "/some/path" || p.Type != "about:blank" ||
+				p.Title == "" {
 				t.Errorf("%+v", p)
 			}
 			for _, inside := range []string{"inside", "goroutine", ".go:", "sesame"} {
 				if strings.Contains(w.Body.String(), inside) {
-					t.Errorf("it tells of the inside: %s", w.Body)
+					t.Errorf("the response shows an internal detail: %s", w.Body)
 				}
 			}
 			if (log != "") != test.logs || strings.Contains(log, "sesame") {
@@ -84,18 +94,19 @@ func TestErrors(t *testing.T) {
 
 func TestPanicIsLoggedWithItsStack(t *testing.T) {
 	_, log := serve(t, post(t, http.NoBody), func(http.ResponseWriter, *http.Request) error { panic("what happened") })
-	if !strings.Contains(log, "what happened") || !strings.Contains(log, "answer_test.go") || !strings.Contains(log, `"severity":"ERROR"`) {
+	if !strings.Contains(log, "what happened") || !strings.Contains(log, "answer_test.go") ||
+		!strings.Contains(log, `"severity":"ERROR"`) {
 		t.Errorf("%s", log)
 	}
 }
 
-// http.ErrAbortHandler is how a handler breaks a connection on purpose.
-func TestAbortPasses(t *testing.T) {
-	for _, abort := range []error{http.ErrAbortHandler, fmt.Errorf("so: %w", http.ErrAbortHandler)} {
+// A handler panics with http.ErrAbortHandler to close the connection on purpose.
+func TestAbortIsNotRecovered(t *testing.T) {
+	for _, abort := range []error{http.ErrAbortHandler, fmt.Errorf("wrapped: %w", http.ErrAbortHandler)} {
 		func() {
 			defer func() {
 				if err, ok := recover().(error); !ok || !errors.Is(err, abort) {
-					t.Errorf("got %v", err)
+					t.Errorf("got %v, want %v", err, abort)
 				}
 			}()
 			serve(t, post(t, http.NoBody), func(http.ResponseWriter, *http.Request) error { panic(abort) })
@@ -103,11 +114,16 @@ func TestAbortPasses(t *testing.T) {
 	}
 }
 
-// Who went away is not told, and it is nobody's fault.
-func TestCallerIsGone(t *testing.T) {
+// A request whose caller closed the connection is not logged, because it is no failure of the
+// service.
+func TestClosedConnectionIsNotLogged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w, log := serve(t, post(t, http.NoBody).WithContext(ctx), func(_ http.ResponseWriter, r *http.Request) error { return r.Context().Err() })
+	w, log := serve(
+		t,
+		post(t, http.NoBody).WithContext(ctx),
+		func(_ http.ResponseWriter, r *http.Request) error { return r.Context().Err() },
+	)
 	if w.Code != 503 || log != "" {
 		t.Errorf("%d, log %s", w.Code, log)
 	}
@@ -115,7 +131,15 @@ func TestCallerIsGone(t *testing.T) {
 
 func TestMethods(t *testing.T) {
 	called := false
-	for method, want := range map[string]int{"POST": 200, "PUT": 200, "GET": 405, "HEAD": 405, "OPTIONS": 405, "post": 405, "": 405} {
+	for method, want := range map[string]int{
+		"POST":    200,
+		"PUT":     200,
+		"GET":     405,
+		"HEAD":    405,
+		"OPTIONS": 405,
+		"post":    405,
+		"":        405,
+	} {
 		r := post(t, http.NoBody)
 		r.Method = method
 		called = false
@@ -138,13 +162,18 @@ func TestHeaders(t *testing.T) {
 	if got := w.Body.String(); got != `{"nul":"\u0000","url":"https://x.example/?a=1&b=<2>"}`+"\n" || w.Code != 202 {
 		t.Errorf("%d %s", w.Code, got)
 	}
-	for name, want := range map[string]string{"Content-Type": "application/json", "Content-Length": fmt.Sprint(w.Body.Len()), "Cache-Control": "private, no-cache",
-		"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"} {
+	for name, want := range map[string]string{
+		"Content-Type":           "application/json",
+		"Content-Length":         fmt.Sprint(w.Body.Len()),
+		"Cache-Control":          "private, no-cache",
+		"Referrer-Policy":        "no-referrer",
+		"X-Content-Type-Options": "nosniff",
+	} {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	// A result that is not JSON must not break the answer in the middle.
+	// A result that is not JSON must not end the response in the middle.
 	w, _ = serve(t, post(t, http.NoBody), func(w http.ResponseWriter, _ *http.Request) error {
 		answer.JSON(w, 200, map[string]any{"result": json.RawMessage(`{"a":`)})
 		return nil
@@ -152,7 +181,10 @@ func TestHeaders(t *testing.T) {
 	if w.Code != 500 || !json.Valid(w.Body.Bytes()) || w.Header().Get("Content-Type") != fault.ContentType {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if w, _ = serve(t, post(t, http.NoBody), func(http.ResponseWriter, *http.Request) error { return fault.New(fault.Unauthorized, "who?") }); w.Header().Get("WWW-Authenticate") == "" {
+	w, _ = serve(t, post(t, http.NoBody), func(http.ResponseWriter, *http.Request) error {
+		return fault.New(fault.Unauthorized, "no credentials")
+	})
+	if w.Header().Get("WWW-Authenticate") == "" {
 		t.Errorf("401 without WWW-Authenticate: %v", w.Header())
 	}
 }
@@ -162,8 +194,10 @@ func TestTrace(t *testing.T) {
 	for _, test := range []struct{ name, traceparent, cloud, want string }{
 		{"traceparent", w3c, "", w3c},
 		{"both", w3c, "105445aa7843bc8bf206b12000100000/1;o=1", w3c},
-		{"X-Cloud-Trace-Context", "", "105445aa7843bc8bf206b12000100000/1;o=1", "00-105445aa7843bc8bf206b12000100000-0000000000000001-01"},
-		{"a broken traceparent", "00-xyz", "105445aa7843bc8bf206b12000100000/1;o=1", "00-105445aa7843bc8bf206b12000100000-0000000000000001-01"},
+		{"X-Cloud-Trace-Context", "", "105445aa7843bc8bf206b12000100000/1;o=1",
+			"00-105445aa7843bc8bf206b12000100000-0000000000000001-01"},
+		{"a broken traceparent", "00-xyz", "105445aa7843bc8bf206b12000100000/1;o=1",
+			"00-105445aa7843bc8bf206b12000100000-0000000000000001-01"},
 		{"none", "", "", ""},
 		{"broken", "x", "y", ""},
 	} {
@@ -207,11 +241,12 @@ func TestBody(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			serve(t, post(t, test.body), func(w http.ResponseWriter, r *http.Request) error {
 				got, err := answer.Body(w, r, 8)
-				if string(got) != test.want || (err == nil) != (test.kind == 0) || err != nil && fault.KindOf(err) != test.kind {
+				if string(got) != test.want || (err == nil) != (test.kind == 0) ||
+					err != nil && fault.KindOf(err) != test.kind {
 					t.Errorf("%q, %v", got, err)
 				}
 				if test.kind == fault.Invalid && !errors.Is(err, cut) {
-					t.Errorf("the log is not told why: %v", err)
+					t.Errorf("the error does not contain its cause: %v", err)
 				}
 				return nil
 			})
@@ -239,26 +274,27 @@ func TestRequireJSON(t *testing.T) {
 		r := post(t, http.NoBody)
 		r.Header.Set("Content-Type", test.contentType)
 		r.Header.Set("Content-Encoding", test.encoding)
-		if err := answer.RequireJSON(r); (err == nil) != test.want || err != nil && fault.KindOf(err) != fault.MediaType {
+		if err := answer.RequireJSON(r); (err == nil) != test.want ||
+			err != nil && fault.KindOf(err) != fault.MediaType {
 			t.Errorf("%q %q: %v", test.contentType, test.encoding, err)
 		}
 	}
 }
 
-// A body that need not be there has to be JSON if it is; chunks may turn out to be none.
+// An optional body must be JSON if it is there. A chunked body may turn out to be empty.
 func TestRequireJSONIfAny(t *testing.T) {
 	for _, test := range []struct {
 		name, contentType, body string
 		length                  int64
 		want                    bool
 	}{
-		{"none", "", "", 0, true},
-		{"none, of Cloud Scheduler", "application/octet-stream", "", 0, true},
-		{"no chunks", "application/octet-stream", "", -1, true},
-		{"chunks", "application/octet-stream", "{}", -1, false},
-		{"chunks of JSON", "application/json", "{}", -1, true},
-		{"of a form", "application/x-www-form-urlencoded", "{}", 2, false},
-		{"of no type", "", "{}", 2, false},
+		{"no body", "", "", 0, true},
+		{"no body, from Cloud Scheduler", "application/octet-stream", "", 0, true},
+		{"chunked, empty", "application/octet-stream", "", -1, true},
+		{"chunked", "application/octet-stream", "{}", -1, false},
+		{"chunked JSON", "application/json", "{}", -1, true},
+		{"a form", "application/x-www-form-urlencoded", "{}", 2, false},
+		{"no content type", "", "{}", 2, false},
 		{"JSON", "application/json; charset=utf-8", "{}", 2, true},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(test.body))
@@ -269,7 +305,33 @@ func TestRequireJSONIfAny(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		if rest, _ := io.ReadAll(r.Body); err == nil && string(rest) != test.body {
-			t.Errorf("%s: %q is left to read", test.name, rest)
+			t.Errorf("%s: %q is left of the body", test.name, rest)
+		}
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	type accepted struct {
+		mediaRange string
+		weight     float64
+	}
+	for _, test := range []struct {
+		lines []string
+		want  []accepted
+	}{
+		{nil, nil},
+		{[]string{"text/html"}, []accepted{{"text/html", 1}}},
+		{[]string{" Text/HTML ; level=1; Q=0.5 ,*/*;q=0"}, []accepted{{"text/html", 0.5}, {"*/*", 0}}},
+		{[]string{"a/b;q=1, c/d", "e/f;q=.25"}, []accepted{{"a/b", 1}, {"c/d", 1}, {"e/f", 0.25}}},
+		{[]string{"a/b;q=2, c/d;q=-1, e/f;q=NaN, g/h;q=high, i/j;q"},
+			[]accepted{{"a/b", 0}, {"c/d", 0}, {"e/f", 0}, {"g/h", 0}, {"i/j", 0}}},
+	} {
+		var got []accepted
+		for mediaRange, weight := range answer.Accepted(&http.Request{Header: http.Header{"Accept": test.lines}}) {
+			got = append(got, accepted{mediaRange, weight})
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %v, want %v", test.lines, got, test.want)
 		}
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/casewatch/casewatch/shared/fault"
 )
 
-// pipes is a network of its own, on which nothing is buffered and whose deadlines follow the clock of a bubble.
+// pipes is an in-memory network without buffers. Its deadlines follow the clock of the synctest
+// bubble.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -34,7 +35,8 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { close(p.closed); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// slow serves fn by a server without limits of time, as the functions framework does, to one caller.
+// slow serves fn to one caller. Like the one of the functions framework, the server has no time
+// limits.
 func slow(t *testing.T, fn answer.Func, caller func(t *testing.T, conn net.Conn, answers *bufio.Reader)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -55,21 +57,21 @@ func slow(t *testing.T, fn answer.Func, caller func(t *testing.T, conn net.Conn,
 	})
 }
 
-func say(t *testing.T, conn net.Conn, text string) {
+func send(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// heard is an answer whose body was read.
-type heard struct {
+// response is a response whose body was read.
+type response struct {
 	StatusCode int
 	Close      bool
 }
 
-// hear reads one answer, and returns when it came.
-func hear(t *testing.T, answers *bufio.Reader) (heard, string, time.Time) {
+// receive reads one response. It also returns the body and the time of arrival.
+func receive(t *testing.T, answers *bufio.Reader) (response, string, time.Time) {
 	t.Helper()
 	res, err := http.ReadResponse(answers, nil)
 	if err != nil {
@@ -81,10 +83,10 @@ func hear(t *testing.T, answers *bufio.Reader) (heard, string, time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return heard{res.StatusCode, res.Close}, string(data), at
+	return response{res.StatusCode, res.Close}, string(data), at
 }
 
-func readIt(w http.ResponseWriter, r *http.Request) error {
+func echo(w http.ResponseWriter, r *http.Request) error {
 	data, err := answer.Body(w, r, 1<<20)
 	if err != nil {
 		return err
@@ -93,7 +95,8 @@ func readIt(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// A caller who announces a body and does not send it does not keep its handler for long, whether it sends nothing or a byte now and then.
+// A caller that announces a body and does not send it is rejected after 30 s. Sending single bytes
+// does not extend the limit.
 func TestSlowBody(t *testing.T) {
 	for name, head := range map[string]string{
 		"with a length": "Content-Length: 1000\r\n\r\n{",
@@ -101,9 +104,9 @@ func TestSlowBody(t *testing.T) {
 	} {
 		for _, drip := range []time.Duration{0, 7 * time.Second} {
 			t.Run(name, func(t *testing.T) {
-				slow(t, readIt, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
+				slow(t, echo, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
 					begin := time.Now()
-					say(t, conn, "POST / HTTP/1.1\r\nHost: x\r\n"+head)
+					send(t, conn, "POST / HTTP/1.1\r\nHost: x\r\n"+head)
 					var dripping sync.WaitGroup
 					if drip > 0 {
 						dripping.Go(func() {
@@ -119,9 +122,11 @@ func TestSlowBody(t *testing.T) {
 							}
 						})
 					}
-					res, body, at := hear(t, answers)
-					if took := at.Sub(begin); took != 30*time.Second || res.StatusCode != http.StatusBadRequest || !strings.Contains(body, "within 30s") || !res.Close {
-						t.Errorf("%d %s after %v, closes %v", res.StatusCode, body, took, res.Close)
+					res, body, at := receive(t, answers)
+					if took := at.Sub(begin); took != 30*time.Second || res.StatusCode != http.StatusBadRequest ||
+						!strings.Contains(body, "within 30s") ||
+						!res.Close {
+						t.Errorf("got %d %s after %v, connection closed: %v", res.StatusCode, body, took, res.Close)
 					}
 					_ = conn.Close()
 					dripping.Wait()
@@ -131,19 +136,23 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// Who is refused is told at once, not when the body has come that nobody reads; and its connection is not kept for longer than a body may take.
-func TestRefusedBeforeTheBody(t *testing.T) {
-	refuse := func(http.ResponseWriter, *http.Request) error { return fault.New(fault.Unauthorized, "who?") }
-	for _, request := range []string{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{", "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"} {
-		slow(t, refuse, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
+// A rejection is sent immediately, not after the body. Its connection is kept for at most as long
+// as a body may take.
+func TestRejectionIsSentBeforeTheBody(t *testing.T) {
+	reject := func(http.ResponseWriter, *http.Request) error { return fault.New(fault.Unauthorized, "who?") }
+	for _, request := range []string{
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+		"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+	} {
+		slow(t, reject, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
 			begin := time.Now()
-			say(t, conn, request)
-			res, body, at := hear(t, answers)
+			send(t, conn, request)
+			res, body, at := receive(t, answers)
 			if took := at.Sub(begin); took != 0 || res.StatusCode/100 != 4 || !res.Close {
-				t.Errorf("%d %s after %v, closes %v", res.StatusCode, body, took, res.Close)
+				t.Errorf("got %d %s after %v, connection closed: %v", res.StatusCode, body, took, res.Close)
 			}
 			if _, err := answers.ReadByte(); err == nil {
-				t.Error("more was answered")
+				t.Error("the server sent more than one response")
 			}
 			if took := time.Since(begin); took > 31*time.Second {
 				t.Errorf("the connection was kept for %v", took)
@@ -152,7 +161,8 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	}
 }
 
-// A handler may take its time once the body is there, and so may the next request on the connection; without a body there is no limit at all.
+// After the body has arrived, a handler may take any time, and so may the next request of the
+// connection. Without a body there is no limit.
 func TestLimitEndsWithTheBody(t *testing.T) {
 	work := func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := answer.Body(w, r, 1<<20); err != nil {
@@ -167,9 +177,13 @@ func TestLimitEndsWithTheBody(t *testing.T) {
 		}
 	}
 	slow(t, work, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
-		for _, request := range []string{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"} {
-			say(t, conn, request)
-			if res, body, _ := hear(t, answers); res.StatusCode != http.StatusOK || res.Close {
+		for _, request := range []string{
+			"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+			"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+			"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+		} {
+			send(t, conn, request)
+			if res, body, _ := receive(t, answers); res.StatusCode != http.StatusOK || res.Close {
 				t.Fatalf("%d %s", res.StatusCode, body)
 			}
 			time.Sleep(time.Hour)
@@ -177,7 +191,8 @@ func TestLimitEndsWithTheBody(t *testing.T) {
 	})
 }
 
-// A caller who does not read its answer is cut off; one who reads slowly gets all of it. So it is for JSON, pages and files.
+// A response that the caller does not read is cut off. One that is read slowly is complete. This
+// holds for JSON, pages and files.
 func TestSlowReader(t *testing.T) {
 	text := strings.Repeat("x", 512<<10)
 	file := answer.NewFile("text/plain", []byte(text))
@@ -192,7 +207,7 @@ func TestSlowReader(t *testing.T) {
 
 func slowReader(t *testing.T, big answer.Func) {
 	slow(t, big, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
-		say(t, conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		send(t, conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := answers.Peek(1); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +217,7 @@ func slowReader(t *testing.T, big answer.Func) {
 		}
 	})
 	slow(t, big, func(t *testing.T, conn net.Conn, answers *bufio.Reader) {
-		say(t, conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		send(t, conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		res, err := http.ReadResponse(answers, nil)
 		if err != nil {
 			t.Fatal(err)
