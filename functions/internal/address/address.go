@@ -1,4 +1,4 @@
-// Package address reads which run of which case a URL means.
+// Package address reads the case and the run that a URL names.
 package address
 
 import (
@@ -13,10 +13,11 @@ import (
 // Address names a run.
 type Address struct {
 	CaseID string
-	Run    int // 0: the current one
+	Run    int // 0: the current run
 }
 
-// Parse reads /{case_id}?run=N. Errors: NotFound for a path that names no case, Invalid with each fault.
+// Parse reads /{case_id}?run=N. The error is NotFound if the path has not this form, and Invalid,
+// with every field error, if the id or the run is not valid.
 func Parse(r *http.Request) (Address, error) {
 	id := strings.TrimPrefix(r.URL.Path, "/")
 	if id == "" || strings.Contains(id, "/") {
@@ -39,5 +40,5 @@ func Parse(r *http.Request) (Address, error) {
 	return a, nil
 }
 
-// InvalidID is what is said of an id that names no case.
+// InvalidID is the detail of the field error for an id that is not valid.
 const InvalidID = "must be a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -"

@@ -54,23 +54,23 @@ func TestParse(t *testing.T) {
 		{"/c?run=99999999999999999999", address.Address{}, fault.Invalid, 1},
 		{"/c?run=1&run=2", address.Address{}, fault.Invalid, 1},
 		{"/c?run=2&run=2", address.Address{}, fault.Invalid, 1},
-		{"/c?run=1&wait=1s&token=x&utm_source=y", address.Address{CaseID: "c", Run: 1}, 0, 0}, // unknown ones are of no matter
+		{"/c?run=1&wait=1s&token=x&utm_source=y", address.Address{CaseID: "c", Run: 1}, 0, 0}, // others are ignored
 		{"/..?run=x", address.Address{}, fault.Invalid, 2},
 	} {
 		t.Run(test.target, func(t *testing.T) {
 			got, err := parse(test.target)
 			if got != test.want || (err == nil) != (test.kind == 0) {
-				t.Fatalf("%+v, %v", got, err)
+				t.Fatalf("got %+v, %v; want %+v", got, err, test.want)
 			}
 			var e *fault.Error
 			if errors.As(err, &e) && (e.Kind != test.kind || len(e.Faults) != test.faults) {
-				t.Errorf("%v %+v, want %v with %d", e.Kind, e.Faults, test.kind, test.faults)
+				t.Errorf("got %v with %+v, want %v with %d", e.Kind, e.Faults, test.kind, test.faults)
 			}
 		})
 	}
 }
 
-// FuzzParse: what is parsed names a case that may be.
+// FuzzParse checks that a parsed address has a valid case id and no negative run.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"/c", "/c?run=1", "/%00?run=x", "?", "/a/b"} {
 		f.Add(seed)
