@@ -1,4 +1,5 @@
-// Package check is the function that polls the pipeline for a run, at most once, called by Cloud Tasks.
+// Package check is the function that polls the pipeline for a run, at most once, called by Cloud
+// Tasks.
 package check
 
 import (
@@ -11,7 +12,8 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// New returns the function. It refuses other callers than the settings name, before it reads what they send.
+// New returns the handler. It rejects callers that [access.Private] rejects, before it reads the
+// body.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	return task.Handler(reconciler.Log, access.Private(cfg, reconciler.Log, reconciler.Now), func(r *http.Request, body queue.Body, _ int) error {
 		return reconciler.Check(r.Context(), body)

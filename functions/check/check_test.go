@@ -13,7 +13,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	// OpenCensus, which Google's clients import, starts this worker in an init function. It cannot
+	// be stopped, and there is one per process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -24,7 +25,8 @@ const (
 
 func begin(t *testing.T, b *functiontest.Bench) {
 	t.Helper()
-	if _, err := b.Reconciler.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}); err != nil {
+	request := reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Adopt: true}
+	if _, err := b.Reconciler.Start(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -42,21 +44,23 @@ func TestPollsOnceAndSchedulesTheNext(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(check.New)
 	begin(t, b)
-	for range 3 { // delivered again, it neither asks nor schedules
+	// A repeated delivery neither polls nor schedules.
+	for range 3 {
 		if a := b.Do("POST", u, task, isJSON); a.Status != 200 || a.Header.Get("Content-Type") != "application/json" {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 	}
 	c := b.Case("c", 1)
-	if c.State != cases.Running || c.Job.Progress.Completed != 1 || c.Job.Progress.Total != 4 || c.Checks.Polls != 1 || c.Checks.Seq != 2 {
+	if c.State != cases.Running || c.Job.Progress.Completed != 1 || c.Job.Progress.Total != 4 || c.Checks.Polls != 1 ||
+		c.Checks.Seq != 2 {
 		t.Errorf("%s %+v %+v", c.State, c.Job.Progress, c.Checks)
 	}
 	if got := checks(b); len(got) != 2 {
-		t.Errorf("checks of seq %v are scheduled, want 1 and 2", got)
+		t.Errorf("scheduled checks have seq %v, want 1 and 2", got)
 	}
 }
 
-func TestEndedCase(t *testing.T) {
+func TestCheckAfterTheEndDoesNothing(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(check.New)
 	begin(t, b)
@@ -67,7 +71,7 @@ func TestEndedCase(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if c := b.Case("c", 1); c.Checks.Polls != 0 || len(checks(b)) != 1 {
-		t.Errorf("a check after the end asked or scheduled: %+v", c.Checks)
+		t.Errorf("a check after the end polled or scheduled: %+v", c.Checks)
 	}
 }
 
@@ -97,7 +101,7 @@ func TestOtherTasks(t *testing.T) {
 		})
 	}
 	if c := b.Case("c", 1); c.Checks.Polls != 0 {
-		t.Error("the pipeline was asked")
+		t.Error("the pipeline was polled")
 	}
 }
 
@@ -108,7 +112,8 @@ func TestDown(t *testing.T) {
 	b.Store.SetDown(true)
 	b.Problem(b.Do("POST", u, task, isJSON), 503)
 	b.Store.SetDown(false)
-	// The next check could not be scheduled: the delivery comes again, and only schedules it.
+	// If the next check cannot be scheduled, the delivery is retried. The retry schedules it and
+	// does not poll again.
 	b.Queue.SetDown(true)
 	b.Problem(b.Do("POST", u, task, isJSON), 503)
 	b.Queue.SetDown(false)
@@ -116,14 +121,14 @@ func TestDown(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if c := b.Case("c", 1); c.Checks.Polls != 1 || len(checks(b)) != 2 {
-		t.Errorf("asked %d times, checks %v", c.Checks.Polls, checks(b))
+		t.Errorf("polled %d times, checks %v; want 1 poll and 2 checks", c.Checks.Polls, checks(b))
 	}
 }
 
-func TestWhoMayCall(t *testing.T) {
-	functiontest.Refused(t, check.New, task, 200, isJSON)
+func TestOnlyInvokersMayCall(t *testing.T) {
+	functiontest.CheckInvokers(t, check.New, task, 200, isJSON)
 }
 
-func TestPagesAreRefused(t *testing.T) {
-	functiontest.RefusesPages(t, check.New, task, 200, isJSON)
+func TestCrossOriginRequestsAreRejected(t *testing.T) {
+	functiontest.CheckCrossOrigin(t, check.New, task, 200, isJSON)
 }

@@ -1,8 +1,10 @@
-// Package complete is the function that takes in the pipeline's events: messages of a Pub/Sub topic, pushed by a subscription of one's own, or by
-// Eventarc as CloudEvents.
+// Package complete is the function that receives the pipeline's events. They are messages of a
+// Pub/Sub topic. A push subscription sends them as they are, and Eventarc sends them as
+// CloudEvents.
 //
-// It is an HTTP function that reads its CloudEvent itself: the receiver of the CloudEvents SDK hands requests over one shared channel, and
-// after a cancelled one may hang for good (https://github.com/cloudevents/sdk-go/issues/1224).
+// The function reads CloudEvents itself. The receiver of the CloudEvents SDK passes all requests
+// through one shared channel, and can block for ever after a cancelled request
+// (https://github.com/cloudevents/sdk-go/issues/1224).
 package complete
 
 import (
@@ -23,15 +25,17 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// maxBody holds the largest message that Pub/Sub takes, in base64 (https://docs.cloud.google.com/pubsub/quotas#resource_limits).
-// Eventarc delivers at most 512 KB; what is larger than an event may be is forwarded as invalid all the same.
+// maxBody is the limit of a request body in bytes. It fits the largest message of Pub/Sub in base64
+// (https://docs.cloud.google.com/pubsub/quotas#resource_limits). Eventarc delivers at most 512 KB.
+// A message that is larger than an event may be is read all the same, and forwarded as invalid.
 const maxBody = 14 << 20
 
-// publishedType is the type of the CloudEvents that Eventarc makes of messages.
+// publishedType is the type of the CloudEvents by which Eventarc delivers Pub/Sub messages.
 const publishedType = "google.cloud.pubsub.topic.v1.messagePublished"
 
-// New returns the function. It answers 2xx when the message is done with, whatever came of it. 4xx is for what is no
-// message of Pub/Sub at all, and reaches only a caller who made it up. It refuses other callers than the settings name, before it reads what they send.
+// New returns the handler. It responds 2xx when the message needs no further delivery, valid or
+// not. It responds 4xx to a request that is no Pub/Sub message at all. It rejects callers that
+// [access.Private] rejects, before it reads the body.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	allowed := access.Private(cfg, reconciler.Log, reconciler.Now)
 	return answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
@@ -64,8 +68,9 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	}, http.MethodPost)
 }
 
-// isEvent reports whether anything says that a CloudEvent was sent. Else it is a push. No page can have a browser send a
-// CloudEvent to another site: neither its type nor its headers are among those that need no asking.
+// isEvent reports whether the headers announce a CloudEvent. Otherwise the request is a push. A
+// page of another site cannot make a browser send a CloudEvent, because its type and headers need a
+// preflight.
 func isEvent(r *http.Request) bool {
 	for name := range r.Header {
 		if strings.HasPrefix(name, "Ce-") {
@@ -76,7 +81,8 @@ func isEvent(r *http.Request) bool {
 	return strings.HasPrefix(mediaType, "application/cloudevents")
 }
 
-// pushed is the body of a push (https://cloud.google.com/pubsub/docs/push#wrapped), which Eventarc sends on as the data of its CloudEvent.
+// pushed is the body of a push (https://cloud.google.com/pubsub/docs/push#wrapped). Eventarc sends
+// the same as the data of its CloudEvent.
 type pushed struct {
 	Message *struct {
 		Data        []byte            `json:"data"`
@@ -92,17 +98,20 @@ func (p pushed) message() reconcile.Message {
 	return reconcile.Message{ID: m.MessageID, Published: m.PublishTime, Data: m.Data, Attributes: m.Attributes}
 }
 
-// fromPush takes what Pub/Sub always sends for granted, so that nothing else passes for it.
+// fromPush reads the message of a push. It requires every field that Pub/Sub always sends.
 func fromPush(_ *http.Request, body []byte) (reconcile.Message, error) {
 	var p pushed
 	err := json.Unmarshal(body, &p)
-	if err != nil || p.Message == nil || p.Message.MessageID == "" || p.Message.PublishTime.IsZero() || p.Subscription == "" {
-		return reconcile.Message{}, fault.Wrap(fault.Invalid, err, "this is not a push of Pub/Sub, with a message that has its id and time, and its subscription")
+	if err != nil || p.Message == nil || p.Message.MessageID == "" || p.Message.PublishTime.IsZero() ||
+		p.Subscription == "" {
+		return reconcile.Message{}, fault.Wrap(fault.Invalid, err,
+			"this is not a Pub/Sub push: message.messageId, message.publishTime or subscription is missing or invalid")
 	}
 	return p.message(), nil
 }
 
-// fromEvent reads the message out of a CloudEvent, whose id and time stand for the message's own where it has none.
+// fromEvent reads the message of a CloudEvent. If the message has no id or time, those of the
+// CloudEvent are used.
 func fromEvent(r *http.Request, body []byte) (reconcile.Message, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	event, err := cloudevents.NewEventFromHTTPRequest(r)

@@ -20,11 +20,12 @@ import (
 	"github.com/casewatch/casewatch/functions/status"
 )
 
-// frameworkPort makes the test's program serve complete, and status beside it, by the functions framework: its server cannot be stopped, so it is
-// a process of its own.
+// frameworkPort is the environment variable that makes the test binary serve complete and status
+// with the functions framework. It is a process of its own, because the framework's server cannot
+// be stopped.
 const frameworkPort = "COMPLETE_TEST_FRAMEWORK_PORT"
 
-// process is what a bench needs of a test where there is none.
+// process stands in for a testing.TB in a process that runs no test.
 type process struct {
 	testing.TB
 	dir string
@@ -47,8 +48,9 @@ func serveByFramework(port string) {
 	p.Fatal(funcframework.StartHostPort("127.0.0.1", port))
 }
 
-// With the framework's real server in front, which turns pushes into CloudEvents for functions of another kind, both forms arrive as they were sent.
-func TestBehindTheFramework(t *testing.T) {
+// The framework's server converts pushes into CloudEvents for functions of another kind. For this
+// function both forms must arrive unchanged.
+func TestServedByTheFramework(t *testing.T) {
 	for name, test := range map[string]struct {
 		target, query string
 		header        []string
@@ -68,7 +70,7 @@ func TestBehindTheFramework(t *testing.T) {
 			}
 		})
 	}
-	// Served beside another function, so that what came of it can be seen.
+	// Here status is served by the same process, so that the test can see the effects.
 	base := boot(t, "")
 	for id, header := range map[string][]string{"7": push, "8": binary("8")} {
 		event := fmt.Sprintf(`{"case_id":"c","run":1,"status":"running","progress":{"completed":%s,"total":9}}`, id)
@@ -76,12 +78,13 @@ func TestBehindTheFramework(t *testing.T) {
 			t.Fatalf("%d %s", code, text)
 		}
 	}
-	if code, text := send(t, "GET", base+"/status/c", "", "X-API-Key: "+functiontest.Key); code != 200 || !strings.Contains(text, `"completed":8`) {
+	if code, text := send(t, "GET", base+"/status/c", "", "X-API-Key: "+functiontest.Key); code != 200 ||
+		!strings.Contains(text, `"completed":8`) {
 		t.Errorf("%d %s", code, text)
 	}
 }
 
-// boot serves in another process, until the test ends, and returns where.
+// boot serves in another process until the test ends, and returns its URL.
 func boot(t *testing.T, target string) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -116,11 +119,11 @@ func boot(t *testing.T, target string) string {
 		}
 		select {
 		case <-exited:
-			t.Fatalf("it ended: %s", out.String())
+			t.Fatalf("the server exited: %s", out.String())
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(end) {
-			t.Fatalf("it does not listen: %v", err)
+			t.Fatalf("the server does not listen after 30 s: %v", err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package dispatch is the function that hands a run to the pipeline, called by Cloud Tasks.
+// Package dispatch is the function that starts a run at the pipeline, called by Cloud Tasks.
 package dispatch
 
 import (
@@ -11,9 +11,14 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// New returns the function. It refuses other callers than the settings name, before it reads what they send.
+// New returns the handler. It rejects callers that [access.Private] rejects, before it reads the
+// body.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-	return task.Handler(reconciler.Log, access.Private(cfg, reconciler.Log, reconciler.Now), func(r *http.Request, body queue.Body, retryCount int) error {
-		return reconciler.Dispatch(r.Context(), body, retryCount)
-	})
+	return task.Handler(
+		reconciler.Log,
+		access.Private(cfg, reconciler.Log, reconciler.Now),
+		func(r *http.Request, body queue.Body, retryCount int) error {
+			return reconciler.Dispatch(r.Context(), body, retryCount)
+		},
+	)
 }

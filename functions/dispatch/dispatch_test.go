@@ -15,38 +15,43 @@ import (
 const isJSON = "Content-Type: application/json"
 
 func TestMain(m *testing.M) {
-	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	// OpenCensus, which Google's clients import, starts this worker in an init function. It cannot
+	// be stopped, and there is one per process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
 const task = `{"case_id":"c","run":1,"seq":1}`
 
-func TestHandsOver(t *testing.T) {
+func TestStartsTheRunOnce(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(dispatch.New)
 	b.Begin("c")
 	if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 0"); a.Status != 200 {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
-	if jobs := b.Pipe.Jobs(); len(jobs) != 1 || jobs[0].CaseID != "c" || jobs[0].Run != 1 || string(jobs[0].Form) != `{"a":1}` {
+	if jobs := b.Pipe.Jobs(); len(jobs) != 1 || jobs[0].CaseID != "c" || jobs[0].Run != 1 ||
+		string(jobs[0].Form) != `{"a":1}` {
 		t.Errorf("%+v", jobs)
 	}
 	if c := b.Case("c", 1); c.State != cases.Running || c.Dispatch.Phase != cases.PhaseAnswered {
 		t.Errorf("%s %s", c.State, c.Dispatch.Phase)
 	}
-	// Delivered again, it is not handed over again.
-	if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 1"); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
+	// A repeated delivery does not start the run again.
+	if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 1"); a.Status != 200 ||
+		len(b.Pipe.Jobs()) != 1 {
 		t.Errorf("%d %s, %d jobs", a.Status, a.Body, len(b.Pipe.Jobs()))
 	}
 }
 
-// While a dispatch is open, a delivery with the same retry count is its double, one with a higher count says that it is lost.
+// While a dispatch is in flight, a delivery with the same or a lower retry count is a duplicate.
+// One with a higher count means that the earlier attempt was lost.
 func TestRetryCount(t *testing.T) {
 	for _, test := range []struct {
 		header string
 		phase  cases.Phase
 	}{
-		{"2", cases.PhaseInFlight}, {"1", cases.PhaseInFlight}, {"0", cases.PhaseInFlight}, {"", cases.PhaseInFlight}, {"-3", cases.PhaseInFlight}, {"x", cases.PhaseInFlight},
+		{"2", cases.PhaseInFlight}, {"1", cases.PhaseInFlight}, {"0", cases.PhaseInFlight}, {"",
+			cases.PhaseInFlight}, {"-3", cases.PhaseInFlight}, {"x", cases.PhaseInFlight},
 		{"3", cases.PhaseUncertain}, {"17", cases.PhaseUncertain},
 	} {
 		t.Run(test.header, func(t *testing.T) {
@@ -59,11 +64,11 @@ func TestRetryCount(t *testing.T) {
 			go func() { first <- b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 2") }()
 			for deadline := time.Now().Add(20 * time.Second); len(b.Pipe.Jobs()) == 0; time.Sleep(time.Millisecond) {
 				if time.Now().After(deadline) {
-					t.Fatal("nothing is handed over")
+					t.Fatal("the pipeline got no request within 20 s")
 				}
 			}
 			if c := b.Case("c", 1); c.Dispatch.RetryCount != 2 || c.Dispatch.Phase != cases.PhaseInFlight {
-				t.Errorf("the mark is %+v", c.Dispatch)
+				t.Errorf("dispatch is %+v, want it in flight with retry count 2", c.Dispatch)
 			}
 			if a := b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: "+test.header); a.Status != 200 {
 				t.Errorf("%d %s", a.Status, a.Body)
@@ -75,7 +80,7 @@ func TestRetryCount(t *testing.T) {
 			if a := <-first; a.Status != 200 {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
-			// The answer counts, whenever it comes; and it was one request.
+			// The response of the first request still counts, and there was only one request.
 			if c := b.Case("c", 1); c.State != cases.Running || len(b.Pipe.Jobs()) != 1 {
 				t.Errorf("%s, %d jobs", c.State, len(b.Pipe.Jobs()))
 			}
@@ -109,7 +114,7 @@ func TestOtherTasks(t *testing.T) {
 		})
 	}
 	if len(b.Pipe.Jobs()) != 0 {
-		t.Error("something was handed over")
+		t.Errorf("the pipeline got %d requests, want none", len(b.Pipe.Jobs()))
 	}
 }
 
@@ -120,18 +125,25 @@ func TestDown(t *testing.T) {
 	b.Store.SetDown(true)
 	b.Problem(b.Do("POST", u, task, isJSON), 503)
 	if len(b.Pipe.Jobs()) != 0 {
-		t.Error("it was handed over without a mark")
+		t.Error("the pipeline got a request before the dispatch was recorded")
 	}
 	b.Store.SetDown(false)
-	if a := b.Do("POST", u, task, isJSON, fmt.Sprint("X-CloudTasks-TaskRetryCount: ", 1)); a.Status != 200 || len(b.Pipe.Jobs()) != 1 {
+	if a := b.Do("POST", u, task, isJSON, fmt.Sprint("X-CloudTasks-TaskRetryCount: ", 1)); a.Status != 200 ||
+		len(b.Pipe.Jobs()) != 1 {
 		t.Errorf("%d %s, %d jobs", a.Status, a.Body, len(b.Pipe.Jobs()))
 	}
 }
 
-func TestWhoMayCall(t *testing.T) {
-	functiontest.Refused(t, dispatch.New, `{"case_id":"c","run":1,"seq":1}`, 200, isJSON)
+func TestOnlyInvokersMayCall(t *testing.T) {
+	functiontest.CheckInvokers(t, dispatch.New, `{"case_id":"c","run":1,"seq":1}`, 200, isJSON)
 }
 
-func TestPagesAreRefused(t *testing.T) {
-	functiontest.RefusesPages(t, dispatch.New, `{"case_id":"c","run":1,"seq":1}`, 200, "Content-Type: application/json; charset=utf-8")
+func TestCrossOriginRequestsAreRejected(t *testing.T) {
+	functiontest.CheckCrossOrigin(
+		t,
+		dispatch.New,
+		`{"case_id":"c","run":1,"seq":1}`,
+		200,
+		"Content-Type: application/json; charset=utf-8",
+	)
 }

@@ -1,4 +1,5 @@
-// Package sweep is the function that repairs what was lost, called by Cloud Scheduler.
+// Package sweep is the function that finds overdue runs and repairs them, called by Cloud
+// Scheduler.
 package sweep
 
 import (
@@ -10,8 +11,8 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// New returns the function. It answers with what it found, and refuses other callers than the settings name. It needs no body,
-// and reads none: Cloud Scheduler sends an empty one.
+// New returns the handler. It responds 200 with the report of the sweep, and rejects callers that
+// [access.Private] rejects. It reads no body: Cloud Scheduler sends an empty one.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	allowed := access.Private(cfg, reconciler.Log, reconciler.Now)
 	return answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {

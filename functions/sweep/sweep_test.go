@@ -14,7 +14,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	// OpenCensus, which Google's clients import, starts this worker in an init function. It cannot
+	// be stopped, and there is one per process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -29,7 +30,8 @@ func TestReport(t *testing.T) {
 	}
 	a := b.Do("POST", u, "")
 	body := a.JSON(t)
-	if got := slices.Sorted(maps.Keys(body)); a.Status != 200 || !slices.Equal(got, []string{"leaked", "open", "overdue", "purged", "rearmed", "republished", "timed_out"}) {
+	if got := slices.Sorted(maps.Keys(body)); a.Status != 200 ||
+		!slices.Equal(got, []string{"leaked", "open", "overdue", "purged", "rearmed", "republished", "timed_out"}) {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	for name, n := range body {
@@ -39,7 +41,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// An hour and a half later everything is past its deadline, and nothing was delivered.
+// After an hour and a half every run is past its deadline. No task was delivered.
 func TestRepairs(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(sweep.New)
@@ -52,15 +54,16 @@ func TestRepairs(t *testing.T) {
 	b.Topic.SetDown(false)
 	b.Reconciler.Now = func() time.Time { return time.Now().Add(90 * time.Minute) }
 	body := b.Do("POST", u, "").JSON(t)
-	if body["open"] != 0.0 || body["overdue"] != 1.0 || body["timed_out"] != 1.0 || body["republished"] != 1.0 || body["leaked"] != 0.0 {
+	if body["open"] != 0.0 || body["overdue"] != 1.0 || body["timed_out"] != 1.0 || body["republished"] != 1.0 ||
+		body["leaked"] != 0.0 {
 		t.Errorf("%v", body)
 	}
 	if ended := b.Topic.Ended(); len(ended) != 2 {
-		t.Errorf("%d ends were told, want 2", len(ended))
+		t.Errorf("%d ends were published, want 2", len(ended))
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestErrors(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(sweep.New)
 	a := b.Do("GET", u, "")
@@ -71,14 +74,14 @@ func TestRefused(t *testing.T) {
 	b.Store.SetDown(true)
 	b.Problem(b.Do("POST", u, ""), 503)
 	if strings.Contains(b.Log.String(), `"leaked"`) {
-		t.Error("a sweep that could not look reports all the same")
+		t.Error("a sweep that could not read the store logged a report")
 	}
 }
 
-func TestWhoMayCall(t *testing.T) {
-	functiontest.Refused(t, sweep.New, "", 200)
+func TestOnlyInvokersMayCall(t *testing.T) {
+	functiontest.CheckInvokers(t, sweep.New, "", 200)
 }
 
-func TestPagesAreRefused(t *testing.T) {
-	functiontest.RefusesPages(t, sweep.New, "", 200, "Content-Type: application/octet-stream")
+func TestCrossOriginRequestsAreRejected(t *testing.T) {
+	functiontest.CheckCrossOrigin(t, sweep.New, "", 200, "Content-Type: application/octet-stream")
 }

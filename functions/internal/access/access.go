@@ -1,5 +1,7 @@
-// Package access says who may call: the public functions by API key, ID token or a token in the address, the private ones by the ID token of
-// an account that is named in the settings, the console by that of a person or by the word of Identity-Aware Proxy.
+// Package access authenticates and authorizes callers. Public functions accept an API key, an ID
+// token or a token in the address. Private functions accept the ID token of a configured account.
+// The console accepts an assertion of Identity-Aware Proxy (IAP) or the ID token of a configured
+// user.
 package access
 
 import (
@@ -17,18 +19,20 @@ import (
 	"github.com/casewatch/casewatch/shared/identity"
 )
 
-// Caller is who calls. The zero Caller is anonymous.
+// Caller identifies a caller. The zero Caller is anonymous.
 type Caller struct {
-	// Name tells callers apart, without being or betraying a key or an account; "" for an anonymous one.
+	// Name is different for every caller and reveals neither key nor account. It is "" for an
+	// anonymous caller.
 	Name string
-	// APIKey says that the caller holds an API key, which reaches all cases.
+	// APIKey means that the caller has an API key, which gives access to all cases.
 	APIKey bool
 }
 
-// Anonymous reports whether the caller showed nothing.
+// Anonymous reports whether the request had no credentials.
 func (c Caller) Anonymous() bool { return c.Name == "" }
 
-// Owner names the caller as the owner of cases; "" for one who owns none: who holds an API key or is anonymous.
+// Owner returns the name of the caller as the owner of cases. It is "" for callers that own no
+// cases: anonymous ones and those with an API key.
 func (c Caller) Owner() string {
 	if c.APIKey {
 		return ""
@@ -36,15 +40,15 @@ func (c Caller) Owner() string {
 	return c.Name
 }
 
-// Callers tells who calls the public functions.
+// Callers authenticates the callers of the public functions. It is safe for concurrent use.
 type Callers struct {
 	keys    config.APIKeys
-	oidc    *identity.Verifier // nil: no ID tokens are accepted
-	secrets []config.Secret    // of the tokens in addresses
+	oidc    *identity.Verifier // nil: ID tokens are not accepted
+	secrets []config.Secret    // for tokens in addresses
 	now     func() time.Time
 }
 
-// NewCallers returns the callers that the settings allow.
+// NewCallers returns the Callers that the settings describe.
 func NewCallers(cfg *config.Config, now func() time.Time) Callers {
 	c := Callers{keys: cfg.Access.APIKeys, secrets: cfg.Access.TokenSecrets, now: now}
 	if o := cfg.Access.OIDC; o.Issuer != "" {
@@ -53,7 +57,7 @@ func NewCallers(cfg *config.Config, now func() time.Time) Callers {
 	return c
 }
 
-// Needed says what a caller can show.
+// Needed describes the credentials that a caller can use, for error messages.
 func (c Callers) Needed() string {
 	if c.oidc == nil {
 		return "an API key"
@@ -61,17 +65,18 @@ func (c Callers) Needed() string {
 	return "an API key or ID token"
 }
 
-// Identify returns who calls. One valid credential suffices, even beside one that is not: gateways put tokens of their own
-// into Authorization. An API key, in X-API-Key or as a bearer, outranks an ID token.
+// Identify returns the caller of a request. One valid credential is enough, even beside an invalid
+// one, because gateways put tokens of their own into Authorization. An API key, in X-API-Key or as
+// a bearer token, takes precedence over an ID token.
 //
-// The error is Unauthorized if credentials are shown and none is valid, Unavailable if it cannot be told whether an ID
-// token is.
+// The error is Unauthorized if there are credentials and none is valid. It is Unavailable if an ID
+// token cannot be verified now.
 func (c Callers) Identify(r *http.Request) (Caller, error) {
 	key := r.Header.Get("X-API-Key")
 	credentials, _ := bearer(r.Header.Get("Authorization"))
 	for _, shown := range []string{key, credentials} {
 		if shown != "" && c.keys.Match(shown) {
-			return Caller{Name: named(shown), APIKey: true}, nil
+			return Caller{Name: nameOf(shown), APIKey: true}, nil
 		}
 	}
 	switch {
@@ -80,22 +85,23 @@ func (c Callers) Identify(r *http.Request) (Caller, error) {
 		if err != nil {
 			return Caller{}, err
 		}
-		// Keys hold no NUL, so that none has the name of an account.
-		return Caller{Name: named("oidc\x00" + claims.Issuer + "\x00" + claims.Subject)}, nil
+		// A key contains no NUL, so no key gets the name of an account.
+		return Caller{Name: nameOf("oidc\x00" + claims.Issuer + "\x00" + claims.Subject)}, nil
 	case key != "" || credentials != "":
 		return Caller{}, fault.New(fault.Unauthorized, "the API key is not known")
 	}
 	return Caller{}, nil
 }
 
-// named returns the name of the caller who showed that it is who. Ids of cases are derived from the names, and cases
-// belong to them: they never change.
-func named(who string) string {
-	sum := sha256.Sum256([]byte("casewatch caller\x00" + who))
+// nameOf returns the name of the caller with an API key, or with the issuer and subject of an ID
+// token. Case ids and the ownership of cases depend on names, so this function must never change.
+func nameOf(credential string) string {
+	sum := sha256.Sum256([]byte("casewatch caller\x00" + credential))
 	return hex.EncodeToString(sum[:16])
 }
 
-// bearer returns the credentials of an Authorization header of the scheme Bearer, and whether it is of that scheme.
+// bearer returns the credentials of an Authorization header. ok reports whether its scheme is
+// Bearer.
 func bearer(header string) (credentials string, ok bool) {
 	scheme, credentials, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
@@ -104,14 +110,15 @@ func bearer(header string) (credentials string, ok bool) {
 	return strings.TrimSpace(credentials), true
 }
 
-// OwnerOf returns to whom a case belongs, or a NotFound or Unavailable error.
+// OwnerOf returns the owner of a case. The error is NotFound or Unavailable.
 type OwnerOf func(ctx context.Context, caseID string) (owner string, err error)
 
-// ToCase returns nil if the request may do with a case what the purpose says: by a token of the case and that purpose in
-// its query, by an API key, or by the ID token of the case's owner.
+// ToCase returns nil if the request may access the case for the purpose. It may with a token of the
+// case and the purpose in its query, with an API key, or with the ID token of the case's owner.
 //
-// Else the error is Unauthorized if it showed nothing, Forbidden if it showed a token that is not for this or has expired,
-// or an ID token of another caller than the owner, be there such a case or not; Unavailable if that cannot be decided.
+// The error is Unauthorized without credentials. It is Forbidden for a token that is expired or of
+// another case or purpose, and for the ID token of a caller who is not the owner, whether or not
+// the case exists. It is Unavailable if the credentials or the owner cannot be checked now.
 func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string, ownerOf OwnerOf) error {
 	token := r.URL.Query().Get("token")
 	if NewTokens(purpose, c.secrets).Verify(token, caseID, c.now()) {
@@ -131,7 +138,8 @@ func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string, ownerOf
 	return fault.New(fault.Unauthorized, "a token of the case or %s is needed", c.Needed())
 }
 
-// owns returns nil if the case belongs to the caller. A case that does not exist counts as another's, so that callers cannot find out which ids are taken.
+// owns returns nil if the case belongs to the caller. A case that does not exist gets the same
+// error as another caller's case, so that callers cannot find out which ids exist.
 func (c Caller) owns(ctx context.Context, caseID string, ownerOf OwnerOf) error {
 	owner, err := ownerOf(ctx, caseID)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
@@ -143,8 +151,10 @@ func (c Caller) owns(ctx context.Context, caseID string, ownerOf OwnerOf) error 
 	return nil
 }
 
-// CORS lets pages of the given origins call h with the given methods. It answers preflights itself, without waiting for a body: they have none
-// (https://fetch.spec.whatwg.org/#cors-preflight-fetch). What looks like one and has a body is left to h, which limits how long that may take.
+// CORS lets pages of the origins call h with the methods. It responds to preflight requests itself,
+// without reading a body, because they have none
+// (https://fetch.spec.whatwg.org/#cors-preflight-fetch). An OPTIONS request with a body goes to h,
+// which limits how long the body may take.
 func CORS(origins []string, h http.Handler, methods ...string) http.Handler {
 	if len(origins) == 0 {
 		return h
@@ -153,8 +163,10 @@ func CORS(origins []string, h http.Handler, methods ...string) http.Handler {
 		AllowedOrigins: origins,
 		AllowedMethods: methods,
 		AllowedHeaders: []string{
-			"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "X-API-Key",
-			"Baggage", "Sentry-Trace", "Traceparent", "Tracestate", // libraries that trace add these to every request of a page
+			"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key",
+			"If-None-Match", "Last-Event-ID", "X-API-Key",
+			// Tracing libraries add these headers to every request of a page.
+			"Baggage", "Sentry-Trace", "Traceparent", "Tracestate",
 		},
 		ExposedHeaders: []string{"ETag", "Location", "Retry-After"},
 		MaxAge:         600,

@@ -19,7 +19,7 @@ import (
 
 var keys = config.NewAPIKeys(sha256.Sum256([]byte("alpha-key")), sha256.Sum256([]byte("beta-key")))
 
-// callers are those who hold one of the keys.
+// callers accepts the keys and no ID tokens.
 func callers(keys config.APIKeys) access.Callers {
 	cfg := &config.Config{Access: config.Access{APIKeys: keys, TokenSecrets: []config.Secret{newer, older}}}
 	return access.NewCallers(cfg, func() time.Time { return now })
@@ -32,39 +32,40 @@ func request(target string, header http.Header) *http.Request {
 }
 
 func TestIdentify(t *testing.T) {
-	const alpha, beta, nobody, refused = "alpha", "beta", "nobody", "refused"
+	const alpha, beta, anonymous, rejected = "alpha", "beta", "anonymous", "rejected"
 	for _, test := range []struct {
 		name   string
 		header http.Header
 		want   string
 	}{
-		{"nothing", http.Header{}, nobody},
+		{"nothing", http.Header{}, anonymous},
 		{"X-API-Key", http.Header{"X-Api-Key": {"alpha-key"}}, alpha},
 		{"Bearer", http.Header{"Authorization": {"Bearer alpha-key"}}, alpha},
-		{"scheme in small letters", http.Header{"Authorization": {"bearer alpha-key"}}, alpha},
-		{"scheme in capitals", http.Header{"Authorization": {"BEARER beta-key"}}, beta},
+		{"scheme in lower case", http.Header{"Authorization": {"bearer alpha-key"}}, alpha},
+		{"scheme in upper case", http.Header{"Authorization": {"BEARER beta-key"}}, beta},
 		{"spaces", http.Header{"Authorization": {"Bearer   beta-key "}}, beta},
 		{"both: X-API-Key counts", http.Header{"Authorization": {"Bearer alpha-key"}, "X-Api-Key": {"beta-key"}}, beta},
-		{"both, a Bearer of a gateway", http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"beta-key"}}, beta},
+		{"both, a gateway's token as Bearer",
+			http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"beta-key"}}, beta},
 		{"both, a wrong X-API-Key", http.Header{"Authorization": {"Bearer alpha-key"}, "X-Api-Key": {"wrong"}}, alpha},
-		{"both wrong", http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"wrong"}}, refused},
-		{"another scheme", http.Header{"Authorization": {"Basic alpha-key"}}, nobody},
+		{"both wrong", http.Header{"Authorization": {"Bearer wrong"}, "X-Api-Key": {"wrong"}}, rejected},
+		{"another scheme", http.Header{"Authorization": {"Basic alpha-key"}}, anonymous},
 		{"another scheme and a key", http.Header{"Authorization": {"Basic eDp5"}, "X-Api-Key": {"beta-key"}}, beta},
-		{"no credentials", http.Header{"Authorization": {"Bearer"}}, nobody},
-		{"wrong", http.Header{"X-Api-Key": {"alpha-ke"}}, refused},
-		{"capitals", http.Header{"X-Api-Key": {"ALPHA-KEY"}}, refused},
-		{"empty", http.Header{"X-Api-Key": {""}}, nobody},
+		{"a scheme without credentials", http.Header{"Authorization": {"Bearer"}}, anonymous},
+		{"wrong", http.Header{"X-Api-Key": {"alpha-ke"}}, rejected},
+		{"upper case", http.Header{"X-Api-Key": {"ALPHA-KEY"}}, rejected},
+		{"empty", http.Header{"X-Api-Key": {""}}, anonymous},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			caller, err := callers(keys).Identify(request("/", test.header))
 			switch test.want {
-			case refused:
+			case rejected:
 				if err == nil || fault.KindOf(err) != fault.Unauthorized || !caller.Anonymous() {
-					t.Errorf("%+v, %v", caller, err)
+					t.Errorf("got %+v, %v, want %s", caller, err, test.want)
 				}
-			case nobody:
+			case anonymous:
 				if err != nil || !caller.Anonymous() {
-					t.Errorf("%+v, %v", caller, err)
+					t.Errorf("got %+v, %v, want %s", caller, err, test.want)
 				}
 			default:
 				want, _ := callers(keys).Identify(request("/", http.Header{"X-Api-Key": {test.want + "-key"}}))
@@ -75,19 +76,23 @@ func TestIdentify(t *testing.T) {
 		})
 	}
 	if _, err := callers(config.APIKeys{}).Identify(request("/", http.Header{"X-Api-Key": {"alpha-key"}})); err == nil {
-		t.Error("a key is known where there are none")
+		t.Error("a key was accepted although none is configured")
 	}
 }
 
-// Ids of cases are derived from callers' names, so these never change; and they do not tell their keys, nor the hashes that settings hold.
-func TestNames(t *testing.T) {
-	for key, want := range map[string]string{"alpha-key": "7f7ebf9655e06aa813e99d2f133cbdad", "beta-key": "752e867dd10561e4a2fce495a2c67645"} {
+// Case ids are derived from the names of callers, so names must never change. A name must reveal
+// neither the key nor its hash in the settings.
+func TestNamesOfAPIKeys(t *testing.T) {
+	for key, want := range map[string]string{
+		"alpha-key": "7f7ebf9655e06aa813e99d2f133cbdad",
+		"beta-key":  "752e867dd10561e4a2fce495a2c67645",
+	} {
 		caller, err := callers(keys).Identify(request("/", http.Header{"X-Api-Key": {key}}))
 		if err != nil || caller.Name != want {
 			t.Errorf("%s is %q, %v, want %q", key, caller.Name, err, want)
 		}
 		if sum := sha256.Sum256([]byte(key)); strings.Contains(hex.EncodeToString(sum[:]), caller.Name) {
-			t.Errorf("%s tells the hash of %s", caller.Name, key)
+			t.Errorf("the name %s is part of the hash of %s", caller.Name, key)
 		}
 	}
 }
@@ -97,7 +102,7 @@ func TestToCase(t *testing.T) {
 	expired := tokens.Sign("c", now)
 	for _, test := range []struct {
 		name, token, key string
-		want             fault.Kind // Internal: none
+		want             fault.Kind // 0: no error
 	}{
 		{"token", good, "", 0},
 		{"token and wrong key", good, "wrong", 0},
@@ -108,32 +113,41 @@ func TestToCase(t *testing.T) {
 		{"another case's token", other, "", fault.Forbidden},
 		{"another case's token and wrong key", other, "wrong", fault.Forbidden},
 		{"expired", expired, "", fault.Forbidden},
-		{"no token", "x", "", fault.Forbidden},
+		{"not a token", "x", "", fault.Forbidden},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			header := http.Header{}
 			if test.key != "" {
 				header.Set("X-API-Key", test.key)
 			}
-			err := callers(keys).ToCase(request("/c?"+url.Values{"token": {test.token}}.Encode(), header), access.ToRead, "c", noOwner)
+			r := request("/c?"+url.Values{"token": {test.token}}.Encode(), header)
+			err := callers(keys).ToCase(r, access.ToRead, "c", noOwner)
 			if (err == nil) != (test.want == 0) || err != nil && fault.KindOf(err) != test.want {
-				t.Errorf("%v, want %v", err, test.want)
+				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
 	}
 }
 
-// noOwner is for callers of whom it does not matter whose a case is.
+// noOwner is for callers whose access does not depend on the owner.
 func noOwner(context.Context, string) (string, error) {
-	return "", errors.New("the owner was asked for")
+	return "", errors.New("the owner was requested")
 }
 
-// What a page's own client of events sends along.
+// These are the headers that an event client of a page sends.
 func TestCORSHeaders(t *testing.T) {
-	for _, name := range []string{"last-event-id", "cache-control", "if-none-match", "idempotency-key", "content-type", "authorization", "x-api-key",
-		"traceparent", "tracestate", "baggage", "sentry-trace"} { // what libraries that trace add by themselves
+	for _, name := range []string{
+		"last-event-id", "cache-control", "if-none-match", "idempotency-key", "content-type",
+		"authorization", "x-api-key",
+		// Tracing libraries add these by themselves.
+		"traceparent", "tracestate", "baggage", "sentry-trace",
+	} {
 		r := httptest.NewRequest(http.MethodOptions, "/", http.NoBody)
-		r.Header = http.Header{"Origin": {"https://forms.example"}, "Access-Control-Request-Method": {"GET"}, "Access-Control-Request-Headers": {name}}
+		r.Header = http.Header{
+			"Origin":                         {"https://forms.example"},
+			"Access-Control-Request-Method":  {"GET"},
+			"Access-Control-Request-Headers": {name},
+		}
 		w := httptest.NewRecorder()
 		access.CORS([]string{"https://forms.example"}, http.NotFoundHandler(), http.MethodGet).ServeHTTP(w, r)
 		if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Headers") != name {
@@ -151,7 +165,7 @@ func TestCORS(t *testing.T) {
 		access.CORS(origins, inner, http.MethodPost).ServeHTTP(w, r)
 		return w
 	}
-	ours := []string{"https://forms.example"}
+	allowed := []string{"https://forms.example"}
 	for _, test := range []struct {
 		name           string
 		origins        []string
@@ -159,19 +173,20 @@ func TestCORS(t *testing.T) {
 		code           int
 		allowed        string
 	}{
-		{"none are allowed", nil, "https://forms.example", "POST", http.StatusTeapot, ""},
-		{"ours", ours, "https://forms.example", "POST", http.StatusNoContent, "https://forms.example"},
-		{"another", ours, "https://evil.example", "POST", http.StatusNoContent, ""},
-		{"another port", ours, "https://forms.example:8443", "POST", http.StatusNoContent, ""},
-		{"another scheme", ours, "http://forms.example", "POST", http.StatusNoContent, ""},
-		{"a suffix", ours, "https://forms.example.evil.example", "POST", http.StatusNoContent, ""},
-		{"another method", ours, "https://forms.example", "DELETE", http.StatusNoContent, ""},
-		{"any", []string{"*"}, "https://x.example", "POST", http.StatusNoContent, "*"},
+		{"no origin is allowed", nil, "https://forms.example", "POST", http.StatusTeapot, ""},
+		{"an allowed origin", allowed, "https://forms.example", "POST", http.StatusNoContent, "https://forms.example"},
+		{"another", allowed, "https://evil.example", "POST", http.StatusNoContent, ""},
+		{"another port", allowed, "https://forms.example:8443", "POST", http.StatusNoContent, ""},
+		{"another scheme", allowed, "http://forms.example", "POST", http.StatusNoContent, ""},
+		{"a suffix", allowed, "https://forms.example.evil.example", "POST", http.StatusNoContent, ""},
+		{"another method", allowed, "https://forms.example", "DELETE", http.StatusNoContent, ""},
+		{"every origin", []string{"*"}, "https://x.example", "POST", http.StatusNoContent, "*"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := preflight(test.origins, test.origin, test.method)
-			if w.Code != test.code || w.Header().Get("Access-Control-Allow-Origin") != test.allowed || w.Header().Get("Access-Control-Allow-Credentials") != "" {
-				t.Errorf("%d %v", w.Code, w.Header())
+			if w.Code != test.code || w.Header().Get("Access-Control-Allow-Origin") != test.allowed ||
+				w.Header().Get("Access-Control-Allow-Credentials") != "" {
+				t.Errorf("got %d %v, want %d and the origin %q", w.Code, w.Header(), test.code, test.allowed)
 			}
 		})
 	}

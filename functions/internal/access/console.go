@@ -14,28 +14,38 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// assertion is the header in which IAP says who it let in
+// assertion is the header in which IAP sends the signed identity of the user
 // (https://cloud.google.com/iap/docs/signed-headers-howto).
 const assertion = "X-Goog-IAP-JWT-Assertion"
 
-// ThisMachine is who uses a console on the machine that it runs on, where nobody is named.
+// ThisMachine is the user of a console that is open to local users, because no user is configured.
 const ThisMachine = "this machine"
 
-// Console returns what tells who uses the console: the e-mail address, in lower case, of one whom
-// the settings name, shown by IAP's assertion, or else by an ID token. It looks at headers only.
-// Errors and what is logged are those of [Private].
+// Console returns a function that identifies the user of the console by the e-mail address, in
+// lower case. The function reads only headers and is safe for concurrent use. It accepts users that
+// CONSOLE_USERS lists. They are identified by IAP's assertion if there is one, and otherwise by an
+// ID token. Errors and log lines are those of [Private].
 //
-// If the settings name nobody, only requests from this machine to this machine are let in, as
-// [ThisMachine]; on Google Cloud none.
-func Console(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r *http.Request) (user string, err error) {
+// Without configured users, it accepts only requests from this machine to this machine, as
+// [ThisMachine]. On Google Cloud it then accepts none.
+func Console(
+	cfg *config.Config,
+	log *slog.Logger,
+	now func() time.Time,
+) func(r *http.Request) (user string, err error) {
 	return console(cfg, log, now, identity.Config{Issuer: identity.IAP, KeysURL: identity.IAPKeys})
 }
 
-func console(cfg *config.Config, log *slog.Logger, now func() time.Time, iap identity.Config) func(r *http.Request) (string, error) {
+func console(
+	cfg *config.Config,
+	log *slog.Logger,
+	now func() time.Time,
+	iap identity.Config,
+) func(r *http.Request) (string, error) {
 	users := cfg.Access.ConsoleUsers
 	accepts := func(email string) bool {
 		lower := strings.ToLower(email)
-		return len(lower) == len(email) && slices.Contains(users, lower) // a Kelvin sign would become a k
+		return len(lower) == len(email) && slices.Contains(users, lower) // lower case of a Kelvin sign is k
 	}
 	iap.Audiences, iap.Now = cfg.Access.ConsoleAudiences, now
 	c := consoleUsers{
@@ -44,13 +54,13 @@ func console(cfg *config.Config, log *slog.Logger, now func() time.Time, iap ide
 	}
 	return func(r *http.Request) (string, error) {
 		user, err := c.identify(r)
-		logRefusal(r, log, err)
+		logRejection(r, log, err)
 		return strings.ToLower(user), err
 	}
 }
 
 type consoleUsers struct {
-	open    bool // to this machine
+	open    bool // to local users, without credentials
 	accepts func(email string) bool
 	iap     *identity.Verifier
 	tokens  idTokens
@@ -59,7 +69,10 @@ type consoleUsers struct {
 func (c consoleUsers) identify(r *http.Request) (string, error) {
 	if c.open {
 		if !withinMachine(r) {
-			return "", fault.New(fault.Forbidden, "nobody is named who may use the console, so it is open to this machine only")
+			return "", fault.New(
+				fault.Forbidden,
+				"no user of the console is configured, so only users of this machine may use it",
+			)
 		}
 		return ThisMachine, nil
 	}
@@ -74,8 +87,8 @@ func (c consoleUsers) identify(r *http.Request) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	// IAP verifies addresses itself, and says nothing of it; one of an external identity has its
-	// provider in front
+	// IAP verifies e-mail addresses itself and sends no email_verified. The address of an external
+	// identity has the provider as a prefix
 	// (https://cloud.google.com/iap/docs/signed-headers-howto#verifying_the_jwt_payload).
 	case !c.accepts(claims.Email):
 		return "", fault.New(fault.Forbidden, "this account may not use the console")
@@ -83,11 +96,13 @@ func (c consoleUsers) identify(r *http.Request) (string, error) {
 	return claims.Email, nil
 }
 
-// withinMachine reports whether a request comes from this machine and means it: with the name of
-// another one it may be the work of a page that had its name resolved to this one, and with a
-// proxy's header it comes from elsewhere.
+// withinMachine reports whether a request comes from this machine and names this machine as its
+// host. Another host name can mean a DNS rebinding attack: a page of another site whose name now
+// resolves to this machine. A proxy's header means that the request comes from elsewhere.
 func withinMachine(r *http.Request) bool {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
+	for _, name := range []string{
+		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via",
+	} {
 		if len(r.Header.Values(name)) > 0 {
 			return false
 		}

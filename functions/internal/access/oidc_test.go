@@ -16,10 +16,12 @@ import (
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 )
 
-// both are callers who hold one of the keys, or an ID token of the issuer.
+// both accepts the keys and the ID tokens of the issuer.
 func both(issuer *identitytest.Issuer) access.Callers {
 	return access.NewCallers(&config.Config{Access: config.Access{
-		APIKeys: keys, TokenSecrets: []config.Secret{newer}, OIDC: config.Tokens{Issuer: issuer.URL, Audiences: []string{"project", "other"}},
+		APIKeys:      keys,
+		TokenSecrets: []config.Secret{newer},
+		OIDC:         config.Tokens{Issuer: issuer.URL, Audiences: []string{"project", "other"}},
 	}}, time.Now)
 }
 
@@ -34,19 +36,24 @@ func TestIdentifyByIDToken(t *testing.T) {
 		authorization string
 		key           string
 		want          fault.Kind
-		same          string // as who else
+		same          string // the credentials of the same caller
 	}{
 		{"a token", "Bearer " + token("u1"), "", 0, "Bearer " + token("u1")},
-		{"the other audience", "bearer " + token("u1", identitytest.Claim("aud", "other")), "", 0, "Bearer " + token("u1")},
-		{"another address, no address: the subject counts", "Bearer " + token("u1", identitytest.Claim("email", nil)), "", 0, "Bearer " + token("u1")},
+		{"the other audience", "bearer " + token("u1", identitytest.Claim("aud", "other")), "", 0,
+			"Bearer " + token("u1")},
+		{"no e-mail address: the subject counts",
+			"Bearer " + token("u1", identitytest.Claim("email", nil)), "", 0, "Bearer " + token("u1")},
 		{"a key", "Bearer alpha-key", "", 0, "Bearer alpha-key"},
-		{"a key that looks a little like a token", "Bearer a.b.c", "", fault.Unauthorized, ""},
+		{"a wrong key with two dots", "Bearer a.b.c", "", fault.Unauthorized, ""},
 		{"a token and a key: the key counts", "Bearer " + token("u1"), "alpha-key", 0, "Bearer alpha-key"},
-		{"a gateway's token and a key", "Bearer " + token("u1", identitytest.Claim("aud", "nobody")), "alpha-key", 0, "Bearer alpha-key"},
+		{"a gateway's token and a key", "Bearer " + token("u1", identitytest.Claim("aud", "stranger")),
+			"alpha-key", 0, "Bearer alpha-key"},
 		{"a token and a wrong key: the token counts", "Bearer " + token("u1"), "wrong", 0, "Bearer " + token("u1")},
-		{"a bad token and a wrong key", "Bearer " + token("u1", identitytest.Claim("aud", "nobody")), "wrong", fault.Unauthorized, ""},
+		{"a bad token and a wrong key", "Bearer " + token("u1", identitytest.Claim("aud", "stranger")), "wrong",
+			fault.Unauthorized, ""},
 		{"a token as a key", "", token("u1"), fault.Unauthorized, ""},
-		{"expired", "Bearer " + token("u1", identitytest.Expires(time.Now().Add(-time.Hour))), "", fault.Unauthorized, ""},
+		{"expired", "Bearer " + token("u1", identitytest.Expires(time.Now().Add(-time.Hour))), "",
+			fault.Unauthorized, ""},
 		{"no subject", "Bearer " + token(""), "", fault.Unauthorized, ""},
 		{"signature removed", unsigned("Bearer " + token("u1")), "", fault.Unauthorized, ""},
 	} {
@@ -73,32 +80,36 @@ func TestIdentifyByIDToken(t *testing.T) {
 	for _, who := range []string{token("u1"), token("u2"), "alpha-key", "beta-key"} {
 		caller, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + who}}))
 		if other, taken := seen[caller]; err != nil || taken {
-			t.Errorf("%v, and %.20s is the same caller as %.20s", err, who, other)
+			t.Errorf("got %v; %.20s is the same caller as %.20s", err, who, other)
 		}
 		seen[caller] = who
 	}
 }
 
-// Ids of cases are derived from callers' names, so these never change.
+// Case ids are derived from the names of callers, so names must never change.
 func TestNamesOfIDTokens(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	at := issuer.URL
 	c := both(issuer)
-	first, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + issuer.Sign("", "project", identitytest.Claim("sub", "u1"))}}))
+	signed := func() http.Header {
+		return http.Header{"Authorization": {"Bearer " + issuer.Sign("", "project", identitytest.Claim("sub", "u1"))}}
+	}
+	first, err := c.Identify(request("/", signed()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := access.NameOf("oidc\x00" + at + "\x00u1"); first.Name != want {
 		t.Errorf("%s, want %s", first.Name, want)
 	}
-	if got := access.NameOf("oidc\x00https://securetoken.google.com/p\x00u1"); got != "f64fc553cdedff899ce37c02f5d55fc9" {
-		t.Errorf("the name of an account is now %s", got)
+	const want = "f64fc553cdedff899ce37c02f5d55fc9"
+	if got := access.NameOf("oidc\x00https://securetoken.google.com/p\x00u1"); got != want {
+		t.Errorf("the name of an account is %s, want %s", got, want)
 	}
 	issuer.Rotate()
 	issuer.Retire()
-	again, err := both(issuer).Identify(request("/", http.Header{"Authorization": {"Bearer " + issuer.Sign("", "project", identitytest.Claim("sub", "u1"))}}))
+	again, err := both(issuer).Identify(request("/", signed()))
 	if err != nil || again != first {
-		t.Errorf("with another key it is %+v, not %+v: %v", again, first, err)
+		t.Errorf("after a rotation of the keys: got %+v, %v; want %+v", again, err, first)
 	}
 }
 
@@ -121,89 +132,102 @@ func TestToCaseByIDToken(t *testing.T) {
 		want          fault.Kind
 	}{
 		{"an ID token", c, token, "", 0},
-		{"an ID token, and a token that is none", c, token, wrong, 0},
+		{"an ID token and an invalid token", c, token, wrong, 0},
 		{"a bad ID token", c, unsigned(token), "", fault.Unauthorized},
-		{"a bad ID token, and a token of the case", c, unsigned(token), good, 0},
-		{"a bad ID token, and a token that is none", c, unsigned(token), wrong, fault.Forbidden},
+		{"a bad ID token and a token of the case", c, unsigned(token), good, 0},
+		{"a bad ID token and an invalid token", c, unsigned(token), wrong, fault.Forbidden},
 		{"issuer down", down, token, "", fault.Unavailable},
-		{"issuer down, and a token that is none", down, token, wrong, fault.Unavailable},
-		{"issuer down, and a token of the case", down, token, good, 0},
+		{"issuer down, an invalid token", down, token, wrong, fault.Unavailable},
+		{"issuer down, a token of the case", down, token, good, 0},
 		{"issuer down, a key", down, "Bearer alpha-key", "", 0},
 		{"issuer down, a wrong key", down, "Bearer wrong", "", fault.Unauthorized},
-		{"issuer down, nothing", down, "", "", fault.Unauthorized},
+		{"issuer down, no credentials", down, "", "", fault.Unauthorized},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			// Those of c have the keys before the issuer goes down.
+			// This fetches the keys for c before the issuer is down.
 			if _, err := c.Identify(request("/", http.Header{"Authorization": {token}})); err != nil {
 				t.Fatal(err)
 			}
 			issuer.SetDown(true)
 			defer issuer.SetDown(false)
-			r := request("/c?"+url.Values{"token": {test.token}}.Encode(), http.Header{"Authorization": {test.authorization}})
+			r := request(
+				"/c?"+url.Values{"token": {test.token}}.Encode(),
+				http.Header{"Authorization": {test.authorization}},
+			)
 			wantKind(t, test.callers.ToCase(r, access.ToRead, "c", owner), test.want)
 		})
 	}
 }
 
-// A holder of an ID token reaches their own cases only, and cannot tell a case of another from none.
+// A caller with an ID token can access only their own cases. For other cases they get the same
+// error whether or not the case exists.
 func TestToCaseOfAnother(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	c := both(issuer)
 	token := func(subject string) http.Header {
-		return http.Header{"Authorization": {"Bearer " + issuer.Sign("u@x.example", "project", identitytest.Claim("sub", subject))}}
+		return http.Header{
+			"Authorization": {"Bearer " + issuer.Sign("u@x.example", "project", identitytest.Claim("sub", subject))},
+		}
 	}
 	ann, err := c.Identify(request("/", token("ann")))
 	if err != nil || ann.APIKey || ann.Owner() == "" {
 		t.Fatalf("%+v, %v", ann, err)
 	}
 	missing := fault.New(fault.NotFound, "there is no such case")
-	var refused []string
+	var details []string
 	for _, test := range []struct {
-		name    string
-		header  http.Header
-		owner   string
-		err     error
-		want    fault.Kind
-		asks    bool
-		refuses bool
+		name       string
+		header     http.Header
+		owner      string
+		err        error
+		want       fault.Kind
+		readsOwner bool
+		sameError  bool
 	}{
 		{"their own", token("ann"), ann.Owner(), nil, 0, true, false},
 		{"another's", token("bob"), ann.Owner(), nil, fault.Forbidden, true, true},
-		{"nobody's", token("ann"), "", nil, fault.Forbidden, true, true},
-		{"none", token("ann"), "", missing, fault.Forbidden, true, true},
-		{"none, wrapped", token("bob"), "", fmt.Errorf("x: %w", missing), fault.Forbidden, true, true},
+		{"without owner", token("ann"), "", nil, fault.Forbidden, true, true},
+		{"no such case", token("ann"), "", missing, fault.Forbidden, true, true},
+		{"no such case, wrapped", token("bob"), "", fmt.Errorf("x: %w", missing), fault.Forbidden, true, true},
 		{"store down", token("ann"), "", fault.New(fault.Unavailable, "try again"), fault.Unavailable, true, false},
 		{"a key", http.Header{"X-Api-Key": {"alpha-key"}}, ann.Owner(), nil, 0, false, false},
-		{"a key beside the token of another", http.Header{"X-Api-Key": {"alpha-key"}, "Authorization": token("bob")["Authorization"]}, ann.Owner(), nil, 0, false, false},
-		{"nothing", http.Header{}, "", nil, fault.Unauthorized, false, false},
+		{"a key beside the token of another",
+			http.Header{"X-Api-Key": {"alpha-key"}, "Authorization": token("bob")["Authorization"]},
+			ann.Owner(), nil, 0, false, false},
+		{"no credentials", http.Header{}, "", nil, fault.Unauthorized, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			asked := ""
 			for _, query := range []string{"", "?token=x"} {
-				err := c.ToCase(request("/c"+query, test.header), access.ToCancel, "c", func(_ context.Context, caseID string) (string, error) {
-					asked = caseID
-					return test.owner, test.err
-				})
+				err := c.ToCase(
+					request("/c"+query, test.header),
+					access.ToCancel,
+					"c",
+					func(_ context.Context, caseID string) (string, error) {
+						asked = caseID
+						return test.owner, test.err
+					},
+				)
 				if query != "" && test.want == fault.Unauthorized {
-					wantKind(t, err, fault.Forbidden) // the token in the address is no good
+					wantKind(t, err, fault.Forbidden) // because of the invalid token in the query
 					continue
 				}
 				wantKind(t, err, test.want)
-				if test.refuses {
-					refused = append(refused, fault.From(err).Detail)
+				if test.sameError {
+					details = append(details, fault.From(err).Detail)
 				}
 			}
-			if (asked == "c") != test.asks {
-				t.Errorf("the owner was asked for of %q", asked)
+			if (asked == "c") != test.readsOwner {
+				t.Errorf("the owner of %q was read, want a read: %v", asked, test.readsOwner)
 			}
 		})
 	}
-	if slices.Sort(refused); refused[0] != refused[len(refused)-1] {
-		t.Errorf("refusals differ: %q", slices.Compact(refused))
+	if slices.Sort(details); details[0] != details[len(details)-1] {
+		t.Errorf("the errors differ: %q", slices.Compact(details))
 	}
 }
 
-// FuzzAuthorization: whatever a header says, only what is a key or a token of the issuer makes a caller.
+// FuzzAuthorization checks that only a key or a token of the issuer identifies a caller.
 func FuzzAuthorization(f *testing.F) {
 	issuer := identitytest.NewIssuer(f)
 	token := issuer.Sign("u@x.example", "project")
@@ -211,7 +235,10 @@ func FuzzAuthorization(f *testing.F) {
 	if _, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + token}})); err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range []string{"", "Bearer", "Bearer alpha-key", "bearer  beta-key ", "Basic x", "Bearer " + token, unsigned("Bearer " + token), "Bearer\talpha-key"} {
+	for _, seed := range []string{
+		"", "Bearer", "Bearer alpha-key", "bearer  beta-key ", "Basic x", "Bearer " + token,
+		unsigned("Bearer " + token), "Bearer\talpha-key",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
@@ -220,24 +247,28 @@ func FuzzAuthorization(f *testing.F) {
 			return
 		}
 		if shown, ok := access.Bearer(header); !ok || shown != "alpha-key" && shown != "beta-key" && shown != token {
-			t.Errorf("%q is %+v", header, caller)
+			t.Errorf("Authorization %q identifies %+v", header, caller)
 		}
 	})
 }
 
-// A key may look like a token; it goes on being a key when ID tokens are accepted too, even with nobody to verify those.
+// A key may have the form of an ID token. It must still work as a key when ID tokens are accepted,
+// even while the issuer is down.
 func TestKeyInTheFormOfAToken(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	key := identitytest.New("https://keys.example").Sign("u@x.example", "keys")
 	c := access.NewCallers(&config.Config{Access: config.Access{
-		APIKeys: config.NewAPIKeys(sha256.Sum256([]byte(key))), TokenSecrets: []config.Secret{newer}, OIDC: config.Tokens{Issuer: issuer.URL, Audiences: []string{"project"}},
+		APIKeys:      config.NewAPIKeys(sha256.Sum256([]byte(key))),
+		TokenSecrets: []config.Secret{newer},
+		OIDC:         config.Tokens{Issuer: issuer.URL, Audiences: []string{"project"}},
 	}}, time.Now)
 	issuer.SetDown(true)
 	want, err := c.Identify(request("/", http.Header{"X-Api-Key": {key}}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + key}})); err != nil || got != want {
+	if got, err := c.Identify(request("/", http.Header{"Authorization": {"Bearer " + key}})); err != nil ||
+		got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }

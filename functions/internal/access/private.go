@@ -11,17 +11,21 @@ import (
 	"github.com/casewatch/casewatch/shared/identity"
 )
 
-// Private returns a check of requests to a private function. The check reads only headers and is safe for concurrent use.
+// Private returns a function that checks requests to a private function. It reads only headers and
+// is safe for concurrent use.
 //
-// It rejects cross-origin requests everywhere. Outside Google Cloud it also wants an ID token of one of
-// INVOKER_SERVICE_ACCOUNTS. On Google Cloud, where that setting is empty, IAM has checked the caller before.
+// It rejects cross-origin requests everywhere. Outside Google Cloud it also requires an ID token of
+// one of INVOKER_SERVICE_ACCOUNTS. On Google Cloud that setting is empty, because IAM has already
+// checked the caller.
 //
-// The error is Unauthorized without a valid ID token, Forbidden for a valid token of another account or a cross-origin
-// request, and Unavailable if the keys to verify the token cannot be fetched. Rejections are logged: they mean a
-// deployment that does not fit together, or an attempt to get in.
+// The error is Unauthorized without a valid ID token. It is Forbidden for a valid token of another
+// account and for a cross-origin request. It is Unavailable if the keys that verify tokens cannot
+// be fetched. Rejections are logged: they mean that settings contradict each other, or that
+// somebody attempts an attack.
 func Private(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r *http.Request) error {
 	invokers := cfg.Access.Invokers
-	tokens := newIDTokens(cfg, cfg.Access.InvokerTokens.Audiences, now, func(email string) bool { return slices.Contains(invokers, email) })
+	accepts := func(email string) bool { return slices.Contains(invokers, email) }
+	tokens := newIDTokens(cfg, cfg.Access.InvokerTokens.Audiences, now, accepts)
 	cross := http.NewCrossOriginProtection()
 	return func(r *http.Request) error {
 		err := cross.Check(r)
@@ -31,16 +35,20 @@ func Private(cfg *config.Config, log *slog.Logger, now func() time.Time) func(r 
 		case len(invokers) > 0:
 			_, err = tokens.identify(r)
 		}
-		logRefusal(r, log, err)
+		logRejection(r, log, err)
 		return err
 	}
 }
 
-// logRefusal logs why a caller was refused, if one was.
-func logRefusal(r *http.Request, log *slog.Logger, err error) {
-	if err != nil && fault.KindOf(err) != fault.Unavailable { // that is logged as every 503
-		log.WarnContext(r.Context(), "a caller was refused", "status", fault.KindOf(err).Status(), "reason", fault.From(err).Detail)
+// logRejection logs why a caller was refused, if one was.
+func logRejection(r *http.Request, log *slog.Logger, err error) {
+	if err == nil || fault.KindOf(err) == fault.Unavailable { // every 503 is logged elsewhere
+		return
 	}
+	log.WarnContext(
+		r.Context(), "caller rejected",
+		"status", fault.KindOf(err).Status(), "reason", fault.From(err).Detail,
+	)
 }
 
 // idTokens identifies callers by Google's ID tokens.
@@ -49,12 +57,22 @@ type idTokens struct {
 	verifier *identity.Verifier
 }
 
-// newIDTokens returns an idTokens for tokens with one of the audiences and a verified e-mail address that accepts takes.
-func newIDTokens(cfg *config.Config, audiences []string, now func() time.Time, accepts func(email string) bool) idTokens {
-	return idTokens{accepts, identity.New(identity.Config{Issuer: cfg.Access.InvokerTokens.Issuer, Audiences: audiences, Now: now})}
+// newIDTokens returns an idTokens. It accepts tokens that have one of the audiences and a verified
+// e-mail address for which accepts returns true.
+func newIDTokens(
+	cfg *config.Config,
+	audiences []string,
+	now func() time.Time,
+	accepts func(email string) bool,
+) idTokens {
+	return idTokens{
+		accepts,
+		identity.New(identity.Config{Issuer: cfg.Access.InvokerTokens.Issuer, Audiences: audiences, Now: now}),
+	}
 }
 
-// identify returns the e-mail address of the account whose token the request carries. Errors: as those of [Private].
+// identify returns the e-mail address of the account whose token is in the request. Errors are
+// those of [Private].
 func (p idTokens) identify(r *http.Request) (email string, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {

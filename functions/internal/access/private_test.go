@@ -18,11 +18,12 @@ const (
 	sweepAccount = "scheduler@p.iam.gserviceaccount.com"
 )
 
-// private returns the check of a private function, and its log.
+// private returns the check of a private function and its log.
 func private(issuer string, audiences []string) (func(*http.Request) error, *strings.Builder) {
 	log := &strings.Builder{}
 	return access.Private(&config.Config{Access: config.Access{
-		Invokers: []string{tasksAccount, sweepAccount}, InvokerTokens: config.Tokens{Issuer: issuer, Audiences: audiences},
+		Invokers:      []string{tasksAccount, sweepAccount},
+		InvokerTokens: config.Tokens{Issuer: issuer, Audiences: audiences},
 	}}, slog.New(slog.NewTextHandler(log, nil)), time.Now), log
 }
 
@@ -33,7 +34,7 @@ func call(authorization ...string) *http.Request {
 func wantKind(t *testing.T, err error, want fault.Kind) {
 	t.Helper()
 	if (err == nil) != (want == 0) || err != nil && fault.KindOf(err) != want {
-		t.Errorf("%v, want %v", err, want)
+		t.Errorf("got %v, want %v", err, want)
 	}
 }
 
@@ -46,10 +47,10 @@ func TestPrivate(t *testing.T) {
 	for _, test := range []struct {
 		name          string
 		authorization []string
-		want          fault.Kind // Internal: none
+		want          fault.Kind // 0: no error
 	}{
-		{"an account that is named", []string{sign()}, 0},
-		{"the other one", []string{"Bearer " + issuer.Sign(sweepAccount, audience)}, 0},
+		{"a configured account", []string{sign()}, 0},
+		{"the other configured account", []string{"Bearer " + issuer.Sign(sweepAccount, audience)}, 0},
 		{"the other audience", []string{"bearer " + issuer.Sign(sweepAccount, "https://sweep.example")}, 0},
 		{"no token", nil, fault.Unauthorized},
 		{"an empty header", []string{""}, fault.Unauthorized},
@@ -61,13 +62,19 @@ func TestPrivate(t *testing.T) {
 		{"an API key", []string{"Bearer alpha-key"}, fault.Unauthorized},
 		{"a wrong audience", []string{sign(identitytest.Claim("aud", "https://other.example"))}, fault.Unauthorized},
 		{"expired", []string{sign(identitytest.Expires(time.Now().Add(-time.Hour)))}, fault.Unauthorized},
-		{"a wrong issuer", []string{sign(identitytest.Claim("iss", "https://accounts.google.com"))}, fault.Unauthorized},
-		{"a wrong account", []string{"Bearer " + issuer.Sign("somebody@p.iam.gserviceaccount.com", audience)}, fault.Forbidden},
-		{"an account in other letters", []string{"Bearer " + issuer.Sign(strings.ToUpper(tasksAccount), audience)}, fault.Forbidden},
-		{"an address that nobody verified", []string{sign(identitytest.Claim("email_verified", false))}, fault.Forbidden},
-		{"an address of which that is not said", []string{sign(identitytest.Claim("email_verified", nil))}, fault.Forbidden},
+		{"a wrong issuer", []string{sign(identitytest.Claim("iss", "https://accounts.google.com"))},
+			fault.Unauthorized},
+		{"a wrong account", []string{"Bearer " + issuer.Sign("somebody@p.iam.gserviceaccount.com", audience)},
+			fault.Forbidden},
+		{"an account in upper case",
+			[]string{"Bearer " + issuer.Sign(strings.ToUpper(tasksAccount), audience)}, fault.Forbidden},
+		{"an unverified address", []string{sign(identitytest.Claim("email_verified", false))},
+			fault.Forbidden},
+		{"an address without email_verified", []string{sign(identitytest.Claim("email_verified", nil))},
+			fault.Forbidden},
 		{"no address", []string{sign(identitytest.Claim("email", nil))}, fault.Forbidden},
-		{"both accounts at once", []string{sign(identitytest.Claim("email", tasksAccount+","+sweepAccount))}, fault.Forbidden},
+		{"both accounts in one address", []string{sign(identitytest.Claim("email", tasksAccount+","+sweepAccount))},
+			fault.Forbidden},
 		{"signature removed", []string{unsigned(sign())}, fault.Unauthorized},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -83,7 +90,11 @@ func TestPrivate(t *testing.T) {
 	wantKind(t, allowed(call(sign())), fault.Unavailable)
 	wantKind(t, allowed(call()), fault.Unauthorized)
 
-	open := access.Private(&config.Config{Access: config.Access{InvokerTokens: config.Tokens{Issuer: issuer.URL}}}, slog.New(slog.DiscardHandler), time.Now)
+	open := access.Private(
+		&config.Config{Access: config.Access{InvokerTokens: config.Tokens{Issuer: issuer.URL}}},
+		slog.New(slog.DiscardHandler),
+		time.Now,
+	)
 	for _, r := range []*http.Request{call(), call("Bearer x")} {
 		wantKind(t, open(r), 0) // on Google Cloud, IAM has checked the caller
 	}

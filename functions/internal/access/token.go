@@ -11,8 +11,8 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// Purpose is what a token allows. It is part of what is signed, which also keeps tokens apart from whatever else is
-// signed with the same secret.
+// Purpose is what a token allows. The purpose is part of the signed text. That also separates these
+// tokens from anything else that is signed with the same secret.
 type Purpose string
 
 // The purposes.
@@ -26,25 +26,27 @@ const (
 	macLen    = sha256.Size
 )
 
-// Tokens signs and verifies tokens of one purpose. A token is for one case, all its runs, and expires.
+// Tokens signs and verifies tokens of one purpose. A token is valid for one case, for all its runs,
+// until it expires.
 type Tokens struct {
 	purpose Purpose
 	secrets []config.Secret
 }
 
-// NewTokens returns Tokens of a purpose by which the first secret signs and all verify.
+// NewTokens returns the Tokens of a purpose. The first secret signs; all secrets verify.
 func NewTokens(purpose Purpose, secrets []config.Secret) Tokens { return Tokens{purpose, secrets} }
 
-// Sign returns a token for a case that holds until expires: base64url of the Unix time in seconds and HMAC-SHA-256.
+// Sign returns a token for a case that is valid until expires. The token is the base64url of the
+// Unix time in seconds and of an HMAC-SHA-256.
 func (t Tokens) Sign(caseID string, expires time.Time) string {
 	raw := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
 	return base64.RawURLEncoding.EncodeToString(append(raw, t.mac(t.secrets[0], caseID, raw)...))
 }
 
-// Verify reports whether token was signed for the case and holds at now.
+// Verify reports whether token was signed for the case and is valid at now.
 func (t Tokens) Verify(token, caseID string, now time.Time) bool {
 	if strings.ContainsAny(token, "\r\n") {
-		return false // the decoder would skip them
+		return false // the decoder ignores them
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) != expiryLen+macLen {
@@ -61,7 +63,7 @@ func (t Tokens) Verify(token, caseID string, now time.Time) bool {
 func (t Tokens) mac(secret config.Secret, caseID string, expiry []byte) []byte {
 	h := hmac.New(sha256.New, []byte(secret.Reveal()))
 	h.Write([]byte("casewatch token " + string(t.purpose) + "\x00"))
-	h.Write(expiry) // of fixed length: no two pairs of expiry and case share a text
+	h.Write(expiry) // The length is fixed, so no two pairs of expiry and case share a text.
 	h.Write([]byte(caseID))
 	return h.Sum(nil)
 }

@@ -39,21 +39,23 @@ func TestVerify(t *testing.T) {
 		{"longer case", good, "cc", []config.Secret{newer}, 0, false},
 		{"no case", good, "", []config.Secret{newer}, 0, false},
 		{"other secret", good, "c", []config.Secret{older}, 0, false},
-		{"rotated: the second verifies", good, "c", []config.Secret{config.NewSecret(strings.Repeat("z", 32)), newer}, 0, true},
+		{"rotated: the second verifies", good, "c",
+			[]config.Secret{config.NewSecret(strings.Repeat("z", 32)), newer}, 0, true},
 		{"no secret", good, "c", nil, 0, false},
 		{"empty", "", "c", []config.Secret{newer}, 0, false},
 		{"padded", good + "=", "c", []config.Secret{newer}, 0, false},
-		{"padded whole", base64.URLEncoding.EncodeToString(decode(t, good)), "c", []config.Secret{newer}, 0, false},
-		{"newline behind", good + "\n", "c", []config.Secret{newer}, 0, false},
+		{"with padding", base64.URLEncoding.EncodeToString(decode(t, good)), "c", []config.Secret{newer}, 0, false},
+		{"newline at the end", good + "\n", "c", []config.Secret{newer}, 0, false},
 		{"newline inside", good[:9] + "\r\n" + good[9:], "c", []config.Secret{newer}, 0, false},
 		{"space before", " " + good, "c", []config.Secret{newer}, 0, false},
 		{"longer", good + "AAAA", "c", []config.Secret{newer}, 0, false},
 		{"shorter", good[:len(good)-4], "c", []config.Secret{newer}, 0, false},
-		{"no base64", strings.Repeat("%", len(good)), "c", []config.Secret{newer}, 0, false},
+		{"not base64", strings.Repeat("%", len(good)), "c", []config.Secret{newer}, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := access.NewTokens(access.ToRead, test.secrets).Verify(test.token, test.caseID, now.Add(test.at)); got != test.want {
-				t.Errorf("%v, want %v", got, test.want)
+			got := access.NewTokens(access.ToRead, test.secrets).Verify(test.token, test.caseID, now.Add(test.at))
+			if got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
 	}
@@ -70,15 +72,16 @@ func decode(t *testing.T, token string) []byte {
 
 func TestTheFirstSecretSigns(t *testing.T) {
 	token := tokens.Sign("c", now.Add(time.Minute))
-	if !access.NewTokens(access.ToRead, []config.Secret{newer}).Verify(token, "c", now) || access.NewTokens(access.ToRead, []config.Secret{older}).Verify(token, "c", now) {
-		t.Error("it is not the first that signs")
+	if !access.NewTokens(access.ToRead, []config.Secret{newer}).Verify(token, "c", now) ||
+		access.NewTokens(access.ToRead, []config.Secret{older}).Verify(token, "c", now) {
+		t.Error("the token was not signed with the first secret")
 	}
 	if again := tokens.Sign("c", now.Add(time.Minute)); again != token {
-		t.Error("the same token is signed otherwise the second time")
+		t.Error("two tokens of the same case and expiry differ")
 	}
 }
 
-// A token of one purpose is not good for the other.
+// A token of one purpose is not valid for the other.
 func TestPurposes(t *testing.T) {
 	secrets := []config.Secret{newer, older}
 	purposes := []access.Purpose{access.ToRead, access.ToCancel}
@@ -86,17 +89,17 @@ func TestPurposes(t *testing.T) {
 		token := access.NewTokens(signed, secrets).Sign("c", now.Add(time.Minute))
 		for _, wanted := range purposes {
 			if got := access.NewTokens(wanted, secrets).Verify(token, "c", now); got != (signed == wanted) {
-				t.Errorf("a token %s, where one %s is needed: %v", signed, wanted, got)
+				t.Errorf("a token %s used %s: got %v", signed, wanted, got)
 			}
 			r := request("/c?"+url.Values{"token": {token}}.Encode(), http.Header{})
 			if err := callers(keys).ToCase(r, wanted, "c", noOwner); (err == nil) != (signed == wanted) {
-				t.Errorf("a token %s, where one %s is needed: %v", signed, wanted, err)
+				t.Errorf("a token %s used %s: got %v", signed, wanted, err)
 			}
 		}
 	}
 }
 
-// No bit of a token can be changed, be it of its bytes or of its text, nor its expiry put off.
+// No bit or letter of a token can be changed, and its expiry cannot be extended.
 func TestTampering(t *testing.T) {
 	good := tokens.Sign("c", now.Add(time.Minute))
 	raw := decode(t, good)
@@ -118,12 +121,13 @@ func TestTampering(t *testing.T) {
 		}
 	}
 	late := tokens.Sign("c", now.Add(time.Hour))
-	if mixed := append(decode(t, late)[:8:8], raw[8:]...); tokens.Verify(base64.RawURLEncoding.EncodeToString(mixed), "c", now) {
-		t.Error("the expiry can be put off")
+	mixed := append(decode(t, late)[:8:8], raw[8:]...)
+	if tokens.Verify(base64.RawURLEncoding.EncodeToString(mixed), "c", now) {
+		t.Error("the expiry can be extended")
 	}
 }
 
-// FuzzVerify: nothing but what was signed verifies.
+// FuzzVerify checks that only signed tokens verify.
 func FuzzVerify(f *testing.F) {
 	good := tokens.Sign("c", now.Add(time.Minute))
 	f.Add(good, "c")
@@ -131,7 +135,8 @@ func FuzzVerify(f *testing.F) {
 	f.Add("", "")
 	f.Add(tokens.Sign("d", now.Add(time.Minute)), "c")
 	f.Fuzz(func(t *testing.T, token, caseID string) {
-		if tokens.Verify(token, caseID, now) && (token != good || caseID != "c") && token != tokens.Sign(caseID, now.Add(time.Minute)) {
+		if tokens.Verify(token, caseID, now) && (token != good || caseID != "c") &&
+			token != tokens.Sign(caseID, now.Add(time.Minute)) {
 			t.Fatalf("%q verifies for %q", token, caseID)
 		}
 	})

@@ -16,16 +16,16 @@ import (
 
 var errDown = errors.New("functiontest: down, with a secret detail of SQL")
 
-// outage is whether something is down.
+// outage makes the calls of a fake fail while it is down.
 type outage struct {
 	mu   sync.Mutex
 	down bool
 }
 
-// SetDown makes every call fail, or not.
+// SetDown sets whether every call fails.
 func (o *outage) SetDown(down bool) { o.mu.Lock(); defer o.mu.Unlock(); o.down = down }
 
-func (o *outage) fault() error {
+func (o *outage) err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.down {
@@ -34,7 +34,7 @@ func (o *outage) fault() error {
 	return nil
 }
 
-// Store is a real store that can be down, and tells of those who wait.
+// Store is a real store that can be down and that counts the calls of Wait.
 type Store struct {
 	store.Store
 	outage
@@ -53,7 +53,7 @@ func (s *Store) NextWait() <-chan struct{} {
 	return s.began
 }
 
-// Waits returns how many calls of Wait are under way, and how many there were.
+// Waits returns how many calls of Wait are in flight, and how many there were in total.
 func (s *Store) Waits() (now, ever int) {
 	s.waits.Lock()
 	defer s.waits.Unlock()
@@ -62,7 +62,7 @@ func (s *Store) Waits() (now, ever int) {
 
 // Wait implements [store.Store].
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
-	if err := s.fault(); err != nil {
+	if err := s.err(); err != nil {
 		return err
 	}
 	s.count(1)
@@ -86,7 +86,7 @@ func (s *Store) count(change int) {
 
 // Get implements [store.Store].
 func (s *Store) Get(ctx context.Context, caseID string, run int) (cases.Case, error) {
-	if err := s.fault(); err != nil {
+	if err := s.err(); err != nil {
 		return cases.Case{}, err
 	}
 	return s.Store.Get(ctx, caseID, run)
@@ -94,7 +94,7 @@ func (s *Store) Get(ctx context.Context, caseID string, run int) (cases.Case, er
 
 // Current implements [store.Store].
 func (s *Store) Current(ctx context.Context, caseID string) (store.Head, cases.Case, error) {
-	if err := s.fault(); err != nil {
+	if err := s.err(); err != nil {
 		return store.Head{}, cases.Case{}, err
 	}
 	return s.Store.Current(ctx, caseID)
@@ -102,7 +102,7 @@ func (s *Store) Current(ctx context.Context, caseID string) (store.Head, cases.C
 
 // Overdue implements [store.Store].
 func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
-	if err := s.fault(); err != nil {
+	if err := s.err(); err != nil {
 		return nil, err
 	}
 	return s.Store.Overdue(ctx, before, after, limit)
@@ -110,37 +110,37 @@ func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Curso
 
 // List implements [store.Store].
 func (s *Store) List(ctx context.Context, f store.Filter, after store.Place, limit int) ([]cases.Case, error) {
-	if err := s.fault(); err != nil {
+	if err := s.err(); err != nil {
 		return nil, err
 	}
 	return s.Store.List(ctx, f, after, limit)
 }
 
-// Queue keeps tasks in memory, and delivers none.
+// Queue keeps tasks in memory and delivers none.
 type Queue struct {
 	outage
-	mu    sync.Mutex
-	tasks map[string]queue.Task
-	gone  []queue.Task
+	mu      sync.Mutex
+	tasks   map[string]queue.Task
+	deleted []queue.Task
 }
 
-// Tasks returns all that were ever created.
+// Tasks returns all tasks that were ever created.
 func (q *Queue) Tasks() []queue.Task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Collect(maps.Values(q.tasks))
 }
 
-// Deleted returns what Delete was called with.
+// Deleted returns the tasks that Delete was called with.
 func (q *Queue) Deleted() []queue.Task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.Clone(q.gone)
+	return slices.Clone(q.deleted)
 }
 
 // Create implements [queue.Queue].
 func (q *Queue) Create(_ context.Context, t queue.Task) (bool, error) {
-	if err := q.fault(); err != nil {
+	if err := q.err(); err != nil {
 		return false, err
 	}
 	q.mu.Lock()
@@ -152,35 +152,35 @@ func (q *Queue) Create(_ context.Context, t queue.Task) (bool, error) {
 
 // Delete implements [queue.Queue].
 func (q *Queue) Delete(_ context.Context, t queue.Task) error {
-	if err := q.fault(); err != nil {
+	if err := q.err(); err != nil {
 		return err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.gone = append(q.gone, t)
+	q.deleted = append(q.deleted, t)
 	return nil
 }
 
 // Exists implements [queue.Queue]. A task exists until it is deleted.
 func (q *Queue) Exists(_ context.Context, t queue.Task) (bool, error) {
-	if err := q.fault(); err != nil {
+	if err := q.err(); err != nil {
 		return false, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	_, ok := q.tasks[t.Name()]
-	deleted := slices.ContainsFunc(q.gone, func(d queue.Task) bool { return d.Name() == t.Name() })
+	deleted := slices.ContainsFunc(q.deleted, func(d queue.Task) bool { return d.Name() == t.Name() })
 	return ok && !deleted, nil
 }
 
-// Invalid is a message that was forwarded.
+// Invalid is a message that was forwarded as invalid.
 type Invalid struct {
 	Data       string
 	Attributes map[string]string
 	Why        string
 }
 
-// Topic keeps what is published.
+// Topic keeps the published messages in memory.
 type Topic struct {
 	outage
 	mu      sync.Mutex
@@ -191,12 +191,12 @@ type Topic struct {
 // Ended returns the ended events.
 func (p *Topic) Ended() []cases.View { p.mu.Lock(); defer p.mu.Unlock(); return slices.Clone(p.ended) }
 
-// Invalid returns the messages that were forwarded.
+// Invalid returns the messages that were forwarded as invalid.
 func (p *Topic) Invalid() []Invalid { p.mu.Lock(); defer p.mu.Unlock(); return slices.Clone(p.invalid) }
 
 // PublishEnded implements [reconcile.Publisher].
 func (p *Topic) PublishEnded(_ context.Context, v cases.View, _ string) error {
-	if err := p.fault(); err != nil {
+	if err := p.err(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -207,7 +207,7 @@ func (p *Topic) PublishEnded(_ context.Context, v cases.View, _ string) error {
 
 // ForwardInvalid implements [reconcile.Publisher].
 func (p *Topic) ForwardInvalid(_ context.Context, data []byte, attributes map[string]string, why string) error {
-	if err := p.fault(); err != nil {
+	if err := p.err(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -216,17 +216,17 @@ func (p *Topic) ForwardInvalid(_ context.Context, data []byte, attributes map[st
 	return nil
 }
 
-// Pipeline accepts everything and shows 1 of 4.
+// Pipeline accepts every job. Every poll reads a progress of 1 of 4.
 type Pipeline struct {
 	mu   sync.Mutex
 	jobs []reconcile.Job
 	hold <-chan struct{}
 }
 
-// Hold makes the calls of Dispatch to come wait for the channel, or their context.
+// Hold makes later calls of Dispatch block until the channel is closed or their context ends.
 func (p *Pipeline) Hold(until <-chan struct{}) { p.mu.Lock(); defer p.mu.Unlock(); p.hold = until }
 
-// Jobs returns what was handed over.
+// Jobs returns the jobs that Dispatch was called with.
 func (p *Pipeline) Jobs() []reconcile.Job {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,4 +1,5 @@
-// Package functiontest serves one function over HTTP, as it is served when deployed, on a real store and with a queue and a topic in memory.
+// Package functiontest serves one function over HTTP for tests, as the deployed service does. The
+// store is real; the queue, the topic and the pipeline are kept in memory.
 package functiontest
 
 import (
@@ -27,10 +28,10 @@ import (
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
-// Key is an API key that the configuration knows.
+// Key is an API key of the test configuration.
 const Key = "functiontest-key-of-20"
 
-// Bench is what a function works with in a test.
+// Bench holds the dependencies of a function under test.
 type Bench struct {
 	T          testing.TB
 	Config     *config.Config
@@ -42,7 +43,8 @@ type Bench struct {
 	Log        *Buffer
 }
 
-// New returns a bench. Its configuration is that of all functions, with the given environment on top.
+// New returns a Bench. Its configuration has all settings that the functions need; env overrides
+// them.
 func New(t testing.TB, env map[string]string) *Bench {
 	t.Helper()
 	s, err := sqlite.Open(filepath.Join(t.TempDir(), "cases.db"))
@@ -55,10 +57,21 @@ func New(t testing.TB, env map[string]string) *Bench {
 		}
 	})
 	settings := map[string]string{
-		"PIPELINE_API_URL": "http://pipeline.example", "STORE": "sqlite:unused", "GOOGLE_CLOUD_PROJECT": "functiontest", "TASKS_LOCATION": "us-central1",
-		"CHECK_QUEUE": "check", "DISPATCH_QUEUE": "dispatch", "ENDED_TOPIC": "ended", "DEAD_LETTER_TOPIC": "dead-letter",
-		"STATUS_URL": "http://status.example/s", "CANCEL_URL": "http://cancel.example", "CHECK_URL": "http://check.example", "DISPATCH_URL": "http://dispatch.example",
-		"TOKEN_SECRET": strings.Repeat("a", 32) + "," + strings.Repeat("b", 32), "API_KEYS": Key, "ALLOWED_ORIGINS": "https://forms.example",
+		"PIPELINE_API_URL":     "http://pipeline.example",
+		"STORE":                "sqlite:unused",
+		"GOOGLE_CLOUD_PROJECT": "functiontest",
+		"TASKS_LOCATION":       "us-central1",
+		"CHECK_QUEUE":          "check",
+		"DISPATCH_QUEUE":       "dispatch",
+		"ENDED_TOPIC":          "ended",
+		"DEAD_LETTER_TOPIC":    "dead-letter",
+		"STATUS_URL":           "http://status.example/s",
+		"CANCEL_URL":           "http://cancel.example",
+		"CHECK_URL":            "http://check.example",
+		"DISPATCH_URL":         "http://dispatch.example",
+		"TOKEN_SECRET":         strings.Repeat("a", 32) + "," + strings.Repeat("b", 32),
+		"API_KEYS":             Key,
+		"ALLOWED_ORIGINS":      "https://forms.example",
 	}
 	cfg, err := config.Load(config.Local, func(name string) (string, bool) {
 		if v, ok := env[name]; ok {
@@ -70,10 +83,19 @@ func New(t testing.TB, env map[string]string) *Bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Bench{T: t, Config: cfg, Store: &Store{Store: s}, Queue: &Queue{tasks: map[string]queue.Task{}}, Topic: &Topic{}, Pipe: &Pipeline{}, Log: &Buffer{}}
+	b := &Bench{
+		T:      t,
+		Config: cfg,
+		Store:  &Store{Store: s},
+		Queue:  &Queue{tasks: map[string]queue.Task{}},
+		Topic:  &Topic{},
+		Pipe:   &Pipeline{},
+		Log:    &Buffer{},
+	}
 	b.Reconciler, err = reconcile.New(app.ReconcileConfig(cfg), reconcile.Deps{
 		Store: b.Store, Queue: b.Queue, Pipeline: b.Pipe, Events: b.Topic,
-		Now: time.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
+		Now: time.Now, Jitter: rand.Float64, Nonce: uuid.NewString,
+		Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +103,7 @@ func New(t testing.TB, env map[string]string) *Bench {
 	return b
 }
 
-// Begin begins a run of a case, and returns its record.
+// Begin starts a run of a case and returns its record.
 func (b *Bench) Begin(caseID string) cases.Case {
 	b.T.Helper()
 	answer, err := b.Reconciler.Start(context.Background(), reconcile.StartRequest{CaseID: caseID, Form: []byte(`{"a":1}`)})
@@ -91,10 +113,11 @@ func (b *Bench) Begin(caseID string) cases.Case {
 	return answer.Case
 }
 
-// Event takes in an event of the pipeline.
+// Event delivers an event of the pipeline.
 func (b *Bench) Event(id, data string) {
 	b.T.Helper()
-	if err := b.Reconciler.Complete(context.Background(), reconcile.Message{ID: id, Published: time.Now().UTC(), Data: []byte(data)}); err != nil {
+	message := reconcile.Message{ID: id, Published: time.Now().UTC(), Data: []byte(data)}
+	if err := b.Reconciler.Complete(context.Background(), message); err != nil {
 		b.T.Fatal(err)
 	}
 }
@@ -109,14 +132,14 @@ func (b *Bench) Case(caseID string, run int) cases.Case {
 	return c
 }
 
-// Serve serves a function until the test ends, and returns its address.
+// Serve serves a function until the test ends and returns its URL.
 func (b *Bench) Serve(build func(*config.Config, *reconcile.Reconciler) http.Handler) string {
 	server := httptest.NewServer(build(b.Config, b.Reconciler))
 	b.T.Cleanup(server.Close)
 	return server.URL
 }
 
-// Answer is what a request was answered with.
+// Answer is a response with its body.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -133,7 +156,8 @@ func (a Answer) JSON(t testing.TB) map[string]any {
 	return v
 }
 
-// Do sends a request; header is "Name: value" lines. It follows no redirect and keeps no connection.
+// Do sends a request. Each header is a line "Name: value". It follows no redirect and closes the
+// connection.
 func (b *Bench) Do(method, url, body string, header ...string) Answer {
 	b.T.Helper()
 	return b.DoContext(context.Background(), method, url, body, header...)
@@ -164,7 +188,8 @@ func (b *Bench) DoContext(ctx context.Context, method, url, body string, header 
 	return Answer{res.StatusCode, res.Header, string(data)}
 }
 
-// Problem checks that an answer is a problem of that status, whole and without anything from inside.
+// Problem checks that a response is a complete problem document with the status, and that it shows
+// no internal detail.
 func (b *Bench) Problem(a Answer, status int) {
 	b.T.Helper()
 	if a.Status != status || a.Header.Get("Content-Type") != "application/problem+json" {
@@ -173,17 +198,17 @@ func (b *Bench) Problem(a Answer, status int) {
 	}
 	p := a.JSON(b.T)
 	if p["type"] == nil || p["title"] == "" || p["status"] != float64(status) {
-		b.T.Errorf("not a whole problem: %s", a.Body)
+		b.T.Errorf("the problem is incomplete: %s", a.Body)
 	}
 	if status == http.StatusServiceUnavailable && a.Header.Get("Retry-After") == "" {
 		b.T.Error("503 without Retry-After")
 	}
 	if strings.Contains(a.Body, "goroutine") || strings.Contains(a.Body, "sqlite") || strings.Contains(a.Body, "SQL") {
-		b.T.Errorf("it tells of the inside: %s", a.Body)
+		b.T.Errorf("the problem shows an internal detail: %s", a.Body)
 	}
 }
 
-// Buffer is a log that may be read while it is written.
+// Buffer is a log. It is safe for concurrent use.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -6,9 +6,14 @@ import (
 	"testing"
 )
 
-// FuzzDelivery: a delivery is of a run and a sequence number above 0 and has a retry count that is not below 0, or it is refused.
+// FuzzDelivery checks that a delivery either is rejected, or has a run and a sequence number above
+// 0 and a retry count of at least 0.
 func FuzzDelivery(f *testing.F) {
-	for _, body := range []string{good, `{"CASE_ID":"c","Run":1,"seq":2}`, `{"case_id":"c","case_id":"d","run":1e0,"seq":99999999999999999999}`, `{"case_id":"\ud800","run":1,"seq":1}`, "[", "\x00"} {
+	for _, body := range []string{
+		good, `{"CASE_ID":"c","Run":1,"seq":2}`,
+		`{"case_id":"c","case_id":"d","run":1e0,"seq":99999999999999999999}`,
+		`{"case_id":"\ud800","run":1,"seq":1}`, "[", "\x00",
+	} {
 		f.Add(body, "3")
 	}
 	f.Add(good, "-1")
@@ -19,7 +24,7 @@ func FuzzDelivery(f *testing.F) {
 		var run, seq, count int
 		switch {
 		case a.Code == 200:
-			// {case run seq} count; a case may hold anything here, as a task of ours never does.
+			// The format is {case run seq} count. The case id may hold any text here.
 			for i := len(got) - 1; i >= 0; i-- {
 				if got[i] == '}' {
 					if _, err := fmt.Sscanf(got[i:], "} %d", &count); err != nil || count < 0 {
@@ -30,7 +35,7 @@ func FuzzDelivery(f *testing.F) {
 				}
 			}
 			if _, err := fmt.Sscanf(lastTwo(rest), "%d %d", &run, &seq); err != nil || run < 1 || seq < 1 {
-				t.Errorf("%q is delivered as %q", body, got)
+				t.Errorf("body %q was delivered as %q", body, got)
 			}
 		case (a.Code != 400 && a.Code != 413) || got != "":
 			t.Errorf("%q: %d, %q", body, a.Code, got)

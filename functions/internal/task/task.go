@@ -1,4 +1,4 @@
-// Package task receives the deliveries of Cloud Tasks.
+// Package task serves the HTTP requests by which Cloud Tasks delivers tasks.
 package task
 
 import (
@@ -12,12 +12,21 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// maxBody is far above the largest body of a task of ours.
+// maxBody is the limit of a request body in bytes, far above the largest body that Casewatch
+// creates.
 const maxBody = 4 << 10
 
-// Handler serves deliveries with deliver, which is given the task and the delivery's X-CloudTasks-TaskRetryCount. What allowed returns an error for
-// is answered with that, its body unread. An unknown run is answered 200, since no repetition would find it; what is not a task 400, or 415 if it is not even JSON.
-func Handler(log *slog.Logger, allowed func(*http.Request) error, deliver func(r *http.Request, body queue.Body, retryCount int) error) http.Handler {
+// Handler returns a handler that calls deliver with the task and the X-CloudTasks-TaskRetryCount of
+// the delivery. A missing or invalid count is 0.
+//
+// An error of allowed is sent before the body is read. A task of an unknown run gets 200, because
+// no retry would find the run. A body that is not a task gets 400, and one that is not JSON gets
+// 415.
+func Handler(
+	log *slog.Logger,
+	allowed func(*http.Request) error,
+	deliver func(r *http.Request, body queue.Body, retryCount int) error,
+) http.Handler {
 	return answer.Handler(log, func(w http.ResponseWriter, r *http.Request) error {
 		if err := allowed(r); err != nil {
 			return err
@@ -35,7 +44,10 @@ func Handler(log *slog.Logger, allowed func(*http.Request) error, deliver func(r
 		}
 		err = deliver(r, body, retryCount(r))
 		if err != nil && fault.KindOf(err) == fault.NotFound {
-			log.WarnContext(r.Context(), "a task is about no run that is kept", "case_id", body.CaseID, "run", body.Run, "seq", body.Seq)
+			log.WarnContext(
+				r.Context(), "task names an unknown run",
+				"case_id", body.CaseID, "run", body.Run, "seq", body.Seq,
+			)
 			err = nil
 		}
 		if err != nil {

@@ -21,16 +21,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const good = `{"case_id":"c","run":1,"seq":2}`
 
-func anyone(*http.Request) error { return nil }
+func allowAll(*http.Request) error { return nil }
 
-// deliver sends one delivery to a handler that returns err, and returns the answer, what was delivered and what was logged.
-func deliver(t *testing.T, method, body, retryCount string, err error) (answer *httptest.ResponseRecorder, got, log string) {
+// deliver sends one delivery to a handler that returns err. It returns the response, the arguments
+// of the handler and the log.
+func deliver(
+	t *testing.T,
+	method, body, retryCount string,
+	err error,
+) (answer *httptest.ResponseRecorder, got, log string) {
 	t.Helper()
 	var lines strings.Builder
-	h := task.Handler(slog.New(slog.NewTextHandler(&lines, nil)), anyone, func(_ *http.Request, body queue.Body, retries int) error {
-		got += fmt.Sprint(body, " ", retries)
-		return err
-	})
+	h := task.Handler(
+		slog.New(slog.NewTextHandler(&lines, nil)),
+		allowAll,
+		func(_ *http.Request, body queue.Body, retries int) error {
+			got += fmt.Sprint(body, " ", retries)
+			return err
+		},
+	)
 	r := httptest.NewRequestWithContext(t.Context(), method, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	if retryCount != "-" {
@@ -50,14 +59,14 @@ func TestBodies(t *testing.T) {
 		{"good", "POST", good, 200, "{c 1 2} 0"},
 		{"more fields", "POST", `{"case_id":"c","run":1,"seq":2,"new":true}`, 200, "{c 1 2} 0"},
 		{"empty", "POST", "", 400, ""},
-		{"no JSON", "POST", "{", 400, ""},
+		{"not JSON", "POST", "{", 400, ""},
 		{"a list", "POST", "[]", 400, ""},
 		{"null", "POST", "null", 400, ""},
 		{"no case", "POST", `{"run":1,"seq":2}`, 400, ""},
 		{"no run", "POST", `{"case_id":"c","seq":2}`, 400, ""},
 		{"run 0", "POST", `{"case_id":"c","run":0,"seq":2}`, 400, ""},
 		{"seq 0", "POST", `{"case_id":"c","run":1,"seq":0}`, 400, ""},
-		{"seq of text", "POST", `{"case_id":"c","run":1,"seq":"2"}`, 400, ""},
+		{"seq as text", "POST", `{"case_id":"c","run":1,"seq":"2"}`, 400, ""},
 		{"too large", "POST", good + strings.Repeat(" ", 4<<10), 413, ""},
 		{"GET", "GET", "", 405, ""},
 	} {
@@ -74,7 +83,16 @@ func TestBodies(t *testing.T) {
 }
 
 func TestRetryCount(t *testing.T) {
-	for header, want := range map[string]string{"-": "0", "": "0", "0": "0", "7": "7", "-1": "0", "x": "0", "1.5": "0", "99999999999999999999": "0"} {
+	for header, want := range map[string]string{
+		"-":                    "0",
+		"":                     "0",
+		"0":                    "0",
+		"7":                    "7",
+		"-1":                   "0",
+		"x":                    "0",
+		"1.5":                  "0",
+		"99999999999999999999": "0",
+	} {
 		if _, got, _ := deliver(t, "POST", good, header, nil); got != "{c 1 2} "+want {
 			t.Errorf("%q: %q, want %s", header, got, want)
 		}
@@ -88,10 +106,11 @@ func TestErrors(t *testing.T) {
 		want int
 		logs string
 	}{
-		{"unknown run", fault.New(fault.NotFound, "no such run"), 200, "a task is about no run that is kept"},
-		{"unknown run, wrapped", fmt.Errorf("x: %w", fault.New(fault.NotFound, "no such run")), 200, "a task is about no run that is kept"},
+		{"unknown run", fault.New(fault.NotFound, "no such run"), 200, "task names an unknown run"},
+		{"unknown run, wrapped", fmt.Errorf("x: %w", fault.New(fault.NotFound, "no such run")), 200,
+			"task names an unknown run"},
 		{"store down", fault.Wrap(fault.Unavailable, errors.New("secret"), "try again"), 503, "secret"},
-		{"anything", errors.New("secret"), 500, "secret"},
+		{"any other error", errors.New("secret"), 500, "secret"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a, _, log := deliver(t, "POST", good, "0", test.err)
@@ -102,14 +121,23 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Who is refused is answered so before anything is read of what it sends, however much that is.
-func TestRefused(t *testing.T) {
-	h := task.Handler(slog.New(slog.DiscardHandler), func(*http.Request) error { return fault.New(fault.Forbidden, "not you") },
-		func(*http.Request, queue.Body, int) error { t.Error("delivered"); return nil })
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", iotest.ErrReader(errors.New("the body was read")))
+// A rejected caller gets its response before any part of the body is read.
+func TestRejectionLeavesTheBodyUnread(t *testing.T) {
+	h := task.Handler(
+		slog.New(slog.DiscardHandler),
+		func(*http.Request) error { return fault.New(fault.Forbidden, "not allowed") },
+		func(*http.Request, queue.Body, int) error { t.Error("the task was delivered"); return nil },
+	)
+	r := httptest.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		"/",
+		iotest.ErrReader(errors.New("the body was read")),
+	)
 	a := httptest.NewRecorder()
 	h.ServeHTTP(a, r)
-	if a.Code != http.StatusForbidden || a.Header().Get("Content-Type") != fault.ContentType || !strings.Contains(a.Body.String(), "not you") {
+	if a.Code != http.StatusForbidden || a.Header().Get("Content-Type") != fault.ContentType ||
+		!strings.Contains(a.Body.String(), "not allowed") {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
 }
