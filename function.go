@@ -1,4 +1,5 @@
-// Package casewatch is what Google's buildpack builds: each function of Casewatch, registered under its name.
+// Package casewatch registers every function of Casewatch under its name. It is the package that
+// Google's buildpack builds.
 package casewatch
 
 import (

@@ -1,9 +1,11 @@
-// Package openapi holds the description of what is spoken over HTTP by the public functions and the console, for people and for generators of clients.
+// Package openapi holds the OpenAPI description of the HTTP interface of the public functions and
+// the console.
 package openapi
 
 import _ "embed"
 
-// YAML is an OpenAPI 3.0.3 document, in UTF-8. It is not to be changed. A test holds real requests and answers of every route against it.
+// YAML is an OpenAPI 3.0.3 document in UTF-8. Callers must not change it. A test checks real
+// requests and responses of every route against it.
 //
 //go:embed openapi.yaml
 var YAML []byte

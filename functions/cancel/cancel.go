@@ -11,7 +11,8 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// New returns the function: POST /{case_id}?run=N → 200 with the case.
+// New returns the handler of POST /{case_id}?run=N. It cancels the run and responds 200 with the
+// case. Without run, it cancels the current run.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	callers := access.NewCallers(cfg, reconciler.Now)
 	h := answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {

@@ -15,7 +15,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	// OpenCensus, which Google's clients import, starts this worker in an init function. It cannot
+	// be stopped, and there is one per process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -27,19 +28,20 @@ func TestCancel(t *testing.T) {
 	b.Begin("c")
 	first := b.Do("POST", u+"/c?run=1", "", key)
 	body := first.JSON(t)
-	if first.Status != 200 || body["case_id"] != "c" || body["run"] != 1.0 || body["state"] != "cancelled" || body["ended_at"] == nil {
-		t.Fatalf("%d %s", first.Status, first.Body)
+	if first.Status != 200 || body["case_id"] != "c" || body["run"] != 1.0 || body["state"] != "cancelled" ||
+		body["ended_at"] == nil {
+		t.Fatalf("got %d %s, want 200 and a cancelled run", first.Status, first.Body)
 	}
 	if end := body["end"].(map[string]any); end["reason"] != "cancelled" || end["source"] != "cancel" {
-		t.Errorf("%v", end)
+		t.Errorf("got end %v", end)
 	}
-	// Its effects: nothing more is to come, and the end is told.
+	// The pending tasks are deleted, and the end is published.
 	kinds := map[queue.Kind]int{}
 	for _, task := range b.Queue.Deleted() {
 		kinds[task.Kind]++
 	}
 	if kinds[queue.Check] != 1 || kinds[queue.Dispatch] != 1 {
-		t.Errorf("deleted %v", kinds)
+		t.Errorf("deleted tasks %v, want one check and one dispatch", kinds)
 	}
 	if ended := b.Topic.Ended(); len(ended) != 1 || ended[0].State != cases.Cancelled {
 		t.Errorf("%+v", ended)
@@ -47,15 +49,15 @@ func TestCancel(t *testing.T) {
 	for _, query := range []string{"", "?run=1"} {
 		again := b.Do("POST", u+"/c"+query, "", key)
 		if again.Status != 200 || again.JSON(t)["ended_at"] != body["ended_at"] {
-			t.Errorf("again: %d %s", again.Status, again.Body)
+			t.Errorf("repeated cancel: got %d %s", again.Status, again.Body)
 		}
 	}
 	if n := len(b.Topic.Ended()); n != 1 {
-		t.Errorf("the end was told %d times", n)
+		t.Errorf("the end was published %d times, want once", n)
 	}
 }
 
-func TestConflict(t *testing.T) {
+func TestRunThatCannotBeCancelled(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(cancel.New)
 	b.Begin("done")
@@ -69,15 +71,15 @@ func TestConflict(t *testing.T) {
 	for _, test := range []struct {
 		name, path string
 		want       int
-		says       string
+		contains   string
 	}{
-		{"ended otherwise", "/done", 409, "succeeded"},
-		{"ended otherwise, by run", "/done?run=1", 409, "succeeded"},
+		{"ended in another state", "/done", 409, "succeeded"},
+		{"ended in another state, with run", "/done?run=1", 409, "succeeded"},
 		{"not the current run", "/done2?run=1", 409, "run 1 is not the current run, which is 2"},
-		{"not the current run, but cancelled", "/twice?run=1", 200, `"cancelled"`},
+		{"not the current run, but already cancelled", "/twice?run=1", 200, `"cancelled"`},
 		{"no such run", "/done?run=2", 409, "run 2 is not the current run"},
-		{"no such case", "/nobody", 404, ""},
-		{"no case", "/", 404, ""},
+		{"no such case", "/missing", 404, ""},
+		{"no case id", "/", 404, ""},
 		{"bad id", "/.c", 400, "case_id"},
 		{"bad run", "/done?run=x", 400, "run"},
 	} {
@@ -86,13 +88,13 @@ func TestConflict(t *testing.T) {
 			if test.want != 200 {
 				b.Problem(a, test.want)
 			}
-			if a.Status != test.want || !strings.Contains(a.Body, test.says) {
-				t.Errorf("%d %s, want %d with %q", a.Status, a.Body, test.want, test.says)
+			if a.Status != test.want || !strings.Contains(a.Body, test.contains) {
+				t.Errorf("%d %s, want %d with %q", a.Status, a.Body, test.want, test.contains)
 			}
 		})
 	}
 	if c := b.Case("done", 1); c.State != cases.Succeeded {
-		t.Errorf("an end was changed: %s", c.State)
+		t.Errorf("the cancel changed a run that had ended: %s", c.State)
 	}
 	if c := b.Case("twice", 2); c.State != cases.Pending {
 		t.Errorf("the cancel of run 1 changed run 2: %s", c.State)
@@ -110,11 +112,13 @@ func TestAccess(t *testing.T) {
 		header             []string
 		want               int
 	}{
-		{"nothing shown", "POST", "/c", nil, 401},
+		{"no credentials", "POST", "/c", nil, 401},
 		{"wrong key", "POST", "/c", []string{"Authorization: Bearer wrong"}, 401},
 		{"another case's token", "POST", "/c?token=" + tokens.Sign("d", soon), nil, 403},
 		{"expired token", "POST", "/c?token=" + tokens.Sign("c", time.Now().Add(-time.Second)), nil, 403},
-		{"a token to read", "POST", "/c?token=" + access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets).Sign("c", soon), nil, 403},
+		{"a token for reading", "POST",
+			"/c?token=" + access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets).Sign("c", soon), nil,
+			403},
 		{"made-up token", "POST", "/c?token=x", nil, 403},
 		{"made-up token, unknown case", "POST", "/d?token=x", nil, 403},
 		{"GET", "GET", "/c?token=" + tokens.Sign("c", soon), nil, 405},
@@ -131,7 +135,7 @@ func TestAccess(t *testing.T) {
 		})
 	}
 	if c := b.Case("c", 1); c.State != cases.Pending {
-		t.Fatalf("somebody got through: %s", c.State)
+		t.Fatalf("a rejected request changed the case: %s", c.State)
 	}
 	if a := b.Do("POST", u+"/c?run=1&token="+tokens.Sign("c", soon), ""); a.Status != 200 {
 		t.Errorf("%d %s", a.Status, a.Body)
@@ -145,7 +149,7 @@ func TestDown(t *testing.T) {
 	b.Store.SetDown(true)
 	b.Problem(b.Do("POST", u+"/c", "", key), 503)
 	b.Store.SetDown(false)
-	// With the queue down the end is recorded all the same; the sweep tells it.
+	// The end is recorded although the queue is down. The sweep finalizes the run later.
 	b.Queue.SetDown(true)
 	if a := b.Do("POST", u+"/c", "", key); a.Status != 200 || a.JSON(t)["state"] != "cancelled" {
 		t.Errorf("%d %s", a.Status, a.Body)
