@@ -25,21 +25,29 @@ import (
 )
 
 const (
-	// maxKey is the longest Idempotency-Key, in bytes.
+	// maxKey is the limit of an Idempotency-Key in bytes.
 	maxKey = 255
-	// maxNamed is how many unknown parameters are named, and maxName how many bytes of a name.
+	// maxNamed is how many unknown parameters the error lists, and maxName is the limit of each
+	// name in bytes.
 	maxNamed, maxName = 20, 64
 )
 
-// problems are what is wrong with a request, in the order in which they are found. That is the same for each request.
+// problems lists the field errors of a request in the order in which they are found. The same
+// request always gets the same order.
 type problems []fault.Fault
 
 func (p *problems) add(pointer, detail string) {
 	*p = append(*p, fault.Fault{Pointer: pointer, Detail: detail})
 }
 
-// decode reads a start request, and whether it names its case. The error is Invalid, with every problem.
-func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time.Duration) (req reconcile.StartRequest, named bool, err error) {
+// decode reads a start request. named reports whether the form names the case. The error is Invalid
+// and lists every field error.
+func decode(
+	r *http.Request,
+	form []byte,
+	caller access.Caller,
+	maxDeadline time.Duration,
+) (req reconcile.StartRequest, named bool, err error) {
 	req.Form = form
 	var bad problems
 	req.CaseID, named = readForm(form, &bad)
@@ -57,7 +65,7 @@ func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time
 	switch {
 	case named:
 	case key != "":
-		req.CaseID = digest("case", caller.Name, key)[:32] // so that a repeat finds it
+		req.CaseID = digest("case", caller.Name, key)[:32] // a repeated request gets the same case
 	default:
 		id, err := uuid.NewV7()
 		if err != nil {
@@ -68,7 +76,7 @@ func decode(r *http.Request, form []byte, caller access.Caller, maxDeadline time
 	return req, named, nil
 }
 
-// readForm returns the id of the case, if the form names it.
+// readForm returns the case id of the form. named is false if the form has none.
 func readForm(form []byte, bad *problems) (caseID string, named bool) {
 	members, err := jsonscan.Members(form, "case_id")
 	switch {
@@ -88,8 +96,8 @@ func readForm(form []byte, bad *problems) (caseID string, named bool) {
 	return caseID, true
 }
 
-// readQuery reads the parameters. One that start does not know is a problem: it may be one that is misspelt, and without
-// it the request would mean something else.
+// readQuery reads the parameters. An unknown parameter is an error, because it may be a misspelt
+// one: without it the request would mean something else.
 func readQuery(rawQuery string, maxDeadline time.Duration, req *reconcile.StartRequest, bad *problems) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -128,7 +136,7 @@ func readQuery(rawQuery string, maxDeadline time.Duration, req *reconcile.StartR
 	}
 }
 
-// readKey returns the Idempotency-Key; "" for none.
+// readKey returns the Idempotency-Key, or "" if there is none.
 func readKey(values []string, bad *problems) string {
 	switch {
 	case len(values) == 0:
@@ -141,7 +149,7 @@ func readKey(values []string, bad *problems) string {
 	return values[0]
 }
 
-// digest is a hash of parts that no other parts share.
+// digest returns a hash of the parts that no other list of parts has.
 func digest(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {

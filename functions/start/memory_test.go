@@ -23,27 +23,32 @@ import (
 )
 
 const (
-	// serveEnv makes the test binary serve start, in a process of its own whose memory can be told.
+	// serveEnv makes the test binary serve start in a process of its own, so that its memory can be
+	// measured.
 	serveEnv = "START_TEST_SERVE"
-	// atOnce is how many forms are sent at the same time: as many as an instance takes requests unless it is told otherwise.
-	atOnce = 80
-	// maxRatio is how much more memory a form of any shape may take than a plain one of its size.
+	// concurrency is how many forms are sent at the same time. It is Cloud Run's default limit of
+	// concurrent requests to an instance.
+	concurrency = 80
+	// maxRatio is how much more memory a form of any shape may need than a plain form of the same
+	// size.
 	maxRatio = 1.5
 )
 
-// TestMemoryFollowsSize: what start needs for forms of 900 KiB does not depend on what they are made of. Each shape is sent
-// to a process of its own, 80 at the same time, and the peaks of their resident memory are compared.
+// TestMemoryFollowsSize checks that the memory that start needs depends on the size of a form and
+// not on its content. For each shape, a process gets 80 forms of 900 KiB at the same time. The test
+// compares the peaks of resident memory.
 func TestMemoryFollowsSize(t *testing.T) {
 	if os.Getenv(serveEnv) != "" {
 		b := functiontest.New(t, nil)
-		fmt.Println("serving", b.Serve(func(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
+		url := b.Serve(func(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 			return waitForAll(start.New(cfg, reconciler))
-		}))
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the other process is done
+		})
+		fmt.Println("serving", url)
+		_, _ = io.Copy(io.Discard, os.Stdin) // serves until the test closes its end
 		return
 	}
 	if _, err := os.Stat("/proc/self/status"); err != nil {
-		t.Skip("the peak of a process's memory is read from /proc, which Linux has")
+		t.Skip("the peak of a process's memory is read from /proc, which only Linux has")
 	}
 	plain := peak(t, "one long text", repeated(`{"text":"`, "x", `"}`), http.StatusAccepted)
 	for _, shape := range []struct {
@@ -53,8 +58,11 @@ func TestMemoryFollowsSize(t *testing.T) {
 	}{
 		{"115,000 keys", numbered(`"%x":1,`), http.StatusAccepted},
 		{"one key many times", numbered(`"case_id":"c%x",`), http.StatusAccepted},
-		{"nothing but brackets", repeated("", "[", ""), http.StatusBadRequest},
-		{"as deep as JSON is read", []byte(`{"a":` + strings.Repeat("[", 9_990) + strings.Repeat(" ", 900_000) + strings.Repeat("]", 9_990) + `}`), http.StatusAccepted},
+		{"only brackets", repeated("", "[", ""), http.StatusBadRequest},
+		{"as deep as the decoder allows",
+			[]byte(`{"a":` + strings.Repeat("[", 9_990) + strings.Repeat(" ", 900_000) +
+				strings.Repeat("]", 9_990) + `}`),
+			http.StatusAccepted},
 	} {
 		got := peak(t, shape.name, shape.form, shape.want)
 		t.Logf("%s: %.0f MB, %.2f times the %.0f MB of plain forms", shape.name, got, got/plain, plain)
@@ -64,16 +72,16 @@ func TestMemoryFollowsSize(t *testing.T) {
 	}
 }
 
-// formSize is a little below the largest form.
+// formSize is the size of the forms in bytes, slightly below the largest form.
 const formSize = 900<<10 - 64
 
-// repeated returns a form of the size in which part comes again and again.
+// repeated returns a form of formSize that repeats part.
 func repeated(before, part, after string) []byte {
 	n := (formSize - len(before) - len(after)) / len(part)
 	return []byte(before + strings.Repeat(part, n) + after)
 }
 
-// numbered returns an object of the size whose members differ by a number.
+// numbered returns an object of formSize. Each member contains its number.
 func numbered(member string) []byte {
 	var form bytes.Buffer
 	form.WriteByte('{')
@@ -84,7 +92,8 @@ func numbered(member string) []byte {
 	return form.Bytes()
 }
 
-// peak returns the most memory, in MB, that a process of start had in which that many such forms were at once.
+// peak returns the most memory, in MB, that a process of start used while it had concurrency such
+// forms at the same time.
 func peak(t *testing.T, name string, form []byte, want int) float64 {
 	t.Helper()
 	if len(form) > 900<<10 {
@@ -107,7 +116,7 @@ func peak(t *testing.T, name string, form []byte, want int) float64 {
 	defer func() {
 		_ = stdin.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: the process that serves: %v", name, err)
+			t.Errorf("%s: the serving process: %v", name, err)
 		}
 	}()
 	out := bufio.NewReader(stdout)
@@ -116,7 +125,7 @@ func peak(t *testing.T, name string, form []byte, want int) float64 {
 	if err != nil || !serving {
 		t.Fatalf("%s: %q, %v", name, line, err)
 	}
-	sendAtOnce(t, name, url, form, want)
+	sendTogether(t, name, url, form, want)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
@@ -129,12 +138,13 @@ func peak(t *testing.T, name string, form []byte, want int) float64 {
 	return kib * 1024 / 1e6
 }
 
-// sendAtOnce sends that many forms, which the process of start has all read before it goes on with any.
-func sendAtOnce(t *testing.T, name, url string, form []byte, want int) {
+// sendTogether sends concurrency forms. The process of start reads all of them before it handles
+// the first.
+func sendTogether(t *testing.T, name, url string, form []byte, want int) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
 	var answered sync.WaitGroup
-	for range atOnce {
+	for range concurrency {
 		answered.Go(func() {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(form))
 			if err != nil {
@@ -148,18 +158,20 @@ func sendAtOnce(t *testing.T, name, url string, form []byte, want int) {
 				return
 			}
 			_ = res.Body.Close()
-			if res.StatusCode != want && (want != http.StatusAccepted || res.StatusCode != http.StatusOK) { // 200: another form began the case
-				t.Errorf("%s: answered %s, want %d", name, res.Status, want)
+			// 200 means that another form started the case.
+			started := want == http.StatusAccepted && res.StatusCode == http.StatusOK
+			if res.StatusCode != want && !started {
+				t.Errorf("%s: got %s, want %d", name, res.Status, want)
 			}
 		})
 	}
 	answered.Wait()
 }
 
-// waitForAll has every body wait at its end until all have come to theirs.
+// waitForAll makes every body wait at its end until all bodies have reached theirs.
 func waitForAll(h http.Handler) http.Handler {
 	var all sync.WaitGroup
-	all.Add(atOnce)
+	all.Add(concurrency)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = &meeting{ReadCloser: r.Body, all: &all}
 		h.ServeHTTP(w, r)

@@ -1,4 +1,4 @@
-// Package start is the public function that begins a run of a case.
+// Package start is the public function that starts a run of a case.
 package start
 
 import (
@@ -16,7 +16,8 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// retryAfter is when a new case is worth a first look, in seconds.
+// retryAfter is the number of seconds after which the client of a new case should first poll its
+// status.
 const retryAfter = "2"
 
 type function struct {
@@ -27,9 +28,16 @@ type function struct {
 	cancel     access.Tokens
 }
 
-// New returns the function: POST / with a form as JSON → 202 with the run that was begun, or 200 with the one that is meant.
+// New returns the handler of POST /, whose body is the form as JSON. It responds 202 with the run
+// that it started, or 200 with the existing run that the request names.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-	f := function{cfg, reconciler, access.NewCallers(cfg, reconciler.Now), access.NewTokens(access.ToRead, cfg.Access.TokenSecrets), access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets)}
+	f := function{
+		cfg,
+		reconciler,
+		access.NewCallers(cfg, reconciler.Now),
+		access.NewTokens(access.ToRead, cfg.Access.TokenSecrets),
+		access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets),
+	}
 	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(reconciler.Log, f.serve, http.MethodPost), http.MethodPost)
 }
 
@@ -55,7 +63,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := f.mayAsk(caller, req, named); err != nil {
+	if err := f.authorize(caller, req, named); err != nil {
 		return err
 	}
 	req.Owner, req.AnyCase = caller.Owner(), caller.APIKey
@@ -68,21 +76,21 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// mayAsk returns Forbidden for what only some callers may ask for. In `make run`, where one process serves all functions,
-// everyone may.
-func (f function) mayAsk(caller access.Caller, req reconcile.StartRequest, named bool) error {
+// authorize returns Forbidden if the caller may not name the case or adopt a run. In `make run`,
+// where one process serves all functions, every caller may.
+func (f function) authorize(caller access.Caller, req reconcile.StartRequest, named bool) error {
 	switch {
 	case f.cfg.Function == config.Local && !f.cfg.OnGoogleCloud:
 		return nil
 	case named && caller.Anonymous():
 		return fault.New(fault.Forbidden, "an anonymous caller may not name a case_id")
 	case req.Adopt && !caller.APIKey:
-		return fault.New(fault.Forbidden, "adopt=true is for callers with an API key")
+		return fault.New(fault.Forbidden, "adopt=true needs an API key")
 	}
 	return nil
 }
 
-// body is what a start is answered with.
+// body is the response.
 type body struct {
 	CaseID     string      `json:"case_id"`
 	Run        int         `json:"run"`
@@ -99,7 +107,7 @@ func (f function) answer(rw http.ResponseWriter, started reconcile.StartAnswer) 
 	run := strconv.Itoa(c.Run)
 	status := url.Values{"token": {f.read.Sign(c.CaseID, until)}}
 	if !started.Current {
-		status.Set("run", run) // without it the address means the current run, whichever that is
+		status.Set("run", run) // without it, the address names the current run
 	}
 	cancel := url.Values{"run": {run}, "token": {f.cancel.Sign(c.CaseID, until)}}
 	b := body{
