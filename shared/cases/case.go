@@ -101,6 +101,25 @@ type Origin struct {
 	FormHash        string `json:"form_hash,omitempty"`    // hex SHA-256 of the form's bytes
 }
 
+// MaxID is the greatest length of a case id.
+const MaxID = 128
+
+// ValidID reports whether s may name a case: a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -
+func ValidID(s string) bool {
+	if s == "" || len(s) > MaxID {
+		return false
+	}
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9':
+		case i > 0 && (b == '.' || b == '_' || b == ':' || b == '-'):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // Checks is the state of a run's one chain of checks. A check polls the pipeline at most once.
 type Checks struct {
 	Seq    int64     `json:"seq"`              // of the pending check; its task's name is derived from it

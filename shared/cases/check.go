@@ -2,9 +2,13 @@ package cases
 
 import "time"
 
-// Asks reports whether a check of c at now is to poll the pipeline. It is not while nothing was sent, at the deadline, at the
-// end of a completion grace, when only the time matters, and if the check was due before the time that a busy pipeline named.
-// The check that is due at the deadline never polls: where the clock says that it is not yet time, the clock is behind.
+// maxOpenPercent is the highest percentage that a run shows which has not succeeded.
+const maxOpenPercent = 99.9
+
+// ShouldPoll reports whether a check of c at now is to poll the pipeline. It is not while nothing was
+// sent, at the deadline, at the end of a completion grace, when only the time matters, and if the check
+// was due before the time that a busy pipeline named. The check that is due at the deadline never
+// polls: where the clock says that it is not yet time, the clock is behind.
 func (r Rules) ShouldPoll(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
@@ -19,82 +23,127 @@ func (r Rules) completionGraceOver(since, now time.Time) bool {
 	return !since.IsZero() && !now.Before(since.Add(r.CompletionGrace))
 }
 
+// checkOutcome takes in what a check found. Its steps, in this order:
+//
+//  1. A check of an ended run changes no end, see checkAfterEnd.
+//  2. One that is not the pending check is stale.
+//  3. A request that has been in flight for PipelineTimeout is given up.
+//  4. What the poll found is taken in, which may end the run, see takeFinding.
+//  5. If the run is still open, what is over by the clock ends it, see endIfOver.
+//  6. If it is still open, the next check is planned.
 func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter float64) Verdict {
-	w, final := in.report()
 	if n.State.Ended() {
-		v := Verdict{Kind: Ignored}
-		if final && n.isNews(in.Reading) {
-			v = r.takeReport(n, w, now)
-		}
-		// The record that a check reads is at least that of the last save that returned. So a check that read an open run began before anybody could
-		// know the end, however long the save of that took.
-		if in.Kind != CheckSkipped && in.ReadVersion >= n.Outcome.EndVersion {
-			n.Bookkeeping.PolledAfterEnd++
-			if !v.Changed() {
-				v = Verdict{Kind: Applied}
-			}
-		}
-		return v
+		return r.checkAfterEnd(n, in, now)
 	}
 	if in.Seq != n.Checks.Seq {
 		return Verdict{Kind: Stale}
 	}
 	if d := &n.Dispatch; d.Phase == PhaseInFlight && !now.Before(d.SentAt.Add(r.PipelineTimeout)) {
-		d.Phase, d.UncertainSince = PhaseUncertain, now
+		d.becomeUncertain(now)
 	}
 	n.Checks.LastAt = later(now, n.Checks.NextAt)
-	if in.Kind != CheckSkipped {
-		n.Checks.Polls++
-		n.Checks.BusyUntil = time.Time{}
+	keep := r.takeFinding(n, in, now)
+	if !n.State.Ended() {
+		r.endIfOver(n, now)
 	}
-	var v Verdict
-	switch {
-	case in.Kind == CheckBusy: // it tells nothing of the run
-		n.reached()
-		n.Checks.BusyUntil = n.Checks.LastAt.Add(max(0, in.RetryAfter)).Truncate(time.Microsecond)
-	case n.nothingSent(): // nothing was started: it looked at something else
-	case in.Kind == CheckReading && n.isNews(in.Reading):
-		v = r.reading(n, in, w, final, now)
-	case in.Kind == CheckReading && n.Job.Seen: // what the run before left: it tells nothing
-		n.reached()
-	case in.Kind == CheckReading, in.Kind == CheckUnknown:
+	if !n.State.Ended() {
+		n.Job.Stalled = !n.progressIsAwaited() && !now.Before(n.Job.MovedAt.Add(r.StallAfter))
+		n.Checks.Seq++
+		n.Checks.NextAt = r.nextCheck(*n, now, jitter)
+	}
+	return Verdict{Kind: Applied, Keep: keep}
+}
+
+// checkAfterEnd takes in a check that was saved after the end. Its report is late. One that had read the
+// end and polled all the same is counted: the record that a check reads is at least that of the last
+// save that returned, so one that read an open run began before anybody could know the end, however
+// long the save of that took.
+func (r Rules) checkAfterEnd(n *Case, in CheckOutcome, now time.Time) Verdict {
+	v := Verdict{Kind: Ignored}
+	if rep, ok := in.report(); ok && n.isNews(in.Reading) {
+		v = r.takeReport(n, rep, now)
+	}
+	if in.Kind != CheckSkipped && in.ReadVersion >= n.Outcome.EndVersion {
+		n.Bookkeeping.PolledAfterEnd++
+		if !v.Changed() {
+			v = Verdict{Kind: Applied}
+		}
+	}
+	return v
+}
+
+// takeFinding takes in what a poll found of an open run. It returns where a result goes that came with
+// it. A busy pipeline is reachable, whatever was sent; of anything else that is found while nothing was
+// sent, nothing is about this run.
+func (r Rules) takeFinding(n *Case, in CheckOutcome, now time.Time) Keep {
+	if in.Kind == CheckSkipped {
+		return KeepNothing
+	}
+	ch := &n.Checks
+	ch.Polls++
+	ch.BusyUntil = time.Time{}
+	if in.Kind == CheckBusy {
+		n.pipelineReached()
+		ch.BusyUntil = ch.LastAt.Add(max(0, in.RetryAfter)).Truncate(time.Microsecond)
+		return KeepNothing
+	}
+	if n.nothingSent() {
+		return KeepNothing
+	}
+	switch in.Kind {
+	case CheckReading:
+		return r.takeReading(n, in, now)
+	case CheckUnknown:
 		r.jobUnknown(n, now)
-	case in.Kind == CheckFailed:
+	case CheckFailed:
 		r.pollFailed(n, in.Message, now)
 	}
+	return KeepNothing
+}
+
+// endIfOver ends an open run of which something is over by the clock. What the pipeline reported beats
+// what its counts suggest, and both beat the deadline:
+//
+//  1. An event reported success, and no answer with the result can follow any more.
+//  2. Everything was counted, and nothing more came for CompletionGrace.
+//  3. The deadline has passed.
+func (r Rules) endIfOver(n *Case, now time.Time) {
+	succeeded := !n.Job.SucceededSince.IsZero()
 	switch {
-	case n.State.Ended():
-	case !n.Job.SucceededSince.IsZero() && n.Dispatch.Phase != PhaseInFlight, r.completionGraceOver(n.Job.SucceededSince, now):
+	case succeeded && n.Dispatch.Phase != PhaseInFlight, r.completionGraceOver(n.Job.SucceededSince, now):
 		r.endSucceeded(n, SourceEvent, now)
 	case r.completionGraceOver(n.Job.CompleteSince, now):
 		r.endSucceeded(n, SourceCheck, now)
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceDeadline, now)
-	default:
-		waiting := n.Dispatch.Phase == PhaseQueued || !n.Job.CompleteSince.IsZero() || !n.Job.SucceededSince.IsZero()
-		n.Job.Stalled = !waiting && !now.Before(n.Job.MovedAt.Add(r.StallAfter))
-		n.Checks.Seq++
-		n.Checks.NextAt = r.nextCheck(*n, now, jitter)
 	}
-	v.Kind = Applied
-	return v
 }
 
-// word is what a check's answer says of the end, if it does.
-func (in CheckOutcome) report() (report, bool) {
-	final := in.Kind == CheckReading && in.Reading.Status.Terminal()
-	return report{id: in.id(), succeeded: in.Reading.Status == StatusSucceeded, message: in.Message, result: in.Result, source: SourceCheck}, final
+// progressIsAwaited reports whether progress may stand still: nothing works on the run, or its work is
+// done.
+func (c Case) progressIsAwaited() bool {
+	return c.Dispatch.Phase == PhaseQueued || !c.Job.CompleteSince.IsZero() || !c.Job.SucceededSince.IsZero()
 }
 
-// isNews reports whether a reading tells of this run: anything does, but in a rerun only from the first reading on that is
-// neither the last one of the run before nor that run's end. At the same counts a status is news only if the run before had
-// its terminal status already.
+// report is what a check's answer says of the end, if it does.
+func (in CheckOutcome) report() (terminalReport, bool) {
+	rep := terminalReport{
+		id: in.id(), succeeded: in.Reading.Status == StatusSucceeded,
+		message: in.Message, result: in.Result, source: SourceCheck,
+	}
+	return rep, in.Kind == CheckReading && in.Reading.Status.Terminal()
+}
+
+// isNews reports whether a reading tells of this run. Anything does, but in a rerun only from the first
+// reading on that is neither the last one of the run before nor that run's end. At the same counts a
+// status is news only if the run before had its terminal status already.
 func (c Case) isNews(r Reading) bool {
 	b := c.Job.Baseline
 	if b == nil {
 		return true
 	}
-	same := r.Completed == b.Completed && r.Total == b.Total && (r.Status == b.Status || r.Status == "" || !b.Status.Terminal())
+	sameStatus := r.Status == b.Status || r.Status == StatusNotGiven || !b.Status.Terminal()
+	same := r.Completed == b.Completed && r.Total == b.Total && sameStatus
 	completion := r.complete() && r.Total == b.Total
 	return !same && !completion
 }
@@ -102,52 +151,80 @@ func (c Case) isNews(r Reading) bool {
 // complete reports whether everything that is to be done is done, by the counts.
 func (r Reading) complete() bool { return r.Total > 0 && r.Completed >= r.Total }
 
-func (r Rules) reading(n *Case, in CheckOutcome, w report, final bool, now time.Time) Verdict {
-	n.reached()
+// takeReading takes in what the pipeline shows of the job. A reading that tells nothing of this run is
+// the last one of the run before: the pipeline does not know this one's job, unless it was seen
+// already.
+func (r Rules) takeReading(n *Case, in CheckOutcome, now time.Time) Keep {
+	if !n.isNews(in.Reading) {
+		if n.Job.Seen {
+			n.pipelineReached()
+		} else {
+			r.jobUnknown(n, now)
+		}
+		return KeepNothing
+	}
+	n.pipelineReached()
 	n.Checks.UnknownSince = time.Time{}
 	n.Job.Baseline = nil
 	n.nowRunning(now)
 	r.observe(n, in.Reading, now)
 	n.noteForForecast(in, now)
-	if final && n.Dispatch.Phase != PhaseInFlight {
-		return r.takeReport(n, w, now)
+	if rep, ok := in.report(); ok && n.Dispatch.Phase != PhaseInFlight {
+		return r.takeReport(n, rep, now).Keep
 	}
-	return Verdict{}
+	return KeepNothing
 }
 
+// jobUnknown takes in that the pipeline does not know the job. While a request is in flight, or all is
+// counted, it may know nothing of a job that it is about to answer, or has just completed. Else, after
+// a grace,
+//
+//   - a job that was seen is lost;
+//   - a request that may have arrived did not start one: it is sent again if that is safe, and the run
+//     ends otherwise.
 func (r Rules) jobUnknown(n *Case, now time.Time) {
 	ch, d := &n.Checks, &n.Dispatch
-	n.reached()
+	n.pipelineReached()
 	if ch.UnknownSince.IsZero() {
 		ch.UnknownSince = now
 	}
 	if d.Phase == PhaseInFlight || !n.Job.CompleteSince.IsZero() {
-		return // it may know nothing of a job that it is about to answer, or has just completed
+		return
 	}
-	since := now.Sub(later(ch.UnknownSince, d.UncertainSince))
-	lost := "the pipeline no longer knows this case"
-	if n.State == Pending {
-		lost = "the pipeline does not know this case"
+	unknownFor := now.Sub(later(ch.UnknownSince, d.UncertainSince))
+	if n.Job.Seen {
+		if unknownFor >= r.UnreachableAfter {
+			n.finish(Failed, ReasonPipelineLost, n.lostMessage(), SourceCheck, now)
+		}
+		return
 	}
-	switch {
-	case n.Job.Seen && since >= r.UnreachableAfter:
-		n.finish(Failed, ReasonPipelineLost, lost, SourceCheck, now)
-	case n.Job.Seen || d.Phase != PhaseUncertain || since < r.StartGrace:
-	case r.Idempotent:
-		d.Phase, d.Nonce, d.SentAt, d.UncertainSince = PhaseQueued, "", time.Time{}, time.Time{}
-		d.Seq++
-		d.At = now
+	if d.Phase != PhaseUncertain || unknownFor < r.StartGrace {
+		return
+	}
+	if r.Idempotent {
+		d.queueAgain(now)
 		ch.UnknownSince = time.Time{}
-	default:
-		n.finish(Failed, ReasonStartUnknown, "it is not known whether the request reached the pipeline, and the pipeline does not know this case", SourceCheck, now)
+		return
 	}
+	n.finish(Failed, ReasonStartUnknown, "it is not known whether the request reached the pipeline, "+
+		"and the pipeline does not know this case", SourceCheck, now)
 }
 
-// reached notes that the pipeline answered a poll: no streak of failures goes on.
-func (c *Case) reached() {
-	c.Checks.ConsecutiveFailures, c.Checks.FailingSince, c.Dispatch.UnreachableSince = 0, time.Time{}, time.Time{}
+func (c Case) lostMessage() string {
+	if c.State == Pending {
+		return "the pipeline does not know this case"
+	}
+	return "the pipeline no longer knows this case"
 }
 
+// pipelineReached notes that the pipeline answered a poll: no streak of failures goes on.
+func (c *Case) pipelineReached() {
+	c.Checks.ConsecutiveFailures, c.Checks.FailingSince = 0, time.Time{}
+	c.Dispatch.UnreachableSince = time.Time{}
+}
+
+// pollFailed takes in that a poll got no usable answer. UnreachableAfter of that without a break ends
+// the run, but not while a request is in flight, or all is counted.
 func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 	ch := &n.Checks
 	ch.FailedPolls++
@@ -163,20 +240,11 @@ func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 	}
 }
 
-// mostPercent is what a run shows at most that has not succeeded.
-const maxOpenPercent = 99.9
-
-// observe takes in a reading: progress never goes backwards, whatever the pipeline shows. A total of 0 is one that is not
-// known. It reports whether anything moved.
+// observe takes in a reading. Progress never goes backwards, whatever the pipeline shows; a total of 0
+// is one that is not known. It reports whether progress moved.
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	n.Job.Reading = &in
-	switch {
-	case in.Status != "" || !in.complete(): // what it says beats what its counts suggest
-		n.Job.CompleteSince = time.Time{}
-	case n.Dispatch.Phase == PhaseInFlight: // its answer, not a count, is the end
-	case n.Job.CompleteSince.IsZero():
-		n.Job.CompleteSince = now
-	}
+	n.noteCompletion(in, now)
 	old := n.Job.Progress
 	if in.Completed < old.Completed {
 		return false
@@ -188,7 +256,7 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	if p.Total > 0 {
 		p.Total = max(p.Total, p.Completed)
 	}
-	if !(p.Percent >= 0) {
+	if !(p.Percent >= 0) { // not given, or not a number
 		p.Percent = 0
 		if p.Total > 0 {
 			p.Percent = 100 * float64(p.Completed) / float64(p.Total)
@@ -200,4 +268,27 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	}
 	n.Job.Progress, n.Job.MovedAt, n.Job.Stalled = p, now, false
 	return true
+}
+
+// noteCompletion begins the completion grace when everything is counted, and ends it when it is not. A
+// status beats the counts, and while a request is in flight its answer is the end, not a count.
+func (c *Case) noteCompletion(in Reading, now time.Time) {
+	switch {
+	case in.Status != StatusNotGiven || !in.complete():
+		c.Job.CompleteSince = time.Time{}
+	case c.Dispatch.Phase != PhaseInFlight && c.Job.CompleteSince.IsZero():
+		c.Job.CompleteSince = now
+	}
+}
+
+// nowRunning notes that the pipeline has the job.
+func (c *Case) nowRunning(now time.Time) {
+	c.Job.Seen, c.Dispatch.LastError = true, ""
+	if c.State != Pending {
+		return
+	}
+	c.State, c.Job.StartedAt = Running, now
+	if !c.Dispatch.SentAt.IsZero() {
+		c.Job.StartedAt = c.Dispatch.SentAt
+	}
 }

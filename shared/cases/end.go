@@ -20,7 +20,7 @@ const withoutResult = "completed without a result"
 const maxReportIDs = 8
 
 // word is the pipeline's own statement of how a run ended.
-type report struct {
+type terminalReport struct {
 	id           string
 	succeeded    bool
 	message      string
@@ -32,7 +32,7 @@ type report struct {
 func (in CheckOutcome) id() string { return "check:" + strconv.FormatInt(in.Seq, 10) }
 
 // end returns the state and reason that w means: a run of which every document failed has not succeeded.
-func (w report) end() (State, Reason) {
+func (w terminalReport) end() (State, Reason) {
 	switch {
 	case !w.succeeded, w.result != nil && w.result.Success != nil && !*w.result.Success:
 		return Failed, ReasonPipelineFailed
@@ -44,7 +44,7 @@ func (w report) end() (State, Reason) {
 }
 
 // text is the message that w leaves.
-func (w report) text(reason Reason) string {
+func (w terminalReport) text(reason Reason) string {
 	if w.message == "" && w.result != nil {
 		w.message = w.result.Message
 	}
@@ -59,11 +59,11 @@ func (w report) text(reason Reason) string {
 
 // word takes in the pipeline's own word: it is the end if there is none yet; else it fills in a missing result if it
 // agrees with the end, or is kept beside it.
-func (r Rules) takeReport(n *Case, w report, now time.Time) Verdict {
+func (r Rules) takeReport(n *Case, w terminalReport, now time.Time) Verdict {
 	if slices.Contains(n.Outcome.ReportIDs, w.id) {
 		return Verdict{Kind: Duplicate}
 	}
-	n.remember(w.id)
+	n.rememberReport(w.id)
 	state, reason := w.end()
 	switch {
 	case !n.State.Ended():
@@ -151,22 +151,10 @@ func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	}
 }
 
-// nowRunning notes that the pipeline has the job.
-func (c *Case) nowRunning(now time.Time) {
-	c.Job.Seen, c.Dispatch.LastError = true, ""
-	if c.State != Pending {
-		return
-	}
-	c.State, c.Job.StartedAt = Running, now
-	if !c.Dispatch.SentAt.IsZero() {
-		c.Job.StartedAt = c.Dispatch.SentAt
-	}
-}
-
-// remember keeps the id of a final word, and forgets the oldest of many.
-func (c *Case) remember(id string) {
-	words := append(slices.Clone(c.Outcome.ReportIDs), id)
-	c.Outcome.ReportIDs = words[max(0, len(words)-maxReportIDs):]
+// rememberReport keeps the id of a terminal report, and forgets the oldest of many.
+func (c *Case) rememberReport(id string) {
+	ids := append(slices.Clone(c.Outcome.ReportIDs), id)
+	c.Outcome.ReportIDs = ids[max(0, len(ids)-maxReportIDs):]
 }
 
 // clip returns a text as it is kept and shown.
