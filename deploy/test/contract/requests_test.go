@@ -18,7 +18,7 @@ import (
 var requesters = map[string]string{
 	"shared/pipeline/client.go":              "PIPELINE_API_URL",
 	"shared/pipeline/dispatch.go":            "PIPELINE_API_URL",
-	"shared/pipeline/look.go":                "PIPELINE_API_URL",
+	"shared/pipeline/poll.go":                "PIPELINE_API_URL",
 	"shared/pipeline/wire.go":                "PIPELINE_API_URL",
 	"shared/identity/fetch.go":               "OIDC_ISSUER, INVOKER_ISSUER, the keys of Identity-Aware Proxy; and where the issuer says that its keys are",
 	"shared/identity/identity.go":            "names the client of fetch.go",
