@@ -39,6 +39,46 @@ func (c Case) delivery(seq, pending int64) Delivery {
 // for it. An event may have said meanwhile that none is needed.
 func (c Case) DispatchMayPend() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
 
+// Finding is what is left to be done for a record of which the sweep takes notice.
+type Finding string
+
+// The findings.
+const (
+	FindingNothing        Finding = ""
+	FindingDeadline       Finding = "deadline"         // open, past its deadline
+	FindingCheckLate      Finding = "check_late"       // open; its check is late, perhaps its dispatch too
+	FindingDispatchLate   Finding = "dispatch_late"    // open; only its dispatch is late, which may wait in the queue
+	FindingNotFinalized   Finding = "not_finalized"    // ended, and not finalized
+	FindingPolledAfterEnd Finding = "polled_after_end" // a check had read the end, and polled all the same
+	FindingExpired        Finding = "expired"          // past its retention
+	FindingFormExpired    Finding = "form_expired"     // its form is past its retention
+)
+
+// Finding says what a record shows at now whose OverdueAt is before lateBefore: a task that was due
+// before that is late. The first finding that applies counts; what is left after it is repaired, the next
+// sweep finds.
+func (r Rules) Finding(c Case, now, lateBefore time.Time) Finding {
+	b := c.Bookkeeping
+	switch {
+	case !c.State.Ended() && !now.Before(c.DeadlineAt):
+		return FindingDeadline
+	case !c.State.Ended() && c.Checks.NextAt.Before(lateBefore):
+		return FindingCheckLate
+	case !c.State.Ended():
+		return FindingDispatchLate
+	case !b.Finalized:
+		return FindingNotFinalized
+	case b.PolledAfterEnd > 0:
+		return FindingPolledAfterEnd
+	case !r.ExpiresAt(c).After(lateBefore):
+		return FindingExpired
+	case b.FormKept:
+		return FindingFormExpired
+	default:
+		return FindingNothing
+	}
+}
+
 // overdueAt says when the sweep takes notice of the record. It is never later than the next thing that
 // is to happen to it.
 func (r Rules) overdueAt(n Case) time.Time {

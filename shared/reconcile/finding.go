@@ -7,42 +7,12 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// finding is what a record whose OverdueAt is past shows.
-type finding int
-
-const (
-	foundNothing        finding = iota
-	foundDeadline               // open, past its deadline
-	foundCheckLate              // open; its check has not come, perhaps nor its dispatch
-	foundDispatchLate           // open; only its dispatch has not come, which may be waiting its turn
-	foundNotFinalized           // ended, and that was never told
-	foundPolledAfterEnd         // ended, and the pipeline was asked by a check that had read that
-	foundExpired                // past its retention
-	foundFormExpired            // its form is
-)
-
 // overdueBefore is what a wake-up has to be before to be overdue now: later than the longest poll, and than a task may be.
 func (w *Reconciler) overdueBefore() time.Time { return w.now().Add(-w.cfg.CheckTimeout - sweepSlack) }
 
 // find says what a record shows whose OverdueAt is before that time.
-func (w *Reconciler) find(c cases.Case, before time.Time) finding {
-	switch {
-	case !c.State.Ended() && !w.now().Before(c.DeadlineAt):
-		return foundDeadline
-	case !c.State.Ended() && c.Checks.NextAt.Before(before):
-		return foundCheckLate
-	case !c.State.Ended():
-		return foundDispatchLate
-	case !c.Bookkeeping.Finalized:
-		return foundNotFinalized
-	case c.Bookkeeping.PolledAfterEnd > 0:
-		return foundPolledAfterEnd
-	case !w.cfg.Rules.ExpiresAt(c).After(before):
-		return foundExpired
-	case c.Bookkeeping.FormKept:
-		return foundFormExpired
-	}
-	return foundNothing
+func (w *Reconciler) find(c cases.Case, before time.Time) cases.Finding {
+	return w.cfg.Rules.Finding(c, w.now(), before)
 }
 
 // unscheduled reports whether an open run has no next wake-up: a broken promise.

@@ -67,9 +67,9 @@ type inspection struct {
 
 func (i *inspection) look(ctx context.Context, c cases.Case) {
 	switch i.w.find(c, i.before) {
-	case foundDeadline, foundCheckLate:
+	case cases.FindingDeadline, cases.FindingCheckLate:
 		i.overdue(c)
-	case foundDispatchLate: // one that waits its turn is not overdue; a lost one is
+	case cases.FindingDispatchLate: // one that waits its turn is not overdue; a lost one is
 		i.ask(ctx, c, func() error {
 			tick, err := i.w.lost(ctx, c, i.before)
 			if tick.DispatchLost {
@@ -77,7 +77,7 @@ func (i *inspection) look(ctx context.Context, c cases.Case) {
 			}
 			return err
 		})
-	case foundNotFinalized:
+	case cases.FindingNotFinalized:
 		i.found.Unpublished++
 		i.ask(ctx, c, func() error {
 			exists, err := i.w.Queue.Exists(ctx, checkTask(c))
@@ -86,7 +86,7 @@ func (i *inspection) look(ctx context.Context, c cases.Case) {
 			}
 			return err
 		})
-	case foundPolledAfterEnd:
+	case cases.FindingPolledAfterEnd:
 		i.found.Leaked += c.Bookkeeping.PolledAfterEnd
 	}
 }

@@ -171,22 +171,22 @@ func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
 	var found Report
 	w := s.w
 	switch w.find(c, s.before) {
-	case foundDeadline:
+	case cases.FindingDeadline:
 		return s.end(ctx, c)
-	case foundCheckLate, foundDispatchLate:
+	case cases.FindingCheckLate, cases.FindingDispatchLate:
 		return s.rearm(ctx, c)
-	case foundNotFinalized:
+	case cases.FindingNotFinalized:
 		return s.tell(ctx, c)
-	case foundPolledAfterEnd:
+	case cases.FindingPolledAfterEnd:
 		found.Leaked = c.Bookkeeping.PolledAfterEnd
 		_, err := w.save(ctx, c, cases.Tick{})
 		return found, err
-	case foundExpired:
+	case cases.FindingExpired:
 		if err := w.Store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
 			return found, err
 		}
 		found.Purged = 1
-	case foundFormExpired:
+	case cases.FindingFormExpired:
 		_, err := w.save(ctx, c, cases.Tick{FormDropped: true})
 		return found, err
 	}

@@ -1,0 +1,38 @@
+package cases_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/casewatch/casewatch/shared/cases"
+)
+
+func TestFinding(t *testing.T) {
+	ended := func() *life { return accepted(rules).do(time.Second, Cancel{}) }
+	finalized := func() *life { return ended().do(0, Finalized{}) }
+	afterEnd := func() *life {
+		l := ended()
+		return l.do(time.Second, CheckOutcome{Kind: CheckUnknown, ReadVersion: l.c.Version}).do(0, Finalized{})
+	}
+	const late = time.Minute // what was due longer ago than this is late
+	for name, test := range map[string]struct {
+		l     *life
+		after time.Duration
+		want  Finding
+	}{
+		"past its deadline":              {accepted(rules), time.Hour, FindingDeadline},
+		"its check is late":              {accepted(rules), 2 * time.Minute, FindingCheckLate},
+		"its check and dispatch are":     {begin(rules, nil), 2 * time.Minute, FindingCheckLate},
+		"only its dispatch is":           {begin(rules, nil), late, FindingDispatchLate},
+		"not finalized":                  {ended(), time.Second, FindingNotFinalized},
+		"polled after the end":           {afterEnd(), time.Second, FindingPolledAfterEnd},
+		"its form is past retention":     {finalized(), 24 * time.Hour, FindingFormExpired},
+		"it is past retention, form too": {finalized(), 721 * time.Hour, FindingExpired},
+		"nothing":                        {finalized().do(time.Hour, Tick{FormDropped: true}), time.Hour, FindingNothing},
+	} {
+		now := test.l.now.Add(test.after)
+		if got := rules.Finding(test.l.c, now, now.Add(-late)); got != test.want {
+			t.Errorf("%s: got %q, want %q: %s", name, got, test.want, dump(test.l.c))
+		}
+	}
+}
