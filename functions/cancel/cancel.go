@@ -15,7 +15,7 @@ import (
 // case. Without run, it cancels the current run.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	callers := access.NewCallers(cfg, reconciler.Now)
-	h := answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
+	h := answer.Handler(reconciler.Log(), func(rw http.ResponseWriter, r *http.Request) error {
 		at, err := address.Parse(r)
 		if err != nil {
 			return err

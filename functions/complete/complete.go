@@ -37,8 +37,8 @@ const publishedType = "google.cloud.pubsub.topic.v1.messagePublished"
 // not. It responds 4xx to a request that is no Pub/Sub message at all. It rejects callers that
 // [access.Private] rejects, before it reads the body.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-	allowed := access.Private(cfg, reconciler.Log, reconciler.Now)
-	return answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
+	allowed := access.Private(cfg, reconciler.Log(), reconciler.Now)
+	return answer.Handler(reconciler.Log(), func(rw http.ResponseWriter, r *http.Request) error {
 		if err := allowed(r); err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Addres
 		}
 	}
 	if err == nil || fault.KindOf(err) == fault.Unavailable { // which may have been recorded all the same
-		f.reconciler.Log.InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil)
+		f.reconciler.Log().InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil)
 	}
 	if err != nil {
 		return err

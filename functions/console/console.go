@@ -37,8 +37,8 @@ type function struct {
 //
 // It refuses whom the settings do not name, and what a page of another site has a browser send.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-	f := function{cfg, reconciler, access.Console(cfg, reconciler.Log, reconciler.Now), http.NewCrossOriginProtection(), newPages()}
-	h := answer.Handler(reconciler.Log, f.serve, http.MethodGet, http.MethodHead, http.MethodPost)
+	f := function{cfg, reconciler, access.Console(cfg, reconciler.Log(), reconciler.Now), http.NewCrossOriginProtection(), newPages()}
+	h := answer.Handler(reconciler.Log(), f.serve, http.MethodGet, http.MethodHead, http.MethodPost)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Security-Policy", policy)
 		h.ServeHTTP(rw, r)

@@ -102,7 +102,7 @@ const deepest = 16
 
 // errorPage answers an error with a page.
 func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string, err error) error {
-	e := answer.Refuse(rw, r, f.reconciler.Log, err)
+	e := answer.Refuse(rw, r, f.reconciler.Log(), err)
 	p := errorPage{Status: e.Kind.Status(), Name: e.Kind.Title(), Detail: e.Detail, Faults: e.Faults}
 	if id := path.Base(r.URL.Path); user != "" && r.URL.Path == "/"+id && cases.ValidID(id) && p.Status != http.StatusNotFound {
 		p.CaseID = id

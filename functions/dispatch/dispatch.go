@@ -15,8 +15,8 @@ import (
 // body.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	return task.Handler(
-		reconciler.Log,
-		access.Private(cfg, reconciler.Log, reconciler.Now),
+		reconciler.Log(),
+		access.Private(cfg, reconciler.Log(), reconciler.Now),
 		func(r *http.Request, body queue.Body, retryCount int) error {
 			return reconciler.Dispatch(r.Context(), body, retryCount)
 		},

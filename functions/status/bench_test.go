@@ -21,7 +21,6 @@ import (
 
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -44,7 +43,7 @@ func BenchmarkStreams(b *testing.B) {
 	}
 	for b.Loop() {
 		bare := measure(b, bench, http.HandlerFunc(hold), 0)
-		own := measure(b, bench, ownWaits(bench.Reconciler), benchChanges)
+		own := measure(b, bench, ownWaits(bench), benchChanges)
 		ours := measure(b, bench, status.New(bench.Config, bench.Reconciler), benchChanges)
 		for _, m := range []struct {
 			value float64
@@ -147,17 +146,17 @@ func hold(w http.ResponseWriter, r *http.Request) {
 }
 
 // ownWaits streams a case by a wait of the viewer's own and a read for each change.
-func ownWaits(reconciler *reconcile.Reconciler) http.Handler {
+func ownWaits(bench *functiontest.Bench) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		caseID := strings.TrimPrefix(r.URL.Path, "/")
 		for {
-			s, err := reconciler.Read(r.Context(), caseID, 0)
+			s, err := bench.Reconciler.Read(r.Context(), caseID, 0)
 			if err != nil {
 				return
 			}
 			_, _ = fmt.Fprintf(w, "event: progress\nid: %d.%d\ndata: {\"current\":%d}\n\n", s.View.Run, s.View.Version, s.View.Progress.Completed)
-			if http.NewResponseController(w).Flush() != nil || reconciler.Store.Wait(r.Context(), caseID, s.View.Run, s.View.Version) != nil {
+			if http.NewResponseController(w).Flush() != nil || bench.Store.Wait(r.Context(), caseID, s.View.Run, s.View.Version) != nil {
 				return
 			}
 		}

@@ -38,9 +38,9 @@ type function struct {
 // accepts text/event-stream, a stream of its events. GET /-/ has public files: the browser's module and the description of the API.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	f := &function{cfg: cfg, reconciler: reconciler, callers: access.NewCallers(cfg, reconciler.Now)}
-	h := answer.Handler(reconciler.Log, f.serve, http.MethodGet, http.MethodHead)
+	h := answer.Handler(reconciler.Log(), f.serve, http.MethodGet, http.MethodHead)
 	shown := access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
-	public := answer.Handler(reconciler.Log, serveFile, http.MethodGet, http.MethodHead)
+	public := answer.Handler(reconciler.Log(), serveFile, http.MethodGet, http.MethodHead)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, filesPath) {
 			public.ServeHTTP(rw, r)

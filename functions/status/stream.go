@@ -47,7 +47,7 @@ func (f *function) stream(rw http.ResponseWriter, r *http.Request) error {
 	err := f.events(s, r)
 	passing := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
 	if passing {
-		answer.Log(r, f.reconciler.Log, err)
+		answer.Log(r, f.reconciler.Log(), err)
 		s.begin()
 		_ = s.write([]byte(reconnectLater)) // the viewer may be gone
 	}

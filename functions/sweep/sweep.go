@@ -14,8 +14,8 @@ import (
 // New returns the handler. It responds 200 with the report of the sweep, and rejects callers that
 // [access.Private] rejects. It reads no body: Cloud Scheduler sends an empty one.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-	allowed := access.Private(cfg, reconciler.Log, reconciler.Now)
-	return answer.Handler(reconciler.Log, func(rw http.ResponseWriter, r *http.Request) error {
+	allowed := access.Private(cfg, reconciler.Log(), reconciler.Now)
+	return answer.Handler(reconciler.Log(), func(rw http.ResponseWriter, r *http.Request) error {
 		if err := allowed(r); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func TestRepairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Topic.SetDown(false)
-	b.Reconciler.Now = func() time.Time { return time.Now().Add(90 * time.Minute) }
+	b.Pass(90 * time.Minute)
 	body := b.Do("POST", u, "").JSON(t)
 	if body["open"] != 0.0 || body["overdue"] != 1.0 || body["timed_out"] != 1.0 || body["republished"] != 1.0 ||
 		body["leaked"] != 0.0 {

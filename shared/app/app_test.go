@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
@@ -22,7 +23,6 @@ import (
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -32,8 +32,8 @@ const (
 	isJSON = "Content-Type: application/json"
 )
 
-// Every function works with the settings that its documentation gives as examples, each opened on its own as when deployed, and gets
-// the clients that it uses and no more. Together they take one case from its start to its end.
+// Every function works with the settings that its documentation gives as examples, each opened on
+// its own as when deployed. Together they take one case from its start to its end.
 func TestFunctions(t *testing.T) {
 	p := newPlace(t)
 	message := fmt.Sprintf(`{"message":{"messageId":"1","data":%q}}`, base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","run":1,"status":"succeeded","result":{}}`)))
@@ -44,36 +44,21 @@ func TestFunctions(t *testing.T) {
 		method, path, body string
 		header             []string
 		want               int
-		clients            string
 	}{
-		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202, "queue events"},
-		{"dispatch", dispatch.New, "POST", "/", task, []string{isJSON, p.invoker}, 200, "queue events pipeline"},
-		{"check", check.New, "POST", "/", task, []string{isJSON, p.invoker}, 200, "queue events pipeline"},
-		{"status", status.New, "GET", "/c", "", []string{key}, 200, "queue"},
+		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202},
+		{"dispatch", dispatch.New, "POST", "/", task, []string{isJSON, p.invoker}, 200},
+		{"check", check.New, "POST", "/", task, []string{isJSON, p.invoker}, 200},
+		{"status", status.New, "GET", "/c", "", []string{key}, 200},
 		{"complete", complete.New, "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
-			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204, "queue events"},
-		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409, "queue events"},
-		{"sweep", sweep.New, "POST", "/", "", []string{p.invoker}, 200, "queue events"},
-		{"console", console.New, "GET", "/c", "", nil, 401, "queue events"}, // nobody can show here that Google knows him
+			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204},
+		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409},
+		{"sweep", sweep.New, "POST", "/", "", []string{p.invoker}, 200},
+		{"console", console.New, "GET", "/c", "", nil, 401}, // nobody can show here that Google knows him
 	} {
 		served = append(served, test.function)
 		t.Run(test.function, func(t *testing.T) {
 			process, log := p.process(t, test.function)
-			h := process.Handler(func(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-				var clients []string
-				for name, there := range map[string]bool{"queue": reconciler.Queue != nil, "events": reconciler.Events != nil, "pipeline": reconciler.Pipeline != nil} {
-					if there {
-						clients = append(clients, name)
-					}
-				}
-				slices.Sort(clients)
-				want := strings.Fields(test.clients)
-				slices.Sort(want)
-				if !slices.Equal(clients, want) || reconciler.Store == nil || cfg.Function != test.function {
-					t.Errorf("%s has the clients %v, want %v", cfg.Function, clients, want)
-				}
-				return test.build(cfg, reconciler)
-			})
+			h := process.Handler(test.build)
 			a := call(t, h, test.method, test.path, test.body, test.header...)
 			if a.Code != test.want {
 				t.Errorf("%d %s, want %d\n%s", a.Code, a.Body, test.want, log)
@@ -110,6 +95,50 @@ func TestFunctions(t *testing.T) {
 	}
 	if opened, closed := p.counts(); opened != len(all) || closed != opened {
 		t.Errorf("%d stores were opened, %d closed", opened, closed)
+	}
+}
+
+// A function opens the clients that it uses and no others: each one costs time at a cold start, and
+// needs permissions.
+func TestFunctionsOpenOnlyTheirClients(t *testing.T) {
+	p := newPlace(t)
+	for function, want := range map[string][]string{
+		"start":    {"events", "queue", "store"},
+		"status":   {"queue", "store"},
+		"cancel":   {"events", "queue", "store"},
+		"dispatch": {"events", "pipeline", "queue", "store"},
+		"check":    {"events", "pipeline", "queue", "store"},
+		"complete": {"events", "queue", "store"},
+		"sweep":    {"events", "queue", "store"},
+		"console":  {"events", "queue", "store"},
+	} {
+		t.Run(function, func(t *testing.T) {
+			process, _ := p.process(t, function)
+			cfg, err := process.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			deps, closers, err := process.OpenClients(t.Context(), cfg)
+			for _, closeClient := range closers {
+				t.Cleanup(func() { _ = closeClient() })
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for name, opened := range map[string]bool{
+				"store": deps.Store != nil, "queue": deps.Queue != nil,
+				"events": deps.Events != nil, "pipeline": deps.Pipeline != nil,
+			} {
+				if opened {
+					got = append(got, name)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("clients (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

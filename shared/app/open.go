@@ -52,7 +52,11 @@ func (p *Process) try(cfg *config.Config) (*reconcile.Reconciler, error) {
 	// The clients outlive the request that happens to open them.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
-	reconciler, closers, err := p.compose(ctx, cfg)
+	deps, closers, err := p.openClients(ctx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, closeAll(closers))
+	}
+	reconciler, err := reconcile.New(ReconcileConfig(cfg), deps)
 	if err != nil {
 		return nil, errors.Join(err, closeAll(closers))
 	}
@@ -62,40 +66,42 @@ func (p *Process) try(cfg *config.Config) (*reconcile.Reconciler, error) {
 	return reconciler, nil
 }
 
-// compose opens the clients. The caller closes those that it returns, also when there is an error.
-func (p *Process) compose(ctx context.Context, cfg *config.Config) (reconciler *reconcile.Reconciler, closers []func() error, err error) {
-	deps := reconcile.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
+// openClients opens the clients that the function uses. The caller closes those that it returns,
+// also when there is an error.
+func (p *Process) openClients(ctx context.Context, cfg *config.Config) (
+	deps reconcile.Deps, closers []func() error, err error,
+) {
+	deps = reconcile.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
 	open, ok := p.opts.Stores[cfg.Store.Kind]
 	if !ok {
-		return nil, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
+		return deps, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
 	}
 	if deps.Store, err = open(ctx, cfg); err != nil {
-		return nil, nil, fmt.Errorf("STORE: %w", err)
+		return deps, nil, fmt.Errorf("STORE: %w", err)
 	}
 	closers = append(closers, deps.Store.Close)
 	if cfg.Queue.Check != "" {
 		q, err := openQueue(ctx, cfg)
 		if err != nil {
-			return nil, closers, err
+			return deps, closers, err
 		}
 		deps.Queue, closers = q, append(closers, q.Close)
 	}
 	if cfg.Topics.Ended != "" {
 		publisher, err := openPublisher(ctx, cfg)
 		if err != nil {
-			return nil, closers, err
+			return deps, closers, err
 		}
 		deps.Events, closers = publisher, append(closers, publisher.Close)
 	}
 	if cfg.Pipeline.URL != "" {
 		client, err := openPipeline(cfg)
 		if err != nil {
-			return nil, closers, err
+			return deps, closers, err
 		}
 		deps.Pipeline, closers = client, append(closers, client.close)
 	}
-	reconciler, err = reconcile.New(ReconcileConfig(cfg), deps)
-	return reconciler, closers, err
+	return deps, closers, nil
 }
 
 // Close closes the clients. No request may be served during or after it.

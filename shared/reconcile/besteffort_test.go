@@ -97,10 +97,7 @@ func newSlowWorld(t *testing.T) (*world, *slowStore) {
 	w := newWorld(t)
 	s := &slowStore{Store: w.store}
 	w.deps.Store, w.deps.Now = s, time.Now
-	var err error
-	if w.Reconciler, err = reconcile.New(w.config, w.deps); err != nil {
-		t.Fatal(err)
-	}
+	w.rebuild()
 	return w, s
 }
 
@@ -184,7 +181,8 @@ func TestBestEffortGivesWay(t *testing.T) {
 func TestDurationStatisticsGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newSlowWorld(t)
-		w.Jitter = func() float64 { return 0 }
+		w.deps.Jitter = func() float64 { return 0 }
+		w.rebuild()
 		s.hang()
 		began := time.Now()
 		for i := range 30 {

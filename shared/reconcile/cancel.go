@@ -15,12 +15,12 @@ import (
 //
 // Errors: NotFound if there is no such case; Conflict if the run ended otherwise or is not the current one, be there such a run or not; Unavailable if nothing was recorded.
 func (w *Reconciler) Cancel(ctx context.Context, caseID string, run int) (cases.View, error) {
-	head, c, err := w.Store.Current(ctx, caseID)
+	head, c, err := w.store.Current(ctx, caseID)
 	if err != nil {
 		return cases.View{}, w.storeFault(err)
 	}
 	if run != 0 && run != head.Run {
-		if c, err = w.Store.Get(ctx, caseID, run); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if c, err = w.store.Get(ctx, caseID, run); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return cases.View{}, w.storeFault(err)
 		}
 		if c.State != cases.Cancelled {

@@ -20,8 +20,8 @@ const healAfter = 2 * time.Second
 //
 // A nil error means that the delivery is done with, whatever it found; Unavailable that it is to be repeated.
 func (w *Reconciler) Check(ctx context.Context, task queue.Body) error {
-	began := w.now()
-	c, err := w.Store.Get(ctx, task.CaseID, task.Run)
+	began := w.Now()
+	c, err := w.store.Get(ctx, task.CaseID, task.Run)
 	if err != nil {
 		return w.storeFault(err)
 	}
@@ -37,8 +37,8 @@ func (w *Reconciler) Check(ctx context.Context, task queue.Body) error {
 		return w.heal(ctx, c)
 	}
 	found := cases.CheckOutcome{Kind: cases.CheckSkipped}
-	if w.cfg.Rules.ShouldPoll(c, w.now()) {
-		found = w.Pipeline.Poll(ctx, c.CaseID, c.Run, c.TraceParent)
+	if w.cfg.Rules.ShouldPoll(c, w.Now()) {
+		found = w.pipeline.Poll(ctx, c.CaseID, c.Run, c.TraceParent)
 	}
 	found.Seq, found.BeganAt, found.ReadVersion = task.Seq, began, c.Version
 	ch, err := w.apply(ctx, c, found)
@@ -57,15 +57,15 @@ func (w *Reconciler) logCheck(ctx context.Context, ch change, found cases.CheckO
 	more := []any{slog.Int64("seq", found.Seq), slog.String("found", string(found.Kind)), slog.String("verdict", string(ch.verdict.Kind)),
 		slog.Int("completed", c.Job.Progress.Completed), slog.Int("total", c.Job.Progress.Total), slog.Bool("moved", ch.moved())}
 	if !c.State.Ended() {
-		more = append(more, slog.Float64("next_seconds", float64(c.Checks.NextAt.Sub(w.now()).Milliseconds())/1000))
+		more = append(more, slog.Float64("next_seconds", float64(c.Checks.NextAt.Sub(w.Now()).Milliseconds())/1000))
 	}
 	if found.Kind == cases.CheckFailed {
-		w.Log.WarnContext(ctx, "poll failed", attrs(c, append(more, slog.String("cause", cmp.Or(found.Cause, found.Message)))...)...)
+		w.log.WarnContext(ctx, "poll failed", attrs(c, append(more, slog.String("cause", cmp.Or(found.Cause, found.Message)))...)...)
 	} else {
-		w.Log.InfoContext(ctx, "progress checked", attrs(c, append(more, cause(found.Cause)...)...)...)
+		w.log.InfoContext(ctx, "progress checked", attrs(c, append(more, cause(found.Cause)...)...)...)
 	}
 	if c.Job.Stalled && !ch.before.Job.Stalled {
-		w.Log.WarnContext(ctx, "progress stalled", attrs(c, slog.Time("since", c.Job.MovedAt))...)
+		w.log.WarnContext(ctx, "progress stalled", attrs(c, slog.Time("since", c.Job.MovedAt))...)
 	}
 }
 
@@ -79,17 +79,17 @@ func cause(text string) []any {
 
 // heal tells an end that was recorded and never told. If the end is young it first gives whoever made it the time to tell it.
 func (w *Reconciler) heal(ctx context.Context, c cases.Case) error {
-	waiting, cancel := context.WithTimeout(ctx, healAfter-w.now().Sub(c.Outcome.EndedAt))
+	waiting, cancel := context.WithTimeout(ctx, healAfter-w.Now().Sub(c.Outcome.EndedAt))
 	defer cancel()
 	for !c.Bookkeeping.Finalized && waiting.Err() == nil {
-		if err := w.Store.Wait(waiting, c.CaseID, c.Run, c.Version); err != nil {
+		if err := w.store.Wait(waiting, c.CaseID, c.Run, c.Version); err != nil {
 			if ctx.Err() != nil || waiting.Err() == nil {
 				return w.storeFault(err)
 			}
 			break // it was time enough
 		}
 		var err error
-		if c, err = w.Store.Get(ctx, c.CaseID, c.Run); err != nil {
+		if c, err = w.store.Get(ctx, c.CaseID, c.Run); err != nil {
 			return w.storeFault(err)
 		}
 	}

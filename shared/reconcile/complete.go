@@ -34,7 +34,7 @@ func (w *Reconciler) Complete(ctx context.Context, m Message) error {
 	}
 	c, sure, err := w.addressee(ctx, in, m.Published)
 	if errors.Is(err, store.ErrNotFound) {
-		w.Log.WarnContext(ctx, "an event of the pipeline is about no run that is kept", "case_id", in.CaseID, "run", in.Run, "status", string(in.Status), "message_id", m.ID)
+		w.log.WarnContext(ctx, "an event of the pipeline is about no run that is kept", "case_id", in.CaseID, "run", in.Run, "status", string(in.Status), "message_id", m.ID)
 		return nil
 	}
 	if err != nil {
@@ -46,7 +46,7 @@ func (w *Reconciler) Complete(ctx context.Context, m Message) error {
 	if err != nil {
 		return err
 	}
-	w.Log.InfoContext(ctx, "an event of the pipeline", attrs(ch.after, slog.String("status", string(in.Status)), slog.String("verdict", string(ch.verdict.Kind)), slog.Bool("moved", ch.moved()), slog.String("message_id", m.ID))...)
+	w.log.InfoContext(ctx, "an event of the pipeline", attrs(ch.after, slog.String("status", string(in.Status)), slog.String("verdict", string(ch.verdict.Kind)), slog.Bool("moved", ch.moved()), slog.String("message_id", m.ID))...)
 	if ch.before.State.Ended() {
 		return w.heal(ctx, ch.after) // the delivery before, or whoever ended it, may have died after its save
 	}
@@ -57,10 +57,10 @@ func (w *Reconciler) Complete(ctx context.Context, m Message) error {
 // it can only be that; else it may be a report of an ended run that has none, and belongs to the newest such.
 func (w *Reconciler) addressee(ctx context.Context, in events.Incoming, published time.Time) (cases.Case, bool, error) {
 	if in.Run > 0 {
-		c, err := w.Store.Get(ctx, in.CaseID, in.Run)
+		c, err := w.store.Get(ctx, in.CaseID, in.Run)
 		return c, true, err
 	}
-	_, c, err := w.Store.Current(ctx, in.CaseID)
+	_, c, err := w.store.Current(ctx, in.CaseID)
 	if err != nil {
 		return cases.Case{}, false, err
 	}
@@ -71,7 +71,7 @@ func (w *Reconciler) addressee(ctx context.Context, in events.Incoming, publishe
 		if c.State.Ended() && c.MayOwn(published) {
 			return c, false, nil
 		}
-		if c, err = w.Store.Get(ctx, in.CaseID, c.Run-1); err != nil {
+		if c, err = w.store.Get(ctx, in.CaseID, c.Run-1); err != nil {
 			return cases.Case{}, false, err
 		}
 	}
@@ -81,8 +81,8 @@ func (w *Reconciler) addressee(ctx context.Context, in events.Incoming, publishe
 // forwardInvalid gives a message that is not valid to the dead-letter topic, where people look at it. The error is Unavailable: the message is to
 // be delivered again.
 func (w *Reconciler) forwardInvalid(ctx context.Context, m Message, why error) error {
-	w.Log.WarnContext(ctx, "an event of the pipeline is not valid; forwarding it", "message_id", m.ID, "bytes", len(m.Data), "why", why.Error())
-	if err := w.Events.ForwardInvalid(ctx, m.Data, m.Attributes, why.Error()); err != nil {
+	w.log.WarnContext(ctx, "an event of the pipeline is not valid; forwarding it", "message_id", m.ID, "bytes", len(m.Data), "why", why.Error())
+	if err := w.events.ForwardInvalid(ctx, m.Data, m.Attributes, why.Error()); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the dead-letter topic cannot be reached; try again")
 	}
 	return nil

@@ -26,7 +26,7 @@ const (
 //
 // A nil error means that the delivery is done with, whatever came of it; Unavailable that it is to be repeated.
 func (w *Reconciler) Dispatch(ctx context.Context, task queue.Body, retryCount int) error {
-	c, err := w.Store.Get(ctx, task.CaseID, task.Run)
+	c, err := w.store.Get(ctx, task.CaseID, task.Run)
 	if err != nil {
 		return w.storeFault(err)
 	}
@@ -41,23 +41,23 @@ func (w *Reconciler) Dispatch(ctx context.Context, task queue.Body, retryCount i
 	case cases.DeliveryEnded:
 		return w.heal(ctx, c)
 	}
-	form, err := w.Store.Value(ctx, c.CaseID, c.Run, store.Form)
+	form, err := w.store.Value(ctx, c.CaseID, c.Run, store.Form)
 	if err != nil {
 		return w.storeFault(err)
 	}
-	mark := cases.DispatchBegun{Seq: task.Seq, Nonce: w.Nonce(), RetryCount: retryCount}
+	mark := cases.DispatchBegun{Seq: task.Seq, Nonce: w.nonce(), RetryCount: retryCount}
 	ch, err := w.saveMark(ctx, c, mark)
 	if err != nil {
 		return err
 	}
 	if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseInFlight {
 		if ch.after.Dispatch.Phase == cases.PhaseUncertain && ch.verdict.Changed() {
-			w.Log.WarnContext(ctx, "the dispatch before was lost; checks find out what came of it", attrs(ch.after)...)
+			w.log.WarnContext(ctx, "the dispatch before was lost; checks find out what came of it", attrs(ch.after)...)
 		}
 		return w.settle(ctx, ch, queue.Dispatch)
 	}
-	w.Log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
-	outcome := w.Pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
+	w.log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
+	outcome := w.pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
 	outcome.Nonce = mark.Nonce
 	return w.saveAnswer(ctx, ch.after, outcome)
 }
@@ -86,7 +86,7 @@ func (w *Reconciler) saveAnswer(ctx context.Context, c cases.Case, outcome cases
 			return nil
 		}
 		if ctxtime.Sleep(ctx, min(time.Second<<min(try, 4), saveTimeout)) != nil {
-			w.Log.ErrorContext(ctx, "the pipeline's answer is lost; checks find out what came of it", attrs(c, slog.String("outcome", string(outcome.Kind)), slog.Any("error", err))...)
+			w.log.ErrorContext(ctx, "the pipeline's answer is lost; checks find out what came of it", attrs(c, slog.String("outcome", string(outcome.Kind)), slog.Any("error", err))...)
 			return err
 		}
 	}
@@ -113,8 +113,8 @@ func (w *Reconciler) logDispatch(ctx context.Context, ch change, outcome cases.D
 	more := []any{slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind))}
 	switch outcome.Kind {
 	case cases.DispatchUnreachable, cases.DispatchUncertain: // no answer, or none that tells
-		w.Log.WarnContext(ctx, "dispatch failed", attrs(ch.after, append(more, slog.String("cause", cmp.Or(outcome.Cause, outcome.Message)))...)...)
+		w.log.WarnContext(ctx, "dispatch failed", attrs(ch.after, append(more, slog.String("cause", cmp.Or(outcome.Cause, outcome.Message)))...)...)
 	default:
-		w.Log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, append(more, cause(outcome.Cause)...)...)...)
+		w.log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, append(more, cause(outcome.Cause)...)...)...)
 	}
 }

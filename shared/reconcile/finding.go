@@ -8,11 +8,11 @@ import (
 )
 
 // overdueBefore is what a wake-up has to be before to be overdue now: later than the longest poll, and than a task may be.
-func (w *Reconciler) overdueBefore() time.Time { return w.now().Add(-w.cfg.CheckTimeout - sweepSlack) }
+func (w *Reconciler) overdueBefore() time.Time { return w.Now().Add(-w.cfg.CheckTimeout - sweepSlack) }
 
 // find says what a record shows whose OverdueAt is before that time.
 func (w *Reconciler) find(c cases.Case, before time.Time) cases.Finding {
-	return w.cfg.Rules.Finding(c, w.now(), before)
+	return w.cfg.Rules.Finding(c, w.Now(), before)
 }
 
 // unscheduled reports whether an open run has no next wake-up: a broken promise.
@@ -28,14 +28,14 @@ func endedByCheck(c cases.Case) bool {
 func (w *Reconciler) lost(ctx context.Context, c cases.Case, before time.Time) (cases.Tick, error) {
 	var tick cases.Tick
 	if c.Checks.NextAt.Before(before) {
-		exists, err := w.Queue.Exists(ctx, checkTask(c))
+		exists, err := w.queue.Exists(ctx, checkTask(c))
 		if err != nil {
 			return tick, err
 		}
 		tick.CheckLost = !exists
 	}
 	if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(before) {
-		exists, err := w.Queue.Exists(ctx, dispatchTask(c))
+		exists, err := w.queue.Exists(ctx, dispatchTask(c))
 		if err != nil {
 			return tick, err
 		}

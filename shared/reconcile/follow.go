@@ -123,7 +123,7 @@ func (w *Reconciler) lead(ctx context.Context, at followed, r *round, shown *Sna
 	defer cancel()
 	for try := 0; waiting.Err() == nil; try++ {
 		version := w.expedite(ctx, shown)
-		err := w.Store.Wait(waiting, at.caseID, r.base.Run, version)
+		err := w.store.Wait(waiting, at.caseID, r.base.Run, version)
 		if err != nil {
 			if waiting.Err() == nil {
 				r.fail(rest, w.storeFault(err))

@@ -31,7 +31,7 @@ func (w *Reconciler) expedite(ctx context.Context, known *Snapshot) int64 {
 		return known.Seen().Version
 	}
 	c, version := *known.record, known.View.Version
-	if w.Queue == nil || !w.cfg.Rules.AcceptsViewer(c, w.now()) {
+	if w.queue == nil || !w.cfg.Rules.AcceptsViewer(c, w.Now()) {
 		return version
 	}
 	ctx = gcplog.WithTrace(context.WithoutCancel(ctx), c.TraceParent)
@@ -51,13 +51,13 @@ func (w *Reconciler) expedite(ctx context.Context, known *Snapshot) int64 {
 		if err := w.arm(ctx, ch.after, true, false); err != nil {
 			return err
 		}
-		return w.Queue.Delete(ctx, checkTask(ch.before))
+		return w.queue.Delete(ctx, checkTask(ch.before))
 	})
 	switch {
 	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
 		return version
 	case err != nil && !errors.Is(err, errLeftOut):
-		w.Log.WarnContext(ctx, "progress may not be fresh for those who watch", attrs(c, slog.Any("error", err))...)
+		w.log.WarnContext(ctx, "progress may not be fresh for those who watch", attrs(c, slog.Any("error", err))...)
 	}
 	if ch.verdict.Changed() {
 		return ch.after.Version
@@ -68,11 +68,11 @@ func (w *Reconciler) expedite(ctx context.Context, known *Snapshot) int64 {
 // pendingCheck reports whether the task of the next check is pending, if that check is far away. To take the place of one that is not there yet would leave two:
 // the check that saved it goes on to schedule it.
 func (w *Reconciler) pendingCheck(ctx context.Context, c cases.Case) (bool, error) {
-	if !w.cfg.Rules.NextCheckIsFar(c, w.now()) {
+	if !w.cfg.Rules.NextCheckIsFar(c, w.Now()) {
 		return false, nil
 	}
 	for try := 1; ; try++ {
-		exists, err := w.Queue.Exists(ctx, checkTask(c))
+		exists, err := w.queue.Exists(ctx, checkTask(c))
 		if exists || err != nil || try == maxPendingLookups || ctxtime.Sleep(ctx, 50*time.Millisecond<<try) != nil {
 			return exists, err
 		}

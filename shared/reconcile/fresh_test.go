@@ -183,7 +183,8 @@ func TestReadingIsNotWatching(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.Queue = nil
+	w.deps.Queue = nil
+	w.rebuild()
 	w.watchOnce()
 	if c := w.get(1); c.Version != before.Version {
 		t.Errorf("version %d after %d", c.Version, before.Version)

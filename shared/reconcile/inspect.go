@@ -34,7 +34,7 @@ func (w *Reconciler) Inspect(ctx context.Context) (Health, error) {
 	i := inspection{w: w, before: w.overdueBefore()}
 	var cursor store.Cursor
 	for seen := 0; ; {
-		page, err := w.Store.Overdue(ctx, i.before, cursor, sweepPage)
+		page, err := w.store.Overdue(ctx, i.before, cursor, sweepPage)
 		if err != nil {
 			return Health{}, w.storeFault(err)
 		}
@@ -51,7 +51,7 @@ func (w *Reconciler) Inspect(ctx context.Context) (Health, error) {
 		}
 	}
 	var err error
-	if i.found.Open, err = w.Store.CountOpen(ctx); err != nil {
+	if i.found.Open, err = w.store.CountOpen(ctx); err != nil {
 		return Health{}, w.storeFault(err)
 	}
 	return i.found, nil
@@ -80,7 +80,7 @@ func (i *inspection) look(ctx context.Context, c cases.Case) {
 	case cases.FindingNotFinalized:
 		i.found.Unpublished++
 		i.ask(ctx, c, func() error {
-			exists, err := i.w.Queue.Exists(ctx, checkTask(c))
+			exists, err := i.w.queue.Exists(ctx, checkTask(c))
 			if exists && !endedByCheck(c) {
 				i.found.Leaked++
 			}
@@ -110,6 +110,6 @@ func (i *inspection) ask(ctx context.Context, c cases.Case, question func() erro
 	i.questions++
 	if err := question(); err != nil {
 		i.found.Partial, i.questions = true, maxQuestions
-		i.w.Log.WarnContext(ctx, "the queue could not be asked for a task", attrs(c, slog.Any("error", err))...)
+		i.w.log.WarnContext(ctx, "the queue could not be asked for a task", attrs(c, slog.Any("error", err))...)
 	}
 }

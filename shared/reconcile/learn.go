@@ -30,7 +30,7 @@ type remembered struct {
 func (w *Reconciler) durationStats(ctx context.Context) *schedule.DurationStats {
 	r := &w.remembered
 	r.mu.Lock()
-	stats, now := r.stats, w.now()
+	stats, now := r.stats, w.Now()
 	fresh := now.Sub(r.at).Abs() < statsMaxAge
 	if !fresh {
 		r.at = now
@@ -41,12 +41,12 @@ func (w *Reconciler) durationStats(ctx context.Context) *schedule.DurationStats 
 	}
 	var read schedule.DurationStats
 	err := w.bestEffort(ctx, statsTimeout, func(ctx context.Context) (err error) {
-		read, err = w.Store.DurationStats(ctx)
+		read, err = w.store.DurationStats(ctx)
 		return err
 	})
 	if err != nil {
 		if !errors.Is(err, errLeftOut) {
-			w.Log.WarnContext(ctx, "what earlier runs tell could not be read", slog.Any("error", err))
+			w.log.WarnContext(ctx, "what earlier runs tell could not be read", slog.Any("error", err))
 		}
 		return stats
 	}
@@ -62,21 +62,21 @@ func (w *Reconciler) durationStats(ctx context.Context) *schedule.DurationStats 
 // learn adds what an ended run tells of how long runs take. It is tried once, as far as best effort goes, after all else is done; what is lost is
 // learned from another run.
 func (w *Reconciler) learn(ctx context.Context, c cases.Case) {
-	sample, ok := c.DurationSample(w.Jitter())
+	sample, ok := c.DurationSample(w.jitter())
 	if !ok {
 		return
 	}
 	err := w.bestEffort(ctx, statsTimeout, func(ctx context.Context) error {
-		stats, err := w.Store.DurationStats(ctx)
+		stats, err := w.store.DurationStats(ctx)
 		if err != nil {
 			return err
 		}
-		if next, ok := stats.With(sample, w.now(), w.Jitter()); ok {
-			err = w.Store.SaveDurationStats(ctx, next)
+		if next, ok := stats.With(sample, w.Now(), w.jitter()); ok {
+			err = w.store.SaveDurationStats(ctx, next)
 		}
 		return err
 	})
 	if err != nil {
-		w.Log.DebugContext(ctx, "a run was not learned from", attrs(c, slog.Any("error", err))...)
+		w.log.DebugContext(ctx, "a run was not learned from", attrs(c, slog.Any("error", err))...)
 	}
 }

@@ -21,13 +21,13 @@ func PlaceOf(c cases.Case) Place { return store.PlaceOf(c) }
 // List returns at most limit runs that the filter admits, newest first, beginning after a place; the zero Place is the beginning. Pages may
 // miss or repeat runs that change meanwhile. The error is Unavailable.
 func (w *Reconciler) List(ctx context.Context, f Filter, after Place, limit int) ([]cases.Case, error) {
-	page, err := w.Store.List(ctx, f, after, limit)
+	page, err := w.store.List(ctx, f, after, limit)
 	return page, w.storeFault(err)
 }
 
 // CountByState returns the number of runs in each state, of every state. The error is Unavailable.
 func (w *Reconciler) CountByState(ctx context.Context) (map[cases.State]int, error) {
-	counts, err := w.Store.CountByState(ctx)
+	counts, err := w.store.CountByState(ctx)
 	if err != nil {
 		return nil, w.storeFault(err)
 	}
@@ -68,13 +68,13 @@ func (w *Reconciler) Detail(ctx context.Context, caseID string, run int) (RunDet
 }
 
 func (w *Reconciler) detail(ctx context.Context, caseID string, run int) (RunDetail, error) {
-	head, c, err := w.Store.Current(ctx, caseID)
+	head, c, err := w.store.Current(ctx, caseID)
 	if err != nil {
 		return RunDetail{}, err
 	}
 	d := RunDetail{Case: c, Current: head.Run}
 	if run != 0 && run != head.Run {
-		if d.Case, err = w.Store.Get(ctx, caseID, run); err != nil {
+		if d.Case, err = w.store.Get(ctx, caseID, run); err != nil {
 			return RunDetail{}, err
 		}
 		d.Others = append(d.Others, c)
@@ -87,7 +87,7 @@ func (w *Reconciler) detail(ctx context.Context, caseID string, run int) (RunDet
 			d.More = true
 			break
 		}
-		c, err := w.Store.Get(ctx, caseID, n)
+		c, err := w.store.Get(ctx, caseID, n)
 		if errors.Is(err, store.ErrNotFound) {
 			break // runs are purged from the first on
 		}

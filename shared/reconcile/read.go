@@ -82,12 +82,12 @@ func (w *Reconciler) Read(ctx context.Context, caseID string, run int) (Snapshot
 var errTorn = errors.New("reconcile: a value is gone that its record names")
 
 func (w *Reconciler) read(ctx context.Context, caseID string, run int) (Snapshot, error) {
-	head, c, err := w.Store.Current(ctx, caseID)
+	head, c, err := w.store.Current(ctx, caseID)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	if run != 0 && run != head.Run {
-		if c, err = w.Store.Get(ctx, caseID, run); err != nil {
+		if c, err = w.store.Get(ctx, caseID, run); err != nil {
 			return Snapshot{}, err
 		}
 	}

@@ -73,8 +73,16 @@ type Deps struct {
 // The errors of its methods are [fault.Error]s. Unavailable means that the store or the queue could not be used, and that the same
 // call is to be made again.
 type Reconciler struct {
-	cfg Config
-	Deps
+	cfg      Config
+	store    store.Store
+	queue    queue.Queue
+	pipeline Pipeline
+	events   Publisher
+	clock    func() time.Time
+	jitter   func() float64
+	nonce    func() string
+	log      *slog.Logger
+
 	rounds     rounds
 	remembered remembered
 	effort     overload.BestEffort // of the store and the queue
@@ -99,13 +107,22 @@ func New(cfg Config, deps Deps) (*Reconciler, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	w := &Reconciler{cfg: cfg, Deps: deps}
-	w.effort.Now, w.effort.AtOnce, w.effort.Pause = w.now, maxBestEffort, bestEffortPause
+	w := &Reconciler{
+		cfg: cfg, store: deps.Store, queue: deps.Queue, pipeline: deps.Pipeline, events: deps.Events,
+		clock: deps.Now, jitter: deps.Jitter, nonce: deps.Nonce, log: deps.Log,
+	}
+	w.effort.Now, w.effort.AtOnce, w.effort.Pause = w.Now, maxBestEffort, bestEffortPause
 	return w, nil
 }
 
-// now is the time, in UTC and as precise as every store keeps it.
-func (w *Reconciler) now() time.Time { return w.Now().UTC().Truncate(time.Microsecond) }
+// Now returns the time of the clock, in UTC and as precise as every store keeps it.
+func (w *Reconciler) Now() time.Time { return w.clock().UTC().Truncate(time.Microsecond) }
+
+// Jitter returns a random number from 0 up to 1.
+func (w *Reconciler) Jitter() float64 { return w.jitter() }
+
+// Log returns the log.
+func (w *Reconciler) Log() *slog.Logger { return w.log }
 
 // maxTries bounds how often a change is tried again on a record that others change too.
 const maxTries = 30
@@ -131,7 +148,7 @@ func (w *Reconciler) apply(ctx context.Context, c cases.Case, in cases.Input) (c
 		if err := w.pause(ctx, try); err != nil {
 			return change{}, w.storeFault(err)
 		}
-		if c, err = w.Store.Get(ctx, c.CaseID, c.Run); err != nil {
+		if c, err = w.store.Get(ctx, c.CaseID, c.Run); err != nil {
 			return change{}, w.storeFault(err)
 		}
 	}
@@ -141,11 +158,11 @@ func (w *Reconciler) apply(ctx context.Context, c cases.Case, in cases.Input) (c
 // save saves what follows from an input for a record just loaded. The error is the store's.
 func (w *Reconciler) save(ctx context.Context, c cases.Case, in cases.Input) (change, error) {
 	ch := change{before: c}
-	ch.after, ch.verdict = w.cfg.Rules.Apply(c, in, w.now(), w.Jitter())
+	ch.after, ch.verdict = w.cfg.Rules.Apply(c, in, w.Now(), w.jitter())
 	if !ch.verdict.Changed() {
 		return ch, nil
 	}
-	return ch, w.Store.Update(ctx, write(ch.after, ch.verdict, in))
+	return ch, w.store.Update(ctx, write(ch.after, ch.verdict, in))
 }
 
 // write is the change of a record with the bytes that go beside it.
@@ -178,7 +195,7 @@ func resultOf(in cases.Input) (raw []byte) {
 
 // pause waits a little, longer with each try, so that many who change one record get through. It ends with ctx, with its error.
 func (w *Reconciler) pause(ctx context.Context, try int) error {
-	return ctxtime.Sleep(ctx, time.Duration(float64(min(try, 10))*w.Jitter()*float64(5*time.Millisecond)))
+	return ctxtime.Sleep(ctx, time.Duration(float64(min(try, 10))*w.jitter()*float64(5*time.Millisecond)))
 }
 
 // storeFault classifies an error of the store.

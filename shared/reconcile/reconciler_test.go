@@ -816,12 +816,13 @@ func TestRepeatedSupersedeMeansTheRunOfItsFirstTry(t *testing.T) {
 	w.begin()
 	w.run(10 * time.Second)
 	down := true
-	w.Queue = &before{w.queue, func(task queue.Task) error {
+	w.deps.Queue = &before{w.queue, func(task queue.Task) error {
 		if down && task.Kind == queue.Check && task.Run == 2 {
 			return errDown
 		}
 		return nil
 	}}
+	w.rebuild()
 	req := reconcile.StartRequest{CaseID: "c", Form: []byte(`{"a":2}`), Supersede: true}
 	if _, err := w.Start(t.Context(), req); kindOf(err) != fault.Unavailable {
 		t.Fatal(err)
@@ -838,12 +839,13 @@ func TestDeliveryThatLosesTheRaceStillArms(t *testing.T) {
 	w.begin()
 	w.deliver(0)
 	down, first := false, true
-	w.Queue = &before{w.queue, func(queue.Task) error {
+	w.deps.Queue = &before{w.queue, func(queue.Task) error {
 		if down {
 			return errDown
 		}
 		return nil
 	}}
+	w.rebuild()
 	body := queue.Body{CaseID: "c", Run: 1, Seq: w.get(1).Checks.Seq}
 	w.pipe.poll = func(string) cases.CheckOutcome {
 		if first {

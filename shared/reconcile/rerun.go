@@ -29,7 +29,7 @@ func (w *Reconciler) Rerun(ctx context.Context, caseID string, run int, tracePar
 }
 
 func (w *Reconciler) rerun(ctx context.Context, caseID string, run int, traceParent string) (StartAnswer, error) {
-	head, c, err := w.Store.Current(ctx, caseID)
+	head, c, err := w.store.Current(ctx, caseID)
 	if err != nil {
 		return StartAnswer{}, err
 	}
@@ -44,7 +44,7 @@ func (w *Reconciler) rerun(ctx context.Context, caseID string, run int, tracePar
 	if why := WhyNoRerun(c); why != "" {
 		return StartAnswer{}, fault.New(fault.Conflict, "%s", why)
 	}
-	form, err := w.Store.Value(ctx, caseID, run, store.Form)
+	form, err := w.store.Value(ctx, caseID, run, store.Form)
 	if errors.Is(err, store.ErrNotFound) {
 		return StartAnswer{}, store.ErrConflict // dropped since the record was read
 	}

@@ -24,7 +24,7 @@ func (w *Reconciler) settle(ctx context.Context, ch change, delivered queue.Kind
 	}
 	if !ch.before.State.Ended() {
 		if err := w.tellEnd(ctx, c, delivered); err != nil {
-			w.Log.ErrorContext(ctx, "the end is recorded but not told; the sweep will", attrs(c, slog.Any("error", err))...)
+			w.log.ErrorContext(ctx, "the end is recorded but not told; the sweep will", attrs(c, slog.Any("error", err))...)
 		}
 	}
 	return nil
@@ -33,12 +33,12 @@ func (w *Reconciler) settle(ctx context.Context, ch change, delivered queue.Kind
 // arm makes sure that the tasks which an open run waits for exist.
 func (w *Reconciler) arm(ctx context.Context, c cases.Case, check, dispatch bool) error {
 	if dispatch && c.Dispatch.Phase == cases.PhaseQueued {
-		if _, err := w.Queue.Create(ctx, dispatchTask(c)); err != nil {
+		if _, err := w.queue.Create(ctx, dispatchTask(c)); err != nil {
 			return queueFault(err)
 		}
 	}
 	if check {
-		if _, err := w.Queue.Create(ctx, checkTask(c)); err != nil {
+		if _, err := w.queue.Create(ctx, checkTask(c)); err != nil {
 			return queueFault(err)
 		}
 	}
@@ -49,12 +49,12 @@ func (w *Reconciler) arm(ctx context.Context, c cases.Case, check, dispatch bool
 // created just then, by a delivery that saved before the end, is delivered once more and dropped.
 func (w *Reconciler) tellEnd(ctx context.Context, c cases.Case, delivered queue.Kind) error {
 	if delivered != queue.Check {
-		if err := w.Queue.Delete(ctx, checkTask(c)); err != nil {
+		if err := w.queue.Delete(ctx, checkTask(c)); err != nil {
 			return err
 		}
 	}
 	if c.DispatchMayPend() {
-		if err := w.Queue.Delete(ctx, dispatchTask(c)); err != nil {
+		if err := w.queue.Delete(ctx, dispatchTask(c)); err != nil {
 			return err
 		}
 	}
@@ -62,7 +62,7 @@ func (w *Reconciler) tellEnd(ctx context.Context, c cases.Case, delivered queue.
 	if err != nil {
 		return err
 	}
-	if err := w.Events.PublishEnded(ctx, view, c.TraceParent); err != nil {
+	if err := w.events.PublishEnded(ctx, view, c.TraceParent); err != nil {
 		return err
 	}
 	w.logEnd(ctx, c, *view.DurationSeconds)
@@ -80,7 +80,7 @@ func (w *Reconciler) logEnd(ctx context.Context, c cases.Case, seconds float64) 
 	line.Add(attrs(c, slog.String("state", string(c.State)), slog.String("reason", string(c.Outcome.End.Reason)), slog.String("source", string(c.Outcome.End.Source)),
 		slog.Int("checks", c.Checks.Polls), slog.Float64("duration_seconds", seconds),
 		gcplog.InsertID(events.EndedID(c.CaseID, c.Run)))...)
-	_ = w.Log.Handler().Handle(ctx, line) // as slog does
+	_ = w.log.Handler().Handle(ctx, line) // as slog does
 }
 
 // view is the run as readers see it, with its results.
@@ -88,16 +88,16 @@ func (w *Reconciler) view(ctx context.Context, c cases.Case) (cases.View, error)
 	var result, late []byte
 	var err error
 	if c.Outcome.HasResult {
-		if result, err = w.Store.Value(ctx, c.CaseID, c.Run, store.Result); err != nil {
+		if result, err = w.store.Value(ctx, c.CaseID, c.Run, store.Result); err != nil {
 			return cases.View{}, err
 		}
 	}
 	if c.Outcome.Late != nil && c.Outcome.Late.HasResult {
-		if late, err = w.Store.Value(ctx, c.CaseID, c.Run, store.LateResult); err != nil {
+		if late, err = w.store.Value(ctx, c.CaseID, c.Run, store.LateResult); err != nil {
 			return cases.View{}, err
 		}
 	}
-	return c.View(w.now(), result, late), nil
+	return c.View(w.Now(), result, late), nil
 }
 
 func checkTask(c cases.Case) queue.Task {

@@ -61,7 +61,7 @@ func (w *Reconciler) Start(ctx context.Context, req StartRequest) (StartAnswer, 
 }
 
 func (w *Reconciler) start(ctx context.Context, req StartRequest) (StartAnswer, error) {
-	head, current, err := w.Store.Current(ctx, req.CaseID)
+	head, current, err := w.store.Current(ctx, req.CaseID)
 	if errors.Is(err, store.ErrNotFound) {
 		return w.begin(ctx, req, store.Head{CaseID: req.CaseID, Owner: req.Owner}, nil)
 	}
@@ -74,7 +74,7 @@ func (w *Reconciler) start(ctx context.Context, req StartRequest) (StartAnswer, 
 	if run, ok := head.Keys[req.Key]; ok && req.Key != "" {
 		c := current
 		if run != current.Run {
-			if c, err = w.Store.Get(ctx, req.CaseID, run); err != nil && !errors.Is(err, store.ErrNotFound) {
+			if c, err = w.store.Get(ctx, req.CaseID, run); err != nil && !errors.Is(err, store.ErrNotFound) {
 				return StartAnswer{}, err
 			}
 		}
@@ -98,7 +98,7 @@ func (w *Reconciler) start(ctx context.Context, req StartRequest) (StartAnswer, 
 
 // Owner returns to whom a case belongs, as [store.Head] says it. Errors: NotFound, Unavailable.
 func (w *Reconciler) Owner(ctx context.Context, caseID string) (string, error) {
-	head, _, err := w.Store.Current(ctx, caseID)
+	head, _, err := w.store.Current(ctx, caseID)
 	return head.Owner, w.storeFault(err)
 }
 
@@ -108,13 +108,13 @@ func (w *Reconciler) queued(ctx context.Context, c cases.Case) (fresh bool, err 
 		return false, nil
 	}
 	if c.Dispatch.Phase == cases.PhaseQueued {
-		created, err := w.Queue.Create(ctx, dispatchTask(c))
+		created, err := w.queue.Create(ctx, dispatchTask(c))
 		if err != nil {
 			return false, notQueued(err)
 		}
 		fresh = created && c.Dispatch.Seq == 1
 	}
-	created, err := w.Queue.Create(ctx, checkTask(c))
+	created, err := w.queue.Create(ctx, checkTask(c))
 	if err != nil {
 		return false, notQueued(err)
 	}
@@ -127,7 +127,7 @@ const maxKeys = 1000
 
 // tooManyKeys is TooMany, with when the oldest key leaves, which it does when its run is purged.
 func (w *Reconciler) tooManyKeys(ctx context.Context, head store.Head) error {
-	oldest, err := w.Store.Get(ctx, head.CaseID, slices.Min(slices.Collect(maps.Values(head.Keys))))
+	oldest, err := w.store.Get(ctx, head.CaseID, slices.Min(slices.Collect(maps.Values(head.Keys))))
 	if errors.Is(err, store.ErrNotFound) {
 		return store.ErrConflict // purged since the head was read
 	}
@@ -135,7 +135,7 @@ func (w *Reconciler) tooManyKeys(ctx context.Context, head store.Head) error {
 		return err
 	}
 	e := fault.New(fault.TooMany, "the case has %d idempotency keys, as many as are kept; each leaves when its run is purged", maxKeys)
-	e.RetryAfter = max(time.Minute, w.cfg.Rules.ExpiresAt(oldest).Sub(w.now())) // then the next sweep purges it
+	e.RetryAfter = max(time.Minute, w.cfg.Rules.ExpiresAt(oldest).Sub(w.Now())) // then the next sweep purges it
 	return e
 }
 
@@ -148,7 +148,7 @@ func (w *Reconciler) begin(ctx context.Context, req StartRequest, head store.Hea
 	var ended change
 	if prior != nil && !prior.State.Ended() {
 		ended.before = *prior
-		ended.after, ended.verdict = w.cfg.Rules.Apply(*prior, cases.Cancel{Superseded: true}, w.now(), w.Jitter())
+		ended.after, ended.verdict = w.cfg.Rules.Apply(*prior, cases.Cancel{Superseded: true}, w.Now(), w.jitter())
 		prior = &ended.after
 		b.End = &store.Write{Case: ended.after}
 	}
@@ -156,7 +156,7 @@ func (w *Reconciler) begin(ctx context.Context, req StartRequest, head store.Hea
 		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt, Prior: prior, Earlier: w.durationStats(ctx),
 		TraceParent: req.TraceParent, FormHash: hash(req.Form),
 	}
-	b.Case, _ = w.cfg.Rules.Apply(cases.Case{}, in, w.now(), w.Jitter())
+	b.Case, _ = w.cfg.Rules.Apply(cases.Case{}, in, w.Now(), w.jitter())
 	b.Head.Run, b.Head.Version = in.Run, head.Version+1
 	if req.Key != "" {
 		b.Head.Keys = maps.Clone(head.Keys)
@@ -165,17 +165,17 @@ func (w *Reconciler) begin(ctx context.Context, req StartRequest, head store.Hea
 		}
 		b.Head.Keys[req.Key] = in.Run
 	}
-	if err := w.Store.Begin(ctx, b); err != nil {
+	if err := w.store.Begin(ctx, b); err != nil {
 		return StartAnswer{}, err
 	}
 	ctx = gcplog.WithTrace(ctx, b.Case.TraceParent)
-	w.Log.InfoContext(ctx, "case accepted", attrs(b.Case, slog.Time("deadline_at", b.Case.DeadlineAt), slog.Bool("adopted", b.Case.Adopted))...)
+	w.log.InfoContext(ctx, "case accepted", attrs(b.Case, slog.Time("deadline_at", b.Case.DeadlineAt), slog.Bool("adopted", b.Case.Adopted))...)
 	_, err := w.queued(ctx, b.Case)
 	if b.End != nil {
 		// Told after the new run is queued: nobody waits for it.
 		old := gcplog.WithTrace(ctx, ended.after.TraceParent)
 		if err := w.settle(old, ended, ""); err != nil {
-			w.Log.ErrorContext(old, "a superseded run is not settled; the sweep will", attrs(ended.after, slog.Any("error", err))...)
+			w.log.ErrorContext(old, "a superseded run is not settled; the sweep will", attrs(ended.after, slog.Any("error", err))...)
 		}
 	}
 	return StartAnswer{Case: b.Case, Begun: true, Current: true}, err

@@ -61,7 +61,7 @@ func (w *Reconciler) Sweep(ctx context.Context) (Report, error) {
 	s := sweep{w: w, before: w.overdueBefore()}
 	var cursor store.Cursor
 	for !w.endsSoon(ctx) {
-		page, err := w.Store.Overdue(ctx, s.before, cursor, sweepPage)
+		page, err := w.store.Overdue(ctx, s.before, cursor, sweepPage)
 		if err != nil {
 			return s.rep, w.storeFault(err)
 		}
@@ -73,14 +73,14 @@ func (w *Reconciler) Sweep(ctx context.Context) (Report, error) {
 		cursor = store.Cursor{OverdueAt: last.Bookkeeping.OverdueAt, CaseID: last.CaseID, Run: last.Run}
 	}
 	var err error
-	if s.rep.Open, err = w.Store.CountOpen(ctx); err != nil {
+	if s.rep.Open, err = w.store.CountOpen(ctx); err != nil {
 		return s.rep, w.storeFault(err)
 	}
 	level := slog.LevelInfo
 	if s.rep.Leaked > 0 {
 		level = slog.LevelError
 	}
-	w.Log.Log(ctx, level, "sweep", "open", s.rep.Open, "overdue", s.rep.Overdue, "rearmed", s.rep.Rearmed, "timed_out", s.rep.TimedOut,
+	w.log.Log(ctx, level, "sweep", "open", s.rep.Open, "overdue", s.rep.Overdue, "rearmed", s.rep.Rearmed, "timed_out", s.rep.TimedOut,
 		"republished", s.rep.Republished, "purged", s.rep.Purged, "leaked", s.rep.Leaked)
 	if len(s.faults) > 0 {
 		return s.rep, fault.Wrap(fault.Unavailable, errors.Join(s.faults...), "some runs could not be handled; the next sweep tries again")
@@ -129,7 +129,7 @@ func (s *sweep) handle(ctx context.Context, c cases.Case) {
 		if err = s.w.pause(ctx, try); err != nil {
 			break
 		}
-		if c, err = s.w.Store.Get(ctx, c.CaseID, c.Run); err == nil {
+		if c, err = s.w.store.Get(ctx, c.CaseID, c.Run); err == nil {
 			found, err = s.repair(ctx, c)
 		}
 	}
@@ -146,7 +146,7 @@ func (s *sweep) handle(ctx context.Context, c cases.Case) {
 
 // failed notes, under the lock, what the next sweep is to try again.
 func (s *sweep) failed(ctx context.Context, c cases.Case, err error) {
-	s.w.Log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
+	s.w.log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
 	s.faults = append(s.faults, err)
 }
 
@@ -182,7 +182,7 @@ func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
 		_, err := w.save(ctx, c, cases.Tick{})
 		return found, err
 	case cases.FindingExpired:
-		if err := w.Store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
+		if err := w.store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
 			return found, err
 		}
 		found.Purged = 1
@@ -228,7 +228,7 @@ func (s *sweep) rearm(ctx context.Context, c cases.Case) (Report, error) {
 		found = overdue(c) // a dispatch that waits its turn is not; a lost one is
 	}
 	found.Rearmed = 1
-	s.w.Log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckLost), slog.Bool("dispatch", tick.DispatchLost))...)
+	s.w.log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckLost), slog.Bool("dispatch", tick.DispatchLost))...)
 	return found, s.w.settle(ctx, ch, "")
 }
 
@@ -246,7 +246,7 @@ func (s *sweep) tell(ctx context.Context, c cases.Case) (Report, error) {
 	if s.alone() {
 		return found, nil
 	}
-	exists, err := s.w.Queue.Exists(ctx, checkTask(c))
+	exists, err := s.w.queue.Exists(ctx, checkTask(c))
 	if err != nil {
 		return found, err
 	}

@@ -82,16 +82,20 @@ func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
 		Nonce: func() string { w.mu.Lock(); defer w.mu.Unlock(); nonce++; return fmt.Sprint("nonce", nonce) },
 		Log:   slog.New(gcplog.New(&lockedWriter{to: w.log}, gcplog.Options{Project: "p"})),
 	}
-	if w.Reconciler, err = reconcile.New(w.config, w.deps); err != nil {
-		t.Fatal(err)
-	}
+	w.rebuild()
 	return w
 }
 
-// atOnce has the sweep handle n runs at once.
+// atOnce makes the sweep handle n runs at the same time.
 func (w *world) atOnce(n int) {
 	w.t.Helper()
 	w.config.SweepAtOnce = n
+	w.rebuild()
+}
+
+// rebuild replaces the reconciler by one with w.config and w.deps.
+func (w *world) rebuild() {
+	w.t.Helper()
 	var err error
 	if w.Reconciler, err = reconcile.New(w.config, w.deps); err != nil {
 		w.t.Fatal(err)

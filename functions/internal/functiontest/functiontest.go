@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,8 @@ type Bench struct {
 	Topic      *Topic
 	Pipe       *Pipeline
 	Log        *Buffer
+
+	ahead atomic.Int64 // nanoseconds by which the reconciler's clock is ahead of the real one
 }
 
 // New returns a Bench. Its configuration has all settings that the functions need; env overrides
@@ -94,14 +97,18 @@ func New(t testing.TB, env map[string]string) *Bench {
 	}
 	b.Reconciler, err = reconcile.New(app.ReconcileConfig(cfg), reconcile.Deps{
 		Store: b.Store, Queue: b.Queue, Pipeline: b.Pipe, Events: b.Topic,
-		Now: time.Now, Jitter: rand.Float64, Nonce: uuid.NewString,
-		Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
+		Now: b.now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
+
+func (b *Bench) now() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) }
+
+// Pass moves the clock of the reconciler forward.
+func (b *Bench) Pass(d time.Duration) { b.ahead.Add(int64(d)) }
 
 // Begin starts a run of a case and returns its record.
 func (b *Bench) Begin(caseID string) cases.Case {
