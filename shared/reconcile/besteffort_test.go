@@ -171,8 +171,18 @@ func TestBestEffortGivesWay(t *testing.T) {
 		time.Sleep(time.Minute) // and then leases are saved again
 		leave()
 		viewers.Wait()
-		if c, err := w.store.Store.Get(t.Context(), "case8", 1); err != nil || c.Viewers.Lease.Version == 0 {
-			t.Errorf("nobody said that it is watched: %+v, %v", c.Viewers.Lease, err)
+		leases := 0 // of which runs is left to chance: two calls are admitted at the same time
+		for i := range shown {
+			c, err := w.store.Store.Get(t.Context(), fmt.Sprint("case", i), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Viewers.Lease.Version != 0 {
+				leases++
+			}
+		}
+		if leases == 0 {
+			t.Error("no lease of a viewer was saved after the store answered again")
 		}
 	})
 }
