@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -56,15 +55,12 @@ type RunDetail struct {
 //
 // Errors: NotFound, Unavailable.
 func (w *Reconciler) Detail(ctx context.Context, caseID string, run int) (RunDetail, error) {
-	var err error
-	for range maxReadTries {
-		var d RunDetail
+	var d RunDetail
+	err := w.retryConflicts(ctx, func(int) (err error) {
 		d, err = w.detail(ctx, caseID, run)
-		if !errors.Is(err, errTorn) {
-			return d, w.storeFault(err)
-		}
-	}
-	return RunDetail{}, fault.Wrap(fault.Unavailable, err, "the case is changing too fast; try again")
+		return err
+	})
+	return d, w.storeFault(err)
 }
 
 func (w *Reconciler) detail(ctx context.Context, caseID string, run int) (RunDetail, error) {
@@ -99,7 +95,7 @@ func (w *Reconciler) detail(ctx context.Context, caseID string, run int) (RunDet
 	d.Why = w.cfg.Rules.Why(d.Case)
 	d.View, err = w.view(ctx, d.Case)
 	if errors.Is(err, store.ErrNotFound) {
-		return RunDetail{}, errTorn
+		return RunDetail{}, store.ErrConflict // purged since its record was read
 	}
 	return d, err
 }

@@ -5,12 +5,8 @@ import (
 	"errors"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/store"
 )
-
-// maxReadTries bounds how often a run is read again because it changed between the record and its result.
-const maxReadTries = 5
 
 // Snapshot is a run as it was read. It may be shared by many readers: nothing in it is to be changed.
 type Snapshot struct {
@@ -68,18 +64,13 @@ func (s Seen) Before(other Seen) bool {
 //
 // Errors: NotFound, Unavailable.
 func (w *Reconciler) Read(ctx context.Context, caseID string, run int) (Snapshot, error) {
-	var err error
-	for range maxReadTries {
-		var s Snapshot
-		if s, err = w.read(ctx, caseID, run); !errors.Is(err, errTorn) {
-			return s, w.storeFault(err)
-		}
-	}
-	return Snapshot{}, fault.Wrap(fault.Unavailable, err, "the case is changing too fast; try again")
+	var s Snapshot
+	err := w.retryConflicts(ctx, func(int) (err error) {
+		s, err = w.read(ctx, caseID, run)
+		return err
+	})
+	return s, w.storeFault(err)
 }
-
-// errTorn says that a run was purged between its record and its result.
-var errTorn = errors.New("reconcile: a value is gone that its record names")
 
 func (w *Reconciler) read(ctx context.Context, caseID string, run int) (Snapshot, error) {
 	head, c, err := w.store.Current(ctx, caseID)
@@ -93,7 +84,7 @@ func (w *Reconciler) read(ctx context.Context, caseID string, run int) (Snapshot
 	}
 	view, err := w.view(ctx, c)
 	if errors.Is(err, store.ErrNotFound) {
-		return Snapshot{}, errTorn
+		return Snapshot{}, store.ErrConflict // purged since its record was read
 	}
 	return Snapshot{View: view, EndVersion: c.Outcome.EndVersion, Current: c.Run == head.Run, record: &c}, err
 }

@@ -124,8 +124,31 @@ func (w *Reconciler) Jitter() float64 { return w.jitter() }
 // Log returns the log.
 func (w *Reconciler) Log() *slog.Logger { return w.log }
 
-// maxTries bounds how often a change is tried again on a record that others change too.
+// maxTries bounds how many times a change of a record is tried that other invocations change too.
 const maxTries = 30
+
+// retryConflicts calls attempt until it returns another error than [store.ErrConflict], or none, and
+// returns what it returned. It is the one compare-and-swap loop of the package.
+//
+// Only a conflict is tried again. It means that another invocation has saved the record since it was
+// read: the store answers, and the attempt has to judge what the record has become. An attempt reads
+// the record itself, or again if try is above 0. Any other error is returned at once: the call is
+// repeated by its caller, by Cloud Tasks or by Pub/Sub.
+//
+// Between two attempts it waits for a random time, of at most 5 ms after the second, 50 ms after the
+// eleventh and later. All waits together are at most 1.2 s; they end with ctx, with its error. After
+// maxTries conflicts the error is Unavailable, which callers and task queues repeat.
+func (w *Reconciler) retryConflicts(ctx context.Context, attempt func(try int) error) error {
+	for try := range maxTries {
+		if err := attempt(try); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		if err := w.pause(ctx, try); err != nil {
+			return err
+		}
+	}
+	return fault.New(fault.Unavailable, "the case is changing too fast; try again")
+}
 
 // change is what apply did.
 type change struct {
@@ -136,23 +159,20 @@ type change struct {
 // moved reports whether progress moved. Lines say so, since an alert counts it: work that is alive and gets nowhere is not seen otherwise.
 func (c change) moved() bool { return c.after.Job.MovedAt.After(c.before.Job.MovedAt) }
 
-// apply saves what follows from an input for a run that was loaded before. If it has changed since, it is loaded again, and what follows is of what
-// it has become. Only a conflict is tried again: somebody else's save succeeded, so the store answers. A call that failed is not; the delivery is
-// repeated.
+// apply saves what follows from an input for a run that was loaded before. If the record has changed
+// since, it is loaded again, and what follows is of what it has become; see retryConflicts.
 func (w *Reconciler) apply(ctx context.Context, c cases.Case, in cases.Input) (change, error) {
-	for try := range maxTries {
-		ch, err := w.save(ctx, c, in)
-		if !errors.Is(err, store.ErrConflict) {
-			return ch, w.storeFault(err)
+	var ch change
+	err := w.retryConflicts(ctx, func(try int) (err error) {
+		if try > 0 {
+			if c, err = w.store.Get(ctx, c.CaseID, c.Run); err != nil {
+				return err
+			}
 		}
-		if err := w.pause(ctx, try); err != nil {
-			return change{}, w.storeFault(err)
-		}
-		if c, err = w.store.Get(ctx, c.CaseID, c.Run); err != nil {
-			return change{}, w.storeFault(err)
-		}
-	}
-	return change{}, fault.New(fault.Unavailable, "the case is changing too fast; try again")
+		ch, err = w.save(ctx, c, in)
+		return err
+	})
+	return ch, w.storeFault(err)
 }
 
 // save saves what follows from an input for a record just loaded. The error is the store's.

@@ -16,16 +16,12 @@ import (
 // Errors: NotFound if there is no such case; Conflict if the run is not the current one, has not ended, has succeeded, was adopted, or its form is
 // no longer kept; TooMany as for [Reconciler.Start]; Unavailable if nothing was recorded, or the run was recorded but not queued.
 func (w *Reconciler) Rerun(ctx context.Context, caseID string, run int, traceParent string) (StartAnswer, error) {
-	for try := range maxTries {
-		answer, err := w.rerun(ctx, caseID, run, traceParent)
-		if !errors.Is(err, store.ErrConflict) {
-			return answer, w.storeFault(err)
-		}
-		if err := w.pause(ctx, try); err != nil {
-			return StartAnswer{}, w.storeFault(err)
-		}
-	}
-	return StartAnswer{}, fault.New(fault.Unavailable, "the case is changing too fast; try again")
+	var answer StartAnswer
+	err := w.retryConflicts(ctx, func(int) (err error) {
+		answer, err = w.rerun(ctx, caseID, run, traceParent)
+		return err
+	})
+	return answer, w.storeFault(err)
 }
 
 func (w *Reconciler) rerun(ctx context.Context, caseID string, run int, traceParent string) (StartAnswer, error) {

@@ -48,16 +48,12 @@ func (w *Reconciler) Start(ctx context.Context, req StartRequest) (StartAnswer, 
 	if req.Deadline == 0 {
 		req.Deadline = w.cfg.CaseDeadline
 	}
-	for try := range maxTries {
-		answer, err := w.start(ctx, req)
-		if !errors.Is(err, store.ErrConflict) {
-			return answer, w.storeFault(err)
-		}
-		if err := w.pause(ctx, try); err != nil {
-			return StartAnswer{}, w.storeFault(err)
-		}
-	}
-	return StartAnswer{}, fault.New(fault.Unavailable, "the case is changing too fast; try again")
+	var answer StartAnswer
+	err := w.retryConflicts(ctx, func(int) (err error) {
+		answer, err = w.start(ctx, req)
+		return err
+	})
+	return answer, w.storeFault(err)
 }
 
 func (w *Reconciler) start(ctx context.Context, req StartRequest) (StartAnswer, error) {

@@ -124,15 +124,16 @@ func (s *sweep) handleAll(ctx context.Context, page []cases.Case) {
 // handle handles one record whose OverdueAt is past. If somebody else was at it meanwhile, it is handled as what it has become: it may still
 // be overdue, and past its deadline it is not to wait for another sweep.
 func (s *sweep) handle(ctx context.Context, c cases.Case) {
-	found, err := s.repair(ctx, c)
-	for try := 0; errors.Is(err, store.ErrConflict) && try < maxTries; try++ { // a conflict is had before anything is done
-		if err = s.w.pause(ctx, try); err != nil {
-			break
+	var found Report
+	err := s.w.retryConflicts(ctx, func(try int) (err error) {
+		if try > 0 {
+			if c, err = s.w.store.Get(ctx, c.CaseID, c.Run); err != nil {
+				return err
+			}
 		}
-		if c, err = s.w.store.Get(ctx, c.CaseID, c.Run); err == nil {
-			found, err = s.repair(ctx, c)
-		}
-	}
+		found, err = s.repair(ctx, c)
+		return err
+	})
 	if errors.Is(err, store.ErrNotFound) { // another sweep has purged it
 		return
 	}
