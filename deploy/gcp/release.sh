@@ -10,18 +10,14 @@ declare -A VERSION=() # of each secret, as the revisions are given it
 # build_image sets IMAGE, by digest. The tag says the source, the builder and the store: what was built once is not built
 # again, and a newer builder, with its security updates, is a new image.
 build_image() {
-  local digest source store=postgres built=
+  local digest source built=
   say 'Image'
   ask digest gcloud container images describe "$BUILDER_IMAGE" --format='value(image_summary.digest)'
   BUILDER=${BUILDER_IMAGE%:*}@$digest
-  case $STORE_KIND in
-  firestore) GO_TAGS=grpcnotrace,nopostgres store=firestore ;;
-  *) GO_TAGS=grpcnotrace,nofirestore ;;
-  esac
   source='{SOURCE}'
   [ -n "$DRY_RUN" ] || source=$(cd "$ROOT" && gcloud meta list-files-for-upload | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c 1-12)
   digest=${digest#sha256:}
-  TAGGED=$REPOSITORY:$source-${digest:0:12}-$store
+  TAGGED=$REPOSITORY:$source-${digest:0:12}-$STORE_DRIVER
   if [ -z "$REBUILD" ] && exists gcloud artifacts docker images describe "$TAGGED" --project="$PROJECT"; then
     note "ok: $TAGGED"
     built=1

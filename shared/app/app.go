@@ -8,10 +8,13 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,13 +29,10 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// OpenStore opens the store that the settings name.
-type OpenStore func(ctx context.Context, cfg *config.Config) (store.Store, error)
-
 // Options are what a process is made of. The zero Options are a deployed function's.
 type Options struct {
 	Lookup func(name string) (string, bool) // the environment; nil for the process's
-	Stores map[config.StoreKind]OpenStore   // the store drivers there are; nil for those of a deployed function
+	Stores map[string]store.Opener          // store drivers by name; nil for those of a deployed function
 	Log    io.Writer                        // safe for concurrent use; nil for standard output
 	Now    func() time.Time                 // nil for time.Now
 
@@ -65,7 +65,7 @@ func New(function string, opts Options) *Process {
 		opts.Log = os.Stdout
 	}
 	if opts.Stores == nil {
-		opts.Stores = stores
+		opts.Stores = linked
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -73,18 +73,25 @@ func New(function string, opts Options) *Process {
 	return &Process{function: function, opts: opts}
 }
 
-// Config returns the settings, which it reads once. The error names every setting that is wrong.
+// Config returns the settings, which it reads once. The error names every setting that is wrong; STORE
+// is, too, if this program does not link the driver that it names.
 func (p *Process) Config() (*config.Config, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cfg == nil {
-		cfg, err := config.Load(p.function, p.opts.Lookup)
-		if err != nil {
-			return nil, err
-		}
-		p.cfg = cfg
+	if p.cfg != nil {
+		return p.cfg, nil
 	}
-	return p.cfg, nil
+	cfg, err := config.Load(p.function, p.opts.Lookup)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := p.opts.Stores[cfg.Store.Driver]; !ok {
+		there := strings.Join(slices.Sorted(maps.Keys(p.opts.Stores)), ", ")
+		detail := fmt.Sprintf("names %s, and this program has no driver for it; it has: %s", cfg.Store.Driver, there)
+		return nil, &config.Error{Function: p.function, Faults: []config.Fault{{Name: "STORE", Detail: detail}}}
+	}
+	p.cfg = cfg
+	return cfg, nil
 }
 
 // Log returns the process's logger.

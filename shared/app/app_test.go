@@ -23,6 +23,8 @@ import (
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
+	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 const (
@@ -195,7 +197,7 @@ func TestOpenedWhenItCanBe(t *testing.T) {
 func TestHandlersShare(t *testing.T) {
 	p := newPlace(t)
 	p.overrides["STORE"] = "sqlite:" + p.db
-	process := app.New(config.Local, app.Options{Lookup: p.lookup(config.Local), Log: &buffer{}, Stores: map[config.StoreKind]app.OpenStore{config.SQLite: p.open}})
+	process := app.New(config.Local, app.Options{Lookup: p.lookup(config.Local), Log: &buffer{}, Stores: map[string]store.Opener{drivers.SQLite: p.open}})
 	if a := call(t, process.Handler(start.New), "POST", "/", `{"case_id":"c"}`, key, "Content-Type: application/json"); a.Code != 202 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
@@ -256,9 +258,13 @@ func TestNoDriver(t *testing.T) {
 	p.overrides["STORE"] = "sqlite:cases.db"
 	log := &buffer{}
 	process := app.New("status", app.Options{Lookup: p.lookup("status"), Log: log})
+	var faults *config.Error
+	if _, err := process.Config(); !errors.As(err, &faults) || faults.Faults[0].Name != "STORE" {
+		t.Errorf("the settings are refused with %v, want a fault of STORE", err)
+	}
 	a := call(t, process.Handler(status.New), "GET", "/c", "", key)
 	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
-	if !strings.Contains(log.String(), "no driver for sqlite") {
+	if !strings.Contains(log.String(), "names sqlite, and this program has no driver for it; it has: firestore, postgres") {
 		t.Errorf("%s", log)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/casewatch/casewatch/shared/queue/cloudtasks"
 	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/singleflight"
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 // checkSlack is how much longer the delivery of a check may take than its poll.
@@ -32,6 +33,14 @@ func Queues(cfg *config.Config) cloudtasks.Config {
 		CheckURL: cfg.URLs.Check, DispatchURL: cfg.URLs.Dispatch, ServiceAccount: cfg.Queue.ServiceAccount,
 		CheckDeadline: min(cfg.Rules.CheckTimeout+checkSlack, dispatchDeadline), DispatchDeadline: dispatchDeadline,
 		EmulatorHost: cfg.Emulators.Tasks,
+	}
+}
+
+// storeOptions returns the settings of the store, as its driver takes them.
+func storeOptions(cfg *config.Config) store.Options {
+	return store.Options{
+		Location: cfg.Store.Location.Reveal(), Project: cfg.Project, EmulatorHost: cfg.Emulators.Firestore,
+		Retention: cfg.Rules.Retention,
 	}
 }
 

@@ -72,11 +72,7 @@ func (p *Process) openClients(ctx context.Context, cfg *config.Config) (
 	deps reconcile.Deps, closers []func() error, err error,
 ) {
 	deps = reconcile.Deps{Now: p.opts.Now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: p.newLog(cfg.Project)}
-	open, ok := p.opts.Stores[cfg.Store.Kind]
-	if !ok {
-		return deps, nil, fmt.Errorf("STORE: this program has no driver for %s", cfg.Store.Kind)
-	}
-	if deps.Store, err = open(ctx, cfg); err != nil {
+	if deps.Store, err = p.opts.Stores[cfg.Store.Driver](ctx, storeOptions(cfg)); err != nil {
 		return deps, nil, fmt.Errorf("STORE: %w", err)
 	}
 	closers = append(closers, deps.Store.Close)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/app"
-	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 // While a store does not answer, requests do not queue for a try each: those that come meanwhile share the one that is under way, and
@@ -22,8 +22,8 @@ func TestRequestsShareATry(t *testing.T) {
 	lookup := newPlace(t).lookup("status")
 	synctest.Test(t, func(t *testing.T) {
 		var tries atomic.Int32
-		process := app.New("status", app.Options{Lookup: lookup, Log: &buffer{}, Stores: map[config.StoreKind]app.OpenStore{
-			config.Firestore: func(ctx context.Context, _ *config.Config) (store.Store, error) {
+		process := app.New("status", app.Options{Lookup: lookup, Log: &buffer{}, Stores: map[string]store.Opener{
+			drivers.Firestore: func(ctx context.Context, _ store.Options) (store.Store, error) {
 				tries.Add(1)
 				<-ctx.Done()
 				return nil, ctx.Err()

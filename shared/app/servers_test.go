@@ -21,6 +21,7 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
@@ -145,14 +146,14 @@ func (p *place) lookup(function string) func(string) (string, bool) {
 }
 
 // open opens the store that the example names, in a file.
-func (p *place) open(context.Context, *config.Config) (store.Store, error) {
+func (p *place) open(ctx context.Context, _ store.Options) (store.Store, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opened++
 	if p.failOpen != nil {
 		return nil, p.failOpen
 	}
-	s, err := sqlite.Open(p.db)
+	s, err := sqlite.Open(ctx, store.Options{Location: p.db})
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +183,7 @@ func (c *closing) Close() error {
 func (p *place) process(t *testing.T, function string) (*app.Process, *buffer) {
 	t.Helper()
 	log := &buffer{}
-	process := app.New(function, app.Options{Lookup: p.lookup(function), Log: log, Stores: map[config.StoreKind]app.OpenStore{config.Firestore: p.open}})
+	process := app.New(function, app.Options{Lookup: p.lookup(function), Log: log, Stores: map[string]store.Opener{drivers.Firestore: p.open}})
 	t.Cleanup(func() {
 		if err := process.Close(); err != nil {
 			t.Error(err)

@@ -1,8 +1,7 @@
 package app
 
-import "github.com/casewatch/casewatch/shared/config"
+import "github.com/casewatch/casewatch/shared/store"
 
-// stores are the drivers that are linked: those of a deployed function. A deployment that uses one
-// leaves the other out by a build tag, nofirestore or nopostgres, since what is linked is started
-// too: its packages' variables are made before the first request.
-var stores = map[config.StoreKind]OpenStore{}
+// linked are the store drivers of a deployed program, by name: each file of this package that is named
+// as a driver adds it. A deployment leaves out those that it does not use, by their build tags.
+var linked = map[string]store.Opener{}

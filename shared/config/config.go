@@ -67,22 +67,10 @@ type Stream struct {
 	Hold time.Duration // how long one request is held at most
 }
 
-// StoreKind is a driver of the store.
-type StoreKind string
-
-// The drivers that STORE can name. Which of them are linked is another matter.
-const (
-	Firestore StoreKind = "firestore"
-	Postgres  StoreKind = "postgres"
-	SQLite    StoreKind = "sqlite"
-)
-
-// Store says where runs are kept. Only the field of its Kind is set.
+// Store says where runs are kept, as package drivers reads STORE.
 type Store struct {
-	Kind     StoreKind
-	Database string // firestore: the database's id, "(default)" unless given
-	DSN      Secret // postgres: the connection URL, which may hold a password
-	Path     string // sqlite: the file
+	Driver   string // its name; whether a program links it is another matter
+	Location Secret // a database id, the path of a file, or a URL that may hold a password
 }
 
 // Queue names the task queues.

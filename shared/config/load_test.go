@@ -120,7 +120,7 @@ func TestDefaults(t *testing.T) {
 		Store    string
 	}
 	got := noSecrets{c.Function, c.OnGoogleCloud, [3]any{c.Pipeline.URL, c.Pipeline.Auth, c.Pipeline.Idempotent}, c.Pipeline.Timeout,
-		c.Rules, c.Stream.Hold, c.Queue, fmt.Sprint(c.Store.Kind, " ", c.Store.Path)}
+		c.Rules, c.Stream.Hold, c.Queue, fmt.Sprint(c.Store.Driver, " ", c.Store.Location.Reveal())}
 	want := noSecrets{"local", false, [3]any{"https://pipeline.example.com", config.AuthNone, false}, 29*time.Minute + 30*time.Second,
 		config.Rules{
 			CaseDeadline: time.Hour, MaxDeadline: 24 * time.Hour,
@@ -314,17 +314,17 @@ func TestNothingPrintsASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Pipeline.APIKey.Reveal() != secrets[0] || !c.Access.APIKeys.Match(secrets[1]) || c.Access.TokenSecrets[0].Reveal() != secrets[2] ||
-		!strings.Contains(c.Store.DSN.Reveal(), secrets[3]) {
+		!strings.Contains(c.Store.Location.Reveal(), secrets[3]) {
 		t.Fatal("a secret is not what was given")
 	}
 	var out bytes.Buffer
 	h := holder{c, *c, c.Pipeline.APIKey, c.Access.APIKeys}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		for _, v := range []any{c, *c, h, &h, c.Pipeline, c.Access, c.Access.APIKeys, &c.Store, c.Store.DSN, &c.Store.DSN, c.Access.TokenSecrets} {
+		for _, v := range []any{c, *c, h, &h, c.Pipeline, c.Access, c.Access.APIKeys, &c.Store, c.Store.Location, &c.Store.Location, c.Access.TokenSecrets} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 	}
-	for _, v := range []any{c, c.Store.DSN, map[string]config.Secret{"k": c.Pipeline.APIKey}, c.Access} {
+	for _, v := range []any{c, c.Store.Location, map[string]config.Secret{"k": c.Pipeline.APIKey}, c.Access} {
 		b, err := json.MarshalIndent(v, "", " ")
 		if err != nil {
 			t.Fatal(err)
@@ -332,9 +332,9 @@ func TestNothingPrintsASecret(t *testing.T) {
 		out.Write(b)
 	}
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("x", "config", c, "value", *c, "secret", c.Store.DSN, "keys", c.Access.APIKeys, "list", c.Access.TokenSecrets)
+		slog.New(h).Info("x", "config", c, "value", *c, "secret", c.Store.Location, "keys", c.Access.APIKeys, "list", c.Access.TokenSecrets)
 	}
-	text, _ := c.Store.DSN.MarshalText()
+	text, _ := c.Store.Location.MarshalText()
 	out.Write(text)
 	for _, s := range secrets {
 		for _, form := range []string{s, fmt.Sprintf("%x", s), fmt.Sprintf("%d", []byte(s))} {

@@ -52,10 +52,6 @@ func topicID(text string) bool {
 	return made(text, 3, 255, letters, these, these) && !strings.HasPrefix(text, "goog")
 }
 
-func databaseID(text string) bool {
-	return text == "(default)" || made(text, 4, 63, lower, lower+digits+"-", lower+digits)
-}
-
 func email(text string) bool {
 	name, host, _ := strings.Cut(text, "@")
 	if name == "" || !of(name, letters+digits+"._%+-") || !strings.Contains(host, ".") {

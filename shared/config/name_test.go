@@ -16,7 +16,6 @@ var grammars = []struct {
 	{"location", locationID, regexp.MustCompile(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)},
 	{"queue", queueID, regexp.MustCompile(`^[A-Za-z0-9-]{1,96}$`)},
 	{"topic", topicID, regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)},
-	{"database", databaseID, regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)},
 	{"email", email, regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)},
 }
 

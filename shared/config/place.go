@@ -2,16 +2,14 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/casewatch/casewatch/shared/store/drivers"
 	"github.com/casewatch/casewatch/shared/weburl"
 )
-
-var errLoopback = errors.New("names this machine; on Google Cloud nothing but the function runs there")
 
 // The errors here never quote an address as it came: it may hold a password.
 
@@ -42,7 +40,7 @@ func (c *Config) address(text string, secure bool) (*url.URL, error) {
 	case err != nil:
 		return nil, err
 	case c.OnGoogleCloud && weburl.MayBeLoopback(u.Hostname()):
-		return nil, errLoopback
+		return nil, drivers.ErrLoopback
 	case c.OnGoogleCloud && secure && u.Scheme != "https":
 		return nil, errors.New("is not https, and this runs on Google Cloud")
 	}
@@ -50,82 +48,14 @@ func (c *Config) address(text string, secure bool) (*url.URL, error) {
 }
 
 func storeLocation() value {
-	expects := "firestore:, firestore:DATABASE, postgres://USER@HOST/DATABASE or, on one machine, sqlite:PATH"
-	return value{expects: expects, parse: func(c *Config, text string) error {
-		kind, rest, found := strings.Cut(text, ":")
-		switch {
-		case found && kind == "firestore":
-			return c.firestore(rest)
-		case found && (kind == "postgres" || kind == "postgresql"):
-			return c.postgres(text)
-		case found && kind == "sqlite":
-			return c.sqlite(rest)
+	return value{expects: drivers.Expected(), parse: func(c *Config, text string) error {
+		driver, location, err := drivers.Parse(text, c.OnGoogleCloud)
+		if err != nil {
+			return err
 		}
-		return errors.New("names no store that there is")
+		c.Store = Store{Driver: driver, Location: NewSecret(location)}
+		return nil
 	}}
-}
-
-func (c *Config) firestore(database string) error {
-	if database == "" {
-		database = "(default)"
-	}
-	if !databaseID(database) {
-		return fmt.Errorf("names no valid Firestore database, %.80q", database)
-	}
-	c.Store = Store{Kind: Firestore, Database: database}
-	return nil
-}
-
-// postgres takes a URL that names its host, as host or, for a Unix socket, in its query: without
-// one, drivers fall back to this machine.
-func (c *Config) postgres(text string) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Opaque != "":
-		return errors.New("is not a postgres:// URL")
-	case u.Host != "" && !weburl.ValidHost(u):
-		return errors.New("names no valid host")
-	case strings.Trim(u.Path, "/") == "":
-		return errors.New("names no database")
-	case u.Fragment != "":
-		return errors.New("has a fragment; # in a password is written %23")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return errors.New("has a query that cannot be read")
-	}
-	if query.Has("hostaddr") {
-		return errors.New("has hostaddr, which the driver does not heed; host takes addresses too")
-	}
-	hosts := strings.Split(u.Hostname(), ",")
-	if h := query.Get("host"); h != "" {
-		hosts = strings.Split(h, ",")
-	}
-	for _, host := range hosts {
-		if host == "" {
-			return errors.New("names no host")
-		}
-		if c.OnGoogleCloud && (weburl.MayBeLoopback(host) || isSocket(host) && !strings.HasPrefix(host, "/cloudsql/")) {
-			return errLoopback
-		}
-	}
-	c.Store = Store{Kind: Postgres, DSN: NewSecret(text)}
-	return nil
-}
-
-// isSocket reports whether a host of PostgreSQL is a Unix socket: a folder, or an abstract name
-// (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOST).
-func isSocket(host string) bool { return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") }
-
-func (c *Config) sqlite(path string) error {
-	switch {
-	case path == "":
-		return errors.New("names no file")
-	case c.OnGoogleCloud:
-		return errors.New("names a file of this machine, and on Google Cloud each instance is another one")
-	}
-	c.Store = Store{Kind: SQLite, Path: path}
-	return nil
 }
 
 func emulator(f field[string]) value {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 // values are, per setting, texts that are accepted and texts that are not, where nothing is on
@@ -185,7 +186,7 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 	}
 	for _, dsn := range []string{"postgres://casewatch@/cases?host=/cloudsql/example-project:us-central1:main", "postgres://u:p%23@/cases?host=/cloudsql/example.com:proj:europe-west1:main&sslmode=disable"} {
 		c, err := config.Load("sweep", onCloud().with("STORE", dsn).lookup)
-		if err != nil || c.Store.Kind != config.Postgres || c.Store.DSN.Reveal() != dsn {
+		if err != nil || c.Store.Driver != drivers.Postgres || c.Store.Location.Reveal() != dsn {
 			t.Errorf("STORE=%s: %+v, %v", dsn, c, err)
 		}
 	}
@@ -207,9 +208,9 @@ func TestWhatValuesBecome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.Pipeline.URL, c.URLs.Status, c.Store.Kind, c.Store.DSN.Reveal(), c.Access.AllowedOrigins, c.Queue.Rate, c.RequestTimeout, c.Emulators.PubSub, c.Rules.CaseDeadline,
+	got := []any{c.Pipeline.URL, c.URLs.Status, c.Store.Driver, c.Store.Location.Reveal(), c.Access.AllowedOrigins, c.Queue.Rate, c.RequestTimeout, c.Emulators.PubSub, c.Rules.CaseDeadline,
 		c.Access.Invokers, c.Access.InvokerTokens, c.Access.OIDC, c.Access.ConsoleUsers, c.Access.ConsoleAudiences}
-	want := []any{"https://p.example/base", "http://localhost:8080/status", config.Postgres, "postgres://u:p@h/db",
+	want := []any{"https://p.example/base", "http://localhost:8080/status", drivers.Postgres, "postgres://u:p@h/db",
 		[]string{"https://a.example", "https://b.example"}, 2.5, 50 * time.Minute, "localhost:8085", 90 * time.Minute,
 		[]string{"a@b.c", "d@e.f"}, config.Tokens{Issuer: "https://accounts.google.com", Audiences: []string{"https://x.example/", "http://127.0.0.1:8080"}},
 		config.Tokens{Issuer: "https://t.auth0.com/", Audiences: []string{"one", "two"}},
@@ -225,12 +226,12 @@ func TestWhatValuesBecome(t *testing.T) {
 	if c.Access.APIKeys.Len() != 2 || (config.APIKeys{}).Match("plain-plain-plain-plain") || (config.APIKeys{}).Len() != 0 {
 		t.Error("the number of keys is not what was given")
 	}
-	if !c.Pipeline.APIKey.IsZero() || c.Pipeline.APIKey.Reveal() != "" || c.Store.DSN.IsZero() {
+	if !c.Pipeline.APIKey.IsZero() || c.Pipeline.APIKey.Reveal() != "" || c.Store.Location.IsZero() {
 		t.Error("an unset secret is not zero, or a set one is")
 	}
 	for store, database := range map[string]string{"firestore:": "(default)", "firestore:cases-1": "cases-1"} {
 		c, err := config.Load("status", onCloud().with("STORE", store).lookup)
-		if err != nil || c.Store != (config.Store{Kind: config.Firestore, Database: database}) {
+		if err != nil || c.Store.Driver != drivers.Firestore || c.Store.Location.Reveal() != database {
 			t.Errorf("STORE=%s: %+v, %v", store, c, err)
 		}
 	}

@@ -54,7 +54,7 @@ type world struct {
 
 func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
 	t.Helper()
-	s, err := sqlite.Open(filepath.Join(t.TempDir(), "cases.db"))
+	s, err := sqlite.Open(t.Context(), store.Options{Location: filepath.Join(t.TempDir(), "cases.db")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,19 +12,27 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 // program is what is built and weighed: a package of the module in a folder.
 type program struct{ name, folder, pkg, tags string }
 
-// programs are a hello-world and what is deployed for each store, with the tags that deploy.sh hands to the buildpack.
-var programs = []program{
-	{"hello", ".", "./coldstart/hello", ""},
-	{"firestore", "../..", "./deploy/test/system/program", "grpcnotrace,nopostgres"},
-	{"postgres", "../..", "./deploy/test/system/program", "grpcnotrace,nofirestore"},
-}
+// programs are a hello-world and the deployed program for each store, with the tags that deploy.sh
+// hands to the buildpack.
+var programs = func() []program {
+	all := []program{{"hello", ".", "./coldstart/hello", ""}}
+	for _, d := range drivers.All() {
+		if d.Without != "" {
+			all = append(all, program{d.Name, "../..", "./deploy/test/system/program", drivers.Tags(d.Name)})
+		}
+	}
+	return all
+}()
 
-// build builds the programs into dir, as the buildpack does but for its own folder, and prints what they weigh.
+// build builds the programs into dir, as the buildpack does but for its own folder, and prints what
+// they weigh.
 func build(ctx context.Context, dir string) error {
 	fmt.Println("| program | stripped | packages |\n| --- | --- | --- |")
 	for _, p := range programs {
@@ -86,7 +94,8 @@ func profile(ctx context.Context, dir string) error {
 	return nil
 }
 
-// trace starts a program on a port that it cannot have, so that it ends by itself once its packages have started, and returns what each took.
+// trace starts a program on a port that it cannot have, so that it ends by itself once its packages
+// have started, and returns what each took.
 func trace(ctx context.Context, binary string) (map[string]time.Duration, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary)
@@ -94,7 +103,8 @@ func trace(ctx context.Context, binary string) (map[string]time.Duration, error)
 	_ = cmd.Run() // it fails on its port
 	inits := map[string]time.Duration{}
 	for line := range strings.Lines(out.String()) {
-		// init internal/bytealg @0.008 ms, 0 ms clock, 0 bytes, 0 allocs (https://pkg.go.dev/runtime#hdr-Environment_Variables)
+		// init internal/bytealg @0.008 ms, 0 ms clock, 0 bytes, 0 allocs
+		// (https://pkg.go.dev/runtime#hdr-Environment_Variables)
 		f := strings.Fields(line)
 		if len(f) < 6 || f[0] != "init" || f[5] != "ms" {
 			continue

@@ -148,9 +148,9 @@ func (s *system) openStore(ctx context.Context, onPostgres bool, dsn, file strin
 	var records store.Store
 	var err error
 	if onPostgres {
-		records, err = postgresstore.Open(ctx, dsn)
+		records, err = postgresstore.Open(ctx, store.Options{Location: dsn})
 	} else {
-		records, err = sqlite.Open(file)
+		records, err = sqlite.Open(ctx, store.Options{Location: file})
 	}
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/bench/peers/figures"
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 func main() {
@@ -90,9 +91,10 @@ func run(ctx context.Context, args []string) (err error) {
 
 // build builds the commands, into b.dir.
 func (b *bench) build(ctx context.Context) error {
-	// As deploy.sh has them built, for the store that is used.
+	// As deploy.sh has them built, for the store that is used. No build tag leaves out SQLite in a deployed
+	// program, which never links it; nosqlite is for ./functions.
 	for _, program := range []struct{ name, pkg, tags string }{
-		{"functions-sqlite", "./functions", "grpcnotrace,nofirestore,nopostgres"}, {"functions-postgres", "./functions", "grpcnotrace,nofirestore,nosqlite"},
+		{"functions-sqlite", "./functions", drivers.Tags(drivers.SQLite)}, {"functions-postgres", "./functions", drivers.Tags(drivers.Postgres) + ",nosqlite"},
 		{"servers", "./servers", ""}, {"river", "./river", ""},
 	} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-tags="+program.tags, "-ldflags=-s -w", "-o", b.binary(program.name), program.pkg)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 // What a live project knows. The scripts put it in the place of these texts.
@@ -124,9 +125,12 @@ func (p *plan) place() {
 	case "cloudsql":
 		v["CLOUD_SQL_CONNECTION"] = v["PROJECT"] + ":" + v["REGION"] + ":" + v["CLOUD_SQL_INSTANCE"]
 	}
+	v["STORE_DRIVER"] = drivers.Firestore
 	if kind != "firestore" {
+		v["STORE_DRIVER"] = drivers.Postgres
 		secrets = append(secrets, "store")
 	}
+	v["GO_TAGS"] = drivers.Tags(v["STORE_DRIVER"])
 	v["SECRETS"] = strings.Join(secrets, " ")
 	for _, name := range []string{"FIRESTORE_LOCATION", "BACKUP_DAYS", "CLOUD_SQL_INSTANCE", "CLOUD_SQL_TIER", "CLOUD_SQL_VERSION", "CLOUD_SQL_AVAILABILITY"} {
 		line, sql := p.file.lines[name], strings.HasPrefix(name, "CLOUD_SQL_")

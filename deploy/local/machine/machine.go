@@ -1,8 +1,9 @@
-// Package machine is Casewatch on one machine: every function, with a Cloud Tasks server, a Pub/Sub server, an embedded store, a sample
-// pipeline and a form page, in one process.
+// Package machine is Casewatch on one machine: every function, with a Cloud Tasks server, a Pub/Sub
+// server, an embedded store, a sample pipeline and a form page, in one process.
 //
-// The functions are the deployed ones, and speak to the servers with Google's own clients. Only what stands for Google Cloud is
-// here: the servers, and the clock that calls sweep, as Cloud Scheduler would.
+// The functions are the deployed ones, and speak to the servers with Google's own clients. Only
+// what stands for Google Cloud is here: the servers, and the clock that calls sweep, as Cloud
+// Scheduler would.
 package machine
 
 import (
@@ -43,6 +44,7 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
@@ -59,18 +61,19 @@ type Options struct {
 	SweepInterval time.Duration
 }
 
-// Machine is a running set of servers. What it serves is in Handlers; it reaches them itself, over HTTP, at its BaseURL.
+// Machine is a running set of servers. What it serves is in Handlers; it reaches them itself, over
+// HTTP, at its BaseURL.
 type Machine struct {
-	// Handlers are what is to be served, by path; a path that ends in a slash stands for all below it. They answer 421 to
-	// requests whose Host is not loopback.
+	// Handlers are what is to be served, by path; a path that ends in a slash stands for all below
+	// it. They answer 421 to requests whose Host is not loopback.
 	Handlers map[string]http.Handler
 
 	Tasks    *taskserver.Server
 	PubSub   *pubsubserver.Server
 	Pipeline *samplepipeline.Pipeline
 	Config   *config.Config
-	// Issuer signs the tokens by which the private functions know who calls. Its key is made anew each time: tokens are signed when
-	// something is delivered, and none outlives the process.
+	// Issuer signs the tokens by which the private functions know who calls. Its key is made anew
+	// each time: tokens are signed when something is delivered, and none outlives the process.
 	Issuer *identitytest.Issuer
 
 	client  *pubsub.Client // of the sample pipeline
@@ -95,7 +98,8 @@ func Check(o Options) error {
 
 // Open makes a machine, its servers running. The error names every faulty setting.
 //
-// Tasks that were pending when the last machine in the folder ended are delivered as soon as Open returns.
+// Tasks that were pending when the last machine in the folder ended are delivered as soon as Open
+// returns.
 func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err := Check(o); err != nil {
 		return nil, err // before anything is made
@@ -145,7 +149,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	})
 	m.process = app.New(config.Local, app.Options{
 		Lookup: settings.lookup, Handler: o.Handler,
-		Stores: map[config.StoreKind]app.OpenStore{config.SQLite: openSQLite},
+		Stores: map[string]store.Opener{drivers.SQLite: store.OpenerOf(sqlite.Open)},
 	})
 	if err = m.process.Open(); err != nil {
 		return nil, err
@@ -176,14 +180,6 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 
 // under serves h as a function is served when deployed alone: at the root.
 func under(prefix string, h http.Handler) http.Handler { return http.StripPrefix(prefix, h) }
-
-func openSQLite(_ context.Context, cfg *config.Config) (store.Store, error) {
-	s, err := sqlite.Open(cfg.Store.Path)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
 
 // queues are the queues with limits as a deployment gives them.
 func queues(cfg *config.Config) []*cloudtaskspb.Queue {
@@ -218,8 +214,8 @@ func (m *Machine) openEvents(ctx context.Context) error {
 	return err
 }
 
-// Close stops the servers; what is being attempted is cut when ctx ends, and delivered again by the next machine. The handlers must
-// not be called during or after it.
+// Close stops the servers; what is being attempted is cut when ctx ends, and delivered again by the
+// next machine. The handlers must not be called during or after it.
 func (m *Machine) Close(ctx context.Context) error {
 	var errs []error
 	if m.stop != nil {

@@ -9,13 +9,35 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
-// storeTags are the build tags of a deployment, by its store, as deploy/gcp/release.sh hands them to the buildpack.
-var storeTags = map[string]string{"firestore": "grpcnotrace,nopostgres", "postgres": "grpcnotrace,nofirestore"}
+// storeTags are the build tags of a deployed program, by its store, as deploy.sh hands them to the
+// buildpack.
+var storeTags = func() map[string]string {
+	tags := map[string]string{}
+	for _, d := range drivers.All() {
+		if d.Without != "" {
+			tags[d.Name] = drivers.Tags(d.Name)
+		}
+	}
+	return tags
+}()
 
-// TestLinked: testdata/linked.md lists each module of others of which packages are linked into what is deployed, and how many, for each store, so
-// that whoever adds weight sees it in review. Neither versions nor the standard library are in it: deploy/tools/licenses.csv has the ones, and the
+// localStore reports whether a path below the module is of a store driver that no deployed program
+// links.
+func localStore(path string) bool {
+	return slices.ContainsFunc(drivers.All(), func(d drivers.Driver) bool {
+		return d.Without == "" && fits("shared/store/"+d.Name+"/...", path)
+	})
+}
+
+// TestLinked: testdata/linked.md lists each module of others of which packages are linked into what
+// is deployed, and how many, for each store, so that whoever adds weight sees it in review. Neither
+// versions nor the standard library are in it: deploy/tools/licenses.csv has the ones, and the
 // other follows from Go's.
 func TestLinked(t *testing.T) {
 	counts := map[string]map[string]int{}
@@ -49,7 +71,8 @@ func orDash(n int) string {
 	return fmt.Sprint(n)
 }
 
-// packagesLinked counts the packages by module that a deployment with those build tags links, those of this module apart.
+// packagesLinked counts the packages by module that a deployment with those build tags links, those
+// of this module apart.
 func packagesLinked(t *testing.T, tags string) map[string]int {
 	t.Helper()
 	list := run(t, root(t), "env", "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0",
@@ -63,10 +86,13 @@ func packagesLinked(t *testing.T, tags string) map[string]int {
 	return found
 }
 
-// TestEachStoreIsABuild: the tags leave out the one store and its clients, and keep the other; deploy.sh and the measure of cold starts name the same tags.
+// TestEachStoreIsABuild: the tags leave out the other stores and their clients, and keep the one.
 func TestEachStoreIsABuild(t *testing.T) {
-	own := map[string]string{"firestore": "cloud.google.com/go/firestore", "postgres": "github.com/jackc/pgx/v5"}
+	own := map[string]string{drivers.Firestore: "cloud.google.com/go/firestore", drivers.Postgres: "github.com/jackc/pgx/v5"}
 	for store, tags := range storeTags {
+		if own[store] == "" {
+			t.Errorf("name the module of the client of %s here", store)
+		}
 		linked := packagesLinked(t, tags)
 		for of, client := range own {
 			if (linked[client] > 0) != (of == store) {
@@ -76,17 +102,39 @@ func TestEachStoreIsABuild(t *testing.T) {
 		_, without, _ := strings.Cut(tags, ",")
 		run(t, root(t), "go", "build", "-tags="+without, "./shared/app") // gRPC as the other tests link it need not be compiled again
 	}
-	for _, file := range []string{"deploy/gcp/release.sh", "deploy/bench/coldstart/build.go"} {
-		text, err := os.ReadFile(filepath.Join(root(t), file))
+}
+
+// TestEachStoreIsRegistered: each folder below shared/store that opens a store is a driver of the
+// registry, and the other way round. shared/app has a file for each that a deployed program may
+// link, which its tag leaves out.
+func TestEachStoreIsRegistered(t *testing.T) {
+	opens, err := filepath.Glob(filepath.Join(root(t), "shared/store/*/*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var folders []string
+	for _, file := range opens {
+		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, tags := range storeTags {
-			for tag := range strings.SplitSeq(tags, ",") {
-				if !strings.Contains(string(text), tag) {
-					t.Errorf("%s does not name the tag %s", file, tag)
-				}
-			}
+		if strings.Contains(string(data), "\nfunc Open(ctx context.Context, o store.Options)") {
+			folders = append(folders, filepath.Base(filepath.Dir(file)))
 		}
+	}
+	var registered []string
+	for _, d := range drivers.All() {
+		registered = append(registered, d.Name)
+		file, err := os.ReadFile(filepath.Join(root(t), "shared/app", d.Name+".go"))
+		switch begins := "//go:build !" + d.Without + "\n"; {
+		case d.Without == "" && err == nil:
+			t.Errorf("shared/app/%s.go: the registry has no build tag that leaves out %s", d.Name, d.Name)
+		case d.Without != "" && !strings.HasPrefix(string(file), begins):
+			t.Errorf("shared/app/%s.go begins with %.40q, %v; want %q", d.Name, file, err, begins)
+		}
+	}
+	slices.Sort(registered)
+	if diff := cmp.Diff(registered, folders); diff != "" {
+		t.Errorf("drivers (-registered +folders that open a store):\n%s", diff)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/reconcile"
+	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
@@ -115,7 +116,7 @@ type floor struct {
 
 func newFloor(t *testing.T) *floor {
 	t.Helper()
-	s, err := sqlite.Open(filepath.Join(t.TempDir(), "cases.db"))
+	s, err := sqlite.Open(t.Context(), store.Options{Location: filepath.Join(t.TempDir(), "cases.db")})
 	if err != nil {
 		t.Fatal(err)
 	}

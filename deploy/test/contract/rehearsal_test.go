@@ -77,7 +77,7 @@ func TestRehearsal(t *testing.T) {
 
 	for dep := range strings.FieldsSeq(run(t, source, "go", "list", "-deps", "-tags="+storeTags["firestore"], "./"+appDir)) {
 		if to, ours := place(dep); fits("modernc.org/...", dep) || strings.HasSuffix(dep, "/pstest") || strings.Contains(dep, "goleak") ||
-			ours && (strings.HasSuffix(to, "test") || fits("deploy/...", to) || to == "shared/store/sqlite") {
+			ours && (strings.HasSuffix(to, "test") || fits("deploy/...", to) || localStore(to)) {
 			t.Errorf("the deployed program links %s", dep)
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/reconcile"
+	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
@@ -50,7 +51,7 @@ type Bench struct {
 // them.
 func New(t testing.TB, env map[string]string) *Bench {
 	t.Helper()
-	s, err := sqlite.Open(filepath.Join(t.TempDir(), "cases.db"))
+	s, err := sqlite.Open(t.Context(), store.Options{Location: filepath.Join(t.TempDir(), "cases.db")})
 	if err != nil {
 		t.Fatal(err)
 	}

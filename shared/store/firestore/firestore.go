@@ -16,18 +16,6 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Options say which database holds the records.
-type Options struct {
-	Project  string // required
-	Database string // its id; "" is "(default)"
-
-	// EmulatorHost is the host:port of an emulator, spoken to in plain text and without credentials; "" for Google's service.
-	EmulatorHost string
-
-	// Retention is how long an ended run is kept before it is purged. 30 days later Firestore deletes what was not.
-	Retention time.Duration
-}
-
 // Store is a [store.Store] in a Firestore database. Its methods are safe for concurrent use.
 type Store struct {
 	names
@@ -48,13 +36,15 @@ var _ store.Store = (*Store)(nil)
 // slack is how much later than the sweep should have purged a run Firestore deletes it.
 const slack = 30 * 24 * time.Hour
 
-// Open returns a Store on the database, which must exist, as must its indexes; neither is checked here. It opens no connection:
-// the first call does, and every later one comes back to a connection that was lost. ctx is for looking up the credentials
-// only. The error names every fault of o, or says that there are no credentials. The caller closes the Store.
-func Open(ctx context.Context, o Options) (*Store, error) { return open(ctx, o) }
+// Open returns a Store on the database that o.Project and o.Location, its id, name; "" is
+// "(default)". The database and its indexes must exist; neither is checked here. Firestore deletes
+// what was not purged 30 days after o.Retention. Open makes no connection: the first call does, and
+// later calls make a new one if it was lost. ctx bounds the search for credentials. The error names
+// every fault of o, or says that there are no credentials. The caller closes the Store.
+func Open(ctx context.Context, o store.Options) (*Store, error) { return open(ctx, o) }
 
 // open is Open with more options for the client.
-func open(ctx context.Context, o Options, more ...option.ClientOption) (*Store, error) {
+func open(ctx context.Context, o store.Options, more ...option.ClientOption) (*Store, error) {
 	var faults []error
 	if o.Project == "" {
 		faults = append(faults, errors.New("no project given"))
@@ -73,7 +63,7 @@ func open(ctx context.Context, o Options, more ...option.ClientOption) (*Store, 
 			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	}
 	s := &Store{
-		names:          newNames(o.Project, o.Database),
+		names:          newNames(o.Project, o.Location),
 		keep:           o.Retention + slack,
 		opts:           append(opts, more...),
 		attemptTimeout: attemptTimeout,
@@ -95,7 +85,8 @@ func (s *Store) newClient(ctx context.Context, more ...option.ClientOption) (*ap
 	if err != nil {
 		return nil, err
 	}
-	// The client's own repeats are bounded by nothing but the context, and leave out answers that break off: ours are in call.
+	// The client's own repeats are bounded by nothing but the context, and leave out answers that
+	// break off: ours are in call.
 	client.CallOptions = &apiv1.CallOptions{}
 	return client, nil
 }
@@ -108,7 +99,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// listening is what is shared by those who wait: a client with connections of its own, made for the first of them.
+// listening is what is shared by those who wait: a client with connections of its own, made for the
+// first of them.
 type listening struct {
 	places chan struct{} // one for each stream that is open
 
@@ -123,15 +115,16 @@ type listening struct {
 	pause, laterLook time.Duration
 }
 
-// Google's front ends bear 100 streams on a connection; whoever opens one more waits until another ends. So streams that stay
-// open have connections of their own, and are not more than these bear, with room for an uneven spread.
+// Google's front ends bear 100 streams on a connection; whoever opens one more waits until another
+// ends. So streams that stay open have connections of their own, and are not more than these bear,
+// with room for an uneven spread.
 const (
 	listenConns = 4
 	maxListens  = listenConns * 64
 )
 
-// Waiting is best effort: nothing is lost when a viewer learns of a change late. So a database that is slow is not asked by all who wait at the same
-// time, nor asked again immediately.
+// Waiting is best effort: nothing is lost when a viewer learns of a change late. So a database that
+// is slow is not asked by all who wait at the same time, nor asked again immediately.
 const (
 	maxOpening   = 16               // streams that are being opened
 	unheardPause = 30 * time.Second // without new streams, after one could not be opened

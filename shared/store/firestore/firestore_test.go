@@ -36,13 +36,13 @@ func TestStore(t *testing.T) {
 }
 
 // options are of an empty database in the emulator.
-func options(t testing.TB) Options {
+func options(t testing.TB) store.Options {
 	t.Helper()
-	return Options{Project: firestoretest.Project(), EmulatorHost: firestoretest.Start(t), Retention: 720 * time.Hour}
+	return store.Options{Project: firestoretest.Project(), EmulatorHost: firestoretest.Start(t), Retention: 720 * time.Hour}
 }
 
 // openStore opens a store that the caller closes.
-func openStore(t testing.TB, o Options, more ...option.ClientOption) *Store {
+func openStore(t testing.TB, o store.Options, more ...option.ClientOption) *Store {
 	t.Helper()
 	s, err := open(t.Context(), o, more...)
 	if err != nil {
@@ -52,7 +52,7 @@ func openStore(t testing.TB, o Options, more ...option.ClientOption) *Store {
 }
 
 // opened is a store over an empty database, closed when the test ends.
-func opened(t testing.TB, o Options, more ...option.ClientOption) *Store {
+func opened(t testing.TB, o store.Options, more ...option.ClientOption) *Store {
 	t.Helper()
 	s := openStore(t, o, more...)
 	t.Cleanup(func() {

@@ -167,7 +167,7 @@ func TestFaults(t *testing.T) {
 
 // TestNobodyThere: a store that cannot be reached says so soon, and a context that ends meanwhile is what is told.
 func TestNobodyThere(t *testing.T) {
-	s := opened(t, Options{Project: "p", EmulatorHost: "127.0.0.1:1"})
+	s := opened(t, store.Options{Project: "p", EmulatorHost: "127.0.0.1:1"})
 	s.backoff = time.Millisecond
 	if _, err := s.Get(t.Context(), "a", 1); status.Code(err) != codes.Unavailable {
 		t.Errorf("Get: %v", err)

@@ -20,7 +20,7 @@ import (
 )
 
 func TestOpenRefuses(t *testing.T) {
-	_, err := Open(t.Context(), Options{Retention: -1, EmulatorHost: "127.0.0.1:1"})
+	_, err := Open(t.Context(), store.Options{Retention: -1, EmulatorHost: "127.0.0.1:1"})
 	for _, want := range []string{"no project", "retention of -1ns"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
@@ -39,7 +39,7 @@ func TestOutlivesItsContext(t *testing.T) {
 	defer s.Close()
 	cancel()
 	save(t, s, "a")
-	o.Database = "other"
+	o.Location = "other"
 	other := opened(t, o)
 	save(t, other, "a")
 	mustDo(t, s.Wait(t.Context(), "a", 1, 0))

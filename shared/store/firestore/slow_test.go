@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 // unopenedStore is a Store without a database.
@@ -170,7 +172,7 @@ func (h *hanging) options() []option.ClientOption {
 // TestWaitingGivesWay: while the database hangs, those who wait open few streams and read little, however many they are.
 func TestWaitingGivesWay(t *testing.T) {
 	var h hanging
-	s := opened(t, Options{Project: "p", EmulatorHost: "127.0.0.1:1"}, h.options()...)
+	s := opened(t, store.Options{Project: "p", EmulatorHost: "127.0.0.1:1"}, h.options()...)
 	var clock atomic.Int64
 	now := func() time.Time { return time.Unix(clock.Load(), 0) }
 	clock.Store(1e9)

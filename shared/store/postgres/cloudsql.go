@@ -24,7 +24,8 @@ var ipTypes = map[string]cloudsqlconn.DialOption{
 	"psc": cloudsqlconn.WithPSC(), "auto": cloudsqlconn.WithAutoIP(),
 }
 
-// cloudSQL dials an instance of Cloud SQL. The connector is made at the first dial that can make it: that looks for credentials.
+// cloudSQL dials an instance of Cloud SQL. The connector is made at the first dial that can make
+// it: that looks for credentials.
 type cloudSQL struct {
 	instance string // project:region:name
 	iam      bool   // log in with the service account's token

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
 // What a DSN can set by the parameter named, and what it is unless it does.
@@ -22,14 +24,9 @@ const (
 
 // parse returns what the DSN means. No error holds any of it that could be a secret.
 func parse(dsn string) (*pgxpool.Config, *cloudSQL, error) {
-	u, err := url.Parse(dsn)
-	// A password that is not escaped may end up in the name of the database, which errors name.
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "@/") || u.Fragment != "" {
-		return nil, nil, errors.New("the DSN is not a postgres:// URL; in a password, %, /, ?, #, @ and : are written as %25, %2F, %3F, %23, %40 and %3A")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
+	query, _, err := drivers.ParsePostgres(dsn)
 	if err != nil {
-		return nil, nil, errors.New("the query of the DSN cannot be read")
+		return nil, nil, fmt.Errorf("the DSN %w", err)
 	}
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 func TestParse(t *testing.T) {
@@ -42,7 +44,7 @@ func TestParseRefuses(t *testing.T) {
 		{"nothing", "", "not a postgres:// URL"},
 		{"another scheme", "mysql://u:" + secret + "@h/d", "not a postgres:// URL"},
 		{"words", "host=h password=" + secret, "not a postgres:// URL"},
-		{"a password not escaped", "postgres://u:1/" + secret + "@h/d", "not a postgres:// URL"},
+		{"a password not escaped", "postgres://u:1/" + secret + "@h/d", "in a password"},
 		{"a number sign not escaped", "postgres://u:1#" + secret + "@h/d", "not a postgres:// URL"},
 		{"a percent not escaped", "postgres://u:%zz" + secret + "@h/d", "not a postgres:// URL"},
 		{"a query that is none", "postgres://u:" + secret + "@h/d?a=%zz", "query"},
@@ -59,7 +61,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a way to nowhere", "postgres://u:" + secret + "@h/d?cloudsql_ip=private", "names no instance"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := Open(t.Context(), test.dsn)
+			s, err := Open(t.Context(), store.Options{Location: test.dsn})
 			if err == nil {
 				closeStore(t, s)
 				t.Fatal("opened")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/postgres/postgrestest"
 )
 
@@ -61,7 +62,7 @@ func TestOpenAtOnce(t *testing.T) {
 	stores := make([]*Store, 20)
 	for i := range stores {
 		all.Go(func() {
-			s, err := Open(t.Context(), dsn)
+			s, err := Open(t.Context(), store.Options{Location: dsn})
 			if err != nil {
 				t.Error(err)
 				return
@@ -150,7 +151,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			tables := `SELECT coalesce(string_agg(tablename, ','), '') FROM pg_tables WHERE schemaname = 'public'`
 			before := postgrestest.Query(t, dsn, tables)
-			s, err := Open(t.Context(), with(t, dsn, test.query))
+			s, err := Open(t.Context(), store.Options{Location: with(t, dsn, test.query)})
 			if err == nil {
 				closeStore(t, s)
 				t.Fatal("opened")
@@ -178,12 +179,12 @@ func TestOpenWaitsForAnother(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*lockPause)
 	defer cancel()
-	if s, err := Open(ctx, dsn); !errors.Is(err, context.DeadlineExceeded) {
+	if s, err := Open(ctx, store.Options{Location: dsn}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("opened %v, error %v", s, err)
 	}
 	opened := make(chan error, 1)
 	go func() {
-		s, err := Open(t.Context(), dsn)
+		s, err := Open(t.Context(), store.Options{Location: dsn})
 		if err == nil {
 			err = s.Close()
 		}

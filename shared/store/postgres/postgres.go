@@ -23,17 +23,19 @@ type Store struct {
 	waiters  waiters.Waiters
 	pauses   waiters.Pauses
 	retries  overload.Retries
-	// listener goes from hand to hand: whoever takes it out listens for all who wait, and puts it back.
+	// listener goes from hand to hand: whoever takes it out listens for all who wait, and puts it
+	// back.
 	listener chan *listener
 }
 
 var _ store.Store = (*Store)(nil)
 
-// Open connects to the database that the DSN names (see the package's documentation) and brings its schema up to date if it is
-// behind. It fails if the DSN makes no sense, the server cannot be reached before ctx ends, or the tables are another
-// program's; no error holds the DSN or its password. The Store does not depend on ctx. The caller closes it.
-func Open(ctx context.Context, dsn string) (*Store, error) {
-	config, sql, err := parse(dsn)
+// Open connects to the database that o.Location, a DSN, names (see the package's documentation),
+// and makes its tables if there are none. It fails if the DSN makes no sense, the server cannot be
+// reached before ctx ends, or the tables are those of another program or of another shape. No error
+// holds the DSN or its password. The Store does not depend on ctx. The caller closes it.
+func Open(ctx context.Context, o store.Options) (*Store, error) {
+	config, sql, err := parse(o.Location)
 	if err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
@@ -85,8 +87,9 @@ func explain(ctx context.Context, err error, format string, args ...any) error {
 // tries bounds how often a statement is sent, and so how many dead connections it may meet.
 const tries = 10
 
-// repeat calls f again while it fails in a way that may pass immediately. What the server may have begun is taken from the budget for repeats; what
-// never left this process, or met a transaction of another that was saved instead, is not: neither adds to what a slow server has to do.
+// repeat calls f again while it fails in a way that may pass immediately. What the server may have
+// begun is taken from the budget for repeats; what never left this process, or met a transaction of
+// another that was saved instead, is not: neither adds to what a slow server has to do.
 func repeat(ctx context.Context, budget *overload.Retries, passes func(error) bool, f func() error) (err error) {
 	for range tries {
 		if err = f(); err == nil {
@@ -100,9 +103,9 @@ func repeat(ctx context.Context, budget *overload.Retries, passes func(error) bo
 	return err
 }
 
-// undone reports whether a failed statement certainly left nothing behind, and may succeed if it is sent again: it met a
-// transaction of another (a deadlock; a serialization failure, where the database's default isolation is stricter than ours),
-// or never left this process.
+// undone reports whether a failed statement certainly left nothing behind, and may succeed if it is
+// sent again: it met a transaction of another (a deadlock; a serialization failure, where the
+// database's default isolation is stricter than ours), or never left this process.
 func undone(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code == "40001" || e.Code == "40P01"
@@ -110,8 +113,9 @@ func undone(err error) bool {
 	return pgconn.SafeToRetry(err)
 }
 
-// transient reports whether a failed read may succeed if it is sent again: as [undone], or over another connection, since this
-// one was dead: the server was restarted, or an instance without CPU slept past the patience of a firewall.
+// transient reports whether a failed read may succeed if it is sent again: as [undone], or over
+// another connection, since this one was dead: the server was restarted, or an instance without CPU
+// slept past the patience of a firewall.
 func transient(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return false

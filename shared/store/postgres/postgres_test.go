@@ -89,7 +89,7 @@ func openStore(t testing.TB, dsn string) *Store {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := Open(ctx, dsn)
+	s, err := Open(ctx, store.Options{Location: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}

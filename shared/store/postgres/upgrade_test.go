@@ -125,7 +125,7 @@ func TestUpgrade(t *testing.T) {
 	})
 	for range 4 {
 		openers.Go(func() {
-			s, err := Open(t.Context(), dsn)
+			s, err := Open(t.Context(), store.Options{Location: dsn})
 			if err != nil {
 				t.Error(err)
 				return

@@ -73,7 +73,7 @@ func TestMigrateFromVersionOne(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			s, err := Open(path)
+			s, err := Open(t.Context(), store.Options{Location: path})
 			if err != nil {
 				t.Error(err)
 				return
@@ -151,7 +151,7 @@ func TestMigrateAllOrNothing(t *testing.T) {
 		return version
 	}
 	exec(`UPDATE runs SET record = x'7b' WHERE case_id = '00001'`)
-	s, err := Open(path)
+	s, err := Open(t.Context(), store.Options{Location: path})
 	if err == nil {
 		closeStore(t, s)
 		t.Fatal("opened")

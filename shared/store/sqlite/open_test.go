@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -61,7 +63,7 @@ func TestOpenRefuses(t *testing.T) {
 				path = filepath.Join(path, "store.db")
 			}
 			test.setUp(t, path)
-			s, err := Open(path)
+			s, err := Open(t.Context(), store.Options{Location: path})
 			if err == nil {
 				closeStore(t, s)
 				t.Fatal("opened")
@@ -71,7 +73,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(""); err == nil {
+	if _, err := Open(t.Context(), store.Options{Location: ""}); err == nil {
 		t.Error("an empty path was accepted")
 	}
 }
@@ -109,7 +111,7 @@ func TestOpenAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			s, err := Open(path)
+			s, err := Open(t.Context(), store.Options{Location: path})
 			if err != nil {
 				t.Error(err)
 				return

@@ -37,17 +37,19 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the file, and makes it (mode 0600) and its folder (0700) if they are not there. It fails if the file is not
-// a database, is one of another program, or was written by a newer version of this one. The caller closes the Store.
-func Open(path string) (*Store, error) {
-	s, err := open(path)
+// Open opens the file that o.Location is the path of, and makes it (mode 0600) and its folder
+// (0700) if they are missing. It fails if the file is not a database, or is one of another program
+// or of another shape. The Store does not depend on ctx, which bounds the opening. The caller
+// closes the Store.
+func Open(ctx context.Context, o store.Options) (*Store, error) {
+	s, err := open(ctx, o.Location)
 	if err != nil {
-		return nil, fmt.Errorf("opening store %q: %w", path, err)
+		return nil, fmt.Errorf("opening store %q: %w", o.Location, err)
 	}
 	return s, nil
 }
 
-func open(path string) (_ *Store, err error) {
+func open(ctx context.Context, path string) (_ *Store, err error) {
 	path, err = create(path)
 	if err != nil {
 		return nil, err
@@ -73,7 +75,6 @@ func open(path string) (_ *Store, err error) {
 	readers := min(maxReaders, 2*runtime.GOMAXPROCS(0))
 	s.readers.SetMaxOpenConns(readers)
 	s.readers.SetMaxIdleConns(readers)
-	ctx := context.Background()
 	if err := s.prepareFile(ctx); err != nil {
 		return nil, err
 	}
@@ -87,7 +88,8 @@ func open(path string) (_ *Store, err error) {
 	return s, nil
 }
 
-// create makes an empty file that only its owner can read; SQLite gives its companion files the same mode.
+// create makes an empty file that only its owner can read; SQLite gives its companion files the
+// same mode.
 func create(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("no path given")
@@ -130,8 +132,9 @@ func (s *Store) prepareFile(ctx context.Context) error {
 	return errors.Join(err, conn.Close())
 }
 
-// connect opens the first connection. Two processes that put a new file into WAL mode at once do not wait for each other
-// as long as they should: SQLite tells one of them at once that the file is busy.
+// connect opens the first connection. Two processes that put a new file into WAL mode at once do
+// not wait for each other as long as they should: SQLite tells one of them at once that the file is
+// busy.
 func (s *Store) connect(ctx context.Context) (*sql.Conn, error) {
 	for begin := time.Now(); ; {
 		conn, err := s.writers.Conn(ctx)

@@ -48,7 +48,7 @@ func TestStoreShared(t *testing.T) {
 // openStore opens a store that the caller closes.
 func openStore(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(path)
+	s, err := Open(t.Context(), store.Options{Location: path})
 	if err != nil {
 		t.Fatal(err)
 	}

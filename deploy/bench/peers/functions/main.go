@@ -21,10 +21,11 @@ import (
 	"github.com/casewatch/casewatch/functions/sweep"
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
+	"github.com/casewatch/casewatch/shared/store"
 )
 
 // stores are the drivers there are; nil for those of what is deployed. Each build is for one store, as what is deployed is.
-var stores map[config.StoreKind]app.OpenStore
+var stores map[string]store.Opener
 
 var builds = map[string]app.Build{
 	"start": start.New, "status/": status.New, "cancel/": cancel.New, "dispatch": dispatch.New,

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,8 +18,8 @@ import (
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/functions/sweep"
 	"github.com/casewatch/casewatch/shared/app"
-	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/store"
+	"github.com/casewatch/casewatch/shared/store/drivers"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
@@ -41,9 +40,7 @@ func serve(name string) error {
 	if !ok {
 		return fmt.Errorf("FUNCTION_TARGET %q is no function", name)
 	}
-	p := app.New(name, app.Options{Stores: map[config.StoreKind]app.OpenStore{
-		config.SQLite: func(_ context.Context, cfg *config.Config) (store.Store, error) { return sqlite.Open(cfg.Store.Path) },
-	}})
+	p := app.New(name, app.Options{Stores: map[string]store.Opener{drivers.SQLite: store.OpenerOf(sqlite.Open)}})
 	if _, err := p.Config(); err != nil {
 		return err
 	}

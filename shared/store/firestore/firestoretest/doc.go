@@ -2,7 +2,7 @@
 //
 //	func TestStore(t *testing.T) {
 //		addr := firestoretest.Start(t)
-//		…firestore.Open(ctx, firestore.Options{Project: firestoretest.Project(), EmulatorHost: addr})
+//		…firestore.Open(ctx, store.Options{Project: firestoretest.Project(), EmulatorHost: addr})
 //	}
 //
 // One emulator, a Java process of about 125 MB that takes a second or two to start, serves all tests of a test binary; tests keep

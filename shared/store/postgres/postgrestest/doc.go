@@ -8,7 +8,7 @@
 //	}
 //
 //	func TestX(t *testing.T) {
-//		s, err := postgres.Open(t.Context(), postgrestest.Start(t))
+//		s, err := postgres.Open(t.Context(), store.Options{Location: postgrestest.Start(t)})
 //
 // [Start] starts one server per test binary, at its first call, and hands out a fresh database at each. A test that restarts or stops
 // its server has one of its own, of [New]. Where PostgreSQL is missing, tests are skipped, and say how to get it.
