@@ -11,7 +11,7 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// accepts are Accept headers, lines parted by "|", and whether they ask for a stream.
+// accepts maps Accept headers, with "|" between lines, to whether they prefer a stream.
 var accepts = map[string]bool{
 	"text/event-stream":                                 true,
 	"Text/Event-Stream":                                 true,
@@ -45,20 +45,21 @@ var accepts = map[string]bool{
 func TestAccept(t *testing.T) {
 	for accept, want := range accepts {
 		if got := status.WantsStream(strings.Split(accept, "|")); got != want {
-			t.Errorf("%q: %v", accept, got)
+			t.Errorf("%q: got %v, want %v", accept, got, want)
 		}
 	}
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
 	a := b.Do("GET", u+"/c", "", key, "Accept: application/json, text/event-stream;q=0.9")
-	if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Vary") != "Accept" && !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Accept") {
+	if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" ||
+		a.Header.Get("Vary") != "Accept" && !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Accept") {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
 }
 
-// An Accept header of a mebibyte, which is read before anybody is known, takes no memory to speak of.
-func TestAcceptWithoutEnd(t *testing.T) {
+// An Accept header of 1 MiB, which is read before the caller is authenticated, needs little memory.
+func TestLongAcceptHeader(t *testing.T) {
 	var many strings.Builder
 	for i := range 150_000 {
 		fmt.Fprintf(&many, "%x,", i)
@@ -70,7 +71,7 @@ func TestAcceptWithoutEnd(t *testing.T) {
 		got := status.WantsStream(lines)
 		runtime.ReadMemStats(&after)
 		if allocated := after.TotalAlloc - before.TotalAlloc; got != want || allocated > 1<<20 {
-			t.Errorf("%s: %v, and it takes %d bytes", last, got, allocated)
+			t.Errorf("%s: got %v with %d bytes allocated", last, got, allocated)
 		}
 	}
 }
@@ -82,16 +83,19 @@ func FuzzAccept(f *testing.F) {
 	f.Fuzz(func(t *testing.T, accept string) {
 		named := strings.Contains(strings.ToLower(accept), "text/event-stream")
 		if status.WantsStream([]string{accept}) && !named {
-			t.Errorf("%q does not name a stream", accept)
+			t.Errorf("%q does not name a stream, but gets one", accept)
 		}
 		if status.WantsStream([]string{"application/json", accept}) {
-			t.Errorf("%q is preferred to what comes first and could not weigh more", accept)
+			t.Errorf("%q takes precedence over application/json before it, although no weight can be higher", accept)
 		}
 	})
 }
 
 func FuzzLastEventID(f *testing.F) {
-	for _, id := range []string{"", "1.1", "12.345", "0.1", "1.0", "01.1", "1.01", "1", "1.", ".1", "-1.1", "1.-1", "+1.1", "1.1.1", "1.9223372036854775807", "1.9223372036854775808", "1e1.1", "1_0.1", " 1.1", "1.1\n"} {
+	for _, id := range []string{
+		"", "1.1", "12.345", "0.1", "1.0", "01.1", "1.01", "1", "1.", ".1", "-1.1", "1.-1", "+1.1", "1.1.1",
+		"1.9223372036854775807", "1.9223372036854775808", "1e1.1", "1_0.1", " 1.1", "1.1\n",
+	} {
 		f.Add(id)
 	}
 	f.Fuzz(func(t *testing.T, id string) {

@@ -33,9 +33,12 @@ const (
 	viewersEnv   = "STATUS_BENCH_VIEWERS"
 )
 
-// BenchmarkStreams opens 1,000 streams on 200 cases, over HTTP and a SQLite store, with the viewers in a process of their own, so that memory and
-// goroutines are the server's alone. It reports what a stream costs, and how long it takes from the commit of a change to the event at
-// each viewer. Beside it, in the same run: viewers who wait each for itself, without sharing, and net/http that holds connections and does nothing.
+// BenchmarkStreams opens 1,000 streams of 200 cases, over HTTP and a SQLite store. The viewers are
+// in another process, so that memory and goroutines are only the server's. It reports the cost of a
+// stream, and the time from the commit of a change to its event at each viewer.
+//
+// In the same run it measures two references: streams whose viewers do not share a wait, and a
+// net/http server that only holds connections.
 func BenchmarkStreams(b *testing.B) {
 	bench := functiontest.New(b, nil)
 	for i := range benchCases {
@@ -49,17 +52,24 @@ func BenchmarkStreams(b *testing.B) {
 			value float64
 			unit  string
 		}{
-			{ours.bytes, "B/stream"}, {ours.goroutines, "goroutines/stream"}, {ours.p50, "ms-p50"}, {ours.p99, "ms-p99"}, {float64(ours.waits), "waits"},
-			{ours.bytes / bare.bytes, "x-bare-B"}, {ours.p50 / own.p50, "x-unshared-p50"}, {ours.p99 / own.p99, "x-unshared-p99"},
+			{ours.bytes, "B/stream"},
+			{ours.goroutines, "goroutines/stream"},
+			{ours.p50, "ms-p50"},
+			{ours.p99, "ms-p99"},
+			{float64(ours.waits), "waits"},
+			{ours.bytes / bare.bytes, "x-bare-B"},
+			{ours.p50 / own.p50, "x-unshared-p50"},
+			{ours.p99 / own.p99, "x-unshared-p99"},
 		} {
 			b.ReportMetric(m.value, m.unit)
 		}
 		b.Logf("bare: %+v; unshared: %+v; status: %+v", bare, own, ours)
 	}
-	b.ReportMetric(0, "ns/op") // it says nothing
+	b.ReportMetric(0, "ns/op") // it has no meaning here
 }
 
-// figures are what was measured of 1,000 streams: memory and goroutines of each, milliseconds from commit to event, and calls of Wait at once.
+// figures are the measurements of 1,000 streams: bytes and goroutines of each stream, milliseconds
+// from commit to event, and concurrent calls of Wait.
 type figures struct {
 	bytes, goroutines, p50, p99 float64
 	waits                       int
@@ -79,11 +89,11 @@ func measure(b *testing.B, bench *functiontest.Bench, h http.Handler, changes in
 
 	viewers := startViewers(b, listener.Addr().String())
 	memory, goroutines := inUse(), runtime.NumGoroutine()
-	viewers.say("open")
-	viewers.hears("opened")
+	viewers.send("open")
+	viewers.expect("opened")
 	if changes > 0 {
-		// Whoever waits for itself; else one for each case.
-		until(b, "they wait", func() bool { now, _ := bench.Store.Waits(); return now >= benchCases })
+		// Without sharing, every viewer waits. With sharing, one does for each case.
+		until(b, "the viewers wait", func() bool { now, _ := bench.Store.Waits(); return now >= benchCases })
 	}
 	f.bytes = float64(inUse()-memory) / benchStreams
 	f.goroutines = float64(runtime.NumGoroutine()-goroutines) / benchStreams
@@ -95,7 +105,7 @@ func measure(b *testing.B, bench *functiontest.Bench, h http.Handler, changes in
 		c := bench.Case(caseID, 1)
 		c.Version++
 		c.Job.Progress.Completed++
-		c.Viewers.Shown.Version = c.Version // which makes an event of it
+		c.Viewers.Shown.Version = c.Version // makes the change an event
 		if err := bench.Store.Update(b.Context(), store.Write{Case: c}); err != nil {
 			b.Fatal(err)
 		}
@@ -105,39 +115,39 @@ func measure(b *testing.B, bench *functiontest.Bench, h http.Handler, changes in
 		commits[caseID][c.Version] = time.Now().UnixNano()
 		time.Sleep(benchPause)
 	}
-	for caseID, versions := range commits { // every viewer has to have seen the last one
-		viewers.say(fmt.Sprintf("until %s %d", caseID, slices.Max(slices.Collect(maps.Keys(versions)))))
-		viewers.hears("seen")
+	for caseID, versions := range commits { // every viewer must have got the last change
+		viewers.send(fmt.Sprintf("until %s %d", caseID, slices.Max(slices.Collect(maps.Keys(versions)))))
+		viewers.expect("seen")
 	}
-	viewers.say("close")
+	viewers.send("close")
 	if changes > 0 {
 		took := viewers.took(commits)
 		if want := changes * benchViewers; len(took) != want {
-			b.Fatalf("%d changes were seen, want %d", len(took), want)
+			b.Fatalf("the viewers got %d changes, want %d", len(took), want)
 		}
 		slices.Sort(took)
 		f.p50, f.p99 = took[len(took)/2], took[len(took)*99/100]
 	} else {
 		viewers.took(nil)
 	}
-	until(b, "everything is released", func() bool {
+	until(b, "all waits and goroutines end", func() bool {
 		now, _ := bench.Store.Waits()
 		return now == 0 && runtime.NumGoroutine() <= goroutines
 	})
 	return f
 }
 
-// inUse returns what is held, in bytes.
+// inUse returns the bytes of heap and stacks in use.
 func inUse() int64 {
 	var m runtime.MemStats
-	for range 5 { // each halves stacks of which little is used any more
+	for range 5 { // each collection halves the stacks that are mostly unused
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// hold is net/http alone.
+// hold only holds the connection after one event.
 func hold(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	_, _ = io.WriteString(w, "id: 1.1\ndata: {}\n\n")
@@ -145,7 +155,7 @@ func hold(w http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-// ownWaits streams a case by a wait of the viewer's own and a read for each change.
+// ownWaits streams a case with a wait for each viewer and a read for each change.
 func ownWaits(bench *functiontest.Bench) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -155,15 +165,17 @@ func ownWaits(bench *functiontest.Bench) http.Handler {
 			if err != nil {
 				return
 			}
-			_, _ = fmt.Fprintf(w, "event: progress\nid: %d.%d\ndata: {\"current\":%d}\n\n", s.View.Run, s.View.Version, s.View.Progress.Completed)
-			if http.NewResponseController(w).Flush() != nil || bench.Store.Wait(r.Context(), caseID, s.View.Run, s.View.Version) != nil {
+			_, _ = fmt.Fprintf(w, "event: progress\nid: %d.%d\ndata: {\"current\":%d}\n\n",
+				s.View.Run, s.View.Version, s.View.Progress.Completed)
+			if http.NewResponseController(w).Flush() != nil ||
+				bench.Store.Wait(r.Context(), caseID, s.View.Run, s.View.Version) != nil {
 				return
 			}
 		}
 	})
 }
 
-// viewerProcess is the process in which the viewers are. Lines are said to it, and heard from it.
+// viewerProcess is the process of the viewers. The benchmark exchanges lines with it.
 type viewerProcess struct {
 	b   *testing.B
 	in  io.Writer
@@ -188,7 +200,7 @@ func startViewers(b *testing.B, addr string) viewerProcess {
 		b.Fatal(err)
 	}
 	p := viewerProcess{b, in, bufio.NewReader(out)}
-	p.hears("ready")
+	p.expect("ready")
 	b.Cleanup(func() {
 		_ = in.Close()
 		_ = cmd.Wait()
@@ -197,20 +209,21 @@ func startViewers(b *testing.B, addr string) viewerProcess {
 	return p
 }
 
-func (p viewerProcess) say(line string) {
+func (p viewerProcess) send(line string) {
 	if _, err := fmt.Fprintln(p.in, line); err != nil {
 		p.b.Fatal(err)
 	}
 }
 
-func (p viewerProcess) hears(want string) {
+func (p viewerProcess) expect(want string) {
 	p.b.Helper()
 	if line, err := p.out.ReadString('\n'); err != nil || strings.TrimSpace(line) != want {
-		p.b.Fatalf("heard %q, %v, want %q", line, err, want)
+		p.b.Fatalf("got %q, %v from the viewers, want %q", line, err, want)
 	}
 }
 
-// took returns how many milliseconds after each commit each viewer of the case had read it, or something newer.
+// took returns the milliseconds from each commit until each viewer of the case had read it or a
+// newer one.
 func (p viewerProcess) took(commits map[string]map[int64]int64) (took []float64) {
 	p.b.Helper()
 	seen := map[string][]receipt{} // by viewer
@@ -232,7 +245,9 @@ func (p viewerProcess) took(commits map[string]map[int64]int64) (took []float64)
 	for viewer, receipts := range seen {
 		caseID, _, _ := strings.Cut(viewer, "/")
 		for version, at := range commits[caseID] {
-			i, _ := slices.BinarySearchFunc(receipts, version, func(r receipt, v int64) int { return cmp.Compare(r.version, v) })
+			i, _ := slices.BinarySearchFunc(receipts, version, func(r receipt, v int64) int {
+				return cmp.Compare(r.version, v)
+			})
 			if i < len(receipts) {
 				took = append(took, float64(max(0, receipts[i].at-at))/1e6)
 			}
@@ -241,5 +256,5 @@ func (p viewerProcess) took(commits map[string]map[int64]int64) (took []float64)
 	return took
 }
 
-// receipt is an event that a viewer read, and when, in nanoseconds.
+// receipt is the version of an event that a viewer read, and the time in nanoseconds.
 type receipt struct{ version, at int64 }

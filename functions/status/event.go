@@ -11,17 +11,17 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// What the events hold. jobId is case_id under the name by which form frontends know it.
+// These are the data of the events. jobId is case_id under the name that form frontends use.
 type (
 	progressEvent struct {
 		JobID      string      `json:"jobId"`
 		CaseID     string      `json:"case_id"`
 		Run        int         `json:"run"`
-		Current    int         `json:"current"` // documents that are done
+		Current    int         `json:"current"` // documents that are finished
 		Total      int         `json:"total"`
 		Message    string      `json:"message"`
 		Percent    float64     `json:"percent"`
-		Progress   float64     `json:"progress"` // the percent again, where form frontends look for it
+		Progress   float64     `json:"progress"` // the same as percent, under the name that form frontends use
 		State      cases.State `json:"state"`
 		ETASeconds *float64    `json:"eta_seconds"`
 		Stalled    bool        `json:"stalled"`
@@ -33,7 +33,7 @@ type (
 		Total     int              `json:"total"`
 		OutputURL *string          `json:"outputUrl"`
 		Documents *cases.Documents `json:"documents"`
-		// and the result, which is last so that it can be written without being copied
+		// event appends the result, which it need not copy then.
 	}
 	errorEvent struct {
 		JobID   string       `json:"jobId"`
@@ -45,16 +45,21 @@ type (
 	}
 )
 
-// event returns the event that shows a snapshot, whole when its parts are put together. The parts are not to be changed: viewers share the result.
+// event returns the parts of the event that shows a snapshot. Concatenated they are the event.
+// Callers must not change the parts, because viewers share the result.
 func event(s *reconcile.Snapshot) ([][]byte, error) {
 	v := &s.View
 	switch {
 	case !v.State.Ended():
 		p := v.Progress
-		return encode("progress", s.Seen(), progressEvent{v.CaseID, v.CaseID, v.Run, p.Completed, p.Total, doing(*v), p.Percent, p.Percent,
-			v.State, v.ETASeconds, v.Stalled})
+		return encode("progress", s.Seen(), progressEvent{
+			v.CaseID, v.CaseID, v.Run, p.Completed, p.Total, doing(*v), p.Percent, p.Percent,
+			v.State, v.ETASeconds, v.Stalled,
+		})
 	case v.State == cases.Succeeded:
-		parts, err := encode("complete", s.Seen(), completeEvent{v.CaseID, v.CaseID, v.Run, v.Progress.Total, v.OutputURL, v.Documents})
+		parts, err := encode("complete", s.Seen(), completeEvent{
+			v.CaseID, v.CaseID, v.Run, v.Progress.Total, v.OutputURL, v.Documents,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +72,7 @@ func event(s *reconcile.Snapshot) ([][]byte, error) {
 		end = *v.End
 	}
 	if end.Message == "" {
-		end.Message = inWords(end.Reason)
+		end.Message = describe(end.Reason)
 	}
 	return encode("error", s.Seen(), errorEvent{v.CaseID, v.CaseID, v.Run, end.Reason, end.Message, v.State})
 }
@@ -77,14 +82,15 @@ func encode(name string, id reconcile.Seen, data any) ([][]byte, error) {
 	fmt.Fprintf(&b, "event: %s\nid: %s\ndata: ", name, eventID(id))
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(data); err != nil { // which ends the line
+	if err := encoder.Encode(data); err != nil { // Encode also ends the line
 		return nil, err
 	}
 	b.WriteByte('\n')
 	return [][]byte{b.Bytes()}, nil
 }
 
-// oneLine returns JSON without line breaks: in the data of an event each would begin a new field. Inside of strings JSON has none.
+// oneLine returns JSON without line breaks, because each one would begin a new field of the event.
+// Strings in JSON contain none.
 func oneLine(raw json.RawMessage) ([]byte, error) {
 	switch {
 	case len(raw) == 0:
@@ -97,7 +103,7 @@ func oneLine(raw json.RawMessage) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// doing says what is going on in an open run: the document being worked on, or else where it stands.
+// doing describes what an open run does now: the current document, or else its progress.
 func doing(v cases.View) string {
 	p := v.Progress
 	switch {
@@ -114,8 +120,9 @@ func doing(v cases.View) string {
 	}
 }
 
-// words say why a run ended otherwise than with its documents, where its end says no more.
-var words = map[cases.Reason]string{
+// descriptions are the messages of ends other than success, for ends that have no message of their
+// own.
+var descriptions = map[cases.Reason]string{
 	cases.ReasonPipelineFailed:      "the pipeline could not make the documents",
 	cases.ReasonPipelineRefused:     "the pipeline did not accept the form",
 	cases.ReasonPipelineUnreachable: "the pipeline could not be reached",
@@ -127,17 +134,18 @@ var words = map[cases.Reason]string{
 	cases.ReasonSuperseded:          "a newer run took its place",
 }
 
-func inWords(reason cases.Reason) string {
-	if said, ok := words[reason]; ok {
-		return said
+func describe(reason cases.Reason) string {
+	if text, ok := descriptions[reason]; ok {
+		return text
 	}
 	return "it ended without documents"
 }
 
-// eventID is how events are numbered.
+// eventID returns the id of the event that shows a version of a run.
 func eventID(s reconcile.Seen) string { return fmt.Sprintf("%d.%d", s.Run, s.Version) }
 
-// lastEvent reads the id of the last event that a viewer saw. What is not one counts as none: then the viewer is shown everything.
+// lastEvent parses a Last-Event-ID. It returns the zero value for an invalid one, so that the
+// viewer gets the current state.
 func lastEvent(id string) reconcile.Seen {
 	run, version, _ := strings.Cut(id, ".")
 	var s reconcile.Seen
@@ -145,7 +153,8 @@ func lastEvent(id string) reconcile.Seen {
 	if s.Run, err = strconv.Atoi(run); err != nil {
 		return reconcile.Seen{}
 	}
-	if s.Version, err = strconv.ParseInt(version, 10, 64); err != nil || s.Run < 1 || s.Version < 0 || eventID(s) != id {
+	if s.Version, err = strconv.ParseInt(version, 10, 64); err != nil || s.Run < 1 || s.Version < 0 ||
+		eventID(s) != id {
 		return reconcile.Seen{}
 	}
 	return s

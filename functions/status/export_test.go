@@ -6,13 +6,13 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// WantsStream tells what the lines of an Accept header ask for.
+// WantsStream reports whether the lines of an Accept header prefer a stream.
 func WantsStream(accept []string) bool {
 	return wantsStream(&http.Request{Header: http.Header{"Accept": accept}})
 }
 
-// LastEvent reads a Last-Event-ID, EventID writes one.
+// LastEvent parses a Last-Event-ID.
 func LastEvent(id string) reconcile.Seen { return lastEvent(id) }
 
-// EventID is how events are numbered.
+// EventID returns the id of an event.
 func EventID(s reconcile.Seen) string { return eventID(s) }

@@ -11,13 +11,15 @@ import (
 	"github.com/casewatch/casewatch/shared/fault"
 )
 
-// filesPath is where the files are. No case is there: its id begins with a letter or digit.
+// filesPath is the path of the files. It cannot be the path of a case, whose id begins with a
+// letter or digit.
 const filesPath = "/-/"
 
 //go:embed files
 var embedded embed.FS
 
-// files are all there are, by name. They are read when the first is asked for: every function starts with this package.
+// files are all files by name. They are read at the first request, because every function links
+// this package.
 var files = sync.OnceValue(func() map[string]answer.File {
 	return map[string]answer.File{
 		"casewatch.js":   answer.NewFile("text/javascript; charset=utf-8", read("casewatch.js")),
@@ -29,13 +31,13 @@ var files = sync.OnceValue(func() map[string]answer.File {
 func read(name string) []byte {
 	data, err := embedded.ReadFile("files/" + name)
 	if err != nil {
-		panic(err) // it is embedded: any test would tell
+		panic(err) // the file is embedded, so every test would fail
 	}
 	return data
 }
 
-// serveFile serves the files to anybody, and to pages of every origin: there is nothing in them that is not public. A newer revision's are
-// used after five minutes at the latest.
+// serveFile serves the files to every caller and to pages of every origin, because their content is
+// public. Clients use a newer revision after at most five minutes.
 func serveFile(rw http.ResponseWriter, r *http.Request) error {
 	h := rw.Header()
 	h.Set("Access-Control-Allow-Origin", "*")

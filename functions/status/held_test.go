@@ -12,10 +12,10 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// maxHeld is how many requests about one case are held, as the contract says.
+// maxHeld is how many requests for one case are held, as the documentation says.
 const maxHeld = 32
 
-// crowd opens as many streams of a case as are held.
+// crowd opens n streams of a case.
 func crowd(t *testing.T, url string, n int) (viewers []*viewer) {
 	t.Helper()
 	for range n {
@@ -27,7 +27,8 @@ func crowd(t *testing.T, url string, n int) (viewers []*viewer) {
 	return viewers
 }
 
-// turnedAway reports whether a viewer is shown the state, and told to reconnect later.
+// turnedAway opens a stream and reports whether the viewer got the state and was told to reconnect
+// later.
 func turnedAway(t *testing.T, url string) bool {
 	t.Helper()
 	v := view(t, url)
@@ -43,42 +44,43 @@ func turnedAway(t *testing.T, url string) bool {
 	return b.retry == "5000"
 }
 
-// One case cannot hold all of an instance: whoever comes when it holds enough has the present state, and is told to come back.
+// One case cannot occupy a whole instance. Above the limit, a request gets the current state and is
+// told to come back later.
 func TestHeldPerCase(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	c := b.Begin("c")
 	b.Begin("other")
 	viewers := crowd(t, u+"/c", maxHeld-1)
-	answers := poll(t, b, u+"/c?wait=60s", "If-None-Match: "+tag(c)) // which counts too
+	answers := poll(t, b, u+"/c?wait=60s", "If-None-Match: "+tag(c)) // a long poll counts too
 
 	if !turnedAway(t, u+"/c") {
-		t.Error("one more than 32 is held")
+		t.Error("more than 32 requests are held")
 	}
-	knows := view(t, u+"/c", "Last-Event-ID: 1.1")
-	if e := knows.next(); knows.status != 200 || e != closing {
-		t.Errorf("%d %+v", knows.status, e)
+	informed := view(t, u+"/c", "Last-Event-ID: 1.1")
+	if e := informed.next(); informed.status != 200 || e != closing {
+		t.Errorf("%d %+v", informed.status, e)
 	}
-	knows.ends()
+	informed.ends()
 	known := tag(b.Case("c", 1))
 	began := time.Now()
 	a := b.Do("GET", u+"/c?wait=60s", "", key, "If-None-Match: "+known)
 	after, _ := strconv.Atoi(a.Header.Get("Retry-After"))
 	if a.Status != http.StatusNotModified || a.Header.Get("ETag") != known || after < 5 || time.Since(began) > enough {
-		t.Errorf("a long poll: %d %v after %v", a.Status, a.Header, time.Since(began))
+		t.Errorf("a long poll: got %d %v after %v", a.Status, a.Header, time.Since(began))
 	}
 	if a := b.Do("GET", u+"/c?wait=60s", "", key, `If-None-Match: "1.0"`); a.Status != 200 {
-		t.Errorf("a long poll that knows less: %d", a.Status)
+		t.Errorf("a long poll with an older tag: got %d", a.Status)
 	}
 	if a := b.Do("HEAD", u+"/c", "", key, asStream); a.Status != 200 {
 		t.Errorf("HEAD: %d", a.Status)
 	}
 	if turnedAway(t, u+"/other") {
-		t.Error("another case suffers")
+		t.Error("the limit of one case affects another case")
 	}
 
 	viewers[0].leave()
-	until(t, "there is room for one", func() bool { return !turnedAway(t, u+"/c") })
+	until(t, "a place is free", func() bool { return !turnedAway(t, u+"/c") })
 	viewers[0] = view(t, u+"/c")
 	viewers[0].begins()
 	viewers[0].next()
@@ -91,19 +93,19 @@ func TestHeldPerCase(t *testing.T) {
 		v.ends()
 	}
 	if c := b.Begin("c"); c.Run != 2 || turnedAway(t, u+"/c") {
-		t.Error("the end has left some held")
+		t.Error("places are still taken after the end")
 	}
 	released(t, b)
 }
 
-// Nothing is held any more when a request has ended, whatever ended it.
+// When a request ends, for any reason, its place is free again.
 func TestHeldIsReleased(t *testing.T) {
 	b := functiontest.New(t, nil)
 	broken := &panicking{Store: b.Store.Store, reads: 1 << 30}
 	b.Store.Store = broken
 	u := b.Serve(status.New)
 	b.Begin("c")
-	wellFor := func(reads int) {
+	panicAfter := func(reads int) {
 		broken.mu.Lock()
 		defer broken.mu.Unlock()
 		broken.reads = reads
@@ -116,38 +118,38 @@ func TestHeldIsReleased(t *testing.T) {
 		return v
 	}
 	for name, request := range map[string]func(){
-		"a viewer that leaves": func() { begins().leave() },
-		"a long poll in vain":  func() { b.Do("GET", u+"/c?wait=1ms", "", key, "If-None-Match: *") },
+		"a viewer that leaves":     func() { begins().leave() },
+		"a long poll without news": func() { b.Do("GET", u+"/c?wait=1ms", "", key, "If-None-Match: *") },
 		"a long poll with news": func() {
 			answers := poll(t, b, u+"/c?wait=60s", "If-None-Match: "+tag(b.Case("c", 1)))
 			change()
 			answered(t, answers)
 		},
 		"a panic in a stream": func() {
-			wellFor(1)
+			panicAfter(1)
 			v := begins()
 			change()
 			if e := v.next(); e != closing {
 				t.Errorf("%+v", e)
 			}
-			wellFor(1 << 30)
+			panicAfter(1 << 30)
 		},
 		"a panic in a long poll": func() {
-			wellFor(1)
+			panicAfter(1)
 			answers := poll(t, b, u+"/c?wait=60s", "If-None-Match: "+tag(b.Case("c", 1)))
 			change()
 			b.Problem(answered(t, answers), 500)
-			wellFor(1 << 30)
+			panicAfter(1 << 30)
 		},
 	} {
 		for range maxHeld + 1 {
 			request()
 		}
-		until(t, name+" is let go of", func() bool { return !turnedAway(t, u+"/c") })
+		until(t, "the place is free after "+name, func() bool { return !turnedAway(t, u+"/c") })
 	}
 }
 
-// A store that fails ends all streams of a case, and none of them is held afterwards.
+// If the store fails, all streams of a case end and their places are free again.
 func TestHeldIsReleasedWhenTheStoreFails(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -159,7 +161,7 @@ func TestHeldIsReleasedWhenTheStoreFails(t *testing.T) {
 		v.next()
 		viewers = append(viewers, v)
 	}
-	until(t, "they wait", func() bool { now, _ := b.Store.Waits(); return now > 0 })
+	until(t, "the streams wait", func() bool { now, _ := b.Store.Waits(); return now > 0 })
 	b.Store.SetDown(true)
 	c, err := b.Store.Store.Get(t.Context(), "c", 1)
 	if err != nil {

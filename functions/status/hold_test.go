@@ -24,7 +24,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// still is a store of one case that changes when it is told to, in memory, so that time stands still for those who wait.
+// still is an in-memory store of one case that changes only when the test changes it. In a synctest
+// bubble its waits let the clock advance.
 type still struct {
 	store.Store
 	mu      sync.Mutex
@@ -32,7 +33,7 @@ type still struct {
 	result  []byte
 	changed chan struct{}
 	waiting int
-	hangs   bool // reads do not return
+	hangs   bool // Current blocks
 }
 
 func (s *still) Current(ctx context.Context, _ string) (store.Head, cases.Case, error) {
@@ -77,7 +78,7 @@ func (s *still) change(f func(c *cases.Case)) {
 	s.changed = make(chan struct{})
 }
 
-// pipes is a network of its own: nothing of it is buffered.
+// pipes is an in-memory network without buffers.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -100,11 +101,25 @@ func (p *pipes) dial() net.Conn {
 	return ours
 }
 
-// bubble serves status by net/http in a bubble of time.
+// bubble serves status with net/http in a synctest bubble.
 func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &still{c: cases.Case{Origin: cases.Origin{CaseID: "c", Run: 1, CreatedAt: time.Now()}, Version: 1, State: cases.Pending, Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}}}, changed: make(chan struct{})}
-		w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return jitter }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+		s := &still{
+			c: cases.Case{
+				Origin:  cases.Origin{CaseID: "c", Run: 1, CreatedAt: time.Now()},
+				Version: 1,
+				State:   cases.Pending,
+				Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}},
+			},
+			changed: make(chan struct{}),
+		}
+		w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{
+			Store:  s,
+			Now:    time.Now,
+			Jitter: func() float64 { return jitter },
+			Nonce:  func() string { return "" },
+			Log:    slog.New(slog.DiscardHandler),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +131,7 @@ func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T
 		f(t, s, network)
 		synctest.Wait()
 		if s.mu.Lock(); s.waiting != 0 {
-			t.Errorf("%d still wait", s.waiting)
+			t.Errorf("%d calls of Wait have not returned", s.waiting)
 		}
 		s.mu.Unlock()
 		if err := server.Close(); err != nil {
@@ -126,10 +141,11 @@ func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T
 	})
 }
 
-// ask sends the request of a stream, and returns the body of the answer.
-func ask(t *testing.T, conn net.Conn) io.Reader {
+// request sends the request of a stream and returns the body of the response.
+func request(t *testing.T, conn net.Conn) io.Reader {
 	t.Helper()
-	if _, err := io.WriteString(conn, "GET /c HTTP/1.1\r\nHost: status\r\n"+key+"\r\n"+asStream+"\r\n\r\n"); err != nil {
+	head := "GET /c HTTP/1.1\r\nHost: status\r\n" + key + "\r\n" + asStream + "\r\n\r\n"
+	if _, err := io.WriteString(conn, head); err != nil {
 		t.Fatal(err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -143,10 +159,19 @@ func ask(t *testing.T, conn net.Conn) io.Reader {
 	return res.Body
 }
 
+// succeed ends a run with a result.
+func succeed(c *cases.Case) {
+	c.State = cases.Succeeded
+	c.Outcome.EndVersion = c.Version
+	c.Outcome.HasResult = true
+	c.Outcome.End = &cases.End{Reason: cases.ReasonCompleted}
+}
+
 // comments counts the lines that keep a stream alive.
 func comments(body []byte) int { return strings.Count("\n"+string(body), "\n:") }
 
-// A stream is kept alive while nothing happens, and ends on its own, some before others; the connection may be used again.
+// A stream is kept alive while nothing changes. It ends by itself, and at slightly different times
+// for different viewers. The connection can be reused.
 func TestHold(t *testing.T) {
 	for _, test := range []struct {
 		name          string
@@ -155,68 +180,85 @@ func TestHold(t *testing.T) {
 		want          time.Duration
 		alive         int
 	}{
-		{"as said", 50 * time.Second, 0, 0, 50 * time.Second, 3},
-		{"spread", 50 * time.Second, 0, 0.99, 45*time.Second + 50*time.Millisecond, 3},
-		{"below the request's time", 290 * time.Second, 60 * time.Second, 0, 55 * time.Second, 3},
-		{"shorter than what is kept alive", 10 * time.Second, 0, 0, 10 * time.Second, 0},
-		{"a request that has no time", 10 * time.Second, 5 * time.Second, 0, 0, 0},
+		{"the configured time", 50 * time.Second, 0, 0, 50 * time.Second, 3},
+		{"shortened at random", 50 * time.Second, 0, 0.99, 45*time.Second + 50*time.Millisecond, 3},
+		{"limited by the request", 290 * time.Second, 60 * time.Second, 0, 55 * time.Second, 3},
+		{"shorter than the first comment", 10 * time.Second, 0, 0, 10 * time.Second, 0},
+		{"a request without time", 10 * time.Second, 5 * time.Second, 0, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, config.Config{Stream: config.Stream{Hold: test.hold}, RequestTimeout: test.request}, test.jitter, func(t *testing.T, _ *still, network *pipes) {
-				conn := network.dial()
-				for range 2 {
-					begin := time.Now()
-					body, err := io.ReadAll(ask(t, conn))
-					if err != nil {
-						t.Fatal(err)
+			bubble(
+				t,
+				config.Config{Stream: config.Stream{Hold: test.hold}, RequestTimeout: test.request},
+				test.jitter,
+				func(t *testing.T, _ *still, network *pipes) {
+					conn := network.dial()
+					for range 2 {
+						begin := time.Now()
+						body, err := io.ReadAll(request(t, conn))
+						if err != nil {
+							t.Fatal(err)
+						}
+						if took := time.Since(begin); took != test.want {
+							t.Errorf("the stream was held for %v, want %v", took, test.want)
+						}
+						if got := comments(body); got != test.alive || strings.Count(string(body), "event: ") != 1 ||
+							strings.Contains(string(body), "5000") {
+							t.Errorf("got %q, want %d comments", body, test.alive)
+						}
 					}
-					if took := time.Since(begin); took != test.want {
-						t.Errorf("it was held for %v, want %v", took, test.want)
-					}
-					if got := comments(body); got != test.alive || strings.Count(string(body), "event: ") != 1 || strings.Contains(string(body), "5000") {
-						t.Errorf("%q, want it kept alive %d times", body, test.alive)
-					}
-				}
-				_ = conn.Close()
-			})
+					_ = conn.Close()
+				},
+			)
 		})
 	}
 }
 
-// A store that does not answer is as one that is down: the viewer is told to come back before its request is cut.
+// A store that does not respond counts as down. The viewer is told to reconnect before its request
+// ends.
 func TestStoreHangs(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: 290 * time.Second}}, 0, func(t *testing.T, s *still, network *pipes) {
-		s.hangs = true
-		conn := network.dial()
-		begin := time.Now()
-		body, err := io.ReadAll(ask(t, conn))
-		if took := time.Since(begin); err != nil || took != reconcile.RoundTime || string(body) != "retry: 5000\n" {
-			t.Errorf("%q, %v after %v", body, err, took)
-		}
-		_ = conn.Close()
-	})
+	bubble(
+		t,
+		config.Config{Stream: config.Stream{Hold: 290 * time.Second}},
+		0,
+		func(t *testing.T, s *still, network *pipes) {
+			s.hangs = true
+			conn := network.dial()
+			begin := time.Now()
+			body, err := io.ReadAll(request(t, conn))
+			if took := time.Since(begin); err != nil || took != reconcile.RoundTime || string(body) != "retry: 5000\n" {
+				t.Errorf("%q, %v after %v", body, err, took)
+			}
+			_ = conn.Close()
+		},
+	)
 }
 
-// Polls that make no event do not keep a viewer from being kept alive.
+// Versions without an event do not delay the comments that keep a stream alive.
 func TestKeptAliveBetweenPolls(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: 50 * time.Second}}, 0, func(t *testing.T, s *still, network *pipes) {
-		conn := network.dial()
-		defer conn.Close()
-		var body []byte
-		var reading sync.WaitGroup
-		reading.Go(func() { body, _ = io.ReadAll(ask(t, conn)) })
-		for range 24 {
-			time.Sleep(2 * time.Second)
-			s.change(func(c *cases.Case) { c.Viewers.Shown.Version = 1 })
-		}
-		reading.Wait()
-		if got := comments(body); got != 3 || strings.Count(string(body), "event: ") != 1 {
-			t.Errorf("%q, want one event, and it kept alive 3 times", body)
-		}
-	})
+	bubble(
+		t,
+		config.Config{Stream: config.Stream{Hold: 50 * time.Second}},
+		0,
+		func(t *testing.T, s *still, network *pipes) {
+			conn := network.dial()
+			defer conn.Close()
+			var body []byte
+			var reading sync.WaitGroup
+			reading.Go(func() { body, _ = io.ReadAll(request(t, conn)) })
+			for range 24 {
+				time.Sleep(2 * time.Second)
+				s.change(func(c *cases.Case) { c.Viewers.Shown.Version = 1 })
+			}
+			reading.Wait()
+			if got := comments(body); got != 3 || strings.Count(string(body), "event: ") != 1 {
+				t.Errorf("got %q, want one event and 3 comments", body)
+			}
+		},
+	)
 }
 
-// Viewers of one case are kept alive by one wait, without timers of their own.
+// One shared wait keeps all viewers of a case alive. They need no timers of their own.
 func TestKeptAliveTogether(t *testing.T) {
 	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *pipes) {
 		const viewers = 10
@@ -225,15 +267,16 @@ func TestKeptAliveTogether(t *testing.T) {
 			conn := network.dial()
 			reading.Go(func() {
 				defer conn.Close()
-				body, err := io.ReadAll(ask(t, conn))
-				// Every 15 s, and for each who waited for all and left: at the end they leave one by one, at the same moment.
+				body, err := io.ReadAll(request(t, conn))
+				// A comment arrives every 15 s, and one whenever the leader of the shared wait
+				// leaves. At the end the viewers leave one after the other at the same moment.
 				if got := comments(body); err != nil || got < 3 || got > 4+viewers-1 {
 					t.Errorf("%v %q", err, body)
 				}
 			})
 			synctest.Wait()
 			if s.mu.Lock(); s.waiting != 1 {
-				t.Errorf("%d waits", s.waiting)
+				t.Errorf("%d calls of Wait, want 1", s.waiting)
 			}
 			s.mu.Unlock()
 		}
@@ -241,45 +284,41 @@ func TestKeptAliveTogether(t *testing.T) {
 	})
 }
 
-// A viewer who does not read is cut off; nobody is held for it, and those who read are told in time.
+// A viewer that does not read is cut off. It delays no other viewer.
 func TestSlowViewer(t *testing.T) {
 	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
 		slow, quick := network.dial(), network.dial()
-		ask(t, slow)
-		reads := ask(t, quick)
+		request(t, slow)
+		reads := request(t, quick)
 		s.result = []byte(`{"big":"` + strings.Repeat("x", 300<<10) + `"}`)
 		var whole []byte
 		var reading sync.WaitGroup
 		reading.Go(func() { whole, _ = io.ReadAll(reads) })
 		synctest.Wait()
 		begin := time.Now()
-		s.change(func(c *cases.Case) {
-			c.State, c.Outcome.EndVersion, c.Outcome.HasResult, c.Outcome.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
-		})
+		s.change(succeed)
 		reading.Wait()
 		if took := time.Since(begin); took != 0 || !strings.HasSuffix(string(whole), "x\"}}\n\n") {
-			t.Errorf("who reads waited %v", took)
+			t.Errorf("the viewer that reads waited %v for all of the result", took)
 		}
-		time.Sleep(21 * time.Second) // the slow one reads nothing all that time
+		time.Sleep(21 * time.Second) // the slow viewer reads nothing meanwhile
 		_ = slow.SetReadDeadline(time.Now())
 		rest, err := io.ReadAll(slow)
 		if errors.Is(err, os.ErrDeadlineExceeded) || len(rest) > 300<<10 {
-			t.Errorf("%d bytes, %v: it was not cut off", len(rest), err)
+			t.Errorf("got %d bytes, %v: the slow viewer was not cut off", len(rest), err)
 		}
 		_ = slow.Close()
 		_ = quick.Close()
 	})
 }
 
-// A viewer who reads slowly, but reads, gets all of it.
-func TestPatience(t *testing.T) {
+// A viewer that reads slowly gets the complete result.
+func TestSlowReader(t *testing.T) {
 	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
 		s.result = []byte(`{"big":"` + strings.Repeat("x", 500<<10) + `"}`)
-		s.change(func(c *cases.Case) {
-			c.State, c.Outcome.EndVersion, c.Outcome.HasResult, c.Outcome.End = cases.Succeeded, c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
-		})
+		s.change(succeed)
 		conn := network.dial()
-		body := ask(t, conn)
+		body := request(t, conn)
 		begin, got, piece := time.Now(), 0, make([]byte, 64<<10)
 		for {
 			n, err := io.ReadFull(body, piece)

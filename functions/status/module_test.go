@@ -19,14 +19,16 @@ func TestModule(t *testing.T) {
 	if err != nil || len(tests) == 0 {
 		t.Fatal(tests, err)
 	}
-	out, err := exec.CommandContext(t.Context(), node, append([]string{"--test", "--test-reporter=spec"}, tests...)...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), node, append([]string{"--test", "--test-reporter=spec"}, tests...)...).
+		CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// TestModuleSaysTheSame holds the module to the words of the stream where it puts them together from the JSON.
-func TestModuleSaysTheSame(t *testing.T) {
+// TestModuleUsesTheMessagesOfTheStream checks that the module builds the same messages from JSON as
+// the stream sends.
+func TestModuleUsesTheMessagesOfTheStream(t *testing.T) {
 	module := string(read("casewatch.js"))
 	for _, v := range []cases.View{
 		{State: cases.Pending},
@@ -34,9 +36,9 @@ func TestModuleSaysTheSame(t *testing.T) {
 		{State: cases.Running, Progress: cases.Progress{Completed: 2, Total: 2}},
 		{State: cases.Running, Progress: cases.Progress{Completed: 1, Total: 2}},
 	} {
-		said := strings.NewReplacer("1 of 2", "${completed} of ${total}").Replace(doing(v))
-		if !strings.Contains(module, said) {
-			t.Errorf("the stream says %q, the module does not", said)
+		message := strings.NewReplacer("1 of 2", "${completed} of ${total}").Replace(doing(v))
+		if !strings.Contains(module, message) {
+			t.Errorf("the module lacks the message %q of the stream", message)
 		}
 	}
 }

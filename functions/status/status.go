@@ -1,4 +1,5 @@
-// Package status is the public function that shows a case, as JSON or as a stream of events, and serves what browsers need for that.
+// Package status is the public function that shows a case, as JSON or as a stream of events. It
+// also serves the files that browsers need for that.
 package status
 
 import (
@@ -7,8 +8,10 @@ import (
 	"math"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/casewatch/casewatch/functions/internal/access"
@@ -21,9 +24,9 @@ import (
 )
 
 const (
-	// maxWait is the longest that a caller may ask to be kept waiting.
+	// maxWait is the longest long poll that a caller may request.
 	maxWait = 60 * time.Second
-	// waitReserve is what is left of a request's time for its answer.
+	// waitReserve is the part of a request's time that is kept for sending the response.
 	waitReserve = 5 * time.Second
 )
 
@@ -34,12 +37,13 @@ type function struct {
 	held       held
 }
 
-// New returns the function: GET /{case_id}?run=N&wait=20s → 200 with the case as JSON, 304 if it is what the caller has; or, for who
-// accepts text/event-stream, a stream of its events. GET /-/ has public files: the browser's module and the description of the API.
+// New returns the handler of GET /{case_id}?run=N&wait=20s. It responds 200 with the case as JSON,
+// or 304 if the caller already has it. To a caller that accepts text/event-stream it sends a stream
+// of events. GET /-/ serves public files: the browser module and the description of the API.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	f := &function{cfg: cfg, reconciler: reconciler, callers: access.NewCallers(cfg, reconciler.Now)}
 	h := answer.Handler(reconciler.Log(), f.serve, http.MethodGet, http.MethodHead)
-	shown := access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
+	caseHandler := access.CORS(cfg.Access.AllowedOrigins, h, http.MethodGet, http.MethodHead)
 	public := answer.Handler(reconciler.Log(), serveFile, http.MethodGet, http.MethodHead)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, filesPath) {
@@ -47,7 +51,7 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 			return
 		}
 		rw.Header().Add("Vary", "Accept")
-		shown.ServeHTTP(rw, r)
+		caseHandler.ServeHTTP(rw, r)
 	})
 }
 
@@ -58,7 +62,7 @@ func (f *function) serve(rw http.ResponseWriter, r *http.Request) error {
 	return f.json(rw, r)
 }
 
-// address reads which run is meant, and checks that the caller may see it.
+// address returns the run that the URL names, and checks that the caller may read it.
 func (f *function) address(r *http.Request) (address.Address, error) {
 	at, err := address.Parse(r)
 	if err != nil {
@@ -85,7 +89,7 @@ func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
 	h.Set("ETag", etag(view))
 	next := retryAfter(view, f.reconciler.Now())
 	if crowded {
-		next = max(next, int(comeBackIn.Seconds()))
+		next = max(next, int(reconnectAfter.Seconds()))
 	}
 	if next > 0 {
 		h.Set("Retry-After", strconv.Itoa(next))
@@ -98,7 +102,8 @@ func (f *function) json(rw http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// wait reads how long the caller wants to be kept waiting for a change. The error is Invalid.
+// wait returns how long the caller wants to wait for a change, bounded by the time of the request.
+// The error is Invalid.
 func (f *function) wait(r *http.Request) (time.Duration, error) {
 	query := r.URL.Query()
 	if !query.Has("wait") {
@@ -107,7 +112,9 @@ func (f *function) wait(r *http.Request) (time.Duration, error) {
 	wait, err := time.ParseDuration(query.Get("wait"))
 	if err != nil || wait < 0 || wait > maxWait {
 		return 0, &fault.Error{Kind: fault.Invalid, Detail: "the address is not valid",
-			Faults: []fault.Fault{{Pointer: "wait", Detail: fmt.Sprintf("must be a duration such as 20s, at most %v", maxWait)}}}
+			Faults: []fault.Fault{
+				{Pointer: "wait", Detail: fmt.Sprintf("must be a duration such as 20s, at most %v", maxWait)},
+			}}
 	}
 	if limit := f.cfg.RequestTimeout - waitReserve; f.cfg.RequestTimeout > 0 {
 		wait = max(0, min(wait, limit))
@@ -115,9 +122,15 @@ func (f *function) wait(r *http.Request) (time.Duration, error) {
 	return wait, nil
 }
 
-// read returns the run. While it is what the caller knows, and more can be expected of it, it waits for a change, at most that long;
-// but not if the case is crowded: enough requests about it are held already.
-func (f *function) read(ctx context.Context, at address.Address, known string, wait time.Duration) (v cases.View, crowded bool, err error) {
+// read returns the run. If the caller already has this version and the run is open, read waits up
+// to wait for a change. It does not wait if the instance already holds maxHeld requests for the
+// case: then crowded is true.
+func (f *function) read(
+	ctx context.Context,
+	at address.Address,
+	known string,
+	wait time.Duration,
+) (v cases.View, crowded bool, err error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s, err := f.reconciler.Read(ctx, at.CaseID, at.Run)
@@ -143,22 +156,25 @@ func (f *function) read(ctx context.Context, at address.Address, known string, w
 	return s.View, false, nil
 }
 
-// etag is weak: what is estimated from the time changes without it.
+// etag returns the ETag of a case. It is weak, because the estimate changes with time while the tag
+// stays the same.
 func etag(v cases.View) string { return fmt.Sprintf(`W/"%d.%d"`, v.Run, v.Version) }
 
-// entityTags finds the members of an If-None-Match; suffix what a proxy that compresses an answer makes of its tag: "x-gzip" (Apache,
-// lighttpd, Caddy), "x--gzip" (Jetty), "x;gzip" (Django) or "x"-gzip (Apache 2.2). Few of them take it away again.
+// entityTags matches the members of an If-None-Match header. suffix matches what a compressing
+// proxy adds to a tag: "x-gzip" (Apache, lighttpd, Caddy), "x--gzip" (Jetty), "x;gzip" (Django) or
+// "x"-gzip (Apache 2.2). Few proxies remove it again.
 var (
 	entityTags = regexp.MustCompile(`\*|(?:W/)?"[^"]*"`)
 	suffix     = regexp.MustCompile(`(?:--?|;)(?:gzip|br|zstd|deflate)"|"-gzip`)
 )
 
-// noneMatch returns the If-None-Match of a request, without the suffixes of proxies.
+// noneMatch returns the If-None-Match header of a request, without the suffixes of proxies.
 func noneMatch(r *http.Request) string {
 	return suffix.ReplaceAllLiteralString(strings.Join(r.Header.Values("If-None-Match"), ","), `"`)
 }
 
-// matches reports whether an If-None-Match lists the tag (weak comparison, RFC 9110, section 13.1.2).
+// matches reports whether an If-None-Match lists the tag (weak comparison, RFC 9110, section
+// 13.1.2).
 func matches(ifNoneMatch, tag string) bool {
 	for _, candidate := range entityTags.FindAllString(ifNoneMatch, -1) {
 		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == strings.TrimPrefix(tag, "W/") {
@@ -168,7 +184,8 @@ func matches(ifNoneMatch, tag string) bool {
 	return false
 }
 
-// retryAfter is when news of an open run can be expected, in whole seconds, at least 1; 0 once it has ended.
+// retryAfter returns the whole seconds, at least 1, after which an open run may have changed. It is
+// 0 for a run that has ended.
 func retryAfter(v cases.View, now time.Time) int {
 	if v.State.Ended() {
 		return 0
@@ -177,4 +194,75 @@ func retryAfter(v cases.View, now time.Time) int {
 		return 1
 	}
 	return max(1, int(math.Ceil(v.Checks.NextAt.Sub(now).Seconds())))
+}
+
+const (
+	eventStream = "text/event-stream"
+	jsonType    = "application/json"
+)
+
+// jsonRanges are the media ranges that include JSON, the most specific first.
+var jsonRanges = []string{jsonType, "application/*", "*/*"}
+
+// wantsStream reports whether a request prefers a stream of events to JSON (RFC 9110, section
+// 12.5.1). The request must name text/event-stream: an instance holds a stream open, so a caller
+// that accepts anything gets JSON. If both types have the same weight, the first counts.
+func wantsStream(r *http.Request) bool {
+	weights := map[string]float64{} // only of the ranges that matter, so that its size is bounded
+	var first string
+	for mediaRange, weight := range answer.Accepted(r) {
+		if _, ok := weights[mediaRange]; ok || mediaRange != eventStream && !slices.Contains(jsonRanges, mediaRange) {
+			continue
+		}
+		weights[mediaRange] = weight
+		if first == "" && (mediaRange == eventStream || mediaRange == jsonType) {
+			first = mediaRange
+		}
+	}
+	stream := weights[eventStream]
+	for _, mediaRange := range jsonRanges { // the most specific range decides
+		if weight, ok := weights[mediaRange]; ok {
+			return stream > weight || stream == weight && weight > 0 && first == eventStream
+		}
+	}
+	return stream > 0
+}
+
+const (
+	// maxHeld is how many requests for one case, streams and long polls, an instance holds at the
+	// same time. An instance serves a limited number of requests, and one case must not occupy them
+	// all.
+	maxHeld = 32
+	// reconnectAfter is when a caller that was not held should try again.
+	reconnectAfter = 5 * time.Second
+)
+
+// held counts the held requests by case. The zero value is ready to use. It is safe for concurrent
+// use.
+type held struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+// take reserves a place for one more request of the case. It reports whether there was one; then
+// the caller must release it.
+func (h *held) take(caseID string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n[caseID] == maxHeld {
+		return false
+	}
+	if h.n == nil {
+		h.n = map[string]int{}
+	}
+	h.n[caseID]++
+	return true
+}
+
+func (h *held) release(caseID string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n[caseID]--; h.n[caseID] == 0 {
+		delete(h.n, caseID)
+	}
 }

@@ -22,11 +22,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if addr := os.Getenv(viewersEnv); addr != "" { // this is the process of the benchmark's viewers
+	if addr := os.Getenv(viewersEnv); addr != "" { // the process of the benchmark's viewers
 		runViewers(addr)
 		return
 	}
-	// Google's clients, which the bench links, import OpenCensus, whose init starts this worker; it cannot be stopped and is one per process.
+	// OpenCensus, which Google's clients import, starts this worker in an init function. It cannot
+	// be stopped, and there is one per process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -34,8 +35,11 @@ const key = "X-API-Key: " + functiontest.Key
 
 func tag(c cases.Case) string { return fmt.Sprintf(`W/"%d.%d"`, c.Run, c.Version) }
 
-var fields = []string{"case_id", "checks", "created_at", "deadline_at", "dispatch", "documents", "duration_seconds", "end", "ended_at", "eta_seconds", "late",
-	"output_url", "progress", "result", "run", "stalled", "started_at", "state", "updated_at", "version"}
+var fields = []string{
+	"case_id", "checks", "created_at", "deadline_at", "dispatch", "documents", "duration_seconds",
+	"end", "ended_at", "eta_seconds", "late", "output_url", "progress", "result", "run", "stalled",
+	"started_at", "state", "updated_at", "version",
+}
 
 func TestOpenCase(t *testing.T) {
 	b := functiontest.New(t, nil)
@@ -43,14 +47,18 @@ func TestOpenCase(t *testing.T) {
 	c := b.Begin("a:b")
 	a := b.Do("GET", u+"/a:b", "", key)
 	body := a.JSON(t)
-	if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "private, no-cache" {
+	if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" ||
+		a.Header.Get("Cache-Control") != "private, no-cache" {
 		t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
 	}
 	if got := slices.Sorted(maps.Keys(body)); !slices.Equal(got, fields) {
 		t.Errorf("fields %v, want %v", got, fields)
 	}
-	for name, want := range map[string]any{"case_id": "a:b", "run": 1.0, "state": "pending", "stalled": false, "version": 1.0, "eta_seconds": nil, "started_at": nil,
-		"ended_at": nil, "duration_seconds": nil, "end": nil, "documents": nil, "result": nil, "output_url": nil, "late": nil} {
+	for name, want := range map[string]any{
+		"case_id": "a:b", "run": 1.0, "state": "pending", "stalled": false, "version": 1.0,
+		"eta_seconds": nil, "started_at": nil, "ended_at": nil, "duration_seconds": nil, "end": nil,
+		"documents": nil, "result": nil, "output_url": nil, "late": nil,
+	} {
 		if body[name] != want {
 			t.Errorf("%s is %v, want %v", name, body[name], want)
 		}
@@ -63,8 +71,10 @@ func TestOpenCase(t *testing.T) {
 		t.Errorf("checks %v", checks)
 	}
 	for _, at := range []any{body["created_at"], body["updated_at"], body["deadline_at"], checks["next_at"]} {
-		if parsed, err := time.Parse(time.RFC3339, fmt.Sprint(at)); err != nil || !strings.HasSuffix(at.(string), "Z") || parsed.Before(c.CreatedAt) {
-			t.Errorf("%v is no time in UTC: %v", at, err)
+		if parsed, err := time.Parse(time.RFC3339, fmt.Sprint(at)); err != nil ||
+			!strings.HasSuffix(at.(string), "Z") ||
+			parsed.Before(c.CreatedAt) {
+			t.Errorf("%v is not a time in UTC: %v", at, err)
 		}
 	}
 	if a.Header.Get("ETag") != tag(c) {
@@ -75,11 +85,11 @@ func TestOpenCase(t *testing.T) {
 		t.Errorf("Retry-After %q, %v", a.Header.Get("Retry-After"), err)
 	}
 	if len(b.Pipe.Jobs()) != 0 {
-		t.Error("status asked the pipeline")
+		t.Error("status sent a request to the pipeline")
 	}
 }
 
-// Retry-After says when the next check is due, as far off as that is.
+// Retry-After is the time until the next check, however long that is.
 func TestRetryAfterIsTheNextCheck(t *testing.T) {
 	b := functiontest.New(t, map[string]string{"CHECK_MIN_INTERVAL": "17s"})
 	u := b.Serve(status.New)
@@ -94,28 +104,36 @@ func TestEndedCase(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	c := b.Begin("c")
-	result := `{"n":"\u0000","é":"😀 <>& \u2028","big":12345678901234567890,"f":1.50,"webhook_summary":{"total_sets":3,"succeeded":2,"failed":1},"output_url":"https://docs.example/?a=1&b=2"}`
+	result := `{"n":"\u0000","é":"😀 <>& \u2028","big":12345678901234567890,"f":1.50,` +
+		`"webhook_summary":{"total_sets":3,"succeeded":2,"failed":1},"output_url":"https://docs.example/?a=1&b=2"}`
 	b.Event("m1", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
-	b.Event("m2", `{"case_id":"c","run":1,"status":"failed","error":{"code":"x","message":"too late"},"result":{"of":"late\u0000"}}`)
+	b.Event("m2", `{"case_id":"c","run":1,"status":"failed",`+
+		`"error":{"code":"x","message":"too late"},"result":{"of":"late\u0000"}}`)
 	a := b.Do("GET", u+"/c", "", key)
 	if a.Status != 200 || !strings.Contains(a.Body, result) {
-		t.Fatalf("the result did not survive: %d %s", a.Status, a.Body)
+		t.Fatalf("got %d %s, want the result unchanged", a.Status, a.Body)
 	}
 	var v cases.View
 	if err := json.Unmarshal([]byte(a.Body), &v); err != nil {
 		t.Fatal(err)
 	}
-	if v.State != cases.Succeeded || v.End == nil || *v.End != (cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}) || !reflect.DeepEqual(v.Documents, &cases.Documents{Total: new(3), Succeeded: new(2), Failed: new(1)}) {
+	if v.State != cases.Succeeded || v.End == nil ||
+		*v.End != (cases.End{Reason: cases.ReasonCompleted, Source: cases.SourceEvent}) ||
+		!reflect.DeepEqual(v.Documents, &cases.Documents{Total: new(3), Succeeded: new(2), Failed: new(1)}) {
 		t.Errorf("%+v %+v", v.End, v.Documents)
 	}
-	if v.EndedAt == nil || v.DurationSeconds == nil || *v.DurationSeconds != v.EndedAt.Sub(c.CreatedAt).Seconds() || v.OutputURL == nil || *v.OutputURL != "https://docs.example/?a=1&b=2" {
+	if v.EndedAt == nil || v.DurationSeconds == nil || *v.DurationSeconds != v.EndedAt.Sub(c.CreatedAt).Seconds() ||
+		v.OutputURL == nil ||
+		*v.OutputURL != "https://docs.example/?a=1&b=2" {
 		t.Errorf("%s", a.Body)
 	}
-	if l := v.Late; l == nil || l.State != cases.Failed || l.Message != "too late" || l.Source != cases.SourceEvent || l.Count != 1 || string(l.Result) != `{"of":"late\u0000"}` {
+	if l := v.Late; l == nil || l.State != cases.Failed || l.Message != "too late" || l.Source != cases.SourceEvent ||
+		l.Count != 1 ||
+		string(l.Result) != `{"of":"late\u0000"}` {
 		t.Errorf("%+v", v.Late)
 	}
 	if a.Header.Get("Retry-After") != "" || v.Checks.NextAt != nil || v.ETASeconds != nil {
-		t.Errorf("news is announced of an ended run: %v %s", a.Header, a.Body)
+		t.Errorf("the response announces news of a run that has ended: %v %s", a.Header, a.Body)
 	}
 }
 
@@ -130,10 +148,10 @@ func TestIfNoneMatch(t *testing.T) {
 	}{
 		{"same", []string{tag(c)}, 304},
 		{"strong", []string{`"1.1"`}, 304},
-		{"any", []string{"*"}, 304},
+		{"every tag", []string{"*"}, 304},
 		{"in a list", []string{`"x", W/"9.9",` + tag(c) + ` , "y"`}, 304},
 		{"in a second line", []string{`"x"`, tag(c)}, 304},
-		{"any, in a list", []string{`"x", *`}, 304},
+		{"every tag, in a list", []string{`"x", *`}, 304},
 		{"compressed by Apache", []string{`W/"1.1-gzip"`}, 304},
 		{"compressed, strong", []string{`"1.1-gzip"`}, 304},
 		{"compressed by Apache 2.2", []string{`"1.1"-gzip`}, 304},
@@ -161,7 +179,8 @@ func TestIfNoneMatch(t *testing.T) {
 				header = append(header, "If-None-Match: "+line)
 			}
 			a := b.Do("GET", u+"/c", "", header...)
-			if a.Status != test.want || a.Header.Get("ETag") != tag(c) || a.Header.Get("Retry-After") == "" || (a.Body == "") != (test.want == 304) {
+			if a.Status != test.want || a.Header.Get("ETag") != tag(c) || a.Header.Get("Retry-After") == "" ||
+				(a.Body == "") != (test.want == 304) {
 				t.Errorf("%d %v %q, want %d", a.Status, a.Header, a.Body, test.want)
 			}
 		})
@@ -185,37 +204,39 @@ func TestRuns(t *testing.T) {
 	b.Problem(b.Do("GET", u+"/c?run=3", "", key), 404)
 }
 
-func TestRefused(t *testing.T) {
+func TestErrors(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	c := b.Begin("c")
 	tokens := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets)
-	soon, gone := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
+	soon, past := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
 	for _, test := range []struct {
 		name, method, path string
 		header             []string
 		want               int
-		says               string
+		contains           string
 	}{
 		{"no case", "GET", "/", []string{key}, 404, "/{case_id}"},
 		{"deeper", "GET", "/c/d", []string{key}, 404, ""},
 		{"encoded slash", "GET", "/c%2Fd", []string{key}, 404, ""},
 		{"bad id", "GET", "/-c", []string{key}, 400, "case_id"},
 		{"bad run", "GET", "/c?run=0", []string{key}, 400, "run"},
-		{"wait is no time", "GET", "/c?wait=soon", []string{key}, 400, "wait"},
+		{"wait is not a duration", "GET", "/c?wait=soon", []string{key}, 400, "wait"},
 		{"wait is empty", "GET", "/c?wait=", []string{key}, 400, "wait"},
 		{"wait is negative", "GET", "/c?wait=-1s", []string{key}, 400, "wait"},
 		{"wait is too long", "GET", "/c?wait=61s", []string{key}, 400, "1m0s"},
 		{"unknown, with a key", "GET", "/other", []string{key}, 404, ""},
-		{"nothing shown", "GET", "/c", nil, 401, ""},
-		{"nothing shown, unknown", "GET", "/other", nil, 401, ""},
+		{"no credentials", "GET", "/c", nil, 401, ""},
+		{"no credentials, unknown", "GET", "/other", nil, 401, ""},
 		{"wrong key", "GET", "/c", []string{"X-API-Key: wrong"}, 401, ""},
 		{"other case's token", "GET", "/c?token=" + tokens.Sign("other", soon), nil, 403, ""},
 		{"other case's token, unknown", "GET", "/other?token=" + tokens.Sign("c", soon), nil, 403, ""},
-		{"a token to cancel", "GET", "/c?token=" + access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets).Sign("c", soon), nil, 403, ""},
-		{"expired", "GET", "/c?token=" + tokens.Sign("c", gone), nil, 403, ""},
-		{"no token", "GET", "/c?token=x", nil, 403, ""},
-		{"no token, wait", "GET", "/c?token=x&wait=bad", nil, 403, ""},
+		{"a token to cancel", "GET",
+			"/c?token=" + access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets).Sign("c", soon), nil,
+			403, ""},
+		{"expired", "GET", "/c?token=" + tokens.Sign("c", past), nil, 403, ""},
+		{"not a token", "GET", "/c?token=x", nil, 403, ""},
+		{"not a token, bad wait", "GET", "/c?token=x&wait=bad", nil, 403, ""},
 		{"token of the case", "GET", "/c?token=" + tokens.Sign("c", soon), nil, 200, string(c.State)},
 		{"bad token, good key", "GET", "/c?token=x", []string{key}, 200, ""},
 		{"POST", "POST", "/c", []string{key}, 405, ""},
@@ -227,21 +248,22 @@ func TestRefused(t *testing.T) {
 			if test.want != 200 {
 				b.Problem(a, test.want)
 			}
-			if a.Status != test.want || !strings.Contains(a.Body, test.says) {
-				t.Errorf("%d %s, want %d with %q", a.Status, a.Body, test.want, test.says)
+			if a.Status != test.want || !strings.Contains(a.Body, test.contains) {
+				t.Errorf("%d %s, want %d with %q", a.Status, a.Body, test.want, test.contains)
 			}
 			if test.want == 405 && a.Header.Get("Allow") != "GET, HEAD" {
 				t.Errorf("Allow: %q", a.Header.Get("Allow"))
 			}
 		})
 	}
-	// Whether a case exists is told only to who may see it.
+	// Only a caller that may read a case can find out whether it exists.
 	known, unknown := b.Do("GET", u+"/c?token=x", ""), b.Do("GET", u+"/d?token=x", "")
-	if strings.ReplaceAll(known.Body, "/c", "") != strings.ReplaceAll(unknown.Body, "/d", "") || known.Status != unknown.Status {
-		t.Errorf("an oracle: %s and %s", known.Body, unknown.Body)
+	if strings.ReplaceAll(known.Body, "/c", "") != strings.ReplaceAll(unknown.Body, "/d", "") ||
+		known.Status != unknown.Status {
+		t.Errorf("the errors for a known and an unknown case differ: %s and %s", known.Body, unknown.Body)
 	}
 	if log := b.Log.String(); strings.Contains(log, functiontest.Key) || strings.Contains(log, "token=") {
-		t.Errorf("the log tells a secret: %s", log)
+		t.Errorf("the log contains a secret: %s", log)
 	}
 }
 
@@ -250,7 +272,8 @@ func TestHead(t *testing.T) {
 	u := b.Serve(status.New)
 	c := b.Begin("c")
 	get, head := b.Do("GET", u+"/c", "", key), b.Do("HEAD", u+"/c", "", key)
-	if head.Status != 200 || head.Body != "" || head.Header.Get("ETag") != tag(c) || head.Header.Get("Content-Length") != strconv.Itoa(len(get.Body)) {
+	if head.Status != 200 || head.Body != "" || head.Header.Get("ETag") != tag(c) ||
+		head.Header.Get("Content-Length") != strconv.Itoa(len(get.Body)) {
 		t.Errorf("%d %v %q", head.Status, head.Header, head.Body)
 	}
 	if a := b.Do("HEAD", u+"/c", "", key, "If-None-Match: "+tag(c)); a.Status != http.StatusNotModified {
@@ -262,8 +285,10 @@ func TestCORS(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
-	a := b.Do("OPTIONS", u+"/c", "", "Origin: https://forms.example", "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: if-none-match")
-	if a.Status != http.StatusNoContent || a.Header.Get("Access-Control-Allow-Origin") != "https://forms.example" || a.Header.Get("Access-Control-Allow-Headers") != "if-none-match" {
+	a := b.Do("OPTIONS", u+"/c", "", "Origin: https://forms.example",
+		"Access-Control-Request-Method: GET", "Access-Control-Request-Headers: if-none-match")
+	if a.Status != http.StatusNoContent || a.Header.Get("Access-Control-Allow-Origin") != "https://forms.example" ||
+		a.Header.Get("Access-Control-Allow-Headers") != "if-none-match" {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
 	a = b.Do("GET", u+"/c", "", key, "Origin: https://forms.example")

@@ -15,50 +15,58 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// What a stream says beside its events. An empty line ends a block, and many libraries deliver a block without data as an
-// empty message. So none of these has one: a browser obeys each line as it comes, and the next event ends the block.
+// These are the lines of a stream besides its events. An empty line ends a block, and many
+// libraries deliver a block without data as an empty message. So these lines have no empty line
+// after them. A browser processes each line immediately, and the next event ends the block.
 const (
-	// reconnect stands in the first event: the viewer reconnects 2 s after the connection ends.
+	// reconnect is part of the first event. It tells the viewer to reconnect 2 s after the
+	// connection ends.
 	reconnect = "retry: 2000\n"
-	// reconnectLater is the last line of a stream that its viewer has to leave for 5 s.
+	// reconnectLater is the last line of a stream that ends early. It tells the viewer to reconnect
+	// after 5 s.
 	reconnectLater = "retry: 5000\n"
 	// alive is a comment. It keeps proxies from closing a quiet connection.
 	alive = ":\n"
 )
 
 const (
+	// firstReadTimeout bounds the first read of the store. After it, the viewer is told to
+	// reconnect later. If the request ended without a response, a browser would never reconnect.
+	firstReadTimeout = reconcile.RoundTime
 
-	// firstWord is how long a viewer waits for the store before it is told to come back later. Without an answer it would be cut off with
-	// its request, and a browser never comes back from that.
-	firstWord = reconcile.RoundTime
-
-	// spread is by which part of it the time of a stream is shortened at most, at random: viewers who came together do not come back together.
+	// spread is the largest part by which the time of a stream is randomly shortened. Viewers that
+	// connected together then do not reconnect together.
 	spread = 0.1
-	// writeTimeout is how long a viewer may take to read writeSize bytes. One who does not read is cut off.
+	// writeTimeout is how long a viewer may take to read writeSize bytes. Then the stream is cut
+	// off.
 	writeTimeout = 20 * time.Second
 	writeSize    = 64 << 10
 )
 
-// stream answers with the state as it is, unless the viewer has seen it, and then with what changes, until the run ends or the stream's
-// time is over. https://html.spec.whatwg.org/multipage/server-sent-events.html says how it is read: 204 makes an EventSource stop, and
-// every other status than 200 makes it give up. So what passes is answered 200, with the request to come back later.
+// stream sends the current state, unless the viewer has it already, and then each change. It ends
+// with the run or with the time of the stream.
+//
+// An EventSource stops at a response of 204 and gives up at every other status than 200
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html). So a transient error gets 200
+// and the request to reconnect later.
 func (f *function) stream(rw http.ResponseWriter, r *http.Request) error {
 	s := &stream{rw: rw, rc: http.NewResponseController(rw), retry: reconnect}
 	err := f.events(s, r)
-	passing := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
-	if passing {
+	transient := err != nil && !s.gone && fault.KindOf(err).Status() >= http.StatusInternalServerError
+	if transient {
 		answer.Log(r, f.reconciler.Log(), err)
 		s.begin()
-		_ = s.write([]byte(reconnectLater)) // the viewer may be gone
+		_ = s.write([]byte(reconnectLater)) // the viewer may have left
 	}
 	if !s.begun {
 		return err
 	}
 	_ = s.within(writeTimeout) // for what net/http writes at the end
-	return nil                 // a case that was purged meanwhile is 404 to the next request
+	return nil                 // the next request reports a case that was purged meanwhile
 }
 
-// events writes the events. An error before s has begun, or one that passes, is yet to be answered.
+// events writes the events. The caller must still report an error that is transient or that
+// occurred before s has begun.
 func (f *function) events(s *stream, r *http.Request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -76,7 +84,7 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 	if err != nil {
 		return err
 	}
-	// An id that is ahead of the run is of an earlier case of that name.
+	// An id that is ahead of the run belongs to an earlier case of the same id.
 	known := lastEvent(r.Header.Get("Last-Event-ID")) == now.Seen()
 	if known && !now.Open() {
 		s.rw.WriteHeader(http.StatusNoContent)
@@ -96,7 +104,7 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 	case toHold && !isHeld:
 		err = s.write([]byte(reconnectLater))
 	default:
-		err = s.write([]byte(alive)) // so that the viewer knows immediately that it is connected
+		err = s.write([]byte(alive)) // shows immediately that the connection works
 	}
 	if err != nil || !isHeld {
 		return err
@@ -106,15 +114,17 @@ func (f *function) events(s *stream, r *http.Request) (err error) {
 	return f.follow(holding, s, at, now)
 }
 
-// first reads the run. A store that does not answer for a while is down. Its snapshot is held once, not in each frame of the stack.
+// first reads the run. A store that does not respond in time counts as down. It returns a pointer
+// so that the stack holds the snapshot only once.
 func (f *function) first(r *http.Request, at address.Address) (*reconcile.Snapshot, error) {
-	reading, cancel := context.WithTimeout(r.Context(), firstWord)
+	reading, cancel := context.WithTimeout(r.Context(), firstReadTimeout)
 	defer cancel()
 	now, err := f.reconciler.Read(reading, at.CaseID, at.Run)
 	return &now, err
 }
 
-// follow writes what changes until the run ends, or ctx does: then the viewer left, or the stream's time is over.
+// follow writes each change until the run ends, the viewer leaves or the time of the stream is
+// over.
 func (f *function) follow(ctx context.Context, s *stream, at address.Address, shown *reconcile.Snapshot) error {
 	for {
 		now, err := f.reconciler.Follow(ctx, at.CaseID, at.Run, shown)
@@ -138,7 +148,7 @@ func (f *function) follow(ctx context.Context, s *stream, at address.Address, sh
 	}
 }
 
-// hold returns how long a stream is held: it ends on its own before its request is cut.
+// hold returns how long the stream is held. It ends by itself before the platform ends its request.
 func (f *function) hold(ctx context.Context) time.Duration {
 	hold := f.cfg.Stream.Hold
 	if f.cfg.RequestTimeout > 0 {
@@ -155,12 +165,13 @@ type stream struct {
 	rw    http.ResponseWriter
 	rc    *http.ResponseController
 	begun bool // the header is written
-	gone  bool // nothing reaches the viewer any more
-	// retry is what the next event says of when to reconnect: the first of a stream says it.
+	gone  bool // the viewer can no longer be reached
+	// retry is the reconnection time that the next event carries. Only the first event of a stream
+	// carries one.
 	retry string
 }
 
-// begin writes the header, once. It is sent with what follows.
+// begin writes the header unless that is done. It is sent with the first data.
 func (s *stream) begin() {
 	if s.begun {
 		return
@@ -168,8 +179,8 @@ func (s *stream) begin() {
 	s.begun = true
 	h := s.rw.Header()
 	h.Set("Content-Type", eventStream)
-	h.Set("Cache-Control", "no-cache, no-transform") // nobody may keep it or compress it
-	h.Set("X-Accel-Buffering", "no")                 // proxies of that kind pass it on as it comes
+	h.Set("Cache-Control", "no-cache, no-transform") // no cache and no compression
+	h.Set("X-Accel-Buffering", "no")                 // nginx forwards it without buffering
 	s.rw.WriteHeader(http.StatusOK)
 }
 
@@ -184,7 +195,7 @@ func (s *stream) show(now *reconcile.Snapshot) error {
 	return s.write(parts...)
 }
 
-// write writes what belongs together, and sends it.
+// write writes the parts and flushes them.
 func (s *stream) write(parts ...[]byte) error {
 	for _, part := range parts {
 		if err := s.put(part); err != nil {
@@ -193,13 +204,13 @@ func (s *stream) write(parts ...[]byte) error {
 	}
 	err := s.rc.Flush()
 	if err == nil {
-		err = s.deadline(time.Time{}) // it would end a quiet HTTP/2 stream
+		err = s.deadline(time.Time{}) // a deadline would end a quiet HTTP/2 stream
 	}
 	s.gone = err != nil
 	return err
 }
 
-// put writes without sending. After an error the viewer is gone: it left, or does not read.
+// put writes without flushing. After an error the viewer is gone: it has left or does not read.
 func (s *stream) put(part []byte) error {
 	for piece := range slices.Chunk(part, writeSize) {
 		err := s.within(writeTimeout)
@@ -214,7 +225,7 @@ func (s *stream) put(part []byte) error {
 	return nil
 }
 
-// within limits how long the writes to come may take.
+// within bounds how long the next writes may take.
 func (s *stream) within(d time.Duration) error { return s.deadline(time.Now().Add(d)) }
 
 func (s *stream) deadline(at time.Time) error {

@@ -25,26 +25,26 @@ import (
 
 const asStream = "Accept: text/event-stream"
 
-// block is what a stream says before an empty line, or before its end.
+// block is a part of a stream before an empty line or before its end.
 type block struct {
 	comment, retry, event, id, data string
-	cut                             bool // the stream ended before the empty line
+	cut                             bool // the stream ended before an empty line
 }
 
-// closing is how a stream ends that tells its viewer to reconnect later.
+// closing is the last block of a stream that tells its viewer to reconnect later.
 var closing = block{retry: "5000", cut: true}
 
-// viewer reads a stream as it comes.
+// viewer reads a stream while it arrives.
 type viewer struct {
 	t      testing.TB
 	header http.Header
 	status int
 	blocks chan block // closed at the end
 	leave  func()
-	retry  string // what the next block with data has to say of it
+	retry  string // the value that the next block with data must have
 }
 
-// view opens a stream. The viewer leaves when the test ends, at the latest.
+// view opens a stream. The viewer leaves at the end of the test at the latest.
 func view(t testing.TB, url string, header ...string) *viewer {
 	t.Helper()
 	return viewWith(t, http.DefaultClient, url, header...)
@@ -88,7 +88,7 @@ func viewWith(t testing.TB, client *http.Client, url string, header ...string) *
 			value = strings.TrimPrefix(value, " ")
 			switch {
 			case line == "\n":
-				if b.data == "" { // libraries deliver it as an empty message
+				if b.data == "" { // libraries deliver such a block as an empty message
 					v.t.Errorf("a block without data: %+v", b)
 				}
 				v.blocks <- b
@@ -104,7 +104,7 @@ func viewWith(t testing.TB, client *http.Client, url string, header ...string) *
 			case field == "data":
 				b.data += value + "\n"
 			default:
-				v.t.Errorf("no line of a stream: %q", line)
+				v.t.Errorf("not a valid line of a stream: %q", line)
 			}
 		}
 	})
@@ -113,7 +113,7 @@ func viewWith(t testing.TB, client *http.Client, url string, header ...string) *
 	return v
 }
 
-// next returns what comes next. It is an error if nothing does.
+// next returns the next block. The test fails if none arrives.
 func (v *viewer) next() block {
 	v.t.Helper()
 	select {
@@ -130,23 +130,26 @@ func (v *viewer) next() block {
 		}
 		return b
 	case <-time.After(enough):
-		v.t.Fatal("nothing comes")
+		v.t.Fatalf("nothing arrived within %v", enough)
 	}
 	return block{}
 }
 
-// begins checks how a stream begins.
+// begins checks the header of a stream.
 func (v *viewer) begins() {
 	v.t.Helper()
 	h := v.header
-	if v.status != 200 || h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-cache, no-transform" || h.Get("X-Accel-Buffering") != "no" ||
-		h.Get("Content-Encoding") != "" || !slices.Contains(h.Values("Vary"), "Accept") {
+	if v.status != 200 || h.Get("Content-Type") != "text/event-stream" ||
+		h.Get("Cache-Control") != "no-cache, no-transform" ||
+		h.Get("X-Accel-Buffering") != "no" ||
+		h.Get("Content-Encoding") != "" ||
+		!slices.Contains(h.Values("Vary"), "Accept") {
 		v.t.Fatalf("%d %v", v.status, h)
 	}
 	v.retry = "2000"
 }
 
-// shows checks the next event, whole: the fields are JSON, without those that every event has.
+// shows checks the next event. fields are the JSON fields besides those that every event has.
 func (v *viewer) shows(event, id, fields string) {
 	v.t.Helper()
 	b := v.next()
@@ -154,23 +157,24 @@ func (v *viewer) shows(event, id, fields string) {
 	want := decode(v.t, fmt.Sprintf(`{"jobId":"c","case_id":"c","run":%s,%s}`, run, fields))
 	got := decode(v.t, b.data)
 	if eta, ok := got["eta_seconds"].(float64); ok && eta >= 0 {
-		got["eta_seconds"] = "some" // it is estimated from the time
+		got["eta_seconds"] = "some" // the estimate depends on the time
 	}
-	if b.event != event || b.id != id || b.cut || !maps.EqualFunc(got, want, func(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
+	if b.event != event || b.id != id || b.cut ||
+		!maps.EqualFunc(got, want, func(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
 		v.t.Errorf("got %+v\nwant %s %s %v", b, event, id, want)
 	}
 }
 
-// ends checks that the stream ends now.
+// ends checks that the stream ends without another block.
 func (v *viewer) ends() {
 	v.t.Helper()
 	select {
 	case b, ok := <-v.blocks:
 		if ok {
-			v.t.Errorf("it goes on with %+v", b)
+			v.t.Errorf("got %+v, want the end of the stream", b)
 		}
 	case <-time.After(enough):
-		v.t.Error("it does not end")
+		v.t.Errorf("the stream did not end within %v", enough)
 	}
 }
 
@@ -183,30 +187,33 @@ func decode(t testing.TB, data string) map[string]any {
 	return v
 }
 
-const pending = `"current":0,"total":0,"message":"waiting for the pipeline to begin","percent":0,"progress":0,"state":"pending","eta_seconds":null,"stalled":false`
+const pending = `"current":0,"total":0,"message":"waiting for the pipeline to begin",` +
+	`"percent":0,"progress":0,"state":"pending","eta_seconds":null,"stalled":false`
 
-// released waits until nobody waits any more.
+// released waits until every call of Wait has returned.
 func released(t testing.TB, b *functiontest.Bench) {
 	t.Helper()
-	until(t, "all waits are over", func() bool { now, _ := b.Store.Waits(); return now == 0 })
+	until(t, "all waits have ended", func() bool { now, _ := b.Store.Waits(); return now == 0 })
 }
 
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(enough); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
+			t.Fatalf("did not happen within %v: %s", enough, what)
 		}
 	}
 }
 
-// leased waits until the record says that the run is watched. For 15 s from then nobody has to say so again.
+// leased waits until the record shows that the run has a viewer. The viewers renew that after 15 s
+// at the earliest.
 func leased(t testing.TB, b *functiontest.Bench, run int) {
 	t.Helper()
-	until(t, "it counts as watched", func() bool { return !b.Case("c", run).Viewers.Lease.Until.IsZero() })
+	until(t, "the run has a lease of viewers", func() bool { return !b.Case("c", run).Viewers.Lease.Until.IsZero() })
 }
 
-// A run from its beginning to its end, as it is watched; and then it is over, however often a client comes back.
+// A viewer sees a run from its beginning to its end. Afterwards a client that reconnects gets 204
+// each time.
 func TestStream(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -215,18 +222,24 @@ func TestStream(t *testing.T) {
 	v.begins()
 	v.shows("progress", "1.1", pending)
 	b.Event("m1", `{"case_id":"c","run":1,"status":"running"}`)
-	v.shows("progress", "1.2", `"current":0,"total":0,"message":"the pipeline is working","percent":0,"progress":0,"state":"running","eta_seconds":null,"stalled":false`)
-	leased(t, b, 1) // which makes 1.3, and is no news
-	b.Event("m2", `{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"Ann vs. Bob & Co\n <srogs>"}}`)
-	v.shows("progress", "1.4", `"current":1,"total":4,"message":"Ann vs. Bob & Co <srogs>","percent":25,"progress":25,"state":"running","eta_seconds":"some","stalled":false`)
+	v.shows("progress", "1.2", `"current":0,"total":0,"message":"the pipeline is working",`+
+		`"percent":0,"progress":0,"state":"running","eta_seconds":null,"stalled":false`)
+	leased(t, b, 1) // makes version 1.3, which has no event
+	b.Event("m2", `{"case_id":"c","run":1,"status":"running",`+
+		`"progress":{"completed":1,"total":4,"current_doc":"Ann vs. Bob & Co\n <srogs>"}}`)
+	v.shows("progress", "1.4", `"current":1,"total":4,"message":"Ann vs. Bob & Co <srogs>",`+
+		`"percent":25,"progress":25,"state":"running","eta_seconds":"some","stalled":false`)
 	b.Event("m3", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`)
-	v.shows("progress", "1.5", `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
-	result := `{"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"https://docs.example/?a=1&b=2","n":12345678901234567890}`
+	v.shows("progress", "1.5", `"current":2,"total":4,"message":"2 of 4 documents are done",`+
+		`"percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
+	result := `{"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},` +
+		`"output_url":"https://docs.example/?a=1&b=2","n":12345678901234567890}`
 	b.Event("m4", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
 	id := fmt.Sprintf("1.%d", b.Case("c", 1).Outcome.EndVersion)
-	v.shows("complete", id, `"total":4,"outputUrl":"https://docs.example/?a=1&b=2","documents":{"total":4,"succeeded":3,"failed":1},"result":`+result)
+	v.shows("complete", id, `"total":4,"outputUrl":"https://docs.example/?a=1&b=2",`+
+		`"documents":{"total":4,"succeeded":3,"failed":1},"result":`+result)
 	v.ends()
-	// The record goes on, the id of the end stays.
+	// Later versions of the record do not change the id of the end.
 	if c := b.Case("c", 1); c.Version <= c.Outcome.EndVersion {
 		t.Errorf("version %d, ended at %d", c.Version, c.Outcome.EndVersion)
 	}
@@ -243,12 +256,12 @@ func TestStream(t *testing.T) {
 	}
 	late.ends()
 	if len(b.Pipe.Jobs()) != 0 {
-		t.Error("status asked the pipeline")
+		t.Error("status sent a request to the pipeline")
 	}
 	released(t, b)
 }
 
-// The fields of a progress event, in the order in which other programs' authors see them.
+// The fields of a progress event have a fixed order, which readers of raw events see.
 func TestProgressFields(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -264,7 +277,7 @@ func TestProgressFields(t *testing.T) {
 	}
 }
 
-// update changes the record of a run past all rules, as if that made an event.
+// update changes the record of a run without the rules, as a change that has an event.
 func update(b *functiontest.Bench, caseID string, run int, change func(c *cases.Case)) cases.Case {
 	b.T.Helper()
 	c := b.Case(caseID, run)
@@ -277,14 +290,14 @@ func update(b *functiontest.Bench, caseID string, run int, change func(c *cases.
 	return c
 }
 
-// Every end but success is an error with its code, and says in words what happened.
+// Every end but a success is an error event with its code and a message.
 func TestErrorEvents(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	for _, test := range []struct {
 		state         cases.State
 		reason        cases.Reason
-		message, says string
+		message, want string
 	}{
 		{cases.Failed, cases.ReasonPipelineFailed, "template \"x\" is missing", "template \"x\" is missing"},
 		{cases.Failed, cases.ReasonPipelineFailed, "", "the pipeline could not make the documents"},
@@ -303,15 +316,23 @@ func TestErrorEvents(t *testing.T) {
 		v.begins()
 		v.shows("progress", fmt.Sprintf("%d.1", c.Run), pending)
 		c = update(b, "c", c.Run, func(c *cases.Case) {
-			c.State, c.Outcome.EndedAt, c.Outcome.EndVersion, c.Outcome.End = test.state, time.Now().UTC(), c.Version+1, &cases.End{Reason: test.reason, Message: test.message, Source: cases.SourceCheck}
+			c.State = test.state
+			c.Outcome.EndedAt = time.Now().UTC()
+			c.Outcome.EndVersion = c.Version + 1
+			c.Outcome.End = &cases.End{Reason: test.reason, Message: test.message, Source: cases.SourceCheck}
 		})
-		message, _ := json.Marshal(test.says)
-		v.shows("error", fmt.Sprintf("%d.%d", c.Run, c.Outcome.EndVersion), fmt.Sprintf(`"code":%q,"message":%s,"state":%q`, test.reason, message, test.state))
+		message, _ := json.Marshal(test.want)
+		v.shows(
+			"error",
+			fmt.Sprintf("%d.%d", c.Run, c.Outcome.EndVersion),
+			fmt.Sprintf(`"code":%q,"message":%s,"state":%q`, test.reason, message, test.state),
+		)
 		v.ends()
 	}
 }
 
-// What a viewer who comes back is shown first. Run 1 ended at version 3 and was settled; run 2 is open at version 2; "ended" ended at version 2.
+// These are the first events of a viewer that reconnects. Run 1 ended at version 3 and was
+// finalized. Run 2 is open at version 2. The case "ended" ended at version 2.
 func TestLastEventID(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -323,7 +344,7 @@ func TestLastEventID(t *testing.T) {
 	b.Begin("ended")
 	b.Event("m4", `{"case_id":"ended","run":1,"status":"succeeded","result":{}}`)
 	before := view(t, u+"/c")
-	leased(t, b, 2) // which makes 2.3, and is no news
+	leased(t, b, 2) // makes version 2.3, which has no event
 	before.leave()
 	for _, test := range []struct{ path, id, want string }{
 		{"/c", "", "progress 2.2"},
@@ -346,12 +367,12 @@ func TestLastEventID(t *testing.T) {
 		{"/c?run=1", "1.2", "error 1.3"},
 		{"/c?run=1", "2.2", "error 1.3"},
 		{"/c?run=1", "1.3", "204"},
-		{"/c?run=1", "1.4", "error 1.3"}, // no event ever had it
+		{"/c?run=1", "1.4", "error 1.3"}, // no event had this id
 		{"/ended", "", "complete 1.2"},
 		{"/ended", "1.1", "complete 1.2"},
 		{"/ended", "1.2", "204"},
 		{"/ended", "1.3", "complete 1.2"},
-		{"/ended", "2.1", "complete 1.2"}, // begun again since
+		{"/ended", "2.1", "complete 1.2"}, // the case was run again since
 	} {
 		t.Run(test.path+" "+test.id, func(t *testing.T) {
 			released(t, b)
@@ -361,7 +382,7 @@ func TestLastEventID(t *testing.T) {
 			if v.status == 200 {
 				v.begins()
 				if test.want == "nothing" {
-					<-waits // it waits, having shown nothing
+					<-waits // the stream waits without an event
 					v.leave()
 					if b := v.next(); b != (block{comment: ":", cut: true}) {
 						t.Errorf("%+v", b)
@@ -383,7 +404,8 @@ func TestLastEventID(t *testing.T) {
 	released(t, b)
 }
 
-// Who watches a case goes on with the run that takes the place of another, without an error; who watches a run sees how that ended.
+// A viewer of a case continues with the run that supersedes the current one, without an error. A
+// viewer of one run sees how that run ended.
 func TestSupersededWhileWatched(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -393,31 +415,37 @@ func TestSupersededWhileWatched(t *testing.T) {
 		v.begins()
 		v.shows("progress", "1.1", pending)
 	}
-	if _, err := b.Reconciler.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}); err != nil {
+	request := reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}
+	if _, err := b.Reconciler.Start(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
 	current.shows("progress", "2.1", pending)
 	first := b.Case("c", 1)
-	pinned.shows("error", fmt.Sprintf("1.%d", first.Outcome.EndVersion), fmt.Sprintf(`"code":"superseded","message":%q,"state":"cancelled"`, first.Outcome.End.Message))
+	pinned.shows(
+		"error",
+		fmt.Sprintf("1.%d", first.Outcome.EndVersion),
+		fmt.Sprintf(`"code":"superseded","message":%q,"state":"cancelled"`, first.Outcome.End.Message),
+	)
 	pinned.ends()
 	b.Event("m", `{"case_id":"c","run":2,"status":"failed","error":"no"}`)
 	current.shows("error", "2.2", `"code":"pipeline_failed","message":"no","state":"failed"`)
 	current.ends()
 }
 
-// Polls that find what was known send nothing, neither to who watches nor to who comes back: an event and its id come once. Somebody
-// who asks for JSON gets each version.
+// A poll that finds no change sends no event, neither to a connected viewer nor to one that
+// reconnects. Each event and its id are sent once. A caller of the JSON gets every version.
 func TestNoRepeatedEvent(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
 	check := func() cases.Case {
-		if err := b.Reconciler.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: b.Case("c", 1).Checks.Seq}); err != nil {
+		task := queue.Body{CaseID: "c", Run: 1, Seq: b.Case("c", 1).Checks.Seq}
+		if err := b.Reconciler.Check(t.Context(), task); err != nil {
 			t.Fatal(err)
 		}
 		return b.Case("c", 1)
 	}
-	b.Event("m1", `{"case_id":"c","run":1,"status":"running"}`) // else nothing is asked
+	b.Event("m1", `{"case_id":"c","run":1,"status":"running"}`) // otherwise the check does not poll
 	c := check()
 	v := view(t, u+"/c")
 	v.begins()
@@ -429,22 +457,25 @@ func TestNoRepeatedEvent(t *testing.T) {
 	for range 3 {
 		before := tag(b.Case("c", 1))
 		c = check()
-		if a := b.Do("GET", u+"/c", "", key, "If-None-Match: "+before); a.Status != 200 || a.Header.Get("ETag") != tag(c) || before == tag(c) {
-			t.Errorf("%d %v, it is at %s", a.Status, a.Header, tag(c))
+		if a := b.Do("GET", u+"/c", "", key, "If-None-Match: "+before); a.Status != 200 ||
+			a.Header.Get("ETag") != tag(c) ||
+			before == tag(c) {
+			t.Errorf("got %d %v, want the tag %s", a.Status, a.Header, tag(c))
 		}
 	}
 	waits := b.Store.NextWait()
 	again := view(t, u+"/c", "Last-Event-ID: "+id)
 	again.begins()
-	<-waits // it waits, having shown nothing
+	<-waits // the stream waits without an event
 	b.Event("m2", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`)
 	id = fmt.Sprintf("1.%d", b.Case("c", 1).Version)
 	for _, v := range []*viewer{v, again} {
-		v.shows("progress", id, `"current":2,"total":4,"message":"2 of 4 documents are done","percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
+		v.shows("progress", id, `"current":2,"total":4,"message":"2 of 4 documents are done",`+
+			`"percent":50,"progress":50,"state":"running","eta_seconds":"some","stalled":false`)
 	}
 }
 
-// A viewer whose connection was lost in one run, which ended, comes back in the next.
+// A viewer that loses its connection during one run reconnects in the next run.
 func TestRerunWhileAway(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -458,7 +489,7 @@ func TestRerunWhileAway(t *testing.T) {
 	v.shows("progress", "2.1", pending)
 }
 
-// What a result may hold arrives as it is, on one line, however large.
+// A result arrives unchanged and on one line, whatever its content and size.
 func TestResultArrivesWhole(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -474,8 +505,10 @@ func TestResultArrivesWhole(t *testing.T) {
 		v.next()
 		c = b.Case("c", c.Run)
 		c.Version++
-		c.State, c.Outcome.EndedAt, c.Outcome.EndVersion, c.Outcome.HasResult, c.Outcome.End = cases.Succeeded, time.Now().UTC(), c.Version, true, &cases.End{Reason: cases.ReasonCompleted}
-		if err := b.Store.Update(t.Context(), store.Write{Case: c, Put: map[store.Value][]byte{store.Result: []byte(result)}}); err != nil {
+		succeed(&c)
+		c.Outcome.EndedAt = time.Now().UTC()
+		write := store.Write{Case: c, Put: map[store.Value][]byte{store.Result: []byte(result)}}
+		if err := b.Store.Update(t.Context(), write); err != nil {
 			t.Fatal(err)
 		}
 		e := v.next()
@@ -484,17 +517,17 @@ func TestResultArrivesWhole(t *testing.T) {
 			t.Fatalf("%d: %v, %s", i, err, e.event)
 		}
 		if !strings.ContainsAny(result, "\r\n") && string(got.Result) != result {
-			t.Errorf("%d: %d bytes arrived of %d", i, len(got.Result), len(result))
+			t.Errorf("%d: got %d bytes, want the %d of the result", i, len(got.Result), len(result))
 		}
 		if fmt.Sprint(decode(t, string(got.Result))) != fmt.Sprint(decode(t, result)) {
-			t.Errorf("%d: another result arrived", i)
+			t.Errorf("%d: the decoded result differs", i)
 		}
 		v.ends()
 	}
 }
 
-// An address that is none of the web is in no output but the result, which is as it came.
-func TestOutputURLIsOfTheWeb(t *testing.T) {
+// An output URL that is not http or https is shown only in the result, which stays unchanged.
+func TestOutputURLIsHTTP(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
@@ -502,7 +535,11 @@ func TestOutputURLIsOfTheWeb(t *testing.T) {
 	b.Event("m", `{"case_id":"c","run":1,"status":"succeeded","result":`+result+`}`)
 	v := view(t, u+"/c")
 	v.begins()
-	v.shows("complete", fmt.Sprintf("1.%d", b.Case("c", 1).Outcome.EndVersion), `"total":0,"outputUrl":null,"documents":null,"result":`+result)
+	v.shows(
+		"complete",
+		fmt.Sprintf("1.%d", b.Case("c", 1).Outcome.EndVersion),
+		`"total":0,"outputUrl":null,"documents":null,"result":`+result,
+	)
 	v.ends()
 	if a := b.Do("GET", u+"/c", "", key); a.JSON(t)["output_url"] != nil || !strings.Contains(a.Body, result) {
 		t.Errorf("%s", a.Body)
@@ -512,14 +549,17 @@ func TestOutputURLIsOfTheWeb(t *testing.T) {
 	}
 }
 
-// Without a result, documents or address these are null.
+// A success without result, documents and address has null for these.
 func TestCompleteWithoutResult(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
 	b.Event("m", `{"case_id":"c","run":1,"status":"running","progress":{"completed":3,"total":3}}`)
 	update(b, "c", 1, func(c *cases.Case) {
-		c.State, c.Outcome.EndedAt, c.Outcome.EndVersion, c.Outcome.End = cases.Succeeded, time.Now().UTC(), c.Version+1, &cases.End{Reason: cases.ReasonCompleted}
+		c.State = cases.Succeeded
+		c.Outcome.EndedAt = time.Now().UTC()
+		c.Outcome.EndVersion = c.Version + 1
+		c.Outcome.End = &cases.End{Reason: cases.ReasonCompleted}
 	})
 	v := view(t, u+"/c")
 	v.begins()
@@ -527,13 +567,13 @@ func TestCompleteWithoutResult(t *testing.T) {
 	v.ends()
 }
 
-// reads counts how often a case is read.
+// reads counts the reads of a case and its concurrent waits.
 type reads struct {
 	store.Store
-	mu   sync.Mutex
-	n    int
-	most int
-	now  int
+	mu       sync.Mutex
+	n        int
+	maxWaits int
+	now      int
 }
 
 func (s *reads) Current(ctx context.Context, caseID string) (store.Head, cases.Case, error) {
@@ -546,15 +586,16 @@ func (s *reads) Current(ctx context.Context, caseID string) (store.Head, cases.C
 func (s *reads) Wait(ctx context.Context, caseID string, run int, version int64) error {
 	s.mu.Lock()
 	s.now++
-	s.most = max(s.most, s.now)
+	s.maxWaits = max(s.maxWaits, s.now)
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); s.now--; s.mu.Unlock() }()
 	return s.Store.Wait(ctx, caseID, run, version)
 }
 
-func (s *reads) count() (n, most int) { s.mu.Lock(); defer s.mu.Unlock(); return s.n, s.most }
+func (s *reads) count() (n, maxWaits int) { s.mu.Lock(); defer s.mu.Unlock(); return s.n, s.maxWaits }
 
-// Thirty viewers of one case cost one wait at a time, and one read a change; and nothing once they left.
+// Thirty viewers of one case need one wait at a time and one read for each change. After they have
+// left, nothing waits.
 func TestViewersShareOneWait(t *testing.T) {
 	b := functiontest.New(t, nil)
 	counted := &reads{Store: b.Store.Store}
@@ -570,18 +611,21 @@ func TestViewersShareOneWait(t *testing.T) {
 	}
 	before, _ := counted.count()
 	for i, id := range []string{"1.2", "1.4", "1.5", "1.6"} {
-		b.Event(fmt.Sprint("m", i), fmt.Sprintf(`{"case_id":"c","run":1,"status":"running","progress":{"completed":%d,"total":9}}`, i))
+		b.Event(
+			fmt.Sprint("m", i),
+			fmt.Sprintf(`{"case_id":"c","run":1,"status":"running","progress":{"completed":%d,"total":9}}`, i),
+		)
 		for _, v := range viewers {
 			if e := v.next(); e.id != id {
 				t.Fatalf("%+v", e)
 			}
 		}
-		leased(t, b, 1) // once, by one of them
-		until(t, "somebody waits again", func() bool { now, _ := b.Store.Waits(); return now == 1 })
+		leased(t, b, 1) // one of them writes the lease, once
+		until(t, "one viewer waits again", func() bool { now, _ := b.Store.Waits(); return now == 1 })
 	}
-	// The events read the head each; the viewers as many times as there were changes.
-	if n, most := counted.count(); most != 1 || n-before > 4+4 {
-		t.Errorf("%d waits at once, %d reads for 4 changes", most, n-before)
+	// Each event reads the head once. The viewers read once for each change.
+	if n, maxWaits := counted.count(); maxWaits != 1 || n-before > 4+4 {
+		t.Errorf("got %d concurrent waits and %d reads for 4 changes", maxWaits, n-before)
 	}
 	for _, v := range viewers {
 		v.leave()
@@ -589,8 +633,8 @@ func TestViewersShareOneWait(t *testing.T) {
 	released(t, b)
 }
 
-// What passes is no answer that makes a browser give up: it is told to come back later.
-func TestPassingFaults(t *testing.T) {
+// A transient error must not make a browser give up. The viewer is told to reconnect later.
+func TestTransientErrors(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
@@ -604,7 +648,7 @@ func TestPassingFaults(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	first.ends()
-	changed := func() { // the store is down for functions only
+	changed := func() { // the wrapped store still works
 		c, err := b.Store.Store.Get(t.Context(), "c", 1)
 		if err != nil {
 			t.Fatal(err)
@@ -624,16 +668,17 @@ func TestPassingFaults(t *testing.T) {
 	again := view(t, u+"/c", "Last-Event-ID: 1.1")
 	again.begins()
 	again.shows("progress", "1.2", pending)
-	if log := b.Log.String(); strings.Count(log, `"message":"a request could not be served"`) != 2 || !strings.Contains(log, `"status":503`) {
+	if log := b.Log.String(); strings.Count(log, `"message":"a request could not be served"`) != 2 ||
+		!strings.Contains(log, `"status":503`) {
 		t.Errorf("%s", log)
 	}
 }
 
-// panicking is a store that panics when it is told to.
+// panicking is a store that panics after a number of reads.
 type panicking struct {
 	store.Store
 	mu    sync.Mutex
-	reads int // how many reads are well before one panics
+	reads int // the number of reads before one panics
 }
 
 func (s *panicking) Current(ctx context.Context, caseID string) (store.Head, cases.Case, error) {
@@ -642,7 +687,7 @@ func (s *panicking) Current(ctx context.Context, caseID string) (store.Head, cas
 	bad := s.reads < 0
 	s.mu.Unlock()
 	if bad {
-		panic("as told")
+		panic("injected")
 	}
 	return s.Store.Current(ctx, caseID)
 }
@@ -667,14 +712,14 @@ func TestPanics(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	at.ends()
-	if log := b.Log.String(); strings.Count(log, "panic: as told") != 2 {
+	if log := b.Log.String(); strings.Count(log, "panic: injected") != 2 {
 		t.Errorf("%s", log)
 	}
 	released(t, b)
 }
 
-// What does not pass is said, as to everybody.
-func TestStreamRefused(t *testing.T) {
+// A permanent error is sent as a problem, as for any other request.
+func TestPermanentErrors(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
@@ -699,8 +744,9 @@ func TestStreamRefused(t *testing.T) {
 			t.Errorf("%s %s: Vary is %q", test.method, test.path, a.Header.Values("Vary"))
 		}
 	}
-	// A browser's EventSource shows the token of the address, and its origin.
-	v := view(t, u+"/c?token="+tokens.Sign("c", time.Now().Add(time.Hour)), "X-API-Key:  ", "Origin: https://forms.example")
+	// A browser's EventSource sends the token in the address, and its origin.
+	withToken := u + "/c?token=" + tokens.Sign("c", time.Now().Add(time.Hour))
+	v := view(t, withToken, "X-API-Key:  ", "Origin: https://forms.example")
 	v.begins()
 	if v.header.Get("Access-Control-Allow-Origin") != "https://forms.example" {
 		t.Errorf("%v", v.header)
@@ -712,11 +758,12 @@ func TestStreamHead(t *testing.T) {
 	u := b.Serve(status.New)
 	b.Begin("c")
 	a := b.Do("HEAD", u+"/c", "", key, asStream)
-	if a.Status != 200 || a.Body != "" || a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("Content-Length") != "" {
+	if a.Status != 200 || a.Body != "" || a.Header.Get("Content-Type") != "text/event-stream" ||
+		a.Header.Get("Content-Length") != "" {
 		t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
 	}
 	if _, ever := b.Store.Waits(); ever != 0 {
-		t.Error("it waited")
+		t.Error("a HEAD request waited for a change")
 	}
 	b.Store.SetDown(true)
 	if a := b.Do("HEAD", u+"/c", "", key, asStream); a.Status != 200 || a.Body != "" {
@@ -724,7 +771,7 @@ func TestStreamHead(t *testing.T) {
 	}
 }
 
-// A case that is purged while it is watched: the stream ends, and the next request is told.
+// If a case is purged while it has viewers, their streams end. The next request gets 404.
 func TestPurgedWhileWatched(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -742,7 +789,8 @@ func TestPurgedWhileWatched(t *testing.T) {
 	}
 }
 
-// Viewers who leave leave nothing, whether they lead or follow. TestMain looks for goroutines.
+// Viewers that leave keep no resources, whether they lead the shared wait or follow it. TestMain
+// checks for goroutines.
 func TestViewersLeave(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -757,7 +805,8 @@ func TestViewersLeave(t *testing.T) {
 	for len(viewers) > 1 {
 		viewers[0].leave()
 		viewers = viewers[1:]
-		b.Event(fmt.Sprint(len(viewers)), fmt.Sprintf(`{"case_id":"c","run":1,"status":"running","progress":{"completed":%d,"total":9}}`, 9-len(viewers)))
+		b.Event(fmt.Sprint(len(viewers)), fmt.Sprintf(
+			`{"case_id":"c","run":1,"status":"running","progress":{"completed":%d,"total":9}}`, 9-len(viewers)))
 		for _, v := range viewers {
 			e := v.next()
 			if decode(t, e.data)["current"] != float64(9-len(viewers)) {
@@ -769,7 +818,7 @@ func TestViewersLeave(t *testing.T) {
 	released(t, b)
 }
 
-// A writer that cannot send anything before the answer's end gets the state, and the stream ends.
+// A writer that cannot flush gets the current state, and the stream ends.
 func TestNoFlush(t *testing.T) {
 	b := functiontest.New(t, nil)
 	b.Begin("c")

@@ -12,14 +12,15 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 )
 
-// audience are the viewers of the benchmark, in their process.
+// audience are the viewers of the benchmark, in their own process.
 type audience struct {
 	mu   sync.Mutex
 	news *sync.Cond
 	seen map[string][]receipt
 }
 
-// runViewers is what the process of the viewers does: it opens streams, notes when events come, and says so.
+// runViewers is the main function of the viewers' process. It opens streams, records when events
+// arrive, and reports that.
 func runViewers(addr string) {
 	a := &audience{seen: map[string][]receipt{}}
 	a.news = sync.NewCond(&a.mu)
@@ -40,12 +41,12 @@ func runViewers(addr string) {
 				caseID := fmt.Sprint("case-", i%benchCases)
 				reading.Go(func() { a.read(conn, caseID, fmt.Sprint(caseID, "/", i)) })
 			}
-			a.until(func() bool { return len(a.seen) == benchStreams })
+			a.waitFor(func() bool { return len(a.seen) == benchStreams })
 			fmt.Println("opened")
 		case "until":
 			var version int64
 			_, _ = fmt.Sscan(words[2], &version)
-			a.until(func() bool { return a.reached(words[1], version) })
+			a.waitFor(func() bool { return a.reached(words[1], version) })
 			fmt.Println("seen")
 		case "close":
 			for _, conn := range conns {
@@ -64,8 +65,8 @@ func runViewers(addr string) {
 	}
 }
 
-// until waits until something holds, which is looked at under the lock whenever an event came.
-func (a *audience) until(holds func() bool) {
+// waitFor waits until holds returns true. It calls holds with the lock, after every event.
+func (a *audience) waitFor(holds func() bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for !holds() {
@@ -85,7 +86,8 @@ func (a *audience) reached(caseID string, version int64) bool {
 }
 
 func (a *audience) read(conn net.Conn, caseID, viewer string) {
-	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: status\r\nX-API-Key: %s\r\n%s\r\n\r\n", caseID, functiontest.Key, asStream)
+	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: status\r\nX-API-Key: %s\r\n%s\r\n\r\n",
+		caseID, functiontest.Key, asStream)
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		id, ok := strings.CutPrefix(lines.Text(), "id: ")
 		if !ok {

@@ -13,10 +13,11 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// enough is far more than any answer here takes, and far less than it would take to wait in vain.
+// enough is far longer than any response of these tests takes, and far shorter than a long poll
+// without news.
 const enough = 20 * time.Second
 
-// poll begins a long poll and returns once it waits.
+// poll starts a long poll and returns when it waits.
 func poll(t *testing.T, b *functiontest.Bench, url string, header ...string) <-chan functiontest.Answer {
 	t.Helper()
 	waits := b.Store.NextWait()
@@ -25,9 +26,9 @@ func poll(t *testing.T, b *functiontest.Bench, url string, header ...string) <-c
 	select {
 	case <-waits:
 	case a := <-answers:
-		t.Fatalf("it did not wait: %d %s", a.Status, a.Body)
+		t.Fatalf("the long poll did not wait: got %d %s", a.Status, a.Body)
 	case <-time.After(enough):
-		t.Fatal("it neither waits nor answers")
+		t.Fatalf("the long poll neither waited nor returned within %v", enough)
 	}
 	return answers
 }
@@ -38,12 +39,12 @@ func answered(t *testing.T, answers <-chan functiontest.Answer) functiontest.Ans
 	case a := <-answers:
 		return a
 	case <-time.After(enough):
-		t.Fatal("no answer")
+		t.Fatalf("no response within %v", enough)
 		return functiontest.Answer{}
 	}
 }
 
-func TestWaitAnswersAtTheFirstChange(t *testing.T) {
+func TestLongPollReturnsAtTheFirstChange(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*functiontest.Bench)
@@ -61,8 +62,9 @@ func TestWaitAnswersAtTheFirstChange(t *testing.T) {
 				b.T.Error(err)
 			}
 		}, "cancelled", 1},
-		{"a run that supersedes it", func(b *functiontest.Bench) {
-			if _, err := b.Reconciler.Start(context.Background(), reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}); err != nil {
+		{"a newer run", func(b *functiontest.Bench) {
+			request := reconcile.StartRequest{CaseID: "c", Form: []byte("{}"), Supersede: true}
+			if _, err := b.Reconciler.Start(context.Background(), request); err != nil {
 				b.T.Error(err)
 			}
 		}, "pending", 2},
@@ -74,32 +76,34 @@ func TestWaitAnswersAtTheFirstChange(t *testing.T) {
 			answers := poll(t, b, u+"/c?wait=60s", "If-None-Match: "+tag(c))
 			test.change(b)
 			a := answered(t, answers)
-			if body := a.JSON(t); a.Status != 200 || body["state"] != test.state || body["run"] != test.run || a.Header.Get("ETag") == tag(c) {
+			if body := a.JSON(t); a.Status != 200 || body["state"] != test.state || body["run"] != test.run ||
+				a.Header.Get("ETag") == tag(c) {
 				t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
 			}
 			if now, _ := b.Store.Waits(); now != 0 {
-				t.Errorf("%d still wait", now)
+				t.Errorf("%d calls of Wait have not returned", now)
 			}
 		})
 	}
 }
 
-func TestWaitEndsWithoutNews(t *testing.T) {
+func TestLongPollWithoutNews(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	c := b.Begin("c")
 	for _, known := range []string{tag(c), "*"} {
 		a := b.Do("GET", u+"/c?wait=50ms", "", key, "If-None-Match: "+known)
-		if a.Status != http.StatusNotModified || a.Header.Get("ETag") != tag(c) || a.Header.Get("Retry-After") == "" || a.Body != "" {
+		if a.Status != http.StatusNotModified || a.Header.Get("ETag") != tag(c) || a.Header.Get("Retry-After") == "" ||
+			a.Body != "" {
 			t.Errorf("%s: %d %v %s", known, a.Status, a.Header, a.Body)
 		}
 	}
 	if _, ever := b.Store.Waits(); ever == 0 {
-		t.Error("it did not wait")
+		t.Error("the long poll did not wait")
 	}
 }
 
-// A proxy that compresses changes the tag, and a long poll waits all the same.
+// A compressing proxy changes the tag. A long poll still waits.
 func TestWaitWithACompressedTag(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -130,9 +134,9 @@ func TestNothingToWaitFor(t *testing.T) {
 	}{
 		{"ended", "/ended?wait=60s", []string{"If-None-Match: " + tag(ended)}, 304},
 		{"not the current run", "/c?run=1&wait=60s", []string{"If-None-Match: " + tag(first)}, 304},
-		{"nothing known", "/c?wait=60s", nil, 200},
-		{"news already", "/c?wait=60s", []string{"If-None-Match: " + tag(first)}, 200},
-		{"no time", "/c?wait=0s", []string{"If-None-Match: " + tag(current)}, 304},
+		{"no tag", "/c?wait=60s", nil, 200},
+		{"an older tag", "/c?wait=60s", []string{"If-None-Match: " + tag(first)}, 200},
+		{"a wait of 0", "/c?wait=0s", []string{"If-None-Match: " + tag(current)}, 304},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), enough)
@@ -143,26 +147,27 @@ func TestNothingToWaitFor(t *testing.T) {
 		})
 	}
 	if _, ever := b.Store.Waits(); ever != 0 {
-		t.Errorf("it waited %d times", ever)
+		t.Errorf("%d calls of Wait, want none", ever)
 	}
 }
 
-// However long the caller would wait, the answer comes before the request is cut.
-func TestWaitIsCutByTheRequestTimeout(t *testing.T) {
+// A response is sent before the platform ends the request, whatever wait the caller requests.
+func TestLongPollEndsBeforeTheRequest(t *testing.T) {
 	for _, timeout := range []time.Duration{5*time.Second + 50*time.Millisecond, 5 * time.Second, time.Second} {
 		b := functiontest.New(t, nil)
 		b.Config.RequestTimeout = timeout
 		u := b.Serve(status.New)
 		c := b.Begin("c")
 		ctx, cancel := context.WithTimeout(t.Context(), enough)
-		if a := b.DoContext(ctx, "GET", u+"/c?wait=60s", "", key, "If-None-Match: "+tag(c)); a.Status != http.StatusNotModified {
+		a := b.DoContext(ctx, "GET", u+"/c?wait=60s", "", key, "If-None-Match: "+tag(c))
+		if a.Status != http.StatusNotModified {
 			t.Errorf("%v: %d %s", timeout, a.Status, a.Body)
 		}
 		cancel()
 	}
 }
 
-// When the request's own time is over, it is not said that there is no news.
+// If the request itself ends, the response must not claim that there is no news.
 func TestRequestEndsWhileItWaits(t *testing.T) {
 	b := functiontest.New(t, nil)
 	c := b.Begin("c")
@@ -177,7 +182,8 @@ func TestRequestEndsWhileItWaits(t *testing.T) {
 	}
 }
 
-// A caller that goes away while it waits leaves nothing: TestMain looks for goroutines, this for waiters.
+// A caller that leaves during a long poll leaves no wait behind. TestMain checks the same for
+// goroutines.
 func TestCallerGoesAway(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
@@ -185,11 +191,11 @@ func TestCallerGoesAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	waits := b.Store.NextWait()
-	gone := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u+"/c?wait=60s", http.NoBody)
 		if err != nil {
-			gone <- err
+			done <- err
 			return
 		}
 		req.Header.Set("X-API-Key", functiontest.Key)
@@ -198,11 +204,11 @@ func TestCallerGoesAway(t *testing.T) {
 		if err == nil {
 			_ = res.Body.Close()
 		}
-		gone <- err
+		done <- err
 	}()
 	<-waits
 	cancel()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(enough); ; time.Sleep(time.Millisecond) {
@@ -210,7 +216,7 @@ func TestCallerGoesAway(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the wait goes on without its caller")
+			t.Fatalf("Wait has not returned %v after the caller left", enough)
 		}
 	}
 }

@@ -3,38 +3,40 @@ import test from "node:test";
 
 import { doneView, flush, json, view, watch, world } from "./world.mjs";
 
-// What no service of ours sends: as [what it is, the event's type, its id, its data].
+// Invalid events, each as [description, event type, event id, data].
 const junk = [
-  ["no JSON", "progress", "1.3", "{"],
-  ["nothing", "progress", "1.3", ""],
+  ["not JSON", "progress", "1.3", "{"],
+  ["empty", "progress", "1.3", ""],
   ["null", "progress", "1.3", "null"],
   ["a text", "complete", "1.3", '"done"'],
   ["a list", "complete", "1.3", "[]"],
   ["an empty object", "complete", "1.3", "{}"],
-  ["a run of text", "progress", "1.3", '{"run":"1","current":1,"total":2,"percent":50}'],
-  ["a run of half", "complete", "1.3", '{"run":1.5}'],
+  ["a run that is a string", "progress", "1.3", '{"run":"1","current":1,"total":2,"percent":50}'],
+  ["a run that is a fraction", "complete", "1.3", '{"run":1.5}'],
   ["no id", "progress", "", '{"run":1,"current":1,"total":2,"percent":50}'],
   ["an id without version", "complete", "1", '{"run":1,"total":2}'],
-  ["an id of words", "complete", "one.two", '{"run":1,"total":2}'],
+  ["an id of letters", "complete", "one.two", '{"run":1,"total":2}'],
   ["a prototype", "progress", "1.x", '{"__proto__":{"run":1},"constructor":{"prototype":{"polluted":true}}}'],
   ["deep", "complete", "1.3", "[".repeat(50_000)],
-  ["an end of nothing", "error", "1.3", "null"],
+  ["an end without data", "error", "1.3", "null"],
 ];
 
 for (const [name, type, id, data] of junk) {
-  test(`junk on the stream: ${name}`, async (t) => {
-    const w = world(t, { answers: [json(200, view(1, 4)), json(200, doneView(1, 7)), json(200, doneView(1, 7))] });
+  test(`an invalid event is ignored: ${name}`, async (t) => {
+    const w = world(t, {
+      answers: [json(200, view(1, 4)), json(200, doneView(1, 7)), json(200, doneView(1, 7))],
+    });
     const h = watch();
     w.stream.opens();
     w.stream.progress(1, 2, 1);
     const before = h.progress.length;
     w.stream.sends(type, id, data);
     await flush();
-    assert.equal(h.progress.length, before, "it is reported");
-    assert.deepEqual(h.ends, [], "it ends the case");
+    assert.equal(h.progress.length, before, "no state is reported");
+    assert.deepEqual(h.ends, [], "no end is reported");
     assert.equal(h.result, undefined);
     assert.equal({}.polluted, undefined);
-    // It goes on: the browser's next stream has the end.
+    // The stream is reopened, and the next one has the end.
     await w.pass(2_000);
     w.stream.opens();
     w.stream.complete(1, 7);
@@ -45,12 +47,17 @@ for (const [name, type, id, data] of junk) {
   });
 }
 
-// JSON answers that are none of ours: trouble, tried again, and then the end.
+// Invalid JSON responses are reported as trouble and retried. Then the valid end is reported.
 for (const [name, body] of [
-  ["null", null], ["a text", "done"], ["a list", []], ["an empty object", {}], ["no progress", { run: 1, version: 3, state: "succeeded" }],
-  ["a run of text", { ...view(1, 3), run: "1" }], ["a version of text", { ...doneView(1, 3), version: "x" }],
+  ["null", null],
+  ["a text", "done"],
+  ["a list", []],
+  ["an empty object", {}],
+  ["no progress", { run: 1, version: 3, state: "succeeded" }],
+  ["a run that is a string", { ...view(1, 3), run: "1" }],
+  ["a version that is a string", { ...doneView(1, 3), version: "x" }],
 ]) {
-  test(`junk as JSON: ${name}`, async (t) => {
+  test(`an invalid response is retried: ${name}`, async (t) => {
     const w = world(t, { stream: false, answers: [json(200, body), json(200, doneView(1, 7))] });
     const h = watch();
     await flush();
@@ -61,8 +68,14 @@ for (const [name, body] of [
   });
 }
 
-test("an address that is none of the web is none", async (t) => {
-  for (const [address, want] of [["javascript:alert(1)", null], ["data:text/html,x", null], [7, null], [" https://x", null], ["HTTPS://documents.example/c", "HTTPS://documents.example/c"]]) {
+test("an address that is not http or https is null", async (t) => {
+  for (const [address, want] of [
+    ["javascript:alert(1)", null],
+    ["data:text/html,x", null],
+    [7, null],
+    [" https://x", null],
+    ["HTTPS://documents.example/c", "HTTPS://documents.example/c"],
+  ]) {
     await t.test(String(address), async (t) => {
       const w = world(t, { answers: [json(200, { ...doneView(1, 7), output_url: address })] });
       const streamed = watch();

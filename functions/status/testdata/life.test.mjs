@@ -1,9 +1,22 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { doneView, flush, follow, json, never, problem, seen, STATUS, torn, view, watch, world } from "./world.mjs";
+import {
+  doneView,
+  flush,
+  follow,
+  json,
+  never,
+  problem,
+  seen,
+  STATUS,
+  torn,
+  view,
+  watch,
+  world,
+} from "./world.mjs";
 
-test("a hidden page asks nothing, and looks at once when it is shown", async (t) => {
+test("a hidden page sends no request, and continues immediately when it is shown", async (t) => {
   await t.test("a stream", async (t) => {
     const w = world(t);
     const h = watch();
@@ -21,8 +34,11 @@ test("a hidden page asks nothing, and looks at once when it is shown", async (t)
     assert.deepEqual([seen(h.progress), h.ends.length, h.troubles], [["1.1 1/18 5.6"], 1, []]);
     await w.over();
   });
-  await t.test("between two looks", async (t) => {
-    const w = world(t, { stream: false, answers: [json(200, view(1, 1), { "Retry-After": "30" }), json(200, doneView(1, 2))] });
+  await t.test("between two polls", async (t) => {
+    const w = world(t, {
+      stream: false,
+      answers: [json(200, view(1, 1), { "Retry-After": "30" }), json(200, doneView(1, 2))],
+    });
     const h = watch();
     await flush();
     await w.show(false);
@@ -32,7 +48,7 @@ test("a hidden page asks nothing, and looks at once when it is shown", async (t)
     assert.equal(h.result.version, 2);
     await w.over();
   });
-  await t.test("in a look", async (t) => {
+  await t.test("in a poll", async (t) => {
     const w = world(t, { stream: false, answers: [never, json(200, doneView(1, 2))] });
     const h = watch();
     await w.show(false);
@@ -66,8 +82,16 @@ test("a hidden page asks nothing, and looks at once when it is shown", async (t)
   });
 });
 
-test("it looks at once when the network is back", async (t) => {
-  const w = world(t, { stream: false, answers: [...Array(6).fill(() => { throw new TypeError("fetch failed"); }), json(200, doneView(1, 2))] });
+test("it polls immediately when the network is back", async (t) => {
+  const w = world(t, {
+    stream: false,
+    answers: [
+      ...Array(6).fill(() => {
+        throw new TypeError("fetch failed");
+      }),
+      json(200, doneView(1, 2)),
+    ],
+  });
   const h = watch();
   await w.pass(20_000);
   assert.equal(w.requests.length, 6);
@@ -77,8 +101,11 @@ test("it looks at once when the network is back", async (t) => {
   await w.over();
 });
 
-test("what the service asks to wait is waited, though the page is shown and the network is back", async (t) => {
-  const w = world(t, { stream: false, answers: [problem(503, { "Retry-After": "30" }), json(200, doneView(1, 2))] });
+test("Retry-After is respected although the page is shown again and the network is back", async (t) => {
+  const w = world(t, {
+    stream: false,
+    answers: [problem(503, { "Retry-After": "30" }), json(200, doneView(1, 2))],
+  });
   const h = watch();
   await w.pass(1_000);
   await w.show(false);
@@ -92,13 +119,13 @@ test("what the service asks to wait is waited, though the page is shown and the 
   await w.over();
 });
 
-test("a network that goes is noticed at once, and tried all the same", async (t) => {
+test("a lost network is reported immediately, and requests are still tried", async (t) => {
   const w = world(t);
   const h = watch();
   w.stream.opens();
   w.stream.progress(1, 1, 1);
   w.window.dispatchEvent(new Event("offline"));
-  assert.deepEqual([w.open, h.troubles.map((e) => e.title)], [0, ["The network is away."]]);
+  assert.deepEqual([w.open, h.troubles.map((e) => e.title)], [0, ["The network is offline."]]);
   await w.pass(600); // the service may be on this machine
   w.stream.complete(1, 2);
   await flush();
@@ -106,7 +133,7 @@ test("a network that goes is noticed at once, and tried all the same", async (t)
   await w.over();
 });
 
-test("a network that goes and comes does not matter to a hidden page", async (t) => {
+test("a hidden page ignores changes of the network", async (t) => {
   const w = world(t, { visible: false });
   const h = watch();
   for (const type of ["offline", "online"]) w.window.dispatchEvent(new Event(type));
@@ -118,7 +145,7 @@ test("a network that goes and comes does not matter to a hidden page", async (t)
   await w.over();
 });
 
-test("the news that the network is there changes nothing where it was", async (t) => {
+test("an online event changes nothing while the stream works", async (t) => {
   const w = world(t);
   watch();
   w.stream.progress(1, 1, 1);
@@ -130,18 +157,36 @@ test("the news that the network is there changes nothing where it was", async (t
 });
 
 test("an abort ends it in every phase", async (t) => {
-  const lost = (w) => { w.stream.opens(); w.stream.progress(1, 1, 1); w.stream.loses(); };
+  const lost = (w) => {
+    w.stream.opens();
+    w.stream.progress(1, 1, 1);
+    w.stream.loses();
+  };
   for (const [name, options, reach] of [
-    ["before it began", { abort: true }, () => {}],
+    ["before it starts", { abort: true }, () => {}],
     ["connecting", {}, () => {}],
-    ["streaming", {}, (w) => { w.stream.opens(); w.stream.progress(1, 1, 1); }],
-    ["while the browser comes back", {}, lost],
-    ["in the back-off of a stream", {}, (w) => { lost(w); w.stream.loses(); }],
-    ["while it looks why a stream was refused", { answers: [never] }, (w) => w.stream.shut()],
-    ["while it looks at the details of an end", { answers: [never] }, (w) => w.stream.fails(1, 3)],
-    ["in a look", { stream: false, answers: [never] }, () => {}],
-    ["in the body of a look", { stream: false, answers: [torn] }, () => {}],
-    ["between two looks", { stream: false, answers: [json(200, view(1, 1))] }, () => {}],
+    [
+      "streaming",
+      {},
+      (w) => {
+        w.stream.opens();
+        w.stream.progress(1, 1, 1);
+      },
+    ],
+    ["while the browser reconnects", {}, lost],
+    [
+      "in the back-off of a stream",
+      {},
+      (w) => {
+        lost(w);
+        w.stream.loses();
+      },
+    ],
+    ["while it polls the reason of a closed stream", { answers: [never] }, (w) => w.stream.shut()],
+    ["while it polls the details of an end", { answers: [never] }, (w) => w.stream.fails(1, 3)],
+    ["in a poll", { stream: false, answers: [never] }, () => {}],
+    ["in the body of a poll", { stream: false, answers: [torn] }, () => {}],
+    ["between two polls", { stream: false, answers: [json(200, view(1, 1))] }, () => {}],
     ["in a back-off", { stream: false, answers: [problem(503)] }, () => {}],
     ["hidden", {}, (w) => w.show(false)],
   ]) {
@@ -160,7 +205,8 @@ test("an abort ends it in every phase", async (t) => {
       await w.over(stop.signal);
     });
   }
-  await t.test("which need not be handled", async (t) => { // else this test fails by itself
+  await t.test("the rejection need not be handled", async (t) => {
+    // otherwise Node fails this test
     for (const when of ["before", "after"]) {
       const w = world(t);
       const stop = new AbortController();
@@ -192,10 +238,12 @@ test("an abort ends it in every phase", async (t) => {
   });
 });
 
-test("what callbacks throw is reported, and changes nothing", async (t) => {
+test("an error of a callback is reported and changes nothing", async (t) => {
   const w = world(t);
   const reported = t.mock.method(console, "error", () => {});
-  const bad = (text) => () => { throw new Error(text); };
+  const bad = (text) => () => {
+    throw new Error(text);
+  };
   const h = watch({ onProgress: bad("progress"), onEnd: bad("end"), onTrouble: bad("trouble") });
   w.stream.loses();
   await w.pass(600);
@@ -203,21 +251,25 @@ test("what callbacks throw is reported, and changes nothing", async (t) => {
   w.stream.complete(1, 2);
   await flush();
   assert.equal(h.result.version, 2);
-  assert.deepEqual(reported.mock.calls.map((c) => c.arguments[0].message), ["trouble", "trouble", "progress", "end"]);
+  assert.deepEqual(
+    reported.mock.calls.map((c) => c.arguments[0].message),
+    ["trouble", "trouble", "progress", "end"],
+  );
   await w.over();
 });
 
 test("iteration", async (t) => {
-  const iterate = (following, each = () => {}) => (async () => {
-    const versions = [];
-    for await (const state of following) {
-      versions.push(state.version);
-      if (await each(state)) break;
-    }
-    return versions;
-  })();
+  const iterate = (following, each = () => {}) =>
+    (async () => {
+      const versions = [];
+      for await (const state of following) {
+        versions.push(state.version);
+        if (await each(state)) break;
+      }
+      return versions;
+    })();
 
-  await t.test("every state, the end last", async (t) => {
+  await t.test("it yields every state and the end last", async (t) => {
     const w = world(t);
     const versions = iterate(follow(STATUS));
     await flush();
@@ -229,10 +281,16 @@ test("iteration", async (t) => {
     assert.deepEqual(await versions, [1, 2, 3, 4]);
     await w.over();
   });
-  await t.test("the slow get the newest, and the end", async (t) => {
+  await t.test("a slow consumer gets the newest state and the end", async (t) => {
     const w = world(t);
     let go;
-    const versions = iterate(follow(STATUS), () => new Promise((resolve) => { go = resolve; }));
+    const versions = iterate(
+      follow(STATUS),
+      () =>
+        new Promise((resolve) => {
+          go = resolve;
+        }),
+    );
     await flush();
     for (const v of [1, 2, 3]) {
       w.stream.progress(1, v, v);
@@ -247,7 +305,7 @@ test("iteration", async (t) => {
     assert.deepEqual(await versions, [1, 3, 4]);
     await w.over();
   });
-  await t.test("begun after the end", async (t) => {
+  await t.test("started after the end", async (t) => {
     const w = world(t);
     const following = follow(STATUS);
     w.stream.complete(1, 4);
@@ -255,7 +313,7 @@ test("iteration", async (t) => {
     assert.deepEqual([await iterate(following), await iterate(following)], [[4], [4]]);
     await w.over();
   });
-  await t.test("left early", async (t) => {
+  await t.test("ended early", async (t) => {
     const w = world(t);
     const following = follow(STATUS);
     const versions = iterate(following, () => true);
@@ -265,7 +323,7 @@ test("iteration", async (t) => {
     await assert.rejects(following, { name: "AbortError" });
     await w.over();
   });
-  await t.test("it throws what the promise rejects with, which need not be handled too", async (t) => {
+  await t.test("it throws the rejection, which need not be handled again", async (t) => {
     const w = world(t, { stream: false, answers: [json(200, view(1, 1)), problem(404)] });
     const states = iterate(follow(STATUS));
     const thrown = assert.rejects(states, { status: 404 });
@@ -275,7 +333,7 @@ test("iteration", async (t) => {
   });
 });
 
-test("an address that is none is refused", async (t) => {
+test("an invalid address is rejected", async (t) => {
   const w = world(t);
   await assert.rejects(follow("http://["), TypeError);
   await w.over();

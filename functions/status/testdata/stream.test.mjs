@@ -1,24 +1,87 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { doneView, failedView, flush, json, never, problem, seen, STATUS, view, watch, world } from "./world.mjs";
+import {
+  doneView,
+  failedView,
+  flush,
+  json,
+  never,
+  problem,
+  seen,
+  STATUS,
+  view,
+  watch,
+  world,
+} from "./world.mjs";
 
-test("a stream to its end", async (t) => {
+test("a stream is followed to the end", async (t) => {
   const w = world(t);
   const h = watch();
   assert.equal(w.stream.url, STATUS);
   w.stream.opens();
-  w.stream.progress(1, 2, 0, { state: "pending", eta_seconds: null, message: "waiting for the pipeline to begin", total: 0, percent: 0 });
+  w.stream.progress(1, 2, 0, {
+    state: "pending",
+    eta_seconds: null,
+    message: "waiting for the pipeline to begin",
+    total: 0,
+    percent: 0,
+  });
   w.stream.progress(1, 3, 4, { stalled: true });
   w.stream.complete(1, 7);
   await flush();
   assert.deepEqual(h.progress, [
-    { case_id: "c", run: 1, version: 2, state: "pending", completed: 0, total: 0, percent: 0, eta_seconds: null, stalled: false, ended: false, reason: null, message: "waiting for the pipeline to begin", documents: null, output_url: null, result: null },
-    { case_id: "c", run: 1, version: 3, state: "running", completed: 4, total: 18, percent: 22.2, eta_seconds: 14, stalled: true, ended: false, reason: null, message: "SROGs", documents: null, output_url: null, result: null },
+    {
+      case_id: "c",
+      run: 1,
+      version: 2,
+      state: "pending",
+      completed: 0,
+      total: 0,
+      percent: 0,
+      eta_seconds: null,
+      stalled: false,
+      ended: false,
+      reason: null,
+      message: "waiting for the pipeline to begin",
+      documents: null,
+      output_url: null,
+      result: null,
+    },
+    {
+      case_id: "c",
+      run: 1,
+      version: 3,
+      state: "running",
+      completed: 4,
+      total: 18,
+      percent: 22.2,
+      eta_seconds: 14,
+      stalled: true,
+      ended: false,
+      reason: null,
+      message: "SROGs",
+      documents: null,
+      output_url: null,
+      result: null,
+    },
   ]);
   assert.deepEqual(h.result, {
-    case_id: "c", run: 1, version: 7, state: "succeeded", completed: 18, total: 18, percent: 100, eta_seconds: null, stalled: false, ended: true, reason: "completed", message: "",
-    documents: { total: 18, succeeded: 17, failed: 1 }, output_url: "https://documents.example/c/", result: { success: true },
+    case_id: "c",
+    run: 1,
+    version: 7,
+    state: "succeeded",
+    completed: 18,
+    total: 18,
+    percent: 100,
+    eta_seconds: null,
+    stalled: false,
+    ended: true,
+    reason: "completed",
+    message: "",
+    documents: { total: 18, succeeded: 17, failed: 1 },
+    output_url: "https://documents.example/c/",
+    result: { success: true },
   });
   assert.deepEqual(h.ends, [h.result]);
   assert.ok(Object.isFrozen(h.result));
@@ -29,7 +92,7 @@ test("the percent is read by either name", async (t) => {
   const w = world(t, { answers: [] });
   const h = watch();
   w.stream.opens();
-  w.stream.progress(1, 2, 3, { progress: undefined }); // as before there was progress
+  w.stream.progress(1, 2, 3, { progress: undefined }); // as in older revisions
   w.stream.progress(1, 3, 6, { percent: undefined });
   w.stream.complete(1, 4);
   await flush();
@@ -37,12 +100,16 @@ test("the percent is read by either name", async (t) => {
   await w.over();
 });
 
-test("it is closed when the end is told, before the browser could come back", async (t) => {
+test("the stream is closed at the end, before the browser can reconnect", async (t) => {
   for (const tell of ["complete", "fails"]) {
     await t.test(tell, async (t) => {
       const w = world(t, { answers: [json(200, failedView(1, 7))] });
       let state;
-      watch({ onEnd: () => { state = w.stream.readyState; } });
+      watch({
+        onEnd: () => {
+          state = w.stream.readyState;
+        },
+      });
       w.stream.opens();
       w.stream[tell](1, 7);
       assert.equal(w.stream.readyState, 2);
@@ -53,13 +120,34 @@ test("it is closed when the end is told, before the browser could come back", as
   }
 });
 
-test("a bad end is filled in by one look", async (t) => {
+test("one poll adds the details of a bad end", async (t) => {
   for (const [name, answer, want] of [
-    ["answered", json(200, failedView(1, 8)), { version: 8, completed: 5, documents: { total: 18, succeeded: 0, failed: 18 }, output_url: "https://documents.example/c/" }],
-    ["refused", problem(503, { "Retry-After": "1" }), { version: 7, completed: 5, documents: null, output_url: null }],
-    ["stale", json(200, view(1, 6)), { version: 7, completed: 5, documents: null, output_url: null }],
-    ["no case", json(200, {}), { version: 7, completed: 5, documents: null, output_url: null }],
-    ["not answered", never, { version: 7, completed: 5, documents: null, output_url: null }],
+    [
+      "with a response",
+      json(200, failedView(1, 8)),
+      {
+        version: 8,
+        completed: 5,
+        documents: { total: 18, succeeded: 0, failed: 18 },
+        output_url: "https://documents.example/c/",
+      },
+    ],
+    [
+      "with an error",
+      problem(503, { "Retry-After": "1" }),
+      { version: 7, completed: 5, documents: null, output_url: null },
+    ],
+    [
+      "with an older state",
+      json(200, view(1, 6)),
+      { version: 7, completed: 5, documents: null, output_url: null },
+    ],
+    [
+      "with a response that is not a case",
+      json(200, {}),
+      { version: 7, completed: 5, documents: null, output_url: null },
+    ],
+    ["without a response", never, { version: 7, completed: 5, documents: null, output_url: null }],
   ]) {
     await t.test(name, async (t) => {
       const w = world(t, { answers: [answer] });
@@ -70,7 +158,10 @@ test("a bad end is filled in by one look", async (t) => {
       await w.pass(10_000);
       const { version, completed, documents, output_url } = h.result;
       assert.deepEqual({ version, completed, documents, output_url }, want);
-      assert.deepEqual([h.result.state, h.result.reason, h.result.message, h.result.ended, h.ends.length], ["failed", "no_documents", "None.", true, 1]);
+      assert.deepEqual(
+        [h.result.state, h.result.reason, h.result.message, h.result.ended, h.ends.length],
+        ["failed", "no_documents", "None.", true, 1],
+      );
       await w.over();
     });
   }
@@ -82,7 +173,7 @@ test("a bad end is filled in by one look", async (t) => {
     assert.equal(h.result.reason, "no_documents");
     await w.over();
   });
-  await t.test("run again by then: the new run is followed", async (t) => {
+  await t.test("if the case was run again, the new run is followed", async (t) => {
     const w = world(t, { answers: [json(200, view(2, 1))] });
     const h = watch();
     w.stream.fails(1, 7);
@@ -111,7 +202,7 @@ test("older and repeated ids are not reported, and progress does not fall", asyn
   await w.over();
 });
 
-test("a success is whole, though fewer documents were made than there seemed to be", async (t) => {
+test("the progress of a success is complete although total was lower", async (t) => {
   const w = world(t);
   const h = watch();
   w.stream.progress(1, 1, 4, { total: 30 });
@@ -121,14 +212,14 @@ test("a success is whole, though fewer documents were made than there seemed to 
   await w.over();
 });
 
-test("a case superseded goes on with its new run, from its beginning", async (t) => {
+test("a superseded case continues with the new run from its beginning", async (t) => {
   const w = world(t);
   const h = watch();
   w.stream.opens();
   w.stream.progress(1, 30, 9);
   w.stream.progress(2, 1, 0);
   w.stream.progress(1, 31, 10);
-  w.stream.fails(1, 32); // an end of the run before is none of this one
+  w.stream.fails(1, 32); // the end of the earlier run
   w.stream.progress(2, 2, 1);
   assert.deepEqual(seen(h.progress), ["1.30 9/18 50", "2.1 0/18 0", "2.2 1/18 5.6"]);
   w.stream.complete(2, 3);
@@ -137,26 +228,33 @@ test("a case superseded goes on with its new run, from its beginning", async (t)
   await w.over();
 });
 
-test("a planned end: the browser comes back, nothing is opened and nothing is said", async (t) => {
+test("after a planned end the browser reconnects, and nothing is reported", async (t) => {
   const w = world(t);
   const h = watch();
   w.stream.opens();
   w.stream.progress(1, 1, 1);
-  for (let i = 0; i < 5; i++) { // each time after a hold without news
+  for (let i = 0; i < 5; i++) {
+    // each stream ends without news
     await w.pass(10_000);
     w.stream.loses();
     await w.pass(2_000);
     w.stream.opens();
   }
   w.stream.progress(1, 2, 2);
-  assert.deepEqual([w.streams.length, h.troubles, seen(h.progress)], [1, [], ["1.1 1/18 5.6", "1.2 2/18 11.1"]]);
+  assert.deepEqual(
+    [w.streams.length, h.troubles, seen(h.progress)],
+    [1, [], ["1.1 1/18 5.6", "1.2 2/18 11.1"]],
+  );
   w.stream.complete(1, 3);
   await flush();
   await w.over();
 });
 
-test("a stream that fails again is closed, and opened anew with a back-off", async (t) => {
-  for (const [random, waits] of [[0, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]], [0.999999, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]]]) {
+test("a stream that fails twice is closed and reopened with a back-off", async (t) => {
+  for (const [random, waits] of [
+    [0, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]],
+    [0.999999, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]],
+  ]) {
     await t.test(`random ${random}`, async (t) => {
       const w = world(t);
       w.random = random;
@@ -175,8 +273,10 @@ test("a stream that fails again is closed, and opened anew with a back-off", asy
         await w.pass(wait + 100);
         found.push(w.stream.at - lostAt);
       }
-      found.forEach((ms, i) => assert.ok(ms >= waits[i] - 1 && ms <= waits[i] + 100, `${i}: ${ms}, not ${waits[i]}`));
-      // The state that is known already is no news, but the end of the trouble.
+      found.forEach((ms, i) =>
+        assert.ok(ms >= waits[i] - 1 && ms <= waits[i] + 100, `${i}: got ${ms}, want ${waits[i]}`),
+      );
+      // The known state is not reported again, but the end of the trouble is.
       w.stream.opens();
       w.stream.progress(1, 1, 1);
       assert.equal(h.troubles.at(-1), null);
@@ -186,7 +286,7 @@ test("a stream that fails again is closed, and opened anew with a back-off", asy
       w.stream.loses();
       await w.pass(1_100);
       assert.equal(w.stream.at, w.streams.at(-1).at);
-      assert.equal(w.streams.length, 2 + waits.length, "the back-off begins anew");
+      assert.equal(w.streams.length, 2 + waits.length, "the back-off starts again");
       w.stream.complete(1, 2);
       await flush();
       await w.over();
@@ -195,7 +295,8 @@ test("a stream that fails again is closed, and opened anew with a back-off", asy
 });
 
 test("a stream that closes as soon as it opens does not loop", async (t) => {
-  const closes = (w) => { // a transient problem of the service, or too many viewers: 200, and closed
+  const closes = (w) => {
+    // a transient problem of the service, or too many viewers: 200, and closed
     w.stream.opens();
     w.stream.progress(1, 1, 1);
     w.stream.loses();
@@ -203,7 +304,7 @@ test("a stream that closes as soon as it opens does not loop", async (t) => {
     w.stream.loses();
     assert.equal(w.stream.readyState, 2);
   };
-  await t.test("in trouble", async (t) => {
+  await t.test("while the service has a problem", async (t) => {
     const w = world(t, { answers: [problem(503)] });
     const h = watch();
     closes(w);
@@ -215,8 +316,14 @@ test("a stream that closes as soon as it opens does not loop", async (t) => {
     assert.deepEqual([h.result.version, h.troubles.at(-1)], [2, null]);
     await w.over();
   });
-  await t.test("crowded", async (t) => {
-    const w = world(t, { answers: [json(200, view(1, 2), { "Retry-After": "2" }), json(200, view(1, 3), { "Retry-After": "2" }), json(200, doneView(1, 4))] });
+  await t.test("while the case has too many viewers", async (t) => {
+    const w = world(t, {
+      answers: [
+        json(200, view(1, 2), { "Retry-After": "2" }),
+        json(200, view(1, 3), { "Retry-After": "2" }),
+        json(200, doneView(1, 4)),
+      ],
+    });
     const h = watch();
     closes(w);
     await w.pass(10_000);
@@ -225,7 +332,7 @@ test("a stream that closes as soon as it opens does not loop", async (t) => {
   });
 });
 
-test("a browser that does not come back is helped", async (t) => {
+test("if the browser does not reconnect, the module does", async (t) => {
   const w = world(t);
   watch();
   w.stream.opens();
@@ -238,7 +345,7 @@ test("a browser that does not come back is helped", async (t) => {
   await w.over();
 });
 
-test("a stream without a word is opened anew after a while", async (t) => {
+test("a quiet stream is reopened after a while", async (t) => {
   const w = world(t);
   const h = watch();
   w.stream.opens();
@@ -252,7 +359,7 @@ test("a stream without a word is opened anew after a while", async (t) => {
   await w.over();
 });
 
-test("what is no event is trouble, not an end", async (t) => {
+test("invalid data is reported as trouble, not as an end", async (t) => {
   for (const data of ["<html>", "{}", "null"]) {
     await t.test(data, async (t) => {
       const w = world(t);
@@ -269,20 +376,29 @@ test("what is no event is trouble, not an end", async (t) => {
   }
 });
 
-test("closed by a status: one look says why", async (t) => {
+test("if a status closes the stream, one poll finds out why", async (t) => {
   for (const status of [400, 401, 403, 404, 410]) {
-    await t.test(`${status} is for good`, async (t) => {
+    await t.test(`${status} is permanent`, async (t) => {
       const w = world(t, { answers: [problem(status)] });
       const h = watch();
       w.stream.shut();
       await flush();
-      assert.deepEqual([h.error.name, h.error.status, h.error.title, h.error.detail, h.error.errors], ["CasewatchError", status, `Title ${status}`, `Detail ${status}.`, [{ pointer: "/a", detail: "is bad" }]]);
+      assert.deepEqual(
+        [h.error.name, h.error.status, h.error.title, h.error.detail, h.error.errors],
+        [
+          "CasewatchError",
+          status,
+          `Title ${status}`,
+          `Detail ${status}.`,
+          [{ pointer: "/a", detail: "is bad" }],
+        ],
+      );
       assert.equal(h.error.message, `Detail ${status}. /a: is bad`);
       assert.deepEqual([h.progress, h.ends, h.troubles], [[], [], []]);
       await w.over();
     });
   }
-  await t.test("204 after the end: it is that end", async (t) => {
+  await t.test("204 after the end: the poll reports the end", async (t) => {
     const w = world(t, { answers: [json(200, doneView(1, 9))] });
     const h = watch();
     w.stream.opens();
@@ -293,7 +409,7 @@ test("closed by a status: one look says why", async (t) => {
     await w.over();
   });
   for (const status of [429, 500, 502, 503, 504]) {
-    await t.test(`${status} passes`, async (t) => {
+    await t.test(`${status} is transient`, async (t) => {
       const w = world(t, { answers: [problem(status, { "Retry-After": "7" })] });
       const h = watch();
       w.stream.shut();
@@ -307,8 +423,14 @@ test("closed by a status: one look says why", async (t) => {
       await w.over();
     });
   }
-  await t.test("refused again where JSON is not: JSON then", async (t) => {
-    const w = world(t, { answers: [json(200, view(1, 1), { "Retry-After": "3" }), json(200, view(1, 2), { "Retry-After": "3" }), json(200, doneView(1, 3))] });
+  await t.test("if only streams fail, it polls JSON", async (t) => {
+    const w = world(t, {
+      answers: [
+        json(200, view(1, 1), { "Retry-After": "3" }),
+        json(200, view(1, 2), { "Retry-After": "3" }),
+        json(200, doneView(1, 3)),
+      ],
+    });
     const h = watch();
     w.stream.shut();
     await w.pass(3_100);
