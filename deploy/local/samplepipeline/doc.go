@@ -1,67 +1,81 @@
-// Package samplepipeline is a document pipeline to try Casewatch with: it turns a form into legal documents that can be read and
-// printed, one for each plaintiff, defendant and document type, about a second each, and speaks the protocol that
-// Casewatch expects of a pipeline.
+// Package samplepipeline is a document pipeline for trying Casewatch. It turns a form into legal
+// documents in HTML: one for each plaintiff, defendant and document type. Each document takes about
+// a second. The pipeline speaks the protocol that Casewatch expects of a pipeline:
 //
-//	POST /api/normalize            the form as JSON; answers when the documents are there, or 202
-//	GET  /api/progress/{case_id}   {"case_id","completed","total","current_doc","progress_percent"}, 404 for a case it does not know
-//	GET  /api/record/{case_id}     what was asked about a case: {"case_id","requests":[{"at","run","idempotency_key","did"}],"looks":[time, …]}
-//	GET  /documents/{case_id}/{run}/            the finished run's index, which is its output_url
-//	GET  /documents/{case_id}/{run}/{file}      one document
+//	POST /api/normalize                     starts the job of a form; answers the result, or 202
+//	GET  /api/progress/{case_id}            the progress of the newest job; 404 for an unknown case
+//	GET  /api/record/{case_id}              the requests that the pipeline got about a case
+//	GET  /documents/{case_id}/{run}/        the index of a finished run: its output_url
+//	GET  /documents/{case_id}/{run}/{file}  one document
 //
-// It is what such services are: it knows no runs (progress is the newest job's of a case), keeps progress in memory only, goes on
-// with a job whose caller has hung up, and forgets all jobs when it ends. Documents are files, and stay. The record is what no real one has:
-// it shows whoever doubts it that a case is started once, and asked about no more after its end.
+// The progress and the record are
+//
+//	{"case_id", "completed", "total", "current_doc", "progress_percent"}
+//	{"case_id", "requests": [{"at", "run", "idempotency_key", "did"}], "looks": [time, …]}
+//
+// The pipeline behaves like a real one. It reports progress by case, not by run. It keeps jobs in
+// memory, and forgets them when its process ends. A job continues when its caller disconnects. The
+// documents are files, which stay. Only the record is an addition for tests and demonstrations: it
+// shows that Casewatch starts each case once, and does not poll it after its end. "looks" lists the
+// times of the polls.
 //
 // # The form
 //
-// Every field is optional and lenient: numbers do for strings, one object for a list of one, and what cannot be read is
-// taken as absent. Nobody named gives one plaintiff and one defendant with a blank to fill in; no document_types, or none that is a list,
-// gives all three. A document of a type that is not srogs, pods or admissions fails; the others do not.
+// All fields are optional, and a field of the wrong type counts as missing. Numbers are accepted
+// for strings, and an object for a list of one. A form without parties gets one plaintiff and one
+// defendant with placeholders for their names. A form without document_types gets all three types.
+// A document of any type other than srogs, pods and admissions fails.
 //
-// As the form frontend sends it:
+// The form frontend sends:
 //
-//	{"case_id","run","Form":{"Id","InternalName","Name"},
-//	 "PlaintiffDetails":[{"Id","ItemNumber","HeadOfHousehold","PlaintiffItemNumberName":{"First","Last","FirstAndLast"},
-//	   "PlaintiffItemNumberType","PlaintiffItemNumberAgeCategory":[],"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice"]}}],
-//	 "DefendantDetails2":[{"Id","ItemNumber","DefendantItemNumberName":{"First","Last","FirstAndLast"},
-//	   "DefendantItemNumberType","DefendantItemNumberManagerOwner"}],
-//	 "Full_Address":{"StreetAddress","Line1","City","State","PostalCode"},"Filing city","Filing county",
-//	 "document_types":["srogs","pods","admissions"],
-//	 "sample":{"mode":"sync","fault":"","at":9}}
+//	{"case_id", "run", "Form": {"Id", "InternalName", "Name"},
+//	 "PlaintiffDetails": [{"Id", "ItemNumber", "HeadOfHousehold",
+//	   "PlaintiffItemNumberName": {"First", "Last", "FirstAndLast"},
+//	   "PlaintiffItemNumberType", "PlaintiffItemNumberAgeCategory": [],
+//	   "PlaintiffItemNumberDiscovery": {"VerminIssue": true, "Vermin": ["Rats/Mice"]}}],
+//	 "DefendantDetails2": [{"Id", "ItemNumber",
+//	   "DefendantItemNumberName": {"First", "Last", "FirstAndLast"},
+//	   "DefendantItemNumberType", "DefendantItemNumberManagerOwner"}],
+//	 "Full_Address": {"StreetAddress", "Line1", "City", "State", "PostalCode"},
+//	 "Filing city", "Filing county",
+//	 "document_types": ["srogs", "pods", "admissions"],
+//	 "sample": {"mode": "sync", "fault": "", "at": 9}}
 //
-// Each list in PlaintiffItemNumberDiscovery that is not empty is an issue. In the documents of that plaintiff, and in no others, each
-// issue is one request more.
+// Each non-empty list in PlaintiffItemNumberDiscovery is an issue. An issue adds one request to
+// each document of that plaintiff.
 //
-// The shape before is read too: "FirstName", "LastName" and "EntityType" of a party, "Street" of the address, "FilingCity" and
-// "FilingCounty". Where a form has both, the frontend's counts.
+// An older shape of the form is also read: "FirstName", "LastName" and "EntityType" of a party,
+// "Street" of the address, "FilingCity" and "FilingCounty". If a form has both, the fields of the
+// frontend are used.
 //
 // # Behaviour
 //
-// The form's "sample" chooses how the pipeline behaves. "mode" says how the end is told:
+// The form's "sample" chooses how the pipeline behaves. "mode" says how it reports the end:
 //
-//	sync    (default) the request is held until the job is done, and answered with the result
-//	async   202; progress now and then, and the end with the result, are published as events
-//	silent  202; nothing but the progress endpoint
+//	sync    (default) the request stays open until the job has ended; the answer is the result
+//	async   202; the progress and the end are published as events
+//	silent  202; only the progress endpoint reports anything
 //
-// "fault" says what goes wrong, where it says midway once "at" documents are done (half of them unless given):
+// "fault" says what goes wrong. "Midway" means after "at" documents, or after half of them without
+// "at":
 //
-//	fail           it gives up midway with its own word, success:false (silent: status failed in the progress)
-//	fail_event     the same, told by an event: mode is async
-//	hang           it stops midway for ever; a held request stays held
-//	forget         it drops the job midway: the case is unknown again; a held request is cut
-//	stop_short     progress stays one short of the total for ever; the job ends all the same, with one document failed
+//	fail           the job fails midway with success:false (in mode silent: with status failed)
+//	fail_event     the job fails midway and reports it by an event; the mode is async
+//	hang           the job stops midway for ever; a waiting request stays open
+//	forget         the job is forgotten midway: its case is unknown, and a waiting request is reset
+//	stop_short     progress never reaches the total; the job ends, and its last document fails
 //	some_fail      every third document fails; the job succeeds
 //	none_succeed   every document fails; the job succeeds
-//	reset          the connection is cut, at once if mode answers 202, else midway; the job goes on
-//	refuse         422, in FastAPI's shape; nothing is started
-//	busy           503 with Retry-After, twice for a key; then it works
-//	error500       500 without a word of its own; nothing is started
-//	not_json       the job is done, but the answer is a proxy's web page
+//	reset          the connection is reset, in mode sync midway; the job continues
+//	refuse         422 in FastAPI's format; no job is started
+//	busy           503 with Retry-After for the first two requests of a key
+//	error500       500 without a report; no job is started
+//	not_json       the job succeeds, but the answer is a proxy's web page
 //	slow_progress  the progress endpoint takes three seconds
-//	down           the progress endpoint resets every connection; the job goes on
+//	down           the progress endpoint resets every connection; the job continues
 //
 // # Idempotency
 //
-// A request whose Idempotency-Key is that of a job still known starts nothing: it gets that job's answer, when it is there.
-// Without a key every request starts a job.
+// A request with the Idempotency-Key of a known job starts no job. It gets the answer of that job,
+// when there is one. A request without a key always starts a job.
 package samplepipeline

@@ -1,6 +1,7 @@
 package samplepipeline
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -14,18 +15,19 @@ import (
 //go:embed templates
 var templates embed.FS
 
-// kind is a type of document.
+// kind is a type of document. In requests and Issue, {address}, {plaintiff}, {defendant} and
+// {issue} are placeholders.
 type kind struct {
-	Short    string // in lists
+	Short    string // the title in lists
 	Title    string
-	Request  string // what one request is called, before its number
+	Request  string // the heading of a request, before its number
 	Preamble string
-	Rule     string // the section it is served under
-	Issue    string // the request about one issue; {issue} is filled in
+	Rule     string // the law that allows the requests
+	Issue    string // the text of a request about an issue of the plaintiff
 	requests []string
 }
 
-// document is what a page is made of.
+// document is the data for the template of a document.
 type document struct {
 	Style      template.CSS
 	Kind       *kind
@@ -33,9 +35,9 @@ type document struct {
 	Plaintiffs []string
 	Defendants []string
 	Plaintiff  string // the propounding party
-	Head       bool   // of the household
+	Head       bool   // the plaintiff is the head of household
 	Defendant  string // the responding party
-	Role       string // of the responding party; "" if not given
+	Role       string // of the defendant; may be ""
 	Address    string
 	City       string
 	Date       string
@@ -43,7 +45,7 @@ type document struct {
 	Requests   []string
 }
 
-// index is what the list of documents is made of.
+// index is the data for the template of the list of documents.
 type index struct {
 	Style     template.CSS
 	Matter    string
@@ -64,8 +66,9 @@ var (
 	documentPage = parsePage("document.html")
 	indexPage    = parsePage("index.html")
 
-	// contentPolicy allows a page nothing but its own style.
-	contentPolicy = "default-src 'none'; style-src 'sha256-" + styleHash() + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	// contentPolicy allows a page to load nothing but its own style.
+	contentPolicy = "default-src 'none'; style-src 'sha256-" + styleHash() + "'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 func parsePage(name string) *template.Template {
@@ -76,7 +79,7 @@ func parsePage(name string) *template.Template {
 func readStyle() template.CSS {
 	css, err := templates.ReadFile("templates/document.css")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // impossible: the file is embedded
 	}
 	return template.CSS("\n" + string(css))
 }
@@ -88,9 +91,17 @@ func styleHash() string {
 
 func newDocument(f *form, s set, at time.Time) document {
 	d := document{
-		Style: style, Kind: s.kind, County: strings.ToUpper(county(f)), Plaintiff: plaintiffName(s.plaintiff), Head: bool(s.plaintiff.HeadOfHousehold),
-		Defendant: defendantName(s.defendant), Role: strings.ToLower(string(s.defendant.DefendantRole)),
-		Address: or(f.Address.v.String(), "[address of the premises]"), City: or(f.filingCity(), "[city]"), Date: at.Format("January 2, 2006"), Matter: matter(f),
+		Style:     style,
+		Kind:      s.kind,
+		County:    strings.ToUpper(county(f)),
+		Plaintiff: plaintiffName(s.plaintiff),
+		Head:      bool(s.plaintiff.HeadOfHousehold),
+		Defendant: defendantName(s.defendant),
+		Role:      strings.ToLower(string(s.defendant.DefendantRole)),
+		Address:   cmp.Or(f.Address.v.String(), "[address of the premises]"),
+		City:      cmp.Or(f.filingCity(), "[city]"),
+		Date:      at.Format("January 2, 2006"),
+		Matter:    matter(f),
 	}
 	for _, p := range f.Plaintiffs {
 		d.Plaintiffs = append(d.Plaintiffs, plaintiffName(p))
@@ -103,7 +114,8 @@ func newDocument(f *form, s set, at time.Time) document {
 		d.Requests = append(d.Requests, fill.Replace(r))
 	}
 	for _, issue := range s.plaintiff.Issues {
-		d.Requests = append(d.Requests, strings.NewReplacer("{plaintiff}", d.Plaintiff, "{issue}", issue).Replace(s.kind.Issue))
+		fillIssue := strings.NewReplacer("{plaintiff}", d.Plaintiff, "{issue}", issue)
+		d.Requests = append(d.Requests, fillIssue.Replace(s.kind.Issue))
 	}
 	return d
 }
@@ -111,11 +123,21 @@ func newDocument(f *form, s set, at time.Time) document {
 func newIndex(w *work) index {
 	f := w.j.form
 	x := index{
-		Style: style, Matter: matter(f), Address: f.Address.v.String(), Date: w.j.started.Format("January 2, 2006"),
-		Succeeded: len(w.sets) - w.failed, Failed: w.failed,
+		Style:     style,
+		Matter:    matter(f),
+		Address:   f.Address.v.String(),
+		Date:      w.j.started.Format("January 2, 2006"),
+		Succeeded: len(w.sets) - w.failed,
+		Failed:    w.failed,
 	}
 	for i, r := range w.results {
-		entry := indexEntry{Number: r.Set, Title: r.DocumentType, Plaintiff: r.Plaintiff, Defendant: r.Defendant, Error: r.Error}
+		entry := indexEntry{
+			Number:    r.Set,
+			Title:     r.DocumentType,
+			Plaintiff: r.Plaintiff,
+			Defendant: r.Defendant,
+			Error:     r.Error,
+		}
 		if k := w.sets[i].kind; k != nil {
 			entry.Title = k.Title
 		}
@@ -127,39 +149,31 @@ func newIndex(w *work) index {
 	return x
 }
 
-func or(choices ...string) string {
-	for _, c := range choices {
-		if c != "" {
-			return c
-		}
-	}
-	return ""
-}
+func plaintiffName(p party) string { return cmp.Or(p.name(), "[Plaintiff]") }
+func defendantName(p party) string { return cmp.Or(p.name(), "[Defendant]") }
 
-func plaintiffName(p party) string { return or(p.name(), "[Plaintiff]") }
-func defendantName(p party) string { return or(p.name(), "[Defendant]") }
-
-// leadingArticle finds the article of "an individual" or "a corporation".
+// leadingArticle matches the article of "an individual" or "a corporation".
 var leadingArticle = regexp.MustCompile(`(?i)^an?\s+`)
 
-// describe is a defendant as a caption names it: with what kind of entity it is, if that is more than a person.
+// describe returns a defendant for a caption: the name and, unless it is an individual, the type of
+// the entity.
 func describe(p party) string {
-	entity := leadingArticle.ReplaceAllString(or(string(p.DefendantType), string(p.EntityType)), "")
+	entity := leadingArticle.ReplaceAllString(cmp.Or(string(p.DefendantType), string(p.EntityType)), "")
 	if entity == "" || strings.EqualFold(entity, "individual") {
 		return defendantName(p)
 	}
-	if entity != strings.ToUpper(entity) { // LLC stays
+	if entity != strings.ToUpper(entity) { // an abbreviation such as LLC keeps its capitals
 		entity = strings.ToLower(entity)
 	}
 	return defendantName(p) + ", " + article(entity) + " " + entity
 }
 
-// article is right for "an LLC" and "an individual", "a corporation" and "a trust".
+// article returns "a" or "an", as in "an LLC", "an individual" and "a corporation".
 func article(entity string) string {
 	first := unicode.ToUpper([]rune(entity)[0])
 	vowels := "AEIO"
 	if entity == strings.ToUpper(entity) {
-		vowels = "AEFHILMNORSX" // spelt out
+		vowels = "AEFHILMNORSX" // letters whose names begin with a vowel sound
 	}
 	if strings.ContainsRune(vowels, first) {
 		return "an"
@@ -167,14 +181,15 @@ func article(entity string) string {
 	return "a"
 }
 
-// endsInCounty finds the word that the caption has of its own.
-var endsInCounty = regexp.MustCompile(`(?i)\s+county$`)
+// trailingCounty matches the word "county" at the end, because the caption already contains it.
+var trailingCounty = regexp.MustCompile(`(?i)\s+county$`)
 
 func county(f *form) string {
-	return or(endsInCounty.ReplaceAllString(or(string(f.FilingCounty), string(f.FilingCountyBefore)), ""), "[county]")
+	name := cmp.Or(string(f.FilingCounty), string(f.OlderFilingCounty))
+	return cmp.Or(trailingCounty.ReplaceAllString(name, ""), "[county]")
 }
 
 func matter(f *form) string {
-	v := f.Form.v
-	return or(string(v.Name), string(v.InternalName), plaintiffName(f.Plaintiffs[0])+" v. "+defendantName(f.Defendants[0]))
+	parties := plaintiffName(f.Plaintiffs[0]) + " v. " + defendantName(f.Defendants[0])
+	return cmp.Or(string(f.Form.v.Name), string(f.Form.v.InternalName), parties)
 }

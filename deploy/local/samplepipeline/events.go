@@ -9,7 +9,7 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
-// event is the data of a message on the pipeline's topic.
+// event is the data of an event on the pipeline's topic.
 type event struct {
 	CaseID   string         `json:"case_id"`
 	Run      json.Number    `json:"run,omitempty"`
@@ -33,7 +33,7 @@ type eventError struct {
 
 func (j *job) event(status string) event {
 	e := event{CaseID: string(j.form.CaseID), Status: status}
-	// A run that is not a number is left out: the receiver knows numbers only.
+	// The receiver accepts only numbers, so any other run is left out.
 	if n := json.Number(j.form.Run); validRun(n) {
 		e.Run = n
 	}
@@ -45,23 +45,30 @@ func validRun(n json.Number) bool {
 	return err == nil && i > 0
 }
 
-// announce publishes the progress of a job in mode async at each quarter of its documents. It waits for nothing: the next one says more.
-func (p *Pipeline) announce(j *job, completed int) {
+// publishProgress publishes the progress of a job in mode async after each quarter of its
+// documents. A failure is not retried, because the next event has newer progress.
+func (p *Pipeline) publishProgress(j *job, completed int) {
 	total := j.form.total()
 	if j.form.sample.Mode != "async" || completed == total || completed*4/total == (completed-1)*4/total {
 		return
 	}
 	j.mu.Lock()
 	e := j.event("running")
-	e.Progress = &eventProgress{Completed: completed, Total: total, Percent: percent(completed, total), Current: j.current}
+	e.Progress = &eventProgress{
+		Completed: completed,
+		Total:     total,
+		Percent:   percent(completed, total),
+		Current:   j.current,
+	}
 	j.mu.Unlock()
 	if err := p.publish(e); err != nil && p.ctx.Err() == nil {
-		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: progress was not published", "case_id", e.CaseID, "error", err)
+		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: progress not published",
+			"case_id", e.CaseID, "error", err)
 	}
 }
 
-// tell publishes the end of a job in mode async. It tries until it succeeds, about a minute at most.
-func (p *Pipeline) tell(j *job) {
+// publishEnd publishes the end of a job in mode async. It retries for about a minute.
+func (p *Pipeline) publishEnd(j *job) {
 	if j.form.sample.Mode != "async" {
 		return
 	}
@@ -76,13 +83,15 @@ func (p *Pipeline) tell(j *job) {
 		if err == nil || p.ctx.Err() != nil {
 			return
 		}
-		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: the end was not published", "case_id", e.CaseID, "error", err)
+		p.opts.Logger.WarnContext(gcplog.WithTrace(p.ctx, j.trace), "sample pipeline: end not published",
+			"case_id", e.CaseID, "error", err)
 		if wait > 32*time.Second || ctxtime.Sleep(p.ctx, wait) != nil {
 			return
 		}
 	}
 }
 
+// publish publishes an event. If it is larger than maxEvent, it leaves out the list of documents.
 func (p *Pipeline) publish(e event) error {
 	data, err := json.Marshal(e)
 	if err != nil {

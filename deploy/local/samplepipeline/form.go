@@ -15,17 +15,17 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// maxDocuments is the most documents of one case.
-const maxDocuments = 500
+const (
+	maxDocuments = 500 // documents of one case
+	maxText      = 300 // characters of a text; a longer one is cut
+	maxIssues    = 40  // kinds of issues of one plaintiff; the form frontend has about 25
+)
 
-// maxText is the longest text of a form that gets into a document, in characters.
-const maxText = 300
-
-// validID is what a case id and a run may be: they become names of folders.
+// validID matches a valid case id or run. Both are used as names of directories.
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
-// text reads strings, numbers and booleans; anything else is "". It has no control characters and
-// is at most maxText long.
+// text is decoded from a string, number or boolean. Any other value is "". A text has no control
+// characters and at most maxText characters.
 type text string
 
 func (t *text) UnmarshalJSON(data []byte) error {
@@ -36,7 +36,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	switch v.(type) {
 	case string:
 	case float64, bool:
-		v = string(data) // as it was written: an id of 19 digits does not fit a float64
+		v = string(data) // the original text: a float64 cannot hold an id of 19 digits
 	default:
 		v = ""
 	}
@@ -46,7 +46,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 
 func clean(s string) text { return text(printable.Line(s, maxText)) }
 
-// flag reads booleans however they are written.
+// flag is decoded from a boolean, or from a text such as "yes" or "1".
 type flag bool
 
 func (f *flag) UnmarshalJSON(data []byte) error {
@@ -58,8 +58,8 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// list reads a list, one object as a list of one, and anything else as an empty one. An element
-// that cannot be read is zero.
+// list is decoded from an array. An object or string is a list of one element, and any other value
+// is an empty list. An element of the wrong type is the zero value.
 type list[T any] []T
 
 func (l *list[T]) UnmarshalJSON(data []byte) error {
@@ -78,7 +78,7 @@ func (l *list[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// lenient reads an object; anything else is the zero value.
+// lenient is decoded from an object. Any other value is the zero value.
 type lenient[T any] struct{ v T }
 
 func (l *lenient[T]) UnmarshalJSON(data []byte) error {
@@ -86,8 +86,8 @@ func (l *lenient[T]) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// party is a plaintiff or a defendant, in the form frontend's members or in those of the shape
-// before it.
+// party is a plaintiff or a defendant, with the fields of the form frontend and those of the older
+// shape.
 type party struct {
 	ID              text `json:"Id"`
 	HeadOfHousehold flag
@@ -98,34 +98,30 @@ type party struct {
 	DefendantType text          `json:"DefendantItemNumberType"`
 	DefendantRole text          `json:"DefendantItemNumberManagerOwner"`
 
-	// The shape before.
+	// The fields of the older shape.
 	FirstName, LastName, EntityType text
 }
 
 type name struct{ First, Last, FirstAndLast text }
 
-func (n name) String() string { return or(string(n.FirstAndLast), join(n.First, n.Last)) }
+func (n name) String() string { return cmp.Or(string(n.FirstAndLast), join(n.First, n.Last)) }
 
 func (p party) name() string {
-	return or(p.PlaintiffName.v.String(), p.DefendantName.v.String(), join(p.FirstName, p.LastName))
+	return cmp.Or(p.PlaintiffName.v.String(), p.DefendantName.v.String(), join(p.FirstName, p.LastName))
 }
 
 func join(first, last text) string { return strings.TrimSpace(string(first + " " + last)) }
 
-// maxIssues is the most kinds of issues of one plaintiff that get into documents. The form frontend
-// has about 25.
-const maxIssues = 40
-
-// issues are what a plaintiff complains of, as texts such as "Vermin (Rats/Mice, Skunks)", in the
-// order of their names.
+// issues are the complaints of a plaintiff, as texts such as "Vermin (Rats/Mice, Skunks)". They are
+// ordered by kind.
 type issues []string
 
-// UnmarshalJSON reads the members that are lists, each the choices of one kind of issue; an empty
-// list is no issue. The flags beside them (VerminIssue for Vermin) only say that the list is not
-// empty, and are not read.
+// UnmarshalJSON reads an object. Each member that is a list has the choices for one kind of issue,
+// and an empty list is no issue. A flag such as VerminIssue says only that the list Vermin is not
+// empty, so it is ignored.
 func (all *issues) UnmarshalJSON(data []byte) error {
 	var members map[string]json.RawMessage
-	_ = json.Unmarshal(data, &members) // anything but an object has none
+	_ = json.Unmarshal(data, &members) // other values have no members
 	for _, kind := range slices.Sorted(maps.Keys(members)) {
 		var choices []text
 		if json.Unmarshal(members[kind], &choices) != nil || len(*all) == maxIssues {
@@ -144,17 +140,17 @@ func (all *issues) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// address has a street of one of three names.
+// address is an address whose street has one of three field names.
 type address struct{ StreetAddress, Line1, Street, City, State, PostalCode text }
 
 func (a address) String() string {
 	region := strings.TrimSpace(string(a.State + " " + a.PostalCode))
-	street := or(string(a.StreetAddress), string(a.Line1), string(a.Street))
+	street := cmp.Or(string(a.StreetAddress), string(a.Line1), string(a.Street))
 	parts := slices.DeleteFunc([]string{street, string(a.City), region}, func(s string) bool { return s == "" })
 	return strings.Join(parts, ", ")
 }
 
-// sample is the part of the form that chooses the behaviour.
+// sample is the part of the form that chooses the pipeline's behaviour.
 type sample struct {
 	Mode  string
 	Fault string
@@ -169,23 +165,24 @@ type form struct {
 		InternalName text
 		Name         text
 	}]
-	Plaintiffs         list[party]      `json:"PlaintiffDetails"`
-	Defendants         list[party]      `json:"DefendantDetails2"`
-	Address            lenient[address] `json:"Full_Address"`
-	FilingCity         text             `json:"Filing city"`
-	FilingCounty       text             `json:"Filing county"`
-	FilingCityBefore   text             `json:"FilingCity"`
-	FilingCountyBefore text             `json:"FilingCounty"`
-	DocumentTypes      list[text]       `json:"document_types"`
-	RawSample          json.RawMessage  `json:"sample"`
+	Plaintiffs        list[party]      `json:"PlaintiffDetails"`
+	Defendants        list[party]      `json:"DefendantDetails2"`
+	Address           lenient[address] `json:"Full_Address"`
+	FilingCity        text             `json:"Filing city"`
+	FilingCounty      text             `json:"Filing county"`
+	OlderFilingCity   text             `json:"FilingCity"`
+	OlderFilingCounty text             `json:"FilingCounty"`
+	DocumentTypes     list[text]       `json:"document_types"`
+	RawSample         json.RawMessage  `json:"sample"`
 
 	sample sample
 }
 
-var errNotAnObject = errors.New("Input should be a valid JSON object") //nolint:staticcheck // FastAPI's words
+var errNotAnObject = errors.New("Input should be a valid JSON object") //nolint:staticcheck // FastAPI's text
 
-// parseForm reads a form. Only what is not an object, an id that is not one, a "sample" that asks
-// for what there is not, and too many documents are errors; their text is for the caller.
+// parseForm decodes a form. It fails for a value that is not an object, an invalid case_id or run,
+// an invalid "sample", and more than maxDocuments documents. The texts of its errors are for the
+// caller.
 func parseForm(data []byte) (*form, error) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(data, &object) != nil || object == nil {
@@ -199,7 +196,7 @@ func parseForm(data []byte) (*form, error) {
 		f.CaseID = text("sample-" + uuid.NewString())
 	}
 	if !validID.MatchString(string(f.CaseID)) || !validID.MatchString(f.runFolder()) {
-		return nil, errors.New("case_id and run begin with a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -")
+		return nil, errors.New("case_id and run must be a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -")
 	}
 	if len(f.Plaintiffs) == 0 {
 		f.Plaintiffs = list[party]{{}}
@@ -211,7 +208,7 @@ func parseForm(data []byte) (*form, error) {
 		f.DocumentTypes = list[text]{"srogs", "pods", "admissions"}
 	}
 	if n := len(f.Plaintiffs) * len(f.Defendants) * len(f.DocumentTypes); n > maxDocuments {
-		return nil, fmt.Errorf("%d documents are more than the %d of one case", n, maxDocuments)
+		return nil, fmt.Errorf("the form asks for %d documents, but the limit is %d", n, maxDocuments)
 	}
 	return f, f.parseSample()
 }
@@ -220,17 +217,17 @@ func (f *form) parseSample() error {
 	f.sample.Mode = "sync"
 	if len(f.RawSample) > 0 {
 		if err := json.Unmarshal(f.RawSample, &f.sample); err != nil {
-			return errors.New(`sample is an object with the strings "mode" and "fault" and the number "at"`)
+			return errors.New(`sample must be an object with the strings "mode" and "fault" and the number "at"`)
 		}
 	}
 	if f.sample.Mode == "" {
 		f.sample.Mode = "sync"
 	}
 	if !slices.Contains(modes, f.sample.Mode) {
-		return fmt.Errorf("sample.mode is one of %s", strings.Join(modes, ", "))
+		return fmt.Errorf("sample.mode must be one of %s", strings.Join(modes, ", "))
 	}
 	if f.sample.Fault != "" && !slices.Contains(faults, f.sample.Fault) {
-		return fmt.Errorf("sample.fault is one of %s", strings.Join(faults, ", "))
+		return fmt.Errorf("sample.fault must be one of %s", strings.Join(faults, ", "))
 	}
 	if f.sample.Fault == "fail_event" {
 		f.sample.Mode, f.sample.Fault = "async", "fail"
@@ -243,11 +240,11 @@ func (f *form) parseSample() error {
 	return nil
 }
 
-// runFolder is the run as a part of paths. A caller that knows no runs has one.
+// runFolder returns the name of the run's directory. It is "1" for a form without a run.
 func (f *form) runFolder() string { return cmp.Or(string(f.Run), "1") }
 
 func (f *form) filingCity() string {
-	return or(string(f.FilingCity), string(f.FilingCityBefore), string(f.Address.v.City))
+	return cmp.Or(string(f.FilingCity), string(f.OlderFilingCity), string(f.Address.v.City))
 }
 
 func (f *form) total() int { return len(f.Plaintiffs) * len(f.Defendants) * len(f.DocumentTypes) }

@@ -10,31 +10,29 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
-// job is the work on one form.
+// job generates the documents of one form.
 type job struct {
 	form    *form
 	key     string
-	trace   string // traceparent of its request, for the log
+	trace   string // traceparent of the request, for the log
 	started time.Time
-	// answer is what a held request is answered, once done is closed. nil: there is no answer, the request is cut.
-	done   chan struct{}
-	answer *outcome
-	// midway is closed once form.sample.At documents are done.
-	midway chan struct{}
+	midway  chan struct{} // closed when form.sample.At documents are done
+	done    chan struct{} // closed when the job has ended
+	answer  *outcome      // set before done is closed; nil if waiting requests get no answer
 
 	mu        sync.Mutex
 	completed int
 	current   string
-	failed    string // its own word that it failed; "" if it has not said so
+	failed    string // the message of a failure that the progress reports, or ""
 }
 
-// outcome is how a job ended.
+// outcome is the result or the failure of a job.
 type outcome struct {
 	result  *result
-	failure string // its own word that it failed; "" if it succeeded
+	failure string // "" if the job succeeded
 }
 
-// result is the 200 of a finished job.
+// result is the body of the 200 of a job that succeeded.
 type result struct {
 	Success         bool             `json:"success"`
 	CaseID          string           `json:"case_id"`
@@ -69,62 +67,71 @@ type setResult struct {
 }
 
 func newJob(f *form, key, traceParent string, now time.Time) *job {
-	return &job{form: f, key: key, trace: traceParent, started: now, done: make(chan struct{}), midway: make(chan struct{})}
+	return &job{
+		form:    f,
+		key:     key,
+		trace:   traceParent,
+		started: now,
+		midway:  make(chan struct{}),
+		done:    make(chan struct{}),
+	}
 }
 
-// run does the work of a job, and returns when it has ended or the pipeline is closed.
+// run executes a job. It returns when the job has ended or the pipeline is closed.
 func (p *Pipeline) run(j *job) {
 	log, ctx := p.opts.Logger.With("case_id", string(j.form.CaseID)), gcplog.WithTrace(p.ctx, j.trace)
 	defer p.end(j)
-	defer close(j.done) // before the job can be forgotten
+	defer close(j.done) // runs before end, which can forget the job
 	fault := j.form.sample.Fault
 	work := newWork(p, j)
 	normalized := time.Now()
 	for i, set := range work.sets {
-		j.now(i, set.title())
+		j.setProgress(i, set.title())
 		if i == j.form.sample.At {
 			close(j.midway)
-			if stop := p.halt(j); stop {
+			if stop := p.applyMidwayFault(j); stop {
 				return
 			}
 		}
-		// A quarter more or less, as documents differ.
+		// The time differs by up to a quarter, as with real documents.
 		if ctxtime.Sleep(p.ctx, p.opts.DocumentTime*3/4+rand.N(p.opts.DocumentTime/2+1)) != nil {
 			return
 		}
 		work.write(i, fails(fault, i, len(work.sets)))
-		p.announce(j, i+1)
+		p.publishProgress(j, i+1)
 	}
-	j.now(work.reached(fault), "")
+	j.setProgress(work.reached(fault), "")
 	if j.form.sample.At == len(work.sets) {
 		close(j.midway)
-		if stop := p.halt(j); stop {
+		if stop := p.applyMidwayFault(j); stop {
 			return
 		}
 	}
 	if err := work.finish(); err != nil {
-		log.ErrorContext(ctx, "sample pipeline: the index could not be written", "error", err)
+		log.ErrorContext(ctx, "sample pipeline: index not written", "error", err)
 	}
 	if p.ctx.Err() != nil {
 		return
 	}
 	j.answer = &outcome{result: work.result(normalized)}
-	p.tell(j)
+	p.publishEnd(j)
 	log.InfoContext(ctx, "sample pipeline: done", "documents", len(work.sets), "failed", work.failed)
 }
 
-// halt is what the faults that stop a job do midway. It reports whether the job is over.
-func (p *Pipeline) halt(j *job) bool {
+// applyMidwayFault does what the faults fail, hang and forget do midway. It reports whether the job
+// has ended.
+func (p *Pipeline) applyMidwayFault(j *job) bool {
 	switch j.form.sample.Fault {
 	case "fail":
-		message := fmt.Sprintf("document generation failed after %d of %d documents", j.form.sample.At, j.form.total())
+		message := fmt.Sprintf("document generation failed after %d of %d documents",
+			j.form.sample.At, j.form.total())
 		if j.form.sample.Mode == "silent" {
 			j.mu.Lock()
 			j.failed = message
 			j.mu.Unlock()
 		}
 		j.answer = &outcome{failure: message}
-		p.tell(j)
+		p.publishEnd(j)
 	case "hang":
 		<-p.ctx.Done()
 	case "forget":
@@ -137,7 +144,7 @@ func (p *Pipeline) halt(j *job) bool {
 	return true
 }
 
-// fails reports whether a fault makes document i of n fail.
+// fails reports whether a fault has document i of n fail. i counts from 0.
 func fails(fault string, i, n int) bool {
 	switch fault {
 	case "some_fail":
@@ -150,8 +157,8 @@ func fails(fault string, i, n int) bool {
 	return false
 }
 
-// now moves the progress.
-func (j *job) now(completed int, current string) {
+// setProgress sets the progress that is reported.
+func (j *job) setProgress(completed int, current string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.completed, j.current = completed, current

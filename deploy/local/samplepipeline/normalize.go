@@ -12,7 +12,7 @@ import (
 
 var errNoTopic = errors.New("no topic to publish to")
 
-// normalize takes a form, and answers as its sample says.
+// normalize answers a request to start the job of a form. The form's "sample" chooses the answer.
 func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
 	arrived := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
@@ -21,7 +21,7 @@ func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		return // the caller is gone
+		return // the caller disconnected
 	}
 	f, err := parseForm(body)
 	switch {
@@ -33,24 +33,26 @@ func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key := r.Header.Get("Idempotency-Key")
-	j, did := p.take(w, r, f, key)
-	p.requested(f, key, did, arrived) // before the answer, which may be long in coming
+	j, did := p.jobFor(w, r, f, key)
+	p.recordRequest(f, key, did, arrived) // before the answer, because the answer may take long
 	if j != nil {
 		p.answer(w, r, j)
 	}
 }
 
-// take returns the job of a request, and whether it was started or joined. Otherwise there is none, and the request is answered.
-func (p *Pipeline) take(w http.ResponseWriter, r *http.Request, f *form, key string) (_ *job, did string) {
+// jobFor returns the job of a request. If there is no job, it has answered the request. did is what
+// the record says about the request.
+func (p *Pipeline) jobFor(w http.ResponseWriter, r *http.Request, f *form, key string) (_ *job, did string) {
 	if j := p.join(key); j != nil {
 		return j, "joined"
 	}
 	switch f.sample.Fault {
 	case "refuse":
-		reply(w, http.StatusUnprocessableEntity, fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "PlaintiffItemNumberName"))
+		reply(w, http.StatusUnprocessableEntity,
+			fastAPIError("missing", "Field required", "body", "PlaintiffDetails", 0, "PlaintiffItemNumberName"))
 		return nil, "refused"
 	case "busy":
-		if p.refusals(key + "\x00" + string(f.CaseID)) {
+		if p.answerBusy(key + "\x00" + string(f.CaseID)) {
 			w.Header().Set("Retry-After", "2")
 			reply(w, http.StatusServiceUnavailable, detail("too many cases at this time"))
 			return nil, "busy"
@@ -62,7 +64,7 @@ func (p *Pipeline) take(w http.ResponseWriter, r *http.Request, f *form, key str
 	j, joined := p.begin(f, key, r.Header.Get("Traceparent"))
 	switch {
 	case j == nil:
-		cut(w)
+		resetConnection(w)
 		return nil, "refused"
 	case joined:
 		return j, "joined"
@@ -70,12 +72,12 @@ func (p *Pipeline) take(w http.ResponseWriter, r *http.Request, f *form, key str
 	return j, "started"
 }
 
-// answer answers a request for a job: at once, or when the job is done.
+// answer answers a request: in mode sync when its job has ended, and otherwise immediately.
 func (p *Pipeline) answer(w http.ResponseWriter, r *http.Request, j *job) {
 	sample := j.form.sample
 	if sample.Mode != "sync" {
 		if sample.Fault == "reset" {
-			cut(w)
+			resetConnection(w)
 			return
 		}
 		reply(w, http.StatusAccepted, map[string]any{"case_id": j.form.CaseID, "status": "accepted"})
@@ -87,18 +89,18 @@ func (p *Pipeline) answer(w http.ResponseWriter, r *http.Request, j *job) {
 	}
 	select {
 	case <-midway:
-		cut(w)
+		resetConnection(w)
 		return
 	case <-r.Context().Done():
-		return // the job goes on
+		return // the job continues
 	case <-p.ctx.Done():
-		cut(w)
+		resetConnection(w)
 		return
 	case <-j.done:
 	}
 	switch {
 	case j.answer == nil:
-		cut(w)
+		resetConnection(w)
 	case j.answer.failure != "":
 		reply(w, http.StatusInternalServerError, map[string]any{"detail": map[string]any{
 			"success": false, "case_id": j.form.CaseID, "error": j.answer.failure,
@@ -111,19 +113,19 @@ func (p *Pipeline) answer(w http.ResponseWriter, r *http.Request, j *job) {
 	}
 }
 
-// progress tells how far the newest job of a case is.
+// progress answers with the progress of the newest job of a case.
 func (p *Pipeline) progress(w http.ResponseWriter, r *http.Request) {
-	p.looked(r.PathValue("case_id"), time.Now())
+	p.recordPoll(r.PathValue("case_id"), time.Now())
 	p.mu.Lock()
 	j := p.byCase[r.PathValue("case_id")]
 	p.mu.Unlock()
 	if j == nil {
-		reply(w, http.StatusNotFound, detail("no progress is known of this case"))
+		reply(w, http.StatusNotFound, detail("no job of this case is known"))
 		return
 	}
 	switch j.form.sample.Fault {
 	case "down":
-		cut(w)
+		resetConnection(w)
 		return
 	case "slow_progress":
 		timer := time.NewTimer(3 * time.Second)
@@ -133,7 +135,7 @@ func (p *Pipeline) progress(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-p.ctx.Done():
-			cut(w)
+			resetConnection(w)
 			return
 		}
 	}
@@ -153,11 +155,12 @@ func percent(completed, total int) float64 {
 	return math.Round(1000*float64(completed)/float64(total)) / 10
 }
 
-// cut ends the connection with a reset where it can, as a process that dies does.
-func cut(w http.ResponseWriter) {
+// resetConnection ends the connection without an answer. If possible, it sends a TCP reset, as the
+// end of a process does.
+func resetConnection(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // net/http then closes it
+		panic(http.ErrAbortHandler) // net/http closes the connection
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -167,14 +170,16 @@ func cut(w http.ResponseWriter) {
 
 func detail(message string) map[string]any { return map[string]any{"detail": message} }
 
-// fastAPIError is what FastAPI answers for a body that does not fit its model.
+// fastAPIError returns the answer of FastAPI for a body that does not match its model.
 func fastAPIError(kind, message string, location ...any) map[string]any {
-	return map[string]any{"detail": []any{map[string]any{"type": kind, "loc": location, "msg": message, "input": nil}}}
+	return map[string]any{"detail": []any{
+		map[string]any{"type": kind, "loc": location, "msg": message, "input": nil},
+	}}
 }
 
 func reply(w http.ResponseWriter, code int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(value) // the caller may be gone
+	_ = json.NewEncoder(w).Encode(value) // fails only if the caller disconnected
 }

@@ -12,39 +12,48 @@ import (
 )
 
 const (
-	// maxForm is the largest form, in bytes: Casewatch's own limit and room for what it adds.
+	// maxForm is the limit for a form in bytes: Casewatch's own limit, and room for what it adds.
 	maxForm = 1 << 20
-	// maxJobs is how many ended jobs are remembered; the oldest are forgotten.
+
+	// maxJobs is the number of ended jobs that are kept. The oldest are forgotten first.
 	maxJobs = 5_000
-	// maxEvent is the largest event, in bytes; the list of documents is left out of a larger one.
+
+	// maxEvent is the limit for an event in bytes. A larger event leaves out the list of documents.
 	maxEvent = 350 << 10
 )
 
-// Options say what a [Pipeline] is.
+// Options configure a [Pipeline]. Only Dir is required.
 type Options struct {
-	// Publish publishes the data of one event to the pipeline's topic. It must be safe for concurrent use. nil: events fail, and that is logged.
+	// Publish publishes the data of an event to the pipeline's topic. It must be safe for
+	// concurrent use. Without it, no event is published, and each one is logged as an error.
 	Publish func(ctx context.Context, data []byte) error
-	// BaseURL returns the scheme, host and prefix under which the handler is reached, for output_url; without a slash at the end.
+
+	// BaseURL returns the scheme, host and path prefix of the handler, without a slash at the end.
+	// It is used for output_url.
 	BaseURL func() string
-	// Dir is where documents are written: Dir/case_id/run/. It is created.
+
+	// Dir is the directory for documents, which are written to Dir/case_id/run/. It is created if
+	// it does not exist.
 	Dir string
-	// DocumentTime is about how long a document takes; 1 s if zero.
+
+	// DocumentTime is the average time for one document. It is 1 s if zero.
 	DocumentTime time.Duration
+
 	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
 }
 
-// Stats counts what a pipeline did since it began.
+// Stats counts the jobs of a pipeline since New.
 type Stats struct {
-	Started int // jobs started
-	Joined  int // requests that found the job of their Idempotency-Key
-	Running int // jobs under way, hanging ones included
+	Started int // jobs that were started
+	Joined  int // requests that got the existing job of their Idempotency-Key
+	Running int // jobs that run now, including those that hang
 }
 
 // Pipeline is a sample pipeline. Its methods are safe for concurrent use.
 type Pipeline struct {
 	opts   Options
-	ctx    context.Context // of all jobs
+	ctx    context.Context // ends all jobs
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -52,26 +61,32 @@ type Pipeline struct {
 	closed bool
 	stats  Stats
 	byKey  map[string]*job // by Idempotency-Key
-	byCase map[string]*job // the newest of a case
-	busy   map[string]int  // 503s answered, by key
-	// records are what was asked, by case; recorded are their cases, oldest first.
-	records  map[string]*record
-	recorded []string
-	ended    []*job // oldest first
+	byCase map[string]*job // the newest job of each case
+	busy   map[string]int  // number of 503 answers, by key
+
+	records  map[string]*record // by case
+	recorded []string           // the cases of records, oldest first
+	ended    []*job             // oldest first
 	root     *os.Root
 }
 
-// New makes a pipeline. It works until [Pipeline.Close].
+// New creates a pipeline. It works until [Pipeline.Close].
 func New(o Options) *Pipeline {
 	o.DocumentTime = cmp.Or(o.DocumentTime, time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	p := &Pipeline{opts: o, byKey: map[string]*job{}, byCase: map[string]*job{}, busy: map[string]int{}, records: map[string]*record{}}
+	p := &Pipeline{
+		opts:    o,
+		byKey:   map[string]*job{},
+		byCase:  map[string]*job{},
+		busy:    map[string]int{},
+		records: map[string]*record{},
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
 
-// Close ends every job where it stands, as the end of a process would, cuts the requests that wait for one, and returns when no job is left.
-// Requests that come later are cut too.
+// Close ends every job immediately, as the end of a process would. It resets the connections of
+// requests that wait for a job, and of all later requests. It returns when no job runs.
 func (p *Pipeline) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -81,7 +96,7 @@ func (p *Pipeline) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.root != nil {
-		_ = p.root.Close() // nothing was buffered
+		_ = p.root.Close() // loses nothing: it has no buffer
 		p.root = nil
 	}
 }
@@ -93,19 +108,19 @@ func (p *Pipeline) Stats() Stats {
 	return p.stats
 }
 
-// Handler returns the pipeline's HTTP interface, which the package's comment describes.
+// Handler returns the pipeline's HTTP interface, which the package documentation describes.
 func (p *Pipeline) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/normalize", p.normalize)
 	mux.HandleFunc("GET /api/progress/{case_id}", p.progress)
 	mux.HandleFunc("GET /api/record/{case_id}", p.record)
 	mux.HandleFunc("GET /documents/{case_id}/{run}/{file...}", p.document)
-	// A web page of another origin must not be able to start jobs here.
+	// A web page of another origin must not be able to start jobs.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// dir returns the folder of all documents, below which nothing leads out.
-func (p *Pipeline) dir() (*os.Root, error) {
+// openDir returns the directory of all documents. No path or symbolic link leads out of it.
+func (p *Pipeline) openDir() (*os.Root, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -125,7 +140,7 @@ func (p *Pipeline) dir() (*os.Root, error) {
 	return root, nil
 }
 
-// join returns the job of a key, if it is still known.
+// join returns the job of a key, or nil if there is none.
 func (p *Pipeline) join(key string) *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +152,8 @@ func (p *Pipeline) join(key string) *job {
 	return j
 }
 
-// begin starts the job of a form, or returns the one that its key has meanwhile got, and whether it did. nil: the pipeline is closed.
+// begin starts the job of a form. If another request has started a job with the same key, begin
+// returns that job, and joined is true. After Close it returns nil.
 func (p *Pipeline) begin(f *form, key, traceParent string) (_ *job, joined bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +175,7 @@ func (p *Pipeline) begin(f *form, key, traceParent string) (_ *job, joined bool)
 	return j, false
 }
 
-// end marks a job as ended and forgets the oldest when there are too many.
+// end adds a job to the ended ones. If there are more than maxJobs, it forgets the oldest.
 func (p *Pipeline) end(j *job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +188,7 @@ func (p *Pipeline) end(j *job) {
 	}
 }
 
-// forget makes a job unknown. It is called with the lock held.
+// forget removes a job. The caller holds p.mu.
 func (p *Pipeline) forget(j *job) {
 	if p.byKey[j.key] == j {
 		delete(p.byKey, j.key)
@@ -182,8 +198,9 @@ func (p *Pipeline) forget(j *job) {
 	}
 }
 
-// refusals counts the 503s of a busy pipeline, and reports whether another is due.
-func (p *Pipeline) refusals(key string) bool {
+// answerBusy reports whether a request with a key must be answered 503: true for the first two of
+// each three requests.
+func (p *Pipeline) answerBusy(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy[key] == 2 {
@@ -191,7 +208,7 @@ func (p *Pipeline) refusals(key string) bool {
 		return false
 	}
 	if len(p.busy) >= maxJobs {
-		clear(p.busy) // callers that never came back
+		clear(p.busy) // limits the memory for keys that are never used again
 	}
 	p.busy[key]++
 	return true

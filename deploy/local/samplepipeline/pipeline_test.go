@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a pipeline behind a real server.
+// rig is a pipeline behind a real HTTP server, with the events that it published.
 type rig struct {
 	*Pipeline
 	url    string
@@ -36,8 +36,11 @@ func newRig(t *testing.T, dir string) *rig {
 	t.Helper()
 	r := &rig{dir: dir, client: &http.Client{Transport: &http.Transport{}}}
 	r.Pipeline = New(Options{
-		Publish: r.publish, BaseURL: func() string { return r.url }, Dir: dir,
-		DocumentTime: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		Publish:      r.publish,
+		BaseURL:      func() string { return r.url },
+		Dir:          dir,
+		DocumentTime: time.Millisecond,
+		Logger:       slog.New(slog.DiscardHandler),
 	})
 	server := httptest.NewServer(r.Handler())
 	r.url = server.URL
@@ -66,16 +69,18 @@ func (r *rig) published() []map[string]any {
 	return append([]map[string]any(nil), r.events...)
 }
 
-// post sends a form, and returns the status (0: the connection was cut) and the body, decoded if it is JSON.
+// post sends a form and returns the status, the headers and the decoded body of the answer. The
+// status is 0 if the connection was reset, and the body is nil if it is not JSON.
 func (r *rig) post(t *testing.T, form, key string) (int, http.Header, map[string]any) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/api/normalize", strings.NewReader(form))
+	url := r.url + "/api/normalize"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(form))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if key != "" {
 		request.Header.Set("Idempotency-Key", key)
-		request.GetBody = nil // or net/http repeats it by itself
+		request.GetBody = nil // prevents net/http from repeating the request
 	}
 	return r.do(t, request)
 }
@@ -107,182 +112,230 @@ func (r *rig) do(t *testing.T, request *http.Request) (int, http.Header, map[str
 	return response.StatusCode, response.Header, body
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t *testing.T, condition string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 10 s: %s", condition)
 		}
 	}
 }
 
-const people = `"PlaintiffDetails":[{"Id":1,"FirstName":"Ana","LastName":"Ruiz","HeadOfHousehold":"true"},{"FirstName":"Bo","LastName":"Li"},{"LastName":"Cole"}],
-	"DefendantDetails2":[{"LastName":"Harbor Homes","EntityType":"LLC"},{"FirstName":"Dan","LastName":"Dole","EntityType":"individual"}]`
+const people = `"PlaintiffDetails": [
+		{"Id": 1, "FirstName": "Ana", "LastName": "Ruiz", "HeadOfHousehold": "true"},
+		{"FirstName": "Bo", "LastName": "Li"},
+		{"LastName": "Cole"}
+	],
+	"DefendantDetails2": [
+		{"LastName": "Harbor Homes", "EntityType": "LLC"},
+		{"FirstName": "Dan", "LastName": "Dole", "EntityType": "individual"}
+	]`
 
-// eighteen is a form of 18 documents.
+// eighteen returns a form of 18 documents.
 func eighteen(id, sample string) string {
-	return fmt.Sprintf(`{"case_id":%q,"run":2,%s,"document_types":["srogs","pods","admissions"],"sample":%s}`, id, people, sample)
+	return fmt.Sprintf(`{
+		"case_id": %q, "run": 2, %s,
+		"document_types": ["srogs", "pods", "admissions"], "sample": %s
+	}`, id, people, sample)
 }
 
-func TestSyncAnswersWithTheResult(t *testing.T) {
+func TestModeSyncAnswersWithTheResult(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	code, _, body := r.post(t, eighteen("case-1", `{}`), "case-1:2")
 	if code != 200 || body["success"] != true || body["case_id"] != "case-1" {
-		t.Fatalf("%d %v", code, body)
+		t.Fatalf("the answer is %d %v, want 200 with a success", code, body)
 	}
 	url := r.url + "/documents/case-1/2/"
 	s := body["webhook_summary"].(map[string]any)
 	results := s["results"].([]any)
 	delete(s, "results")
-	if diff := cmp.Diff(map[string]any{"total_sets": 18.0, "succeeded": 18.0, "failed": 0.0, "output_url": url}, s); diff != "" {
-		t.Error(diff)
+	wantSummary := map[string]any{"total_sets": 18.0, "succeeded": 18.0, "failed": 0.0, "output_url": url}
+	if diff := cmp.Diff(wantSummary, s); diff != "" {
+		t.Errorf("the summary (-want +got):\n%s", diff)
 	}
 	if body["output_url"] != url || len(results) != 18 {
-		t.Errorf("output_url %v, %d results", body["output_url"], len(results))
+		t.Errorf("output_url is %v with %d results, want %s with 18", body["output_url"], len(results), url)
 	}
 	for _, name := range []string{"execution_time_ms", "phase_results"} {
 		if body[name] == nil {
-			t.Errorf("no %s", name)
+			t.Errorf("the result has no %s", name)
 		}
 	}
 	_, progress := r.progressOf(t, "case-1")
-	want := map[string]any{"case_id": "case-1", "completed": 18.0, "total": 18.0, "current_doc": "", "progress_percent": 100.0}
-	if diff := cmp.Diff(want, progress); diff != "" {
-		t.Error(diff)
+	wantProgress := map[string]any{
+		"case_id": "case-1", "completed": 18.0, "total": 18.0, "current_doc": "", "progress_percent": 100.0,
+	}
+	if diff := cmp.Diff(wantProgress, progress); diff != "" {
+		t.Errorf("the progress (-want +got):\n%s", diff)
 	}
 	if code, _ := r.progressOf(t, "other"); code != 404 {
-		t.Errorf("an unknown case's progress: %d", code)
+		t.Errorf("the progress of an unknown case is %d, want 404", code)
 	}
 }
 
-func TestAsyncPublishesItsEnd(t *testing.T) {
+func TestModeAsyncPublishesProgressAndEnd(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	if code, _, body := r.post(t, eighteen("a", `{"mode":"async"}`), ""); code != 202 {
-		t.Fatalf("%d %v", code, body)
+		t.Fatalf("the answer is %d %v, want 202", code, body)
 	}
 	eventually(t, "four events", func() bool { return len(r.published()) == 4 })
 	events := r.published()
 	for i, completed := range []float64{5, 9, 14} {
 		e := events[i]
 		if e["status"] != "running" || e["run"] != 2.0 || e["progress"].(map[string]any)["completed"] != completed {
-			t.Errorf("event %d: %v", i, e)
+			t.Errorf("event %d is %v, want run 2 with %v completed documents", i, e, completed)
 		}
 	}
 	last := events[3]
-	if last["status"] != "succeeded" || last["case_id"] != "a" || last["result"].(map[string]any)["success"] != true {
-		t.Errorf("last event: %v", last)
+	if last["status"] != "succeeded" || last["case_id"] != "a" ||
+		last["result"].(map[string]any)["success"] != true {
+		t.Errorf("the last event is %v, want the success of case a", last)
+	}
+}
+
+// faultCase is what the checks of a fault get: the pipeline, and its answer to a form of 18
+// documents.
+type faultCase struct {
+	*rig
+	code int // 0 if the connection was reset
+	body map[string]any
+}
+
+// wantResult expects the result of a job, with its counts of documents.
+func wantResult(succeeded, failed float64) func(*testing.T, faultCase) {
+	return func(t *testing.T, c faultCase) {
+		s, _ := c.body["webhook_summary"].(map[string]any)
+		if c.code != 200 || c.body["success"] != true || s["succeeded"] != succeeded || s["failed"] != failed {
+			t.Errorf("the answer is %d %v, want 200 with %v succeeded and %v failed", c.code, c.body, succeeded, failed)
+		}
+	}
+}
+
+func wantReset(t *testing.T, c faultCase) {
+	if c.code != 0 {
+		t.Errorf("the answer is %d, want a reset", c.code)
+	}
+}
+
+// wantCompleted waits for the end of the job, and expects its progress.
+func wantCompleted(want float64) func(*testing.T, faultCase) {
+	return func(t *testing.T, c faultCase) {
+		eventually(t, "the job has ended", func() bool { return c.Stats().Running == 0 })
+		if _, progress := c.progressOf(t, "c"); progress["completed"] != want {
+			t.Errorf("the progress is %v, want %v completed", progress, want)
+		}
+	}
+}
+
+// wantProgressCode expects the status of the progress endpoint.
+func wantProgressCode(want int) func(*testing.T, faultCase) {
+	return func(t *testing.T, c faultCase) {
+		if code, _ := c.progressOf(t, "c"); code != want {
+			t.Errorf("the progress is answered %d, want %d", code, want)
+		}
+	}
+}
+
+func wantFailedAnswer(t *testing.T, c faultCase) {
+	d, _ := c.body["detail"].(map[string]any)
+	want := "document generation failed after 2 of 18 documents"
+	if c.code != 500 || d["success"] != false || d["error"] != want {
+		t.Errorf("the answer is %d %v, want 500 with %q", c.code, c.body, want)
+	}
+	if n := len(c.published()); n > 0 {
+		t.Errorf("%d events were published, want none in mode sync", n)
+	}
+}
+
+func wantFailedProgress(t *testing.T, c faultCase) {
+	eventually(t, "the progress has the status failed", func() bool {
+		_, p := c.progressOf(t, "c")
+		return c.code == 202 && p["status"] == "failed" && p["completed"] == 9.0 && p["error"] != ""
+	})
+}
+
+func wantFailedEvent(t *testing.T, c faultCase) {
+	eventually(t, "a failed event is published", func() bool {
+		e := c.published()
+		if c.code != 202 || len(e) == 0 || e[len(e)-1]["status"] != "failed" {
+			return false
+		}
+		detail, _ := e[len(e)-1]["error"].(map[string]any)
+		return detail["code"] == "generation_failed" && detail["message"] != ""
+	})
+}
+
+func wantRefusal(t *testing.T, c faultCase) {
+	detail, _ := c.body["detail"].([]any)
+	if c.code != 422 || len(detail) != 1 || detail[0].(map[string]any)["msg"] != "Field required" {
+		t.Errorf("the answer is %d %v, want 422 with a missing field", c.code, c.body)
+	}
+	if n := c.Stats().Started; n != 0 {
+		t.Errorf("%d jobs were started, want none", n)
+	}
+}
+
+func wantError500(t *testing.T, c faultCase) {
+	if c.code != 500 || c.body["detail"] != "Internal Server Error" {
+		t.Errorf("the answer is %d %v, want 500 without a report", c.code, c.body)
+	}
+	if n := c.Stats().Started; n != 0 {
+		t.Errorf("%d jobs were started, want none", n)
+	}
+}
+
+func wantNoJSON(t *testing.T, c faultCase) {
+	if c.code != 200 || c.body != nil {
+		t.Errorf("the answer is %d %v, want 200 without JSON", c.code, c.body)
 	}
 }
 
 func TestFaults(t *testing.T) {
-	result := func(succeeded, failed float64) func(*testing.T, *rig, string, int, map[string]any) {
-		return func(t *testing.T, r *rig, id string, code int, body map[string]any) {
-			s, _ := body["webhook_summary"].(map[string]any)
-			if code != 200 || body["success"] != true || s["succeeded"] != succeeded || s["failed"] != failed {
-				t.Errorf("%d %v", code, body)
-			}
-		}
-	}
-	cutOff := func(t *testing.T, _ *rig, _ string, code int, _ map[string]any) {
-		if code != 0 {
-			t.Errorf("answered %d", code)
-		}
-	}
-	completed := func(want float64) func(*testing.T, *rig, string, int, map[string]any) {
-		return func(t *testing.T, r *rig, id string, _ int, _ map[string]any) {
-			eventually(t, "the job is over", func() bool { return r.Stats().Running == 0 })
-			if _, body := r.progressOf(t, id); body["completed"] != want {
-				t.Errorf("progress %v", body)
-			}
-		}
-	}
-	type check = func(*testing.T, *rig, string, int, map[string]any)
-	for _, tc := range []struct {
+	type checks []func(*testing.T, faultCase)
+	for _, test := range []struct {
 		name, sample string
-		checks       []check
+		checks       checks
 	}{
-		{"fail", `{"fault":"fail","at":2}`, []check{func(t *testing.T, r *rig, _ string, code int, body map[string]any) {
-			d, _ := body["detail"].(map[string]any)
-			if code != 500 || d["success"] != false || d["error"] != "document generation failed after 2 of 18 documents" {
-				t.Errorf("%d %v", code, body)
-			}
-			if n := len(r.published()); n > 0 {
-				t.Errorf("%d events in mode sync", n)
-			}
-		}}},
-		{"fail silently", `{"mode":"silent","fault":"fail"}`, []check{func(t *testing.T, r *rig, id string, code int, _ map[string]any) {
-			eventually(t, "status failed", func() bool {
-				_, p := r.progressOf(t, id)
-				return code == 202 && p["status"] == "failed" && p["completed"] == 9.0 && p["error"] != ""
-			})
-		}}},
-		{"fail_event", `{"fault":"fail_event","at":18}`, []check{func(t *testing.T, r *rig, id string, code int, _ map[string]any) {
-			eventually(t, "a failed event", func() bool {
-				e := r.published()
-				if code != 202 || len(e) == 0 || e[len(e)-1]["status"] != "failed" {
-					return false
-				}
-				detail, _ := e[len(e)-1]["error"].(map[string]any)
-				return detail["code"] == "generation_failed" && detail["message"] != ""
-			})
-		}}},
-		{"forget", `{"fault":"forget"}`, []check{cutOff, func(t *testing.T, r *rig, id string, _ int, _ map[string]any) {
-			if code, _ := r.progressOf(t, id); code != 404 {
-				t.Errorf("progress of a forgotten job: %d", code)
-			}
-		}}},
-		{"stop short", `{"mode":"silent","fault":"stop_short"}`, []check{completed(17)}},
-		{"stop short, held", `{"fault":"stop_short"}`, []check{result(17, 1), completed(17)}},
-		{"some fail", `{"fault":"some_fail"}`, []check{result(12, 6), completed(18)}},
-		{"none succeed", `{"fault":"none_succeed"}`, []check{result(0, 18), completed(18)}},
-		{"reset", `{"fault":"reset","at":1}`, []check{cutOff, completed(18)}},
-		{"reset at once", `{"mode":"async","fault":"reset"}`, []check{cutOff, completed(18)}},
-		{"refuse", `{"fault":"refuse"}`, []check{func(t *testing.T, r *rig, id string, code int, body map[string]any) {
-			first, _ := body["detail"].([]any)
-			if code != 422 || len(first) != 1 || first[0].(map[string]any)["msg"] != "Field required" || r.Stats().Started != 0 {
-				t.Errorf("%d %v, %+v", code, body, r.Stats())
-			}
-		}}},
-		{"error500", `{"fault":"error500"}`, []check{func(t *testing.T, r *rig, _ string, code int, body map[string]any) {
-			if code != 500 || body["detail"] != "Internal Server Error" || r.Stats().Started != 0 {
-				t.Errorf("%d %v", code, body)
-			}
-		}}},
-		{"not JSON", `{"fault":"not_json"}`, []check{func(t *testing.T, _ *rig, _ string, code int, body map[string]any) {
-			if code != 200 || body != nil {
-				t.Errorf("%d %v", code, body)
-			}
-		}, completed(18)}},
-		{"down", `{"fault":"down"}`, []check{result(18, 0), func(t *testing.T, r *rig, id string, _ int, _ map[string]any) {
-			if code, _ := r.progressOf(t, id); code != 0 {
-				t.Errorf("progress answered %d", code)
-			}
-		}}},
+		{"fail", `{"fault":"fail","at":2}`, checks{wantFailedAnswer}},
+		{"fail in mode silent", `{"mode":"silent","fault":"fail"}`, checks{wantFailedProgress}},
+		{"fail_event", `{"fault":"fail_event","at":18}`, checks{wantFailedEvent}},
+		{"forget", `{"fault":"forget"}`, checks{wantReset, wantProgressCode(404)}},
+		{"stop_short in mode silent", `{"mode":"silent","fault":"stop_short"}`, checks{wantCompleted(17)}},
+		{"stop_short", `{"fault":"stop_short"}`, checks{wantResult(17, 1), wantCompleted(17)}},
+		{"some_fail", `{"fault":"some_fail"}`, checks{wantResult(12, 6), wantCompleted(18)}},
+		{"none_succeed", `{"fault":"none_succeed"}`, checks{wantResult(0, 18), wantCompleted(18)}},
+		{"reset", `{"fault":"reset","at":1}`, checks{wantReset, wantCompleted(18)}},
+		{"reset in mode async", `{"mode":"async","fault":"reset"}`, checks{wantReset, wantCompleted(18)}},
+		{"refuse", `{"fault":"refuse"}`, checks{wantRefusal}},
+		{"error500", `{"fault":"error500"}`, checks{wantError500}},
+		{"not_json", `{"fault":"not_json"}`, checks{wantNoJSON, wantCompleted(18)}},
+		{"down", `{"fault":"down"}`, checks{wantResult(18, 0), wantProgressCode(0)}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, t.TempDir())
-			code, _, body := r.post(t, eighteen("c", tc.sample), "")
-			for _, check := range tc.checks {
-				check(t, r, "c", code, body)
+			code, _, body := r.post(t, eighteen("c", test.sample), "")
+			for _, check := range test.checks {
+				check(t, faultCase{r, code, body})
 			}
 		})
 	}
 }
 
-func TestBusyTwiceThenItWorks(t *testing.T) {
+func TestBusyPipelineAcceptsTheThirdRequest(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	for _, want := range []int{503, 503, 200, 200} {
 		code, header, body := r.post(t, eighteen("b", `{"fault":"busy"}`), "b:1")
 		if code != want || (code == 503) != (header.Get("Retry-After") == "2") {
-			t.Fatalf("%d %v, want %d", code, body, want)
+			t.Fatalf("the answer is %d %v with Retry-After %q, want %d; 503 has Retry-After 2",
+				code, body, header.Get("Retry-After"), want)
 		}
 	}
 	if got := r.Stats(); got.Started != 1 || got.Joined != 1 {
-		t.Errorf("%+v", got)
+		t.Errorf("the stats are %+v, want one job started and joined once", got)
 	}
 }
 
-func TestSameKeyStartsOnce(t *testing.T) {
+func TestRequestsWithTheSameKeyStartOneJob(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	var wg sync.WaitGroup
 	answers := make(chan float64, 5)
@@ -297,42 +350,53 @@ func TestSameKeyStartsOnce(t *testing.T) {
 	_, _, later := r.post(t, eighteen("k", `{}`), "k:1")
 	for range cap(answers) {
 		if got := <-answers; got != later["execution_time_ms"] {
-			t.Errorf("answers differ: %v, %v", got, later["execution_time_ms"])
+			t.Errorf("execution_time_ms is %v, want %v as in the other answers", got, later["execution_time_ms"])
 		}
 	}
 	if got := r.Stats(); got.Started != 1 || got.Joined != 5 || got.Running != 0 {
-		t.Errorf("%+v", got)
+		t.Errorf("the stats are %+v, want one job that ended and was joined 5 times", got)
 	}
 	r.post(t, eighteen("k", `{}`), "k:2")
 	r.post(t, eighteen("k", `{}`), "")
 	if got := r.Stats().Started; got != 3 {
-		t.Errorf("%d jobs for three keys", got)
+		t.Errorf("another key and no key lead to %d jobs in total, want 3", got)
 	}
 }
 
-func TestJobOutlivesItsCaller(t *testing.T) {
+func TestJobContinuesWhenItsCallerDisconnects(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
-	request, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/api/normalize", strings.NewReader(eighteen("gone", `{}`)))
-	gone := make(chan error, 1)
+	form := strings.NewReader(eighteen("left", `{}`))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/api/normalize", form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disconnected := make(chan error, 1)
 	go func() {
 		response, err := r.client.Do(request)
 		if err == nil {
 			response.Body.Close()
 		}
-		gone <- err
+		disconnected <- err
 	}()
 	eventually(t, "the job runs", func() bool { return r.Stats().Started == 1 })
 	cancel()
-	if err := <-gone; err != nil && !errors.Is(err, context.Canceled) {
+	if err := <-disconnected; err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	eventually(t, "all documents", func() bool { _, p := r.progressOf(t, "gone"); return p["completed"] == 18.0 })
+	eventually(t, "all documents are done", func() bool {
+		_, p := r.progressOf(t, "left")
+		return p["completed"] == 18.0
+	})
 }
 
-func TestTimeOfDocumentsAndFaultsOfTime(t *testing.T) {
+func TestTimesOfDocumentsAndFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(Options{BaseURL: func() string { return "" }, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+		p := New(Options{
+			BaseURL: func() string { return "" },
+			Dir:     t.TempDir(),
+			Logger:  slog.New(slog.DiscardHandler),
+		})
 		defer p.Close()
 		handler := p.Handler()
 		call := func(method, path, body string) (int, map[string]any) {
@@ -340,61 +404,63 @@ func TestTimeOfDocumentsAndFaultsOfTime(t *testing.T) {
 			handler.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
 			var answer map[string]any
 			if err := json.NewDecoder(bytes.NewReader(w.Body.Bytes())).Decode(&answer); err != nil {
-				t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+				t.Fatalf("the answer %d %s is not JSON: %v", w.Code, w.Body, err)
 			}
 			return w.Code, answer
 		}
 		began := time.Now()
-		if code, _ := call("POST", "/api/normalize", eighteen("slow", `{"fault":"slow_progress"}`)); code != 200 {
-			t.Fatal(code)
-		}
-		if took := time.Since(began); took < 13*time.Second || took > 23*time.Second {
-			t.Errorf("18 documents took %v", took)
+		code, _ := call("POST", "/api/normalize", eighteen("slow", `{"fault":"slow_progress"}`))
+		if took := time.Since(began); code != 200 || took < 13*time.Second || took > 23*time.Second {
+			t.Errorf("18 documents are answered %d after %v, want 200 after 13 to 23 s", code, took)
 		}
 		began = time.Now()
-		if code, _ := call("GET", "/api/progress/slow", ""); code != 200 || time.Since(began) != 3*time.Second {
-			t.Errorf("%d after %v", code, time.Since(began))
+		code, _ = call("GET", "/api/progress/slow", "")
+		if took := time.Since(began); code != 200 || took != 3*time.Second {
+			t.Errorf("slow progress is answered %d after %v, want 200 after 3 s", code, took)
 		}
-		if code, _ := call("POST", "/api/normalize", eighteen("hung", `{"mode":"async","fault":"hang","at":4}`)); code != 202 {
-			t.Fatal(code)
+		code, _ = call("POST", "/api/normalize", eighteen("hung", `{"mode":"async","fault":"hang","at":4}`))
+		if code != 202 {
+			t.Fatalf("the answer in mode async is %d, want 202", code)
 		}
 		time.Sleep(24 * time.Hour)
 		if _, body := call("GET", "/api/progress/hung", ""); body["completed"] != 4.0 {
-			t.Errorf("progress after a day: %v", body)
+			t.Errorf("the progress of a hanging job after a day is %v, want 4 documents", body)
 		}
 		if got := p.Stats().Running; got != 1 {
-			t.Errorf("%d jobs run", got)
+			t.Errorf("%d jobs run, want 1", got)
 		}
 	})
 }
 
-func TestEndIsPublishedAgainUntilItIsTaken(t *testing.T) {
+func TestEndIsPublishedUntilItSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Time
 		p := New(Options{
-			Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
+			Dir:    t.TempDir(),
+			Logger: slog.New(slog.DiscardHandler),
 			Publish: func(_ context.Context, data []byte) error {
 				if bytes.Contains(data, []byte(`"status":"running"`)) {
 					return nil
 				}
 				if tries = append(tries, time.Now()); len(tries) < 4 {
-					return errors.New("down")
+					return errors.New("the topic is unavailable")
 				}
 				return nil
 			},
 		})
 		defer p.Close()
-		w := httptest.NewRecorder()
-		p.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/normalize", strings.NewReader(`{"document_types":["pods"],"sample":{"mode":"async"}}`)))
+		form := strings.NewReader(`{"document_types":["pods"],"sample":{"mode":"async"}}`)
+		request := httptest.NewRequest(http.MethodPost, "/api/normalize", form)
+		p.Handler().ServeHTTP(httptest.NewRecorder(), request)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if len(tries) != 4 || tries[3].Sub(tries[0]) != 7*time.Second {
-			t.Errorf("tries: %v", tries)
+			t.Errorf("the end was published at %v, want 4 times within 7 s", tries)
 		}
 	})
 }
 
-func TestCloseCutsHeldRequests(t *testing.T) {
+func TestCloseResetsWaitingRequests(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	codes := make(chan int, 1)
 	go func() {
@@ -404,10 +470,10 @@ func TestCloseCutsHeldRequests(t *testing.T) {
 	eventually(t, "the job runs", func() bool { return r.Stats().Running == 1 })
 	r.Close()
 	if code := <-codes; code != 0 {
-		t.Errorf("answered %d", code)
+		t.Errorf("the waiting request is answered %d, want a reset", code)
 	}
 	if code, _, _ := r.post(t, eighteen("h2", `{}`), ""); code != 0 {
-		t.Errorf("a closed pipeline answered %d", code)
+		t.Errorf("a request after Close is answered %d, want a reset", code)
 	}
 }
 
@@ -420,7 +486,11 @@ func TestOldJobsAreForgotten(t *testing.T) {
 		p.byKey[j.key], p.byCase[string(f.CaseID)] = j, j
 		p.end(j)
 	}
-	if len(p.ended) != maxJobs || len(p.byKey) != maxJobs || len(p.byCase) != maxJobs || p.byKey["k2"] != nil || p.byKey["k3"] == nil {
-		t.Errorf("%d ended, %d keys, %d cases", len(p.ended), len(p.byKey), len(p.byCase))
+	if len(p.ended) != maxJobs || len(p.byKey) != maxJobs || len(p.byCase) != maxJobs {
+		t.Errorf("%d ended jobs, %d keys and %d cases are kept, want %d of each",
+			len(p.ended), len(p.byKey), len(p.byCase), maxJobs)
+	}
+	if p.byKey["k2"] != nil || p.byKey["k3"] == nil {
+		t.Error("the oldest jobs were not forgotten first")
 	}
 }

@@ -7,18 +7,19 @@ import (
 )
 
 const (
-	// maxRecords is of how many cases it is remembered what was asked; the oldest are forgotten.
+	// maxRecords is the number of cases with a record. The oldest records are dropped first.
 	maxRecords = 2_000
-	// maxAsked bounds what is remembered of one case: the last requests, the last looks.
-	maxAsked = 1_000
+
+	// maxRequests limits each list of a record. It keeps the newest entries.
+	maxRequests = 1_000
 )
 
-// record is what a case's pipeline was asked, whether or not it knew the case: evidence for who wants to see that it is started once and
-// asked no more after the end.
+// record lists the requests about a case, whether or not the pipeline knew the case. It shows that
+// Casewatch starts a case once, and does not poll it after its end.
 type record struct {
 	CaseID   string      `json:"case_id"`
-	Requests []request   `json:"requests"` // for work, oldest first
-	Looks    []time.Time `json:"looks"`    // at the progress, oldest first
+	Requests []request   `json:"requests"` // to start a job, oldest first
+	Polls    []time.Time `json:"looks"`    // of the progress, oldest first
 }
 
 // request is one POST /api/normalize.
@@ -26,54 +27,55 @@ type request struct {
 	At  time.Time `json:"at"`
 	Run string    `json:"run"`
 	Key string    `json:"idempotency_key"`
-	Did string    `json:"did"` // started, joined the job of its key, busy, or refused: these two began nothing
+	Did string    `json:"did"` // "started" or "joined" a job; "busy" or "refused" without a job
 }
 
-// of returns the record of a case. It is called with the lock held.
-func (p *Pipeline) of(caseID string) *record {
+// caseRecord returns the record of a case, and creates it if it does not exist. The caller holds
+// p.mu.
+func (p *Pipeline) caseRecord(caseID string) *record {
 	r := p.records[caseID]
 	if r == nil {
 		if len(p.recorded) == maxRecords {
 			delete(p.records, p.recorded[0])
 			p.recorded = p.recorded[1:]
 		}
-		r = &record{CaseID: caseID, Requests: []request{}, Looks: []time.Time{}}
+		r = &record{CaseID: caseID, Requests: []request{}, Polls: []time.Time{}}
 		p.records[caseID] = r
 		p.recorded = append(p.recorded, caseID)
 	}
 	return r
 }
 
-// requested notes a request for work, and what came of it.
-func (p *Pipeline) requested(f *form, key, did string, at time.Time) {
+// recordRequest records a request to start a job.
+func (p *Pipeline) recordRequest(f *form, key, did string, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.of(string(f.CaseID))
-	r.Requests = last(append(r.Requests, request{at.UTC(), f.runFolder(), key, did}))
+	r := p.caseRecord(string(f.CaseID))
+	r.Requests = newest(append(r.Requests, request{at.UTC(), f.runFolder(), key, did}))
 }
 
-// looked notes a look at the progress.
-func (p *Pipeline) looked(caseID string, at time.Time) {
+// recordPoll records a poll of the progress.
+func (p *Pipeline) recordPoll(caseID string, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.of(caseID)
-	r.Looks = last(append(r.Looks, at.UTC()))
+	r := p.caseRecord(caseID)
+	r.Polls = newest(append(r.Polls, at.UTC()))
 }
 
-func last[T any](all []T) []T {
-	if len(all) > maxAsked {
-		return slices.Delete(all, 0, len(all)-maxAsked)
+func newest[T any](all []T) []T {
+	if len(all) > maxRequests {
+		return slices.Delete(all, 0, len(all)-maxRequests)
 	}
 	return all
 }
 
-// record answers what was asked about a case: an empty record if nothing was.
+// record answers with the record of a case. It is empty if there were no requests.
 func (p *Pipeline) record(w http.ResponseWriter, r *http.Request) {
 	caseID := r.PathValue("case_id")
-	out := record{CaseID: caseID, Requests: []request{}, Looks: []time.Time{}}
+	out := record{CaseID: caseID, Requests: []request{}, Polls: []time.Time{}}
 	p.mu.Lock()
 	if found := p.records[caseID]; found != nil {
-		out.Requests, out.Looks = slices.Clone(found.Requests), slices.Clone(found.Looks)
+		out.Requests, out.Polls = slices.Clone(found.Requests), slices.Clone(found.Polls)
 	}
 	p.mu.Unlock()
 	reply(w, http.StatusOK, out)

@@ -5,75 +5,84 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// recordOf reads the record of a case as anybody does.
-func (r *rig) recordOf(t *testing.T, id string) (did []string, looks int) {
+// recordOf reads the record of a case: a text for each request, and the number of polls.
+func (r *rig) recordOf(t *testing.T, id string) (requests []string, polls int) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/api/record/"+id, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	code, _, body := r.do(t, request)
-	requests, ok := body["requests"].([]any)
-	looked, ok2 := body["looks"].([]any)
-	if code != http.StatusOK || body["case_id"] != id || !ok || !ok2 {
-		t.Fatalf("%d %v", code, body)
+	started, isList := body["requests"].([]any)
+	polled, isList2 := body["looks"].([]any)
+	if code != http.StatusOK || body["case_id"] != id || !isList || !isList2 {
+		t.Fatalf("the record is %d %v, want 200 with two lists", code, body)
 	}
-	for _, one := range requests {
-		x, _ := one.(map[string]any)
-		did = append(did, fmt.Sprint(x["run"], " ", x["idempotency_key"], " ", x["did"]))
+	for _, item := range started {
+		x, _ := item.(map[string]any)
+		requests = append(requests, fmt.Sprint(x["run"], " ", x["idempotency_key"], " ", x["did"]))
 	}
-	return did, len(looked)
+	return requests, len(polled)
 }
 
-func TestRecordTellsWhatWasAsked(t *testing.T) {
+func TestRecordListsRequestsAndPolls(t *testing.T) {
 	r := newRig(t, t.TempDir())
-	if did, looks := r.recordOf(t, "nobody"); len(did) != 0 || looks != 0 {
-		t.Errorf("of a case that nobody asked about: %v, %d", did, looks)
+	if requests, polls := r.recordOf(t, "unknown"); len(requests) != 0 || polls != 0 {
+		t.Errorf("an unknown case has the requests %v and %d polls, want none", requests, polls)
 	}
-	r.progressOf(t, "later") // before it is known
-	r.post(t, `{"case_id":"later","run":3,"sample":{"mode":"silent"}}`, "later:3")
-	r.post(t, `{"case_id":"later","run":3,"sample":{"mode":"silent"}}`, "later:3")
-	r.progressOf(t, "later")
-	did, looks := r.recordOf(t, "later")
-	if fmt.Sprint(did) != "[3 later:3 started 3 later:3 joined]" || looks != 2 {
-		t.Errorf("%v, %d looks", did, looks)
+	r.progressOf(t, "c") // before the case is known
+	r.post(t, `{"case_id":"c","run":3,"sample":{"mode":"silent"}}`, "c:3")
+	r.post(t, `{"case_id":"c","run":3,"sample":{"mode":"silent"}}`, "c:3")
+	r.progressOf(t, "c")
+	requests, polls := r.recordOf(t, "c")
+	if diff := cmp.Diff([]string{"3 c:3 started", "3 c:3 joined"}, requests); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	if polls != 2 {
+		t.Errorf("%d polls, want 2", polls)
 	}
 	r.post(t, `{"case_id":"no","sample":{"fault":"refuse"}}`, "no:1")
 	r.post(t, `{"case_id":"no","sample":{"fault":"error500"}}`, "no:2")
 	r.post(t, `{"case_id":"no","sample":{"fault":"busy"}}`, "no:3")
-	if did, _ := r.recordOf(t, "no"); fmt.Sprint(did) != "[1 no:1 refused 1 no:2 refused 1 no:3 busy]" {
-		t.Errorf("%v", did)
+	requests, _ = r.recordOf(t, "no")
+	if diff := cmp.Diff([]string{"1 no:1 refused", "1 no:2 refused", "1 no:3 busy"}, requests); diff != "" {
+		t.Errorf("requests that started no job (-want +got):\n%s", diff)
 	}
 }
 
-// A request that is held is told of while it is.
-func TestRecordTellsOfARequestThatIsHeld(t *testing.T) {
+func TestRecordListsARequestBeforeItsAnswer(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	held := make(chan struct{})
 	go func() {
 		defer close(held)
 		r.post(t, `{"case_id":"held","sample":{"fault":"hang"}}`, "")
 	}()
-	eventually(t, "the request is told of", func() bool {
-		did, _ := r.recordOf(t, "held")
-		return len(did) == 1
+	eventually(t, "the request is recorded", func() bool {
+		requests, _ := r.recordOf(t, "held")
+		return len(requests) == 1
 	})
 	r.Close()
 	<-held
 }
 
-func TestRecordsAreBounded(t *testing.T) {
+func TestRecordsAreLimited(t *testing.T) {
 	p := New(Options{Dir: t.TempDir()})
 	defer p.Close()
 	for i := range maxRecords + 10 {
-		p.looked(fmt.Sprint("case-", i), time.Now())
+		p.recordPoll(fmt.Sprint("case-", i), time.Now())
 	}
-	for range maxAsked + 10 {
-		p.looked("busy", time.Now())
+	for range maxRequests + 10 {
+		p.recordPoll("busy", time.Now())
 	}
-	if len(p.records) != maxRecords || len(p.recorded) != maxRecords || p.records["case-0"] != nil || len(p.records["busy"].Looks) != maxAsked {
-		t.Errorf("%d records, %d in order, %d looks", len(p.records), len(p.recorded), len(p.records["busy"].Looks))
+	if len(p.records) != maxRecords || len(p.recorded) != maxRecords || p.records["case-0"] != nil {
+		t.Errorf("%d records and %d cases in order, want %d of each, without the oldest",
+			len(p.records), len(p.recorded), maxRecords)
+	}
+	if n := len(p.records["busy"].Polls); n != maxRequests {
+		t.Errorf("%d polls are kept, want %d", n, maxRequests)
 	}
 }

@@ -9,22 +9,23 @@ import (
 	"regexp"
 )
 
-// documentFile is what the names of documents look like; nothing else is served.
+// documentFile matches the names of documents. Only these and index.html are served.
 var documentFile = regexp.MustCompile(`^\d{3}-[a-z]+\.html$`)
 
-// document serves the pages that jobs have written, those of earlier processes too.
+// document serves the pages that jobs wrote, including jobs of earlier processes.
 func (p *Pipeline) document(w http.ResponseWriter, r *http.Request) {
 	caseID, run, file := r.PathValue("case_id"), r.PathValue("run"), r.PathValue("file")
 	if file == "" {
 		file = "index.html"
 	}
-	if !validID.MatchString(caseID) || !validID.MatchString(run) || (file != "index.html" && !documentFile.MatchString(file)) {
+	if !validID.MatchString(caseID) || !validID.MatchString(run) ||
+		(file != "index.html" && !documentFile.MatchString(file)) {
 		http.NotFound(w, r)
 		return
 	}
-	root, err := p.dir()
+	root, err := p.openDir()
 	if err != nil {
-		p.opts.Logger.ErrorContext(r.Context(), "sample pipeline: documents cannot be read", "error", err)
+		p.opts.Logger.ErrorContext(r.Context(), "sample pipeline: documents not readable", "error", err)
 		http.Error(w, "The documents cannot be read.", http.StatusInternalServerError)
 		return
 	}
@@ -35,13 +36,14 @@ func (p *Pipeline) document(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		p.opts.Logger.ErrorContext(r.Context(), "sample pipeline: a document cannot be read", "file", name, "error", err)
+		p.opts.Logger.ErrorContext(r.Context(), "sample pipeline: document not readable",
+			"file", name, "error", err)
 		http.Error(w, "The document cannot be read.", http.StatusInternalServerError)
 		return
 	}
 	info, err := root.Stat(name)
 	if err != nil {
-		http.NotFound(w, r) // it has gone since
+		http.NotFound(w, r) // it was removed after the read
 		return
 	}
 	h := w.Header()
@@ -49,6 +51,6 @@ func (p *Pipeline) document(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-cache") // a run's folder can be written again
+	h.Set("Cache-Control", "no-cache") // a later job of the same run overwrites the documents
 	http.ServeContent(w, r, "", info.ModTime(), bytes.NewReader(page))
 }

@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/gcplog"
-	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// set is one document to make.
+// set is one document to generate.
 type set struct {
 	number       int   // from 1
-	kind         *kind // nil: unknown
+	kind         *kind // nil for an unknown document type
 	documentType string
 	plaintiff    party
 	defendant    party
@@ -30,7 +29,7 @@ func (s set) title() string {
 
 func (s set) file() string { return fmt.Sprintf("%03d-%s.html", s.number, s.documentType) }
 
-// work writes the documents of a job and counts them.
+// work writes the documents of a job and collects their results.
 type work struct {
 	p       *Pipeline
 	j       *job
@@ -45,7 +44,13 @@ func newWork(p *Pipeline, j *job) *work {
 	for _, plaintiff := range j.form.Plaintiffs {
 		for _, defendant := range j.form.Defendants {
 			for _, t := range j.form.DocumentTypes {
-				w.sets = append(w.sets, set{len(w.sets) + 1, kinds[string(t)], string(t), plaintiff, defendant})
+				w.sets = append(w.sets, set{
+					number:       len(w.sets) + 1,
+					kind:         kinds[string(t)],
+					documentType: string(t),
+					plaintiff:    plaintiff,
+					defendant:    defendant,
+				})
 			}
 		}
 	}
@@ -57,15 +62,17 @@ func newWork(p *Pipeline, j *job) *work {
 	return w
 }
 
-// folder is where the documents of the job are, in the folder of all.
+// folder returns the path of the job's documents in the directory of all documents.
 func (w *work) folder() string { return path.Join(string(w.j.form.CaseID), w.j.form.runFolder()) }
 
-// write makes document i, unless it is to fail.
+// write writes document i, which counts from 0. With fail, it records a failure instead.
 func (w *work) write(i int, fail bool) {
 	s := w.sets[i]
 	r := setResult{
-		Set: s.number, DocumentType: short(s.documentType),
-		Plaintiff: short(plaintiffName(s.plaintiff)), Defendant: short(defendantName(s.defendant)),
+		Set:          s.number,
+		DocumentType: short(s.documentType),
+		Plaintiff:    short(plaintiffName(s.plaintiff)),
+		Defendant:    short(defendantName(s.defendant)),
 	}
 	switch {
 	case s.kind == nil:
@@ -74,7 +81,8 @@ func (w *work) write(i int, fail bool) {
 		r.Error = "template rendering failed"
 	default:
 		if err := w.save(s.file(), documentPage, newDocument(w.j.form, s, w.j.started)); err != nil {
-			w.p.opts.Logger.ErrorContext(gcplog.WithTrace(w.p.ctx, w.j.trace), "sample pipeline: a document could not be written", "case_id", string(w.j.form.CaseID), "error", err)
+			w.p.opts.Logger.ErrorContext(gcplog.WithTrace(w.p.ctx, w.j.trace),
+				"sample pipeline: document not written", "case_id", string(w.j.form.CaseID), "error", err)
 			r.Error = "the document could not be written"
 			break
 		}
@@ -86,18 +94,18 @@ func (w *work) write(i int, fail bool) {
 	w.results = append(w.results, r)
 }
 
-// finish writes the index: it is there when the documents are.
+// finish writes the index. It is called last, so that an index links only to existing documents.
 func (w *work) finish() error {
 	return w.save("index.html", indexPage, newIndex(w))
 }
 
-// save writes a page under a name that nobody reads yet, then renames it, so that none is ever served in part.
+// save writes a page to a temporary file and then renames it, so that no partial page is served.
 func (w *work) save(name string, page *template.Template, data any) error {
 	var b bytes.Buffer
 	if err := page.Execute(&b, data); err != nil {
 		return err
 	}
-	root, err := w.p.dir()
+	root, err := w.p.openDir()
 	if err != nil {
 		return err
 	}
@@ -105,7 +113,7 @@ func (w *work) save(name string, page *template.Template, data any) error {
 		return err
 	}
 	target := path.Join(w.folder(), name)
-	// Two jobs for one run can meet here: a caller repeated itself without a key.
+	// The name is unique, because requests without a key can start two jobs for the same run.
 	part := fmt.Sprintf("%s.%p.part", target, w)
 	if err := root.WriteFile(part, b.Bytes(), 0o640); err != nil {
 		return err
@@ -113,7 +121,7 @@ func (w *work) save(name string, page *template.Template, data any) error {
 	return root.Rename(part, target)
 }
 
-// reached is the completed of a finished job.
+// reached returns the number of completed documents that a finished job reports.
 func (w *work) reached(fault string) int {
 	if fault == "stop_short" {
 		return len(w.sets) - 1
@@ -121,24 +129,34 @@ func (w *work) reached(fault string) int {
 	return len(w.sets)
 }
 
-// result is the job's result. The index is written.
+// result returns the job's result. normalized is the time when its first phase ended.
 func (w *work) result(normalized time.Time) *result {
 	total := time.Since(w.j.started).Milliseconds()
 	first := normalized.Sub(w.j.started).Milliseconds()
 	return &result{
-		Success: true, CaseID: string(w.j.form.CaseID), ExecutionTimeMS: total, OutputURL: w.url,
+		Success:         true,
+		CaseID:          string(w.j.form.CaseID),
+		ExecutionTimeMS: total,
+		OutputURL:       w.url,
 		PhaseResults: map[string]phase{
 			"normalize": {true, first, len(w.j.form.Plaintiffs) + len(w.j.form.Defendants)},
 			"documents": {w.failed < len(w.sets), total - first, len(w.sets)},
 		},
 		WebhookSummary: summary{
-			TotalSets: len(w.sets), Succeeded: len(w.sets) - w.failed, Failed: w.failed, OutputURL: w.url, Results: w.results,
+			TotalSets: len(w.sets),
+			Succeeded: len(w.sets) - w.failed,
+			Failed:    w.failed,
+			OutputURL: w.url,
+			Results:   w.results,
 		},
 	}
 }
 
-// maxListed is how many runes a list shows of a name, so that the result of the largest case fits
-// into an event.
-const maxListed = 40
-
-func short(name string) string { return printable.Line(name, maxListed) }
+// short cuts a name to 40 characters, so that the result of a large case fits into an event.
+func short(s string) string {
+	const limit = 40
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
+}
