@@ -13,31 +13,35 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
-// maxBody is far above the largest form of a page of ours.
+// maxBody is the limit of a request body in bytes, far above the largest form of the console's
+// pages.
 const maxBody = 4 << 10
 
-// done are the words for what was done, by what stands for it in an address.
+// done maps each action to the message of the page that follows it. The address contains the
+// action.
 var done = map[string]string{
-	"cancel": "The run is cancelled. The pipeline is not told: it has no way to be.",
-	"rerun":  "This run was begun with the form of the one before.",
+	"cancel": "The run is cancelled. The pipeline is not informed, because it has no way to cancel a run.",
+	"rerun":  "This run was started with the form of the previous run.",
 }
 
-// doneTo returns the words for what was done to a run; "" for what was not, whatever the address says.
-func doneTo(d detail, action string) string {
+// doneMessage returns the message of an action, or "" if the run shows that the action did not
+// happen, whatever the address says.
+func doneMessage(d detail, action string) string {
 	if action == "cancel" && d.Case.State != cases.Cancelled || action == "rerun" && d.Case.Run == 1 {
 		return ""
 	}
 	return done[action]
 }
 
-// act does what the form says with the run that the address names: which one is to be said, so that an old page cannot mean a newer one.
+// act does the action of the form with the run that the address names. The address must contain the
+// run, so that an old page cannot act on a newer run.
 func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Address, user string) error {
 	action, err := parseAction(rw, r)
 	if err != nil {
 		return err
 	}
 	if at.Run == 0 {
-		return invalid([]fault.Fault{{Pointer: "run", Detail: "is needed: which run is meant"}})
+		return invalid([]fault.Fault{{Pointer: "run", Detail: "is required: the number of the run to act on"}})
 	}
 	run, status := at.Run, http.StatusOK
 	switch action {
@@ -49,8 +53,11 @@ func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Addres
 			status = http.StatusAccepted
 		}
 	}
-	if err == nil || fault.KindOf(err) == fault.Unavailable { // which may have been recorded all the same
-		f.reconciler.Log().InfoContext(r.Context(), "an operator acted on a run", "action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil)
+	if err == nil || fault.KindOf(err) == fault.Unavailable { // the action may be recorded in spite of the error
+		f.reconciler.Log().InfoContext(
+			r.Context(), "operator acted on a run",
+			"action", action, "case_id", at.CaseID, "run", at.Run, "user", user, "sure", err == nil,
+		)
 	}
 	if err != nil {
 		return err
@@ -67,7 +74,7 @@ func (f function) act(rw http.ResponseWriter, r *http.Request, at address.Addres
 	return nil
 }
 
-// parseAction reads what is to be done. Errors: MediaType, TooLarge, Invalid.
+// parseAction returns the action of the form. The error is MediaType, TooLarge or Invalid.
 func parseAction(rw http.ResponseWriter, r *http.Request) (string, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
@@ -80,7 +87,11 @@ func parseAction(rw http.ResponseWriter, r *http.Request) (string, error) {
 	form, err := url.ParseQuery(string(body))
 	action := form.Get("action")
 	if err != nil || len(form["action"]) != 1 || done[action] == "" {
-		return "", &fault.Error{Kind: fault.Invalid, Detail: "the form is not valid", Faults: []fault.Fault{{Pointer: "action", Detail: "must be cancel or rerun"}}}
+		return "", &fault.Error{
+			Kind:   fault.Invalid,
+			Detail: "the form is not valid",
+			Faults: []fault.Fault{{Pointer: "action", Detail: "must be cancel or rerun"}},
+		}
 	}
 	return action, nil
 }

@@ -5,8 +5,9 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// Prices in dollars of us-central1, without what is free each month. They are those of deploy/bench/cost/prices.csv, which names the source of each and the day
-// on which it was looked up; a test holds them to it.
+// These are prices in dollars in us-central1, without the free tier. They are copied from
+// deploy/bench/cost/prices.csv, which gives the source and the date of each. A test compares the
+// two.
 const (
 	taskOperationPrice = 0.40e-6
 	invocationPrice    = 0.40e-6
@@ -19,24 +20,29 @@ const (
 	logGiBPrice        = 0.50
 )
 
-// What is taken for granted where it is not measured.
+// These are assumptions about what is not measured.
 const (
-	// An instance has 1 vCPU and 1 GiB. A short invocation takes some 0.15 s of a tenth of one; a held one waits, with 79 others (CONCURRENCY of
+	// An instance has 1 vCPU and 1 GiB. A short invocation takes about 0.15 s of a tenth of an
+	// instance. A held one shares its instance with 79 others (CONCURRENCY in
 	// deploy/gcp/functions.txt).
 	secondPrice       = vcpuSecondPrice + gibSecondPrice
 	invocationSeconds = 0.015
 	heldShare         = 1.0 / 80
-	// A line of ours and a request log, as `make cost` counts the one and Cloud Run writes the other; a message, which is billed as 1,000 bytes at least.
+	// These are the bytes of a log line of Casewatch (measured by `make cost`), of a request log of
+	// Cloud Run, and of a message, which is billed as at least 1,000 bytes.
 	lineBytes, requestLogBytes, messageBytes = 800, 1300, 1000
 	gib                                      = 1 << 30
 )
 
-// notCounted is what a record tells nothing of.
-const notCounted = "Counted in the record: checks, dispatches, writes, the end and what a held request to the pipeline took. Derived from that: invocations, tasks, reads, log lines and messages, " +
-	"so many for each. Not counted: readers and streams, events that ended nothing, repeated deliveries, the sweep, the deletion at the end of retention, storage, network and the pipeline itself. " +
-	"Prices are those of Google Cloud in us-central1 with Firestore, without what is free each month."
+// notCounted explains which costs are counted and which are not.
+const notCounted = "The record counts checks, dispatches, writes, the end, and the time of held requests to " +
+	"the pipeline. Invocations, tasks, reads, log lines and messages are derived from these counts. " +
+	"Not counted: readers and streams, events that ended nothing, repeated deliveries, the sweep, the " +
+	"deletion at the end of the retention, storage, network and the pipeline itself. Prices are those of " +
+	"Google Cloud in us-central1 with Firestore, without the free tier."
 
-// cost is what a run took so far, as far as its record tells, and what that costs at the published prices.
+// cost is what a run has used so far, as far as its record shows, and what that costs at the
+// published prices.
 type cost struct {
 	Invocations    int        `json:"invocations"`
 	ByFunction     byFunction `json:"by_function"`
@@ -52,7 +58,7 @@ type cost struct {
 	NotCounted     string     `json:"not_counted"`
 }
 
-// byFunction are invocations.
+// byFunction has the invocations of each function.
 type byFunction struct {
 	Start    int `json:"start"`
 	Dispatch int `json:"dispatch"`
@@ -67,7 +73,8 @@ func costOf(c cases.Case) cost {
 		Invocations: o.Invocations(), ByFunction: byFunction{o.Start, o.Dispatch, o.Check, o.Complete, o.Cancel},
 		TasksCreated: o.TasksCreated, TaskOperations: o.TaskOperations(),
 		StoreReads: o.Reads, StoreWrites: o.Writes, StoreDeletes: o.Deletes,
-		HeldSeconds: o.Held.Seconds(), Messages: o.Published + 2*o.Received, LogLines: o.LogLines, NotCounted: notCounted,
+		HeldSeconds: o.Held.Seconds(), Messages: o.Published + 2*o.Received, LogLines: o.LogLines,
+		NotCounted: notCounted,
 	}
 	busy := float64(n.Invocations)*invocationSeconds + n.HeldSeconds*heldShare
 	logged := float64(n.LogLines)*lineBytes + float64(n.Invocations)*requestLogBytes

@@ -10,7 +10,7 @@ var (
 	Shown        = shown
 )
 
-// CostOf returns what a run took.
+// CostOf returns the costs of a run.
 func CostOf(c cases.Case) (invocations, taskOperations, reads, writes, deletes int, usd float64) {
 	n := costOf(c)
 	return n.Invocations, n.TaskOperations, n.StoreReads, n.StoreWrites, n.StoreDeletes, n.USD

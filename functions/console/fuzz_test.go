@@ -11,15 +11,24 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 )
 
-// FuzzRequest: whatever an operator asks or sends, it is answered with a page or JSON that repeats it only as text, and with no header of it.
+// FuzzRequest checks that every request gets a page or JSON that repeats the request only as text.
+// No header may contain it.
 func FuzzRequest(f *testing.F) {
 	b := functiontest.New(f, nil)
 	b.Begin("c")
 	h := console.New(b.Config, b.Reconciler)
 	for _, seed := range []struct{ method, path, query, body string }{
-		{"GET", "/", "state=failed&age=older-10m&after=x", ""}, {"GET", "/", "id=c", ""}, {"GET", "/", "id=%3Cscript%3E&age=%3Cscript%3E", ""}, {"GET", "/c", "run=1&done=rerun", ""},
-		{"GET", "/<script>", "", ""}, {"POST", "/c", "run=1", "action=<script>"}, {"POST", "/c", "run=7", "action=cancel&action=rerun"}, {"GET", "/-/health", "", ""},
-		{"GET", "/", "age=newer-99999999d", ""}, {"GET", "/", "id=a%0d%0aX:%20y", ""}, {"GET", "//a/../<script>/", "%zz", ""},
+		{"GET", "/", "state=failed&age=older-10m&after=x", ""},
+		{"GET", "/", "id=c", ""},
+		{"GET", "/", "id=%3Cscript%3E&age=%3Cscript%3E", ""},
+		{"GET", "/c", "run=1&done=rerun", ""},
+		{"GET", "/<script>", "", ""},
+		{"POST", "/c", "run=1", "action=<script>"},
+		{"POST", "/c", "run=7", "action=cancel&action=rerun"},
+		{"GET", "/-/health", "", ""},
+		{"GET", "/", "age=newer-99999999d", ""},
+		{"GET", "/", "id=a%0d%0aX:%20y", ""},
+		{"GET", "//a/../<script>/", "%zz", ""},
 	} {
 		for _, accept := range []string{"text/html", "application/json"} {
 			f.Add(seed.method, seed.path, seed.query, accept, seed.body)
@@ -44,8 +53,9 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 		if location := w.Header().Get("Location"); location != "" {
-			if u, err := url.Parse(location); err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(location, "./") {
-				t.Errorf("%q?%q leads to %q", path, query, location)
+			if u, err := url.Parse(location); err != nil || u.IsAbs() || u.Host != "" ||
+				!strings.HasPrefix(location, "./") {
+				t.Errorf("%q?%q redirects to %q", path, query, location)
 			}
 		}
 		if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {

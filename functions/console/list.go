@@ -1,6 +1,8 @@
 package console
 
 import (
+	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,7 +20,7 @@ import (
 // pageSize is how many runs one page shows.
 const pageSize = 50
 
-// ages are the choices of the page; any other number is understood too.
+// ages are the choices of the page. The query may contain any other number too.
 var ages = []string{"newer-1h", "newer-1d", "newer-7d", "older-10m", "older-1h", "older-1d"}
 
 // summary is a run as the list shows it.
@@ -39,14 +41,15 @@ type summary struct {
 func summarize(c cases.Case) summary {
 	return summary{
 		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Job.Progress, Stalled: c.Job.Stalled,
-		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: optional(c.Outcome.EndedAt), End: c.Outcome.End, Documents: c.Outcome.Documents,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt,
+		EndedAt: optional(c.Outcome.EndedAt), End: c.Outcome.End, Documents: c.Outcome.Documents,
 	}
 }
 
 // listing is a page of the list.
 type listing struct {
 	Runs   []summary           `json:"runs"`
-	Counts map[cases.State]int `json:"counts"` // of all runs that are kept, whatever the filter
+	Counts map[cases.State]int `json:"counts"` // of all stored runs, without the filter
 	Next   *string             `json:"next"`   // the "after" of the next page; null on the last one
 }
 
@@ -83,19 +86,24 @@ func (f function) list(rw http.ResponseWriter, r *http.Request, user string) err
 		answer.JSON(rw, http.StatusOK, l)
 		return nil
 	}
-	return f.pages.show(rw, http.StatusOK, "list", page{Title: "Cases", Base: "./", User: user, Now: now, Refresh: 10, Data: listPage{
-		listing: l, State: filter.State, Age: query.Get("age"), Later: query.Get("after") != "",
-	}})
+	return f.pages.show(
+		rw,
+		http.StatusOK,
+		"list",
+		page{Title: "Cases", Base: "./", User: user, Now: now, Refresh: 10, Data: listPage{
+			listing: l, State: filter.State, Age: query.Get("age"), Later: query.Get("after") != "",
+		}},
+	)
 }
 
-// find goes to a case.
+// find redirects to the case with the id.
 func (f function) find(rw http.ResponseWriter, r *http.Request, id string) error {
 	if !cases.ValidID(id) {
 		return invalid([]fault.Fault{{Pointer: "id", Detail: address.InvalidID}})
 	}
 	_, err := f.reconciler.Read(r.Context(), id, 0)
 	if err != nil && fault.KindOf(err) == fault.NotFound {
-		return fault.Wrap(fault.NotFound, err, "there is no case "+id+", or it is no longer kept")
+		return fault.Wrap(fault.NotFound, err, "there is no case "+id+", or it was deleted")
 	}
 	if err != nil {
 		return err
@@ -104,7 +112,8 @@ func (f function) find(rw http.ResponseWriter, r *http.Request, id string) error
 	return nil
 }
 
-// redirect answers with the address of a case relative to the one asked for, since nothing here knows below which path it is served.
+// redirect redirects to the address of a case. The address is relative, because the console does
+// not know the path under which it is served.
 func redirect(rw http.ResponseWriter, status int, caseID string, query url.Values) {
 	at := "./" + caseID
 	if len(query) > 0 {
@@ -114,7 +123,8 @@ func redirect(rw http.ResponseWriter, status int, caseID string, query url.Value
 	rw.WriteHeader(status)
 }
 
-// parseList reads which page of the list is meant. The error is Invalid, with each fault.
+// parseList returns the page of the list that the query names. The error is Invalid and lists every
+// field error.
 func parseList(query url.Values, now time.Time) (filter reconcile.Filter, after reconcile.Place, err error) {
 	var faults []fault.Fault
 	bad := func(name, detail string) { faults = append(faults, fault.Fault{Pointer: name, Detail: detail}) }
@@ -140,7 +150,7 @@ func parseList(query url.Values, now time.Time) (filter reconcile.Filter, after 
 	}
 	if text := query.Get("after"); text != "" {
 		if after, err = decodeCursor(text); err != nil {
-			bad("after", "must be the next of a page before")
+			bad("after", "must be the next of an earlier page")
 		}
 	}
 	if len(faults) > 0 {
@@ -153,7 +163,7 @@ func invalid(faults []fault.Fault) error {
 	return &fault.Error{Kind: fault.Invalid, Detail: "the address is not valid", Faults: faults}
 }
 
-// parseAge reads a number of minutes, hours or days, above 0 and at most ten years.
+// parseAge parses a number of minutes, hours or days, above 0 and at most ten years.
 func parseAge(text string) (time.Duration, bool) {
 	units := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
 	if text == "" {
@@ -167,10 +177,46 @@ func parseAge(text string) (time.Duration, bool) {
 	return time.Duration(n) * unit, true
 }
 
-// optional returns nil for no time.
+// optional returns nil for the zero time.
 func optional(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
 	return &t
+}
+
+// encodeCursor returns the text of a place in the list. Callers must treat it as opaque. It is not
+// secret.
+func encodeCursor(p reconcile.Place) string {
+	text := strings.Join(
+		[]string{"1", strconv.FormatInt(p.CreatedAt.UnixMicro(), 10), strconv.Itoa(p.Run), p.CaseID},
+		"/",
+	)
+	return base64.RawURLEncoding.EncodeToString([]byte(text))
+}
+
+var errCursor = errors.New("console: not a cursor")
+
+// maxMicros is the end of the year 9999 in microseconds. RFC 3339 cannot represent later times.
+const maxMicros = 253402300799999999
+
+// decodeCursor returns the place of a text that encodeCursor returned, and an error for any other
+// text.
+func decodeCursor(text string) (reconcile.Place, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return reconcile.Place{}, errCursor
+	}
+	parts := strings.Split(string(raw), "/")
+	if len(parts) != 4 {
+		return reconcile.Place{}, errCursor
+	}
+	micros, errTime := strconv.ParseInt(parts[1], 10, 64)
+	run, errRun := strconv.Atoi(parts[2])
+	p := reconcile.Place{CreatedAt: time.UnixMicro(micros).UTC(), CaseID: parts[3], Run: run}
+	if errTime != nil || errRun != nil || micros < 0 || micros > maxMicros || run < 1 || !cases.ValidID(p.CaseID) ||
+		encodeCursor(p) != text {
+		return reconcile.Place{}, errCursor
+	}
+	return p, nil
 }

@@ -14,20 +14,30 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// put puts a run into the store that began so long ago, in a state.
+// put stores a run in the state that was created ago before now.
 func put(t *testing.T, b *functiontest.Bench, caseID string, ago time.Duration, state cases.State) {
 	t.Helper()
 	at := time.Now().UTC().Add(-ago).Truncate(time.Microsecond)
-	c := cases.Case{Origin: cases.Origin{CaseID: caseID, Run: 1, CreatedAt: at, DeadlineAt: at.Add(time.Hour)}, Version: 1, State: state, UpdatedAt: at, Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(100 * time.Hour)}}
-	if state.Ended() {
-		c.Outcome.EndedAt, c.Outcome.End, c.Bookkeeping.Finalized = at, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}, true
+	c := cases.Case{
+		Origin:      cases.Origin{CaseID: caseID, Run: 1, CreatedAt: at, DeadlineAt: at.Add(time.Hour)},
+		Version:     1,
+		State:       state,
+		UpdatedAt:   at,
+		Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(100 * time.Hour)},
 	}
-	if err := b.Store.Begin(t.Context(), store.Begin{Head: store.Head{CaseID: caseID, Run: 1, Version: 1}, Case: c}); err != nil {
+	if state.Ended() {
+		c.Outcome.EndedAt = at
+		c.Outcome.End = &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}
+		c.Bookkeeping.Finalized = true
+	}
+	begin := store.Begin{Head: store.Head{CaseID: caseID, Run: 1, Version: 1}, Case: c}
+	if err := b.Store.Begin(t.Context(), begin); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A few hundred runs, of which some began at one moment, are in the pages once each, newest first, whatever the filter.
+// The pages list each of a few hundred runs once, newest first, with every filter. Some of the runs
+// were created at the same moment.
 func TestPages(t *testing.T) {
 	b, u := newBench(t)
 	var all, failed, recent []string
@@ -44,7 +54,8 @@ func TestPages(t *testing.T) {
 		put(t, b, id, ago+time.Second, state)
 	}
 	for query, want := range map[string][]string{
-		"": all, "state=failed": failed, "age=newer-1h": recent, "age=older-60m": all[60:], "state=&age=": all, "state=succeeded": {}, "age=older-1d": {}, "age=newer-7d": all,
+		"": all, "state=failed": failed, "age=newer-1h": recent, "age=older-60m": all[60:],
+		"state=&age=": all, "state=succeeded": {}, "age=older-1d": {}, "age=newer-7d": all,
 	} {
 		got, pages := listed(t, b, u, query)
 		if !slices.Equal(got, want) || pages != max(1, (len(want)+49)/50) {
@@ -55,7 +66,7 @@ func TestPages(t *testing.T) {
 	if counts["failed"] != 115.0 || counts["running"] != 115.0 || counts["pending"] != 0.0 || len(counts) != 6 {
 		t.Errorf("%v", counts)
 	}
-	// By hand, without a script: from page to page by links.
+	// The links lead from page to page without a script.
 	page, seen := b.Do("GET", u+"/?state=failed&age=newer-1d", "").Body, 1
 	for {
 		_, rest, more := strings.Cut(page, `<a class="button" href="./?state=failed&amp;age=newer-1d&amp;after=`)
@@ -66,7 +77,7 @@ func TestPages(t *testing.T) {
 		page = b.Do("GET", u+"/?state=failed&age=newer-1d&after="+cursor, "").Body
 		seen++
 		if !strings.Contains(page, ">First page</a>") {
-			t.Error("no way back")
+			t.Error("the link to the first page is missing")
 		}
 	}
 	if seen != 3 || !strings.Contains(page, ">c228</a>") {
@@ -82,45 +93,65 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: %d %s", query, a.Status, a.Header.Get("Location"))
 		}
 	}
-	if a := b.Do("GET", u+"/?id=nobody", ""); a.Status != 404 || !strings.Contains(a.Body, "there is no case nobody") || !strings.Contains(a.Body, `href="./">To all cases`) {
+	if a := b.Do("GET", u+"/?id=missing", ""); a.Status != 404 ||
+		!strings.Contains(a.Body, "there is no case missing") ||
+		!strings.Contains(a.Body, `href="./">To all cases`) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if a := b.Do("GET", u+"/?id=", ""); a.Status != 200 {
-		t.Errorf("nothing to look for: %d", a.Status)
+		t.Errorf("an empty search: got %d, want 200", a.Status)
 	}
 }
 
-// The list needs no script: forms and links do it all, each with its name.
+// The list works without scripts. Each form and link has an accessible name.
 func TestListPage(t *testing.T) {
 	b, u := newBench(t)
 	put(t, b, "x", time.Minute, cases.Failed)
 	page := b.Do("GET", u+"/?state=failed&age=older-30m", "").Body
 	for _, want := range []string{
-		`<html lang="en">`, `<title>Cases · Casewatch console</title>`, `<a class="skip" href="#main">`, `<nav aria-label="Console">`, `<main id="main"`, "<h1>Cases</h1>",
-		`<form method="get" action="./" role="search"`, `<label for="id">Case id</label>`, `<input id="id" name="id"`, `<label for="state">`, `<option value="failed" selected>Failed</option>`,
-		`<option value="older-30m" selected>Begun more than 30 min ago</option>`, `<a href="./" aria-current="page">Cases</a>`, `href="./?state=failed" aria-current="true"`, "There are none.", `<link rel="stylesheet" href="./-/console.css">`,
+		`<html lang="en">`,
+		`<title>Cases · Casewatch console</title>`,
+		`<a class="skip" href="#main">`,
+		`<nav aria-label="Console">`,
+		`<main id="main"`,
+		"<h1>Cases</h1>",
+		`<form method="get" action="./" role="search"`,
+		`<label for="id">Case id</label>`,
+		`<input id="id" name="id"`,
+		`<label for="state">`,
+		`<option value="failed" selected>Failed</option>`,
+		`<option value="older-30m" selected>Created more than 30 min ago</option>`,
+		`<a href="./" aria-current="page">Cases</a>`,
+		`href="./?state=failed" aria-current="true"`,
+		"There are none.",
+		`<link rel="stylesheet" href="./-/console.css">`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing in\n%s", want, page)
 		}
 	}
 	page = b.Do("GET", u+"/", "").Body
-	for _, want := range []string{`<th scope="col"`, `<th scope="row"`, `<caption`, `<a href="./x?run=1" aria-label="x, run 1">x</a>`, `data-state="failed">Failed</span>`, "The pipeline said that it failed."} {
+	for _, want := range []string{
+		`<th scope="col"`, `<th scope="row"`, `<caption`, `<a href="./x?run=1" aria-label="x, run 1">x</a>`,
+		`data-state="failed">Failed</span>`, "The pipeline said that it failed.",
+	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing in\n%s", want, page)
 		}
 	}
 	if strings.Contains(page, "style=") || strings.Contains(page, "onclick") {
-		t.Error("what the policy forbids")
+		t.Error("the page has inline styles or handlers, which the policy forbids")
 	}
 	deep := b.Do("GET", u+"/a/b/c", "").Body
-	if !strings.Contains(deep, `href="../../-/console.css"`) || !strings.Contains(b.Do("GET", u+"/-/health", "").Body, `href="../-/console.css"`) {
-		t.Errorf("the way to the root is wrong in\n%s", deep)
+	if !strings.Contains(deep, `href="../../-/console.css"`) ||
+		!strings.Contains(b.Do("GET", u+"/-/health", "").Body, `href="../-/console.css"`) {
+		t.Errorf("the relative address of the root is wrong in\n%s", deep)
 	}
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(console.EncodeCursor(reconcile.Place{CreatedAt: time.UnixMicro(1764000000000000), CaseID: "a:b.c_d-e", Run: 3}))
+	place := reconcile.Place{CreatedAt: time.UnixMicro(1764000000000000), CaseID: "a:b.c_d-e", Run: 3}
+	f.Add(console.EncodeCursor(place))
 	f.Add("")
 	f.Add("MS8wLzEvYQ")
 	f.Add("MS8wLzEvYQ==")
@@ -130,7 +161,9 @@ func FuzzCursor(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if console.EncodeCursor(p) != text || !cases.ValidID(p.CaseID) || p.Run < 1 || p.CreatedAt.Location() != time.UTC || p.CreatedAt.Year() > 9999 {
+		if console.EncodeCursor(p) != text || !cases.ValidID(p.CaseID) || p.Run < 1 ||
+			p.CreatedAt.Location() != time.UTC ||
+			p.CreatedAt.Year() > 9999 {
 			t.Errorf("%q is %+v", text, p)
 		}
 	})
@@ -138,13 +171,22 @@ func FuzzCursor(f *testing.F) {
 
 func TestCursor(t *testing.T) {
 	for _, p := range []reconcile.Place{
-		{CreatedAt: time.UnixMicro(0).UTC(), CaseID: "a", Run: 1}, {CreatedAt: time.Date(2026, 11, 2, 3, 4, 5, 6000, time.UTC), CaseID: strings.Repeat("x", cases.MaxID), Run: 1 << 30},
+		{CreatedAt: time.UnixMicro(0).UTC(), CaseID: "a", Run: 1},
+		{
+			CreatedAt: time.Date(2026, 11, 2, 3, 4, 5, 6000, time.UTC),
+			CaseID:    strings.Repeat("x", cases.MaxID),
+			Run:       1 << 30,
+		},
 	} {
 		if got, err := console.DecodeCursor(console.EncodeCursor(p)); err != nil || got != p {
-			t.Errorf("%+v became %+v, %v", p, got, err)
+			t.Errorf("got %+v, %v; want %+v", got, err, p)
 		}
 	}
-	for _, p := range []reconcile.Place{{CaseID: "a", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "/", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "a", Run: 0}, {CreatedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), CaseID: "a", Run: 1}} {
+	for _, p := range []reconcile.Place{
+		{CaseID: "a", Run: 1}, {CreatedAt: time.UnixMicro(1), CaseID: "/", Run: 1},
+		{CreatedAt: time.UnixMicro(1), CaseID: "a", Run: 0},
+		{CreatedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), CaseID: "a", Run: 1},
+	} {
 		if _, err := console.DecodeCursor(console.EncodeCursor(p)); err == nil {
 			t.Errorf("%+v is accepted", p)
 		}

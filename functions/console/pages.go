@@ -19,62 +19,71 @@ import (
 //go:embed files
 var files embed.FS
 
-// page is what every page is made of.
+// page has the data of every page.
 type page struct {
 	Nav     string // the page's template
 	Title   string
-	Base    string // from the page to the console's root, with a slash at its end
+	Base    string // relative address of the console's root, with a final slash
 	User    string
 	Now     time.Time
-	Refresh int // seconds until the page is worth reading again; 0: it is not
+	Refresh int // seconds until the page reloads itself; 0 for never
 	Data    any
 }
 
-// What the templates of that name are given as Data.
+// These are the Data of the templates with these names.
 type (
 	listPage struct {
 		listing
-		State cases.State // of the filter
+		State cases.State // the filter
 		Age   string
 		Later bool // not the first page
 	}
 	runPage struct {
 		detail
 		Rules config.Rules
-		Done  string // what was just done, in words
+		Done  string // the message of the last action
 	}
 	errorPage struct {
 		Status int
 		Name   string
 		Detail string
 		Faults []fault.Fault
-		CaseID string // the address was one of this case; "" if of none
+		CaseID string // the case that the address names; "" if none
 	}
 )
 
-// pages are the templates and files, read once.
+// pages are the parsed templates and the static files. They are safe for concurrent use.
 type pages struct {
 	templates map[string]*template.Template
 	served    map[string]answer.File
 }
 
-// newPages reads what is embedded: when the function is first used, since every function starts with this package.
+// newPages parses the embedded files. It is called when the function is first used, because every
+// function links this package.
 func newPages() pages {
 	p := pages{map[string]*template.Template{}, map[string]answer.File{}}
 	for _, name := range []string{"list", "run", "health", "error"} {
-		p.templates[name] = template.Must(template.New("layout.html").Funcs(words).ParseFS(files, "files/layout.html", "files/parts.html", "files/"+name+".html"))
+		p.templates[name] = template.Must(
+			template.New("layout.html").
+				Funcs(words).
+				ParseFS(files, "files/layout.html", "files/parts.html", "files/"+name+".html"),
+		)
 	}
-	for name, contentType := range map[string]string{"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"} {
+	for name, contentType := range map[string]string{
+		"console.css": "text/css",
+		"console.js":  "text/javascript",
+		"icon.svg":    "image/svg+xml",
+	} {
 		content, err := fs.ReadFile(files, "files/"+name)
 		if err != nil {
-			panic(err) // it is embedded
+			panic(err) // the file is embedded
 		}
 		p.served[name] = answer.NewFile(contentType+"; charset=utf-8", content)
 	}
 	return p
 }
 
-// show answers with a page.
+// show sends a page.
 func (p pages) show(rw http.ResponseWriter, status int, name string, data page) error {
 	data.Nav = name
 	var body bytes.Buffer
@@ -85,31 +94,38 @@ func (p pages) show(rw http.ResponseWriter, status int, name string, data page) 
 	return nil
 }
 
-// file answers with a file that the pages need.
+// file sends a static file of the pages.
 func (p pages) file(rw http.ResponseWriter, r *http.Request, name string) error {
 	f, ok := p.served[name]
 	if !ok {
 		return fault.New(fault.NotFound, "there is no such file")
 	}
-	rw.Header().Set("Cache-Control", "private, no-cache") // it tells of no case
+	rw.Header().Set("Cache-Control", "private, no-cache") // files contain nothing about cases
 	f.ServeHTTP(rw, r)
 	return nil
 }
 
-// deepest is how many folders deep an address may be for its page to find its style. None of ours has more than one; the way back stands on the
-// page several times, so that it must not be as long as an address can be.
-const deepest = 16
+// maxDepth is how many folders deep an address may be so that its error page still links to its
+// style sheet. The console's addresses have at most one folder. The page repeats the relative path
+// to the root several times, so its length must be bounded.
+const maxDepth = 16
 
-// errorPage answers an error with a page.
+// errorPage sends a page for an error.
 func (f function) errorPage(rw http.ResponseWriter, r *http.Request, user string, err error) error {
 	e := answer.Refuse(rw, r, f.reconciler.Log(), err)
 	p := errorPage{Status: e.Kind.Status(), Name: e.Kind.Title(), Detail: e.Detail, Faults: e.Faults}
-	if id := path.Base(r.URL.Path); user != "" && r.URL.Path == "/"+id && cases.ValidID(id) && p.Status != http.StatusNotFound {
+	if id := path.Base(r.URL.Path); user != "" && r.URL.Path == "/"+id && cases.ValidID(id) &&
+		p.Status != http.StatusNotFound {
 		p.CaseID = id
 	}
 	base := "./"
-	if deep := strings.Count(r.URL.EscapedPath(), "/") - 1; deep > 0 && deep <= deepest {
+	if deep := strings.Count(r.URL.EscapedPath(), "/") - 1; deep > 0 && deep <= maxDepth {
 		base = strings.Repeat("../", deep)
 	}
-	return f.pages.show(rw, p.Status, "error", page{Title: p.Name, Base: base, User: user, Now: f.reconciler.Now(), Data: p})
+	return f.pages.show(
+		rw,
+		p.Status,
+		"error",
+		page{Title: p.Name, Base: base, User: user, Now: f.reconciler.Now(), Data: p},
+	)
 }

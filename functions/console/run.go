@@ -10,50 +10,50 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// detail is one run with all that is known of it, and with nothing of its form.
+// detail is everything that is known about a run, without its form.
 type detail struct {
-	Case          cases.View   `json:"case"` // as status shows it
+	Case          cases.View   `json:"case"` // as status sends it
 	CurrentRun    int          `json:"current_run"`
 	Adopted       bool         `json:"adopted"`
-	Published     bool         `json:"published"` // the end is told, and no check pends
-	Leaked        int          `json:"leaked"`    // checks that asked the pipeline after the end: is to be 0
+	Published     bool         `json:"published"` // the run is finalized
+	Leaked        int          `json:"leaked"`    // checks that polled after the end; must be 0
 	FormKept      bool         `json:"form_kept"`
 	FormKeptUntil *time.Time   `json:"form_kept_until"` // null while the run is open
 	Handover      handover     `json:"handover"`
 	Checks        checks       `json:"checks"`
 	Timeline      []cases.Note `json:"timeline"`
 	Cost          cost         `json:"cost"`
-	Runs          []summary    `json:"runs"`      // the other runs of the case that are kept, newest first
-	MoreRuns      bool         `json:"more_runs"` // there may be older ones
+	Runs          []summary    `json:"runs"`      // the other stored runs of the case, newest first
+	MoreRuns      bool         `json:"more_runs"` // there may be older runs
 	Actions       actions      `json:"actions"`
 }
 
-// handover is how far the run was handed to the pipeline.
+// handover shows how far the dispatch of the run is.
 type handover struct {
 	Phase            cases.Phase `json:"phase"` // "" for a run that was adopted
-	Tasks            int64       `json:"tasks"` // that were created for it
+	Tasks            int64       `json:"tasks"` // tasks created for dispatches
 	Attempts         int         `json:"attempts"`
-	Backoffs         int         `json:"backoffs"` // attempts in a row that started nothing
+	Backoffs         int         `json:"backoffs"` // consecutive attempts that started nothing
 	SentAt           *time.Time  `json:"sent_at"`
 	NextAt           *time.Time  `json:"next_at"`
 	UnreachableSince *time.Time  `json:"unreachable_since"`
 }
 
-// checks is the chain of checks.
+// checks shows the chain of checks.
 type checks struct {
 	Count        int        `json:"count"`
 	Failures     int        `json:"failures"`
-	Tasks        int64      `json:"tasks"` // that were created for it
+	Tasks        int64      `json:"tasks"` // tasks created for checks
 	NextAt       *time.Time `json:"next_at"`
-	Unbroken     int        `json:"unbroken"` // failures in a row
+	Unbroken     int        `json:"unbroken"` // consecutive failures
 	FailingSince *time.Time `json:"failing_since"`
-	UnknownSince *time.Time `json:"unknown_since"` // since when the pipeline says that it does not know the case
+	UnknownSince *time.Time `json:"unknown_since"` // since when the pipeline does not know the case
 	LeastSeconds float64    `json:"least_seconds"` // between two checks
 	MostSeconds  float64    `json:"most_seconds"`
-	Why          *cases.Why `json:"why"` // the next check is when it is; null once the run has ended
+	Why          *cases.Why `json:"why"` // why the next check is at that time; null after the end
 }
 
-// actions are what can be done with the run.
+// actions are the actions that are possible now.
 type actions struct {
 	Cancel     bool   `json:"cancel"`
 	Rerun      bool   `json:"rerun"`
@@ -63,17 +63,21 @@ type actions struct {
 func (f function) detail(d reconcile.RunDetail) detail {
 	c := d.Case
 	out := detail{
-		Case: d.View, CurrentRun: d.Current, Adopted: c.Adopted, Published: c.Bookkeeping.Finalized, Leaked: c.Bookkeeping.Leaked + c.Bookkeeping.PolledAfterEnd,
+		Case: d.View, CurrentRun: d.Current, Adopted: c.Adopted, Published: c.Bookkeeping.Finalized,
+		Leaked:   c.Bookkeeping.Leaked + c.Bookkeeping.PolledAfterEnd,
 		FormKept: c.Bookkeeping.FormKept,
 		Handover: handover{
-			Phase: c.Dispatch.Phase, Tasks: c.Dispatch.Seq, Attempts: c.Dispatch.Attempts, Backoffs: c.Dispatch.Backoffs,
+			Phase: c.Dispatch.Phase, Tasks: c.Dispatch.Seq,
+			Attempts: c.Dispatch.Attempts, Backoffs: c.Dispatch.Backoffs,
 			SentAt: optional(c.Dispatch.SentAt), UnreachableSince: optional(c.Dispatch.UnreachableSince),
 		},
 		Checks: checks{
-			Count: c.Checks.Polls, Failures: c.Checks.FailedPolls, Tasks: c.Checks.Seq, NextAt: optional(c.Checks.NextAt),
-			Unbroken: c.Checks.ConsecutiveFailures, FailingSince: optional(c.Checks.FailingSince), UnknownSince: optional(c.Checks.UnknownSince),
-			LeastSeconds: f.cfg.Rules.CheckMinInterval.Seconds(), MostSeconds: f.cfg.Rules.CheckMaxInterval.Seconds(),
-			Why: d.Why,
+			Count: c.Checks.Polls, Failures: c.Checks.FailedPolls, Tasks: c.Checks.Seq,
+			NextAt: optional(c.Checks.NextAt), Unbroken: c.Checks.ConsecutiveFailures,
+			FailingSince: optional(c.Checks.FailingSince), UnknownSince: optional(c.Checks.UnknownSince),
+			LeastSeconds: f.cfg.Rules.CheckMinInterval.Seconds(),
+			MostSeconds:  f.cfg.Rules.CheckMaxInterval.Seconds(),
+			Why:          d.Why,
 		},
 		Timeline: append([]cases.Note{}, c.Timeline...), Cost: costOf(c), Runs: []summary{}, MoreRuns: d.More,
 	}
@@ -108,9 +112,10 @@ func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Addres
 	}
 	refresh := 5
 	if d.Case.State.Ended() {
-		refresh = 0 // nothing is to come but a late report
+		refresh = 0 // only a late report can follow
 	}
 	return f.pages.show(rw, http.StatusOK, "run", page{
-		Title: d.Case.CaseID, Base: "./", User: user, Now: f.reconciler.Now(), Refresh: refresh, Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneTo(d, r.URL.Query().Get("done"))},
+		Title: d.Case.CaseID, Base: "./", User: user, Now: f.reconciler.Now(), Refresh: refresh,
+		Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneMessage(d, r.URL.Query().Get("done"))},
 	})
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// detail is a run as JSON.
+// detail is the JSON of a run.
 type detail struct {
 	Case          cases.View
 	CurrentRun    int        `json:"current_run"`
@@ -52,13 +52,16 @@ func get(t *testing.T, b *functiontest.Bench, address string) (d detail) {
 	return d
 }
 
-// One case from its start to its end, as an operator sees it.
+// This follows one case from its start to its end, as an operator sees it.
 func TestRun(t *testing.T) {
 	b, u := newBench(t)
 	b.Begin("c")
 	d := get(t, b, u+"/c")
-	if d.Case.State != cases.Pending || d.CurrentRun != 1 || !d.FormKept || d.FormKeptUntil != nil || d.Handover.Phase != "queued" || d.Checks.NextAt == nil || d.Checks.Why == nil || d.Checks.Why.Awaits != "dispatch" || !d.Actions.Cancel || d.Actions.Rerun ||
-		d.Actions.Why != "the run has not ended" || len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan || d.Cost.Invocations != 1 {
+	if d.Case.State != cases.Pending || d.CurrentRun != 1 || !d.FormKept || d.FormKeptUntil != nil ||
+		d.Handover.Phase != "queued" || d.Checks.NextAt == nil ||
+		d.Checks.Why == nil || d.Checks.Why.Awaits != "dispatch" ||
+		!d.Actions.Cancel || d.Actions.Rerun || d.Actions.Why != "the run has not ended" ||
+		len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan || d.Cost.Invocations != 1 {
 		t.Errorf("%+v", d)
 	}
 	if err := b.Reconciler.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
@@ -67,38 +70,70 @@ func TestRun(t *testing.T) {
 	if err := b.Reconciler.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Checks.Why == nil || d.Checks.Why.EndAt == nil || d.Cost.Invocations != 3 || d.Cost.USD <= 0 {
+	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Checks.Why == nil ||
+		d.Checks.Why.EndAt == nil ||
+		d.Cost.Invocations != 3 ||
+		d.Cost.USD <= 0 {
 		t.Errorf("%+v", d)
 	}
 	page := b.Do("GET", u+"/c", "").Body
 	for _, want := range []string{
-		`data-refresh="5"`, `<h1 class="id">c</h1>`, `<progress max="100" value="25" aria-label="Progress of c, run 1">`, "1 of 4", `<form method="post" action="./c?run=1">`, `<button name="action" value="cancel"`,
-		"By its progress the run ends at", "give or take", "No earlier run is known to go by.", "2 s to 30 s after the last", "Sent to the pipeline", "the request to the pipeline", "Cost so far", "Not counted:", "<dt>Form</dt><dd>kept</dd>",
+		`data-refresh="5"`,
+		`<h1 class="id">c</h1>`,
+		`<progress max="100" value="25" aria-label="Progress of c, run 1">`,
+		"1 of 4",
+		`<form method="post" action="./c?run=1">`,
+		`<button name="action" value="cancel"`,
+		"By its progress the run ends at",
+		"give or take",
+		"There is no earlier run to estimate from.",
+		"2 s to 30 s after the last",
+		"Sent to the pipeline",
+		"the request to the pipeline",
+		"Cost so far",
+		"Not counted:",
+		"<dt>Form</dt><dd>kept</dd>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing in\n%s", want, page)
 		}
 	}
-	b.Event("1", `{"case_id":"c","run":1,"status":"succeeded","result":{"output_url":"https://out.example/x","webhook_summary":{"total_sets":3,"succeeded":2,"failed":1}}}`)
+	b.Event("1", `{"case_id":"c","run":1,"status":"succeeded","result":{"output_url":"https://out.example/x",`+
+		`"webhook_summary":{"total_sets":3,"succeeded":2,"failed":1}}}`)
 	b.Event("2", `{"case_id":"c","run":1,"status":"failed","error":{"message":"too late"},"result":{"late":true}}`)
-	if d = get(t, b, u+"/c"); d.Case.State != cases.Succeeded || !d.Published || d.Checks.Why != nil || d.FormKept || d.Actions.Cancel || d.Actions.Rerun || d.Actions.Why != "the run succeeded" || d.Case.Late == nil {
+	if d = get(t, b, u+"/c"); d.Case.State != cases.Succeeded || !d.Published || d.Checks.Why != nil || d.FormKept ||
+		d.Actions.Cancel ||
+		d.Actions.Rerun ||
+		d.Actions.Why != "the run succeeded" ||
+		d.Case.Late == nil {
 		t.Errorf("%+v", d)
 	}
 	page = b.Do("GET", u+"/c", "").Body
 	for _, want := range []string{
-		"The pipeline finished it.", "Told by an event of the pipeline.", "2 of 3 made", "1 failed", `<a href="https://out.example/x"`, "<pre tabindex=\"0\" role=\"region\" aria-label=\"Result\">{\n  &#34;output_url&#34;",
-		"Too late", "The first said Failed", "too late", "Lost the race", "no longer kept", "The end was published", "It cannot be run again from here: the run succeeded.",
+		"The pipeline finished it.",
+		"Reported by an event of the pipeline.",
+		"2 of 3 made",
+		"1 failed",
+		`<a href="https://out.example/x"`,
+		"<pre tabindex=\"0\" role=\"region\" aria-label=\"Result\">{\n  &#34;output_url&#34;",
+		"Too late",
+		"The first said Failed",
+		"too late",
+		"Lost the race",
+		"no longer kept",
+		"The end was published",
+		"It cannot be run again from here: the run succeeded.",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing in\n%s", want, page)
 		}
 	}
 	if strings.Contains(page, "data-refresh") || strings.Contains(page, "<button") {
-		t.Error("an end is refreshed, or can be changed")
+		t.Error("the page of a run that has ended reloads itself or has buttons")
 	}
 }
 
-// What is in trouble says so, in words.
+// The page describes every problem of a run.
 func TestRunInTrouble(t *testing.T) {
 	b, u := newBench(t)
 	at := time.Now().UTC().Truncate(time.Microsecond)
@@ -109,32 +144,44 @@ func TestRunInTrouble(t *testing.T) {
 		"failing": {func(c *cases.Case) {
 			c.Checks.FailedPolls, c.Checks.ConsecutiveFailures, c.Checks.FailingSince = 5, 3, at
 		},
-			[]string{"3 looks in a row failed, since", "doubles with each, up to 30 s", "after 10 min"}},
+			[]string{"The last 3 polls failed, since", "doubles with each failure, up to 30 s", "fail for 10 min"}},
 		"held back": {func(c *cases.Case) {
 			c.Dispatch.Phase, c.Dispatch.Attempts = cases.PhaseAnswered, 1
 			c.Checks.LastAt, c.Checks.BusyUntil = at, at.Add(time.Minute)
-		}, []string{"The pipeline is busy, and asked not to be asked before then"}},
+		}, []string{"The pipeline is busy and asked not to be polled before then"}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = at }, []string{"does not know the case, since"}},
-		"done":    {func(c *cases.Case) { c.Job.CompleteSince = at }, []string{"All documents are counted: the result is awaited, for 30 s at most"}},
+		"done": {func(c *cases.Case) { c.Job.CompleteSince = at },
+			[]string{"All documents are counted. The result is awaited for at most 30 s."}},
 		"counted": {func(c *cases.Case) {
-			c.Dispatch.Phase, c.Dispatch.Attempts, c.Job.Reading = cases.PhaseAnswered, 1, &cases.Reading{Completed: 4, Total: 4, Status: "running"}
-		}, []string{"All documents are counted, and the pipeline says that it runs: the wait grows"}},
+			c.Dispatch.Phase, c.Dispatch.Attempts = cases.PhaseAnswered, 1
+			c.Job.Reading = &cases.Reading{Completed: 4, Total: 4, Status: "running"}
+		}, []string{"All documents are counted, but the pipeline reports that the run goes on."}},
 		"known": {func(c *cases.Case) {
 			c.Job.StartedAt, c.Dispatch.Phase, c.Dispatch.Attempts = c.CreatedAt, cases.PhaseAnswered, 1
-			c.Durations.Earlier = &schedule.DurationStats{Version: 9, BySize: map[int]schedule.Histogram{3: {From: 40, Counts: []int{7, 2}}}}
-		}, []string{"Its progress does not tell yet when it ends.", "It goes by 9 earlier runs; 9 took longer"}},
-		"counted in part": {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Total: new(3)} }, []string{"<dd>3 in all</dd>"}},
-		"only failures":   {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Failed: new(3)} }, []string{`not counted, <strong class="warn">3 failed</strong>`}},
-		"waiting":         {func(*cases.Case) {}, []string{"Nothing was sent yet"}},
-		"stalled":         {func(c *cases.Case) { c.Job.Stalled = true }, []string{`<strong class="warn">stalled</strong>`}},
+			c.Durations.Earlier = &schedule.DurationStats{
+				Version: 9,
+				BySize:  map[int]schedule.Histogram{3: {From: 40, Counts: []int{7, 2}}},
+			}
+		}, []string{"Its progress does not show yet when it ends.", "The estimate uses 9 earlier runs; 9 took longer"}},
+		"counted in part": {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Total: new(3)} },
+			[]string{"<dd>3 in all</dd>"}},
+		"only failures": {func(c *cases.Case) { c.Outcome.Documents = &cases.Documents{Failed: new(3)} },
+			[]string{`not counted, <strong class="warn">3 failed</strong>`}},
+		"waiting": {func(*cases.Case) {}, []string{"Nothing was sent yet"}},
+		"stalled": {func(c *cases.Case) { c.Job.Stalled = true },
+			[]string{`<strong class="warn">stalled</strong>`}},
 		"busy": {func(c *cases.Case) { c.Dispatch.Backoffs, c.Dispatch.UnreachableSince = 4, at },
-			[]string{"4 attempts in a row started nothing", "cannot be reached since", "next attempt in"}},
+			[]string{"4 consecutive attempts started nothing", "cannot be reached since", "next attempt in"}},
 		"adopted": {func(c *cases.Case) { c.Adopted = true }, []string{"adopted: the pipeline worked on it already"}},
-		"leaked":  {func(c *cases.Case) { c.Bookkeeping.Leaked, c.Bookkeeping.PolledAfterEnd = 1, 2 }, []string{`Asked after the end</dt><dd><strong class="warn">3<`}},
-		"untold": {func(c *cases.Case) {
-			c.State, c.Outcome.EndedAt, c.Outcome.End = cases.Failed, at, &cases.End{Reason: "a reason of tomorrow", Message: "why", Source: "tomorrow's_door"}
-		}, []string{"not yet published", "a reason of tomorrow", "Told by tomorrow&#39;s door", "kept until", "Run again"}},
-		"of old": {func(c *cases.Case) { c.Timeline = nil }, []string{"of an earlier version"}},
+		"leaked": {func(c *cases.Case) { c.Bookkeeping.Leaked, c.Bookkeeping.PolledAfterEnd = 1, 2 },
+			[]string{`Polls after the end</dt><dd><strong class="warn">3<`}},
+		"not published": {func(c *cases.Case) {
+			c.State, c.Outcome.EndedAt = cases.Failed, at
+			c.Outcome.End = &cases.End{Reason: "a_reason_of_tomorrow", Message: "why", Source: "a_source_of_tomorrow"}
+		}, []string{
+			"not yet published", "a reason of tomorrow", "Reported by a source of tomorrow", "kept until", "Run again",
+		}},
+		"of an earlier version": {func(c *cases.Case) { c.Timeline = nil }, []string{"of an earlier version"}},
 	} {
 		id = strings.ReplaceAll(id, " ", "-")
 		c := b.Begin(id)
@@ -158,7 +205,7 @@ func TestCancel(t *testing.T) {
 	post := func(query, accept string) functiontest.Answer {
 		return b.Do("POST", u+"/c"+query, "action=cancel", asForm, accept)
 	}
-	for range 2 { // a double click
+	for range 2 { // as by a double click
 		if a := post("?run=1", asPage); a.Status != 303 || a.Header.Get("Location") != "./c?done=cancel&run=1" {
 			t.Fatalf("%d %s", a.Status, a.Header.Get("Location"))
 		}
@@ -166,13 +213,16 @@ func TestCancel(t *testing.T) {
 	if c := b.Case("c", 1); c.State != cases.Cancelled || len(b.Topic.Ended()) != 1 {
 		t.Errorf("%+v", c)
 	}
-	if page := b.Do("GET", u+"/c?done=cancel&run=1", "").Body; !strings.Contains(page, `role="status">The run is cancelled.`) || !strings.Contains(page, "It was cancelled.") {
+	page := b.Do("GET", u+"/c?done=cancel&run=1", "").Body
+	if !strings.Contains(page, `role="status">The run is cancelled.`) ||
+		!strings.Contains(page, "It was cancelled.") {
 		t.Errorf("%s", page)
 	}
 	b.Begin("open")
 	for _, done := range []string{"cancel", "rerun"} {
-		if page := b.Do("GET", u+"/open?run=1&done="+done, "").Body; strings.Contains(page, `role="status">The run`) || strings.Contains(page, `role="status">This run`) {
-			t.Errorf("it tells what was not done: %s", page)
+		if page := b.Do("GET", u+"/open?run=1&done="+done, "").Body; strings.Contains(page, `role="status">The run`) ||
+			strings.Contains(page, `role="status">This run`) {
+			t.Errorf("the page reports an action that did not happen: %s", page)
 		}
 	}
 	if a := post("?run=1", asJSON); a.Status != 200 || a.JSON(t)["case"].(map[string]any)["state"] != "cancelled" {
@@ -181,12 +231,14 @@ func TestCancel(t *testing.T) {
 	b.Begin("c")
 	b.Event("m", `{"case_id":"c","run":2,"status":"failed"}`)
 	a := post("?run=2", asPage)
-	if a.Status != 409 || !strings.Contains(a.Body, "the run has ended: failed") || !strings.Contains(a.Body, `<a href="./c">To the case c</a>`) {
+	if a.Status != 409 || !strings.Contains(a.Body, "the run has ended: failed") ||
+		!strings.Contains(a.Body, `<a href="./c">To the case c</a>`) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	b.Problem(post("?run=2", asJSON), 409)
 	b.Problem(post("?run=9", asJSON), 409)
-	if n := strings.Count(b.Log.String(), `"message":"an operator acted on a run"`); n != 3 || !strings.Contains(b.Log.String(), `"user":"this machine"`) {
+	if n := strings.Count(b.Log.String(), `"message":"operator acted on a run"`); n != 3 ||
+		!strings.Contains(b.Log.String(), `"user":"this machine"`) {
 		t.Errorf("%d actions are logged: %s", n, b.Log)
 	}
 }
@@ -197,14 +249,15 @@ func TestRerun(t *testing.T) {
 	if _, err := b.Reconciler.Cancel(t.Context(), "c", 1); err != nil {
 		t.Fatal(err)
 	}
-	if d := get(t, b, u+"/c"); !d.Actions.Rerun || d.Actions.Why != "" || d.FormKeptUntil == nil || !d.FormKeptUntil.Equal(d.Case.EndedAt.Add(24*time.Hour)) {
+	if d := get(t, b, u+"/c"); !d.Actions.Rerun || d.Actions.Why != "" || d.FormKeptUntil == nil ||
+		!d.FormKeptUntil.Equal(d.Case.EndedAt.Add(24*time.Hour)) {
 		t.Errorf("%+v", d)
 	}
 	post := func(run int, accept string) functiontest.Answer {
 		return b.Do("POST", fmt.Sprint(u, "/c?run=", run), "action=rerun", asForm, accept)
 	}
 	var wg sync.WaitGroup
-	for range 5 { // a double click, and more
+	for range 5 { // as by several clicks
 		wg.Go(func() {
 			if a := post(1, asPage); a.Status != 303 || a.Header.Get("Location") != "./c?done=rerun&run=2" {
 				t.Errorf("%d %s %s", a.Status, a.Header.Get("Location"), a.Body)
@@ -220,7 +273,9 @@ func TestRerun(t *testing.T) {
 		t.Errorf("%s %v", form, err)
 	}
 	page := b.Do("GET", u+"/c?run=1", "").Body
-	if !strings.Contains(page, "This is not the current run") || !strings.Contains(page, "there is a newer run") || !strings.Contains(page, "Other runs of this case") || strings.Contains(page, "<button") {
+	if !strings.Contains(page, "This is not the current run") || !strings.Contains(page, "there is a newer run") ||
+		!strings.Contains(page, "Other runs of this case") ||
+		strings.Contains(page, "<button") {
 		t.Errorf("%s", page)
 	}
 	b.Problem(post(2, asJSON), 409)
@@ -238,22 +293,31 @@ func TestRerun(t *testing.T) {
 	}
 	b.Event("m", `{"case_id":"c","run":3,"status":"failed"}`)
 	b.Queue.SetDown(true)
-	if a := post(3, asPage); a.Status != 503 || a.Header.Get("Retry-After") == "" || !strings.Contains(a.Body, "recorded but not yet queued") {
+	if a := post(3, asPage); a.Status != 503 || a.Header.Get("Retry-After") == "" ||
+		!strings.Contains(a.Body, "recorded but not yet queued") {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if !strings.Contains(b.Log.String(), `"action":"rerun","case_id":"c","run":3,"user":"this machine","sure":false`) {
-		t.Error("who had it recorded is not told")
+		t.Errorf("the log lacks the operator: %s", b.Log)
 	}
 	b.Queue.SetDown(false)
 	if a := post(3, asJSON); a.Status != 200 || a.JSON(t)["current_run"] != 4.0 {
-		t.Errorf("a repeat: %d %s", a.Status, a.Body)
+		t.Errorf("a repeated rerun: got %d %s", a.Status, a.Body)
 	}
 }
 
 func TestHealth(t *testing.T) {
 	b, u := newBench(t)
 	b.Begin("c")
-	want := map[string]any{"healthy": true, "open": 1.0, "overdue": 0.0, "leaked": 0.0, "unpublished": 0.0, "oldest_overdue": nil, "partial": false}
+	want := map[string]any{
+		"healthy":        true,
+		"open":           1.0,
+		"overdue":        0.0,
+		"leaked":         0.0,
+		"unpublished":    0.0,
+		"oldest_overdue": nil,
+		"partial":        false,
+	}
 	check := func() {
 		t.Helper()
 		got := b.Do("GET", u+"/-/health", "", asJSON).JSON(t)
@@ -272,10 +336,12 @@ func TestHealth(t *testing.T) {
 	if err := b.Store.Update(t.Context(), store.Write{Case: waiting}); err != nil {
 		t.Fatal(err)
 	}
-	b.Queue.SetDown(true) // it cannot be told whether its dispatch is lost, or waits its turn
+	b.Queue.SetDown(true) // so it is unknown whether its task exists
 	want["healthy"], want["open"], want["partial"] = nil, 2.0, true
 	check()
-	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Nothing was found") || strings.Contains(page, "All is well") || strings.Contains(page, "Something is to be repaired") {
+	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Nothing was found") ||
+		strings.Contains(page, "All is well") ||
+		strings.Contains(page, "Something is to be repaired") {
 		t.Errorf("%s", page)
 	}
 	b.Queue.SetDown(false)
@@ -284,7 +350,9 @@ func TestHealth(t *testing.T) {
 	}
 	want["healthy"], want["open"], want["partial"] = true, 1.0, false
 	check()
-	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "All is well") || strings.Count(page, "as it should be") != 3 || strings.Contains(page, "should be 0") {
+	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "All is well") ||
+		strings.Count(page, "as it should be") != 3 ||
+		strings.Contains(page, "should be 0") {
 		t.Errorf("%s", page)
 	}
 	plant := func(id string, change func(*cases.Case)) {
@@ -298,17 +366,29 @@ func TestHealth(t *testing.T) {
 	}
 	plant("overdue", func(c *cases.Case) { c.Checks.NextAt = c.Bookkeeping.OverdueAt })
 	plant("unscheduled", func(c *cases.Case) { c.Checks.NextAt = time.Time{} })
-	plant("untold", func(c *cases.Case) {
-		c.State, c.Outcome.EndedAt, c.Outcome.End = cases.Failed, c.Bookkeeping.OverdueAt, &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}
+	plant("unpublished", func(c *cases.Case) {
+		c.State = cases.Failed
+		c.Outcome.EndedAt = c.Bookkeeping.OverdueAt
+		c.Outcome.End = &cases.End{Reason: cases.ReasonPipelineFailed, Source: cases.SourceEvent}
 	})
-	want = map[string]any{"healthy": false, "open": 3.0, "overdue": 2.0, "leaked": 2.0, "unpublished": 1.0, "oldest_overdue": "then", "partial": false}
+	want = map[string]any{
+		"healthy":        false,
+		"open":           3.0,
+		"overdue":        2.0,
+		"leaked":         2.0,
+		"unpublished":    1.0,
+		"oldest_overdue": "then",
+		"partial":        false,
+	}
 	check()
 	page := b.Do("GET", u+"/-/health", "").Body
-	if !strings.Contains(page, "Something is to be repaired") || strings.Count(page, "should be 0") != 3 || !strings.Contains(page, "The oldest overdue wake-up was due at") || strings.Contains(page, "Not everything") {
+	if !strings.Contains(page, "Something is to be repaired") || strings.Count(page, "should be 0") != 3 ||
+		!strings.Contains(page, "The oldest overdue task was due at") ||
+		strings.Contains(page, "Not everything") {
 		t.Errorf("%s", page)
 	}
 	b.Queue.SetDown(true)
-	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Not everything was looked at") {
+	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Not everything was checked") {
 		t.Errorf("%s", page)
 	}
 }
@@ -319,22 +399,33 @@ func TestCost(t *testing.T) {
 		return c
 	}
 	run := func(checks, dispatches int64, version int64, phase cases.Phase) cases.Case {
-		return cases.Case{State: cases.Running, Version: version, Bookkeeping: cases.Bookkeeping{FormKept: true}, Checks: cases.Checks{Seq: checks}, Dispatch: cases.Dispatch{Seq: dispatches, Phase: phase}}
+		return cases.Case{
+			State:       cases.Running,
+			Version:     version,
+			Bookkeeping: cases.Bookkeeping{FormKept: true},
+			Checks:      cases.Checks{Seq: checks},
+			Dispatch:    cases.Dispatch{Seq: dispatches, Phase: phase},
+		}
 	}
 	for name, test := range map[string]struct {
 		c    cases.Case
 		want [5]int // invocations, task operations, reads, writes, deletes
 	}{
-		"begun":                     {run(1, 1, 1, cases.PhaseQueued), [5]int{1, 2, 2, 3, 2}},
-		"sent, looked at twice":     {run(3, 1, 5, cases.PhaseAnswered), [5]int{4, 7, 6, 7, 2}},
-		"ended by a check":          {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceCheck), [5]int{5, 8, 7, 8, 2}},
-		"ended by an event":         {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceEvent), [5]int{5, 8, 7, 8, 2}},
-		"ended by the sweep":        {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceSweep), [5]int{4, 8, 6, 8, 2}},
-		"cancelled before it began": {ended(run(1, 1, 3, cases.PhaseQueued), cases.SourceCancel), [5]int{2, 4, 4, 5, 2}},
-		"adopted, looked at once":   {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 3, 4, 2}},
-		"with results, form dropped": {func() cases.Case {
+		"created":            {run(1, 1, 1, cases.PhaseQueued), [5]int{1, 2, 2, 3, 2}},
+		"sent, polled twice": {run(3, 1, 5, cases.PhaseAnswered), [5]int{4, 7, 6, 7, 2}},
+		"ended by a check": {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceCheck),
+			[5]int{5, 8, 7, 8, 2}},
+		"ended by an event": {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceEvent),
+			[5]int{5, 8, 7, 8, 2}},
+		"ended by the sweep": {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceSweep),
+			[5]int{4, 8, 6, 8, 2}},
+		"cancelled before it started": {ended(run(1, 1, 3, cases.PhaseQueued), cases.SourceCancel),
+			[5]int{2, 4, 4, 5, 2}},
+		"adopted, polled once": {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 3, 4, 2}},
+		"with results, form deleted": {func() cases.Case {
 			c := ended(run(1, 1, 4, cases.PhaseAnswered), cases.SourceDispatch)
-			c.Outcome.HasResult, c.Bookkeeping.FormKept, c.Outcome.Late = true, false, &cases.LateReport{HasResult: true}
+			c.Outcome.HasResult, c.Bookkeeping.FormKept = true, false
+			c.Outcome.Late = &cases.LateReport{HasResult: true}
 			return c
 		}(), [5]int{2, 4, 6, 8, 3}},
 	} {
@@ -342,25 +433,37 @@ func TestCost(t *testing.T) {
 		if got := [5]int{invocations, operations, reads, writes, deletes}; got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
-		// The store, the tasks and the requests are most of it; what is held, logged and published is the rest.
-		most := (float64(operations)*0.4 + float64(invocations)*(0.4+0.3975) + float64(reads)*0.3 + float64(writes)*0.9 + float64(deletes)*0.1) / 1e6
+		// Store, tasks and requests are most of the cost. Logs and messages are the rest.
+		most := (float64(operations)*0.4 + float64(invocations)*(0.4+0.3975) + float64(reads)*0.3 +
+			float64(writes)*0.9 + float64(deletes)*0.1) / 1e6
 		if usd <= most || usd > 1.5*most {
-			t.Errorf("%s: $%v, of which $%v are operations", name, usd, most)
+			t.Errorf("%s: got $%v, want 1 to 1.5 times the $%v of operations", name, usd, most)
 		}
 	}
 }
 
 func TestWords(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0 ms", 4 * time.Millisecond: "4 ms", 1500 * time.Millisecond: "1.5 s", 2 * time.Second: "2 s", 34 * time.Second: "34 s", time.Minute: "1 min", 303 * time.Second: "5 min 3 s",
-		time.Hour: "1 h", 2*time.Hour + 5*time.Minute + time.Second: "2 h 5 min", 76 * time.Hour: "3 d 4 h", 72*time.Hour + time.Minute: "3 d", 59*time.Minute + 59999*time.Millisecond: "1 h",
+		0:                       "0 ms",
+		4 * time.Millisecond:    "4 ms",
+		1500 * time.Millisecond: "1.5 s",
+		2 * time.Second:         "2 s",
+		34 * time.Second:        "34 s",
+		time.Minute:             "1 min",
+		303 * time.Second:       "5 min 3 s",
+		time.Hour:               "1 h",
+		2*time.Hour + 5*time.Minute + time.Second: "2 h 5 min",
+		76 * time.Hour:                          "3 d 4 h",
+		72*time.Hour + time.Minute:              "3 d",
+		59*time.Minute + 59999*time.Millisecond: "1 h",
 	} {
 		if got := console.DurationWord(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}
 	long := json.RawMessage(`"` + strings.Repeat("é", 10000) + `"`)
-	if e := console.Shown(long); !e.Cut || len(e.Text) > 16<<10 || !strings.HasSuffix(e.Text, "é") || e.Bytes != len(long) {
+	if e := console.Shown(long); !e.Cut || len(e.Text) > 16<<10 || !strings.HasSuffix(e.Text, "é") ||
+		e.Bytes != len(long) {
 		t.Errorf("%d bytes of %d, cut %v", len(e.Text), e.Bytes, e.Cut)
 	}
 	if e := console.Shown(json.RawMessage(`not JSON`)); e.Text != "not JSON" || e.Cut || console.Shown(nil) != nil {
@@ -368,9 +471,13 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// FuzzShown: what is shown is the beginning of the JSON as json.Indent writes it, whatever it is, and no more than a page takes.
+// FuzzShown checks that the shown text is the beginning of the JSON as json.Indent writes it, and
+// not longer than the limit.
 func FuzzShown(f *testing.F) {
-	for _, text := range []string{`{"a":[1,{"b":"\\\"]"},[],{} ],"é":null}`, ` [ [ ] , { } ] `, `"x"`, "1", "{", strings.Repeat("[", 200) + strings.Repeat("]", 200)} {
+	for _, text := range []string{
+		`{"a":[1,{"b":"\\\"]"},[],{} ],"é":null}`, ` [ [ ] , { } ] `, `"x"`, "1", "{",
+		strings.Repeat("[", 200) + strings.Repeat("]", 200),
+	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -383,16 +490,20 @@ func FuzzShown(f *testing.F) {
 		if json.Indent(&b, bytes.TrimSpace(raw), "", "  ") == nil {
 			want = b.String()
 		}
-		if len(e.Text) > 16<<10 || e.Bytes != len(raw) || e.Cut != (len(want) > 16<<10) || !strings.HasPrefix(want, e.Text) || !e.Cut && e.Text != want {
+		if len(e.Text) > 16<<10 || e.Bytes != len(raw) || e.Cut != (len(want) > 16<<10) ||
+			!strings.HasPrefix(want, e.Text) ||
+			!e.Cut && e.Text != want {
 			t.Errorf("%q is shown as %q, cut %v", raw, e.Text, e.Cut)
 		}
 	})
 }
 
-// Half a megabyte of deeply nested JSON is gigabytes when it is indented.
-func TestShownDoesNotExplode(t *testing.T) {
+// Half a megabyte of deeply nested JSON becomes gigabytes when it is indented.
+func TestDeeplyNestedResultNeedsLittleMemory(t *testing.T) {
 	const depth = 9000
-	bomb := json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("0,", 240<<10) + "0" + strings.Repeat("]", depth))
+	bomb := json.RawMessage(
+		strings.Repeat("[", depth) + strings.Repeat("0,", 240<<10) + "0" + strings.Repeat("]", depth),
+	)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if e := console.Shown(bomb); !e.Cut || e.Bytes != len(bomb) {
@@ -400,6 +511,6 @@ func TestShownDoesNotExplode(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 4<<20 {
-		t.Errorf("it takes %d bytes", allocated)
+		t.Errorf("%d bytes were allocated, want at most 4 MiB", allocated)
 	}
 }

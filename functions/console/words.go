@@ -11,7 +11,7 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// words are what the templates say things with.
+// words are the functions of the templates.
 var words = template.FuncMap{
 	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord,
 	"age": ageWord, "ages": func() []string { return ages }, "states": cases.States,
@@ -39,7 +39,7 @@ var words = template.FuncMap{
 	"dollars": func(usd float64) string { return fmt.Sprintf("$%.6f", usd) },
 }
 
-// madeWord says how many documents were made, as far as the pipeline counts them.
+// madeWord describes how many documents were made, as far as the pipeline counts them.
 func madeWord(d *cases.Documents) string {
 	switch {
 	case d.Succeeded != nil && d.Total != nil:
@@ -52,7 +52,7 @@ func madeWord(d *cases.Documents) string {
 	return "not counted"
 }
 
-// failures returns how many documents failed; 0 if the pipeline does not say.
+// failures returns how many documents failed. It is 0 if the pipeline does not count them.
 func failures(d *cases.Documents) int {
 	if d.Failed == nil {
 		return 0
@@ -62,11 +62,13 @@ func failures(d *cases.Documents) int {
 
 func stateWord(s cases.State) string {
 	return orPlain(map[cases.State]string{
-		cases.Pending: "Pending", cases.Running: "Running", cases.Succeeded: "Succeeded", cases.Failed: "Failed", cases.TimedOut: "Timed out", cases.Cancelled: "Cancelled",
+		cases.Pending: "Pending", cases.Running: "Running", cases.Succeeded: "Succeeded",
+		cases.Failed: "Failed", cases.TimedOut: "Timed out", cases.Cancelled: "Cancelled",
 	}, s)
 }
 
-// orPlain returns the words for a value, or the value itself: a newer revision may have written it.
+// orPlain returns the text of a value. A value of a newer revision has no text and is shown as it
+// is.
 func orPlain[T ~string](known map[T]string, value T) string {
 	if text, ok := known[value]; ok {
 		return text
@@ -76,8 +78,13 @@ func orPlain[T ~string](known map[T]string, value T) string {
 
 func sourceWord(s cases.Source) string {
 	return orPlain(map[cases.Source]string{
-		"": "Casewatch", cases.SourceEvent: "an event of the pipeline", cases.SourceDispatch: "the request to the pipeline", cases.SourceCheck: "a check", cases.SourceCancel: "a cancel",
-		cases.SourceDeadline: "the deadline", cases.SourceSweep: "the sweep",
+		"":                   "Casewatch",
+		cases.SourceEvent:    "an event of the pipeline",
+		cases.SourceDispatch: "the request to the pipeline",
+		cases.SourceCheck:    "a check",
+		cases.SourceCancel:   "a cancel",
+		cases.SourceDeadline: "the deadline",
+		cases.SourceSweep:    "the sweep",
 	}, s)
 }
 
@@ -86,13 +93,14 @@ func reasonWord(r cases.Reason) string {
 		cases.ReasonCompleted:           "The pipeline finished it.",
 		cases.ReasonNoDocuments:         "The pipeline finished it, and every document failed.",
 		cases.ReasonPipelineFailed:      "The pipeline said that it failed.",
-		cases.ReasonPipelineRefused:     "The pipeline did not take the form.",
+		cases.ReasonPipelineRefused:     "The pipeline did not accept the form.",
 		cases.ReasonPipelineUnreachable: "The pipeline could not be reached for too long.",
 		cases.ReasonPipelineLost:        "The pipeline no longer knew the case.",
-		cases.ReasonStartUnknown:        "The request may or may not have reached the pipeline, which showed no sign of it.",
-		cases.ReasonDeadline:            "The deadline passed first.",
-		cases.ReasonCancelled:           "It was cancelled.",
-		cases.ReasonSuperseded:          "A newer run took its place.",
+		cases.ReasonStartUnknown: "The request may or may not have reached the pipeline, " +
+			"which showed no sign of it.",
+		cases.ReasonDeadline:   "The deadline passed first.",
+		cases.ReasonCancelled:  "It was cancelled.",
+		cases.ReasonSuperseded: "A newer run took its place.",
 	}, r)
 }
 
@@ -101,25 +109,25 @@ func whatWord(w cases.What) string {
 		cases.NoteBegan:       "Recorded",
 		cases.NoteSent:        "Sent to the pipeline",
 		cases.NoteNotStarted:  "Nothing was started; queued again",
-		cases.NoteUncertain:   "Nobody knows whether the request arrived",
-		cases.NoteRepeated:    "The pipeline does not know it; queued again, under the same key",
-		cases.NoteAnswered:    "The pipeline took it",
+		cases.NoteUncertain:   "It is not known whether the request arrived",
+		cases.NoteRepeated:    "The pipeline does not know the run; queued again with the same key",
+		cases.NoteAnswered:    "The pipeline accepted it",
 		cases.NoteRunning:     "The pipeline works on it",
 		cases.NoteStalled:     "Progress stalled",
 		cases.NoteMoved:       "Progress moves again",
-		cases.NoteUnreachable: "The pipeline could not be asked",
-		cases.NoteReachable:   "The pipeline could be asked again",
-		cases.NoteBusy:        "The pipeline asked to be asked later",
+		cases.NoteUnreachable: "The pipeline could not be polled",
+		cases.NoteReachable:   "The pipeline could be polled again",
+		cases.NoteBusy:        "The pipeline asked to be polled later",
 		cases.NoteUnknown:     "The pipeline does not know the case",
 		cases.NoteKnown:       "The pipeline knows the case again",
 		cases.NoteComplete:    "Every document is done; the result is awaited",
-		cases.NoteIncomplete:  "It is still at work after all",
-		cases.NoteAnnounced:   "Success was announced; the result is awaited",
-		cases.NoteRearmed:     "A lost wake-up was scheduled anew",
+		cases.NoteIncomplete:  "The pipeline still works on it",
+		cases.NoteAnnounced:   "The pipeline reported success; the result is awaited",
+		cases.NoteRearmed:     "A lost task was scheduled again",
 		cases.NoteEnded:       "Ended",
-		cases.NoteFilled:      "The result came after the end, and agrees with it",
-		cases.NoteLate:        "Lost the race: a word that came after the end",
-		cases.NoteLeaked:      "A check asked the pipeline after the end",
+		cases.NoteFilled:      "The result arrived after the end and agrees with it",
+		cases.NoteLate:        "Lost the race: a report arrived after the end",
+		cases.NoteLeaked:      "A check polled the pipeline after the end",
 		cases.NotePublished:   "The end was published",
 		cases.NoteFormDropped: "The form was deleted",
 	}, w)
@@ -129,23 +137,26 @@ func phaseWord(p cases.Phase) string {
 	return orPlain(map[cases.Phase]string{
 		"":                   "nothing to send: the run was adopted",
 		cases.PhaseQueued:    "waiting in the queue",
-		cases.PhaseInFlight:  "the request is open",
-		cases.PhaseUncertain: "nobody knows whether the request arrived; checks find out",
+		cases.PhaseInFlight:  "the request is in flight",
+		cases.PhaseUncertain: "it is not known whether the request arrived; checks find out",
 		cases.PhaseAnswered:  "the pipeline answered",
 	}, p)
 }
 
-// ageWord says what an age of the filter means.
+// ageWord describes an age of the filter.
 func ageWord(age string) string {
 	sense, text, _ := strings.Cut(age, "-")
 	d, ok := parseAge(text)
 	if !ok {
 		return age
 	}
-	return map[string]string{"newer": "Begun in the last ", "older": "Begun more than "}[sense] + durationWord(d) + map[string]string{"older": " ago"}[sense]
+	if sense == "older" {
+		return "Created more than " + durationWord(d) + " ago"
+	}
+	return "Created in the last " + durationWord(d)
 }
 
-// durationWord says a duration in its two largest units.
+// durationWord describes a duration in its two largest units.
 func durationWord(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -153,7 +164,7 @@ func durationWord(d time.Duration) string {
 	case d < 10*time.Second:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
 	}
-	var said []string
+	var parts []string
 	rest := d.Round(time.Second)
 	for _, unit := range []struct {
 		length time.Duration
@@ -162,26 +173,27 @@ func durationWord(d time.Duration) string {
 		n := rest / unit.length
 		rest %= unit.length
 		if n > 0 {
-			said = append(said, fmt.Sprintf("%d %s", n, unit.name))
+			parts = append(parts, fmt.Sprintf("%d %s", n, unit.name))
 		}
-		if len(said) == 2 || n == 0 && len(said) == 1 {
+		if len(parts) == 2 || n == 0 && len(parts) == 1 {
 			break
 		}
 	}
-	return strings.Join(said, " ")
+	return strings.Join(parts, " ")
 }
 
-// maxShown bounds how much of a result a page shows, in bytes.
+// maxShown is the limit in bytes of the part of a result that a page shows.
 const maxShown = 16 << 10
 
 // excerpt is the beginning of a result.
 type excerpt struct {
 	Text  string
-	Bytes int // of all of it
+	Bytes int // of the whole result
 	Cut   bool
 }
 
-// shown returns as much of a result as a page shows, indented; nil if there is none.
+// shown returns the part of a result that a page shows, indented. It returns nil if there is no
+// result.
 func shown(raw json.RawMessage) *excerpt {
 	if len(raw) == 0 {
 		return nil
@@ -196,11 +208,11 @@ func shown(raw json.RawMessage) *excerpt {
 	return e
 }
 
-// indented returns valid JSON as json.Indent writes it, cut soon after limit bytes: all of it could be thousands of times as long as
-// what is nested deeply.
+// indented returns valid JSON as json.Indent writes it, cut soon after limit bytes. It does not
+// indent all of it, because deeply nested JSON can become thousands of times as long.
 func indented(raw []byte, limit int) string {
 	var b strings.Builder
-	var last byte // that was written, white space aside
+	var last byte // the last byte written that is not white space
 	depth, text, escaped := 0, false, false
 	line := func() { b.WriteString("\n" + strings.Repeat("  ", depth)) }
 	for _, c := range raw {

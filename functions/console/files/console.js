@@ -1,12 +1,12 @@
-// Keeps a page as it would be if it were read again: reads its own address every few seconds while it can be seen, and puts in place the parts that
-// changed. It stops at the end of a run, and at any error.
+// Keeps the page up to date. While the page is visible, the script requests its address every few
+// seconds and replaces the parts that changed. It stops at the end of a run and at any error.
 
 const seconds = () => Number(document.body.dataset.refresh);
 const live = document.getElementById("live");
 let timer;
 let reading;
 
-function plan() {
+function schedule() {
   clearTimeout(timer);
   if (seconds() > 0 && !document.hidden) timer = setTimeout(read, seconds() * 1000);
 }
@@ -16,14 +16,19 @@ async function read() {
   reading = new AbortController();
   const { signal } = reading;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "error", signal });
-    if (!answer.ok) throw new Error(`it answered ${answer.status}`);
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html" },
+      cache: "no-store",
+      redirect: "error",
+      signal,
+    });
+    if (!answer.ok) throw new Error(`the service answered ${answer.status}`);
     show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    plan();
+    schedule();
   } catch (error) {
-    if (signal.aborted) return; // hidden, or left
+    if (signal.aborted) return; // the page was hidden or left
     delete document.body.dataset.refresh;
-    live.textContent = `The page is no longer kept up to date: ${error.message}. Read it again to go on.`;
+    live.textContent = `The page is no longer updated: ${error.message}. Reload it to continue.`;
   }
 }
 
@@ -42,17 +47,21 @@ function show(fresh) {
   if (next !== state) live.textContent = `The run is now ${next.replace("_", " ")}.`;
 }
 
-// replace keeps what the reader had open, and where the focus was.
+// replace replaces a part. It keeps open details open and the focus where it was.
 function replace(here, part) {
   for (const open of here.querySelectorAll("details[open][id]")) {
     part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
   }
   if (here.innerHTML === part.innerHTML) return;
   const focused = here.contains(document.activeElement) ? document.activeElement : null;
-  const same = (e) => e.tagName === focused.tagName && e.getAttribute("href") === focused.getAttribute("href") && e.textContent === focused.textContent;
+  const same = (e) =>
+    e.tagName === focused.tagName &&
+    e.getAttribute("href") === focused.getAttribute("href") &&
+    e.textContent === focused.textContent;
   const fresh = document.adoptNode(part);
   here.replaceWith(fresh);
-  if (focused) [...fresh.querySelectorAll("a, button, summary, pre")].find(same)?.focus({ preventScroll: true });
+  if (focused)
+    [...fresh.querySelectorAll("a, button, summary, pre")].find(same)?.focus({ preventScroll: true });
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -63,6 +72,11 @@ document.addEventListener("visibilitychange", () => {
     read();
   }
 });
-addEventListener("pagehide", () => { clearTimeout(timer); reading?.abort(); });
-addEventListener("pageshow", ({ persisted }) => { if (persisted) plan(); });
-plan();
+addEventListener("pagehide", () => {
+  clearTimeout(timer);
+  reading?.abort();
+});
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) schedule();
+});
+schedule();
