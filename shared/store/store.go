@@ -10,6 +10,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -22,6 +23,9 @@ var (
 	// ErrConflict is returned when the record or head is not at the version that the writer read.
 	// The writer reads again.
 	ErrConflict = errors.New("store: conflict")
+	// ErrInvalid is returned for a change that no store takes, as its Validate says. Nothing was
+	// written, and the same call never succeeds.
+	ErrInvalid = errors.New("store: invalid")
 )
 
 // MaxValue is the largest form, result or late result that a driver must keep, in bytes.
@@ -71,6 +75,48 @@ type Begin struct {
 	Form []byte
 	// End, if not nil, ends the run before in the same atomic write.
 	End *Write
+}
+
+// Validate returns an error that wraps [ErrInvalid] if w makes no sense: it names no run, or a
+// value that there is not, or puts and drops the same value. Every driver calls it before it
+// writes.
+func (w Write) Validate() error {
+	if w.Case.CaseID == "" || w.Case.Run < 1 {
+		return fmt.Errorf("%w: it names no run", ErrInvalid)
+	}
+	for v := range w.Put {
+		if !v.known() {
+			return fmt.Errorf("%w: it puts a value %q that there is not", ErrInvalid, v)
+		}
+	}
+	for _, v := range w.Drop {
+		if !v.known() {
+			return fmt.Errorf("%w: it drops a value %q that there is not", ErrInvalid, v)
+		}
+		if _, both := w.Put[v]; both {
+			return fmt.Errorf("%w: it puts and drops the %s", ErrInvalid, v)
+		}
+	}
+	return nil
+}
+
+func (v Value) known() bool { return v == Form || v == Result || v == LateResult }
+
+// Validate returns an error that wraps [ErrInvalid] if b makes no sense: its record is not the
+// first of the run that its head names, or its end is of another case, or that makes no sense.
+// Every driver calls it before it writes.
+func (b Begin) Validate() error {
+	switch {
+	case b.Case.CaseID == "" || b.Case.Run < 1:
+		return fmt.Errorf("%w: it names no run", ErrInvalid)
+	case b.Head.CaseID != b.Case.CaseID || b.Head.Run != b.Case.Run || b.Head.Version < 1 || b.Case.Version != 1:
+		return fmt.Errorf("%w: the head does not name the first record of the run", ErrInvalid)
+	case b.End == nil:
+		return nil
+	case b.End.Case.CaseID != b.Case.CaseID:
+		return fmt.Errorf("%w: it would end a run of another case", ErrInvalid)
+	}
+	return b.End.Validate()
 }
 
 // Cursor is a place in the order of overdue records: (OverdueAt, CaseID byte by byte, Run). The zero
@@ -154,7 +200,8 @@ type Store interface {
 	// ErrNotFound.
 	Current(ctx context.Context, caseID string) (Head, cases.Case, error)
 
-	// Begin begins a run: all of b or nothing. ErrConflict if any of its conditions does not hold.
+	// Begin begins a run: all of b or nothing. ErrConflict if any of its conditions does not hold,
+	// ErrInvalid as [Begin.Validate] says.
 	Begin(ctx context.Context, b Begin) error
 
 	// Update saves one change of a run: all of w or nothing. ErrConflict if the record is not at

@@ -93,6 +93,9 @@ func (s *fakeStore) Current(ctx context.Context, id string) (store.Head, cases.C
 }
 
 func (s *fakeStore) Begin(ctx context.Context, b store.Begin) error {
+	if err := b.Validate(); err != nil {
+		return err
+	}
 	_, err := ask(ctx, s.w, "store: begin", runKey{b.Case.CaseID, b.Case.Run}, s.down, func() (bool, any, error) {
 		id := b.Case.CaseID
 		h, ok := s.heads[id]
@@ -136,6 +139,9 @@ func (s *fakeStore) save(w store.Write) Commit {
 }
 
 func (s *fakeStore) Update(ctx context.Context, wr store.Write) error {
+	if err := wr.Validate(); err != nil {
+		return err
+	}
 	key := runKey{wr.Case.CaseID, wr.Case.Run}
 	_, err := ask(ctx, s.w, "store: update", key, s.down, func() (bool, any, error) {
 		k := s.runs[key]

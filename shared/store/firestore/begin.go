@@ -2,8 +2,6 @@ package firestore
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -11,8 +9,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Begin implements [store.Store]. One call, which writes head, record and form, deletes what a run of the same number may have
-// left behind, and writes what b.End does; two more, one a read of two or three documents, if they are not as this Store saw them last.
+// Begin implements [store.Store]. One call, which writes head, record and form, deletes what a run
+// of the same number may have left behind, and writes what b.End does; two more, one a read of two
+// or three documents, if they are not as this Store saw them last.
 func (s *Store) Begin(ctx context.Context, b store.Begin) error {
 	if b.End != nil {
 		ctx = withUrgency(ctx)
@@ -36,8 +35,8 @@ type beginning struct {
 }
 
 func (s *Store) newBeginning(b store.Begin) (*beginning, error) {
-	if b.Head.CaseID != b.Case.CaseID || b.Head.Run != b.Case.Run || b.Case.Version != 1 {
-		return nil, errors.New("the head does not name the first record of the run")
+	if err := b.Validate(); err != nil {
+		return nil, err
 	}
 	n := &beginning{s: s, Begin: b, nonce: newNonce()}
 	n.head = s.headFields(b.Head, b.Case.DeadlineAt)
@@ -47,9 +46,6 @@ func (s *Store) newBeginning(b store.Begin) (*beginning, error) {
 	}
 	n.run["trail"] = trail([]string{n.nonce})
 	if b.End != nil {
-		if b.End.Case.CaseID != b.Case.CaseID {
-			return nil, fmt.Errorf("it would end a run of %q", b.End.Case.CaseID)
-		}
 		if b.End.Case.Run == b.Case.Run {
 			return nil, store.ErrConflict // it must be there, and must not
 		}
@@ -104,8 +100,9 @@ func (n *beginning) look(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// current is the number of the run that the head names; 0 if there is no head, or one that was left behind without its run: that
-// counts as none. As long as the head does not change, such a run does not come back.
+// current is the number of the run that the head names; 0 if there is no head, or one that was left
+// behind without its run: that counts as none. As long as the head does not change, such a run does
+// not come back.
 func (n *beginning) current(ctx context.Context, head *pb.Document) (int, error) {
 	if head == nil {
 		return 0, nil

@@ -2,7 +2,6 @@ package firestore
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	pb "cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -10,8 +9,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Update implements [store.Store]. One call, which writes the record and its values; two more, one a read, if the
-// record is not as this Store saw it last.
+// Update implements [store.Store]. One call, which writes the record and its values; two more, one
+// a read, if the record is not as this Store saw it last.
 func (s *Store) Update(ctx context.Context, w store.Write) error {
 	if w.Case.State.Ended() {
 		ctx = withUrgency(ctx)
@@ -33,10 +32,8 @@ type update struct {
 }
 
 func (s *Store) newUpdate(w store.Write) (*update, error) {
-	for _, v := range w.Drop {
-		if _, both := w.Put[v]; both {
-			return nil, fmt.Errorf("%s is both to be put and to be dropped", v)
-		}
+	if err := w.Validate(); err != nil {
+		return nil, err
 	}
 	f, err := s.runFields(w.Case)
 	return &update{s: s, Write: w, fields: f, nonce: newNonce()}, err
@@ -75,8 +72,9 @@ func (u *update) expect(d *pb.Document) error {
 	return nil
 }
 
-// writes are in the order in which a reader may come to see them one by one. Firestore shows a commit at once; its emulator shows one
-// document after the other, as they stand here: what a record tells of is to be there before it, and gone after it.
+// writes are in the order in which a reader may come to see them one by one. Firestore shows a
+// commit at once; its emulator shows one document after the other, as they stand here: what a
+// record tells of is to be there before it, and gone after it.
 func (u *update) writes() []*pb.Write {
 	var all []*pb.Write
 	for v, data := range u.Put {

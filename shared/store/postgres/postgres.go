@@ -73,7 +73,7 @@ func explain(ctx context.Context, err error, format string, args ...any) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrInvalid):
 	case errors.Is(err, pgx.ErrNoRows):
 		err = store.ErrNotFound
 	case ctx.Err() != nil:

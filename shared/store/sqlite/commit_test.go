@@ -171,7 +171,8 @@ func TestWritesOfEndsAreUrgent(t *testing.T) {
 	queued := make(chan error, 3)
 	ended := after(c)
 	ended.Case.State = cases.Failed
-	next := beginning("b")
+	next := beginning("a")
+	next.Head.Run, next.Head.Version, next.Case.Origin.Run = 2, 2, 2
 	next.End = &ended
 	for i, do := range []func() error{
 		func() error { return h.Update(t.Context(), after(c)) },

@@ -20,6 +20,7 @@ var beginTests = []test{
 	{"NextRunAfterAnEnd", testNextRunAfterEnd},
 	{"Owner", testOwner},
 	{"AllOrNothing", testBeginAllOrNothing},
+	{"Invalid", testBeginInvalid},
 	{"RaceForFirstRun", testRaceFirst},
 	{"RaceForNextRun", testRaceNext},
 	{"RaceWithUpdate", testRaceWithUpdate},
@@ -113,7 +114,8 @@ func testNextRunAfterEnd(t *testing.T, e *env) {
 	e.wantValue(t, c.CaseID, 1, store.Form, form(c.CaseID, 1))
 }
 
-// testOwner: a case keeps the owner that it began with as long as one of its runs is kept, and another case has its own.
+// testOwner: a case keeps the owner that it began with as long as one of its runs is kept, and
+// another case has its own.
 func testOwner(t *testing.T, e *env) {
 	b := first(e.id("a"))
 	b.Head.Owner = "5bd1a2c4"
@@ -203,8 +205,36 @@ func testBeginAllOrNothing(t *testing.T, e *env) {
 	})
 }
 
-// race lets all contenders try, each on one of the instances, and wants exactly one to win and the others to be told ErrConflict.
-// It returns the winner.
+// testBeginInvalid: a beginning that makes no sense is refused before anything of it is written.
+func testBeginInvalid(t *testing.T, e *env) {
+	spoiled := map[string]func(*store.Begin){
+		"no case":                func(b *store.Begin) { b.Head.CaseID, b.Case.CaseID = "", "" },
+		"no run":                 func(b *store.Begin) { b.Head.Run, b.Case.Run = 0, 0 },
+		"a head of another case": func(b *store.Begin) { b.Head.CaseID += "x" },
+		"a head of another run":  func(b *store.Begin) { b.Head.Run++ },
+		"a head of no version":   func(b *store.Begin) { b.Head.Version = 0 },
+		"not a first record":     func(b *store.Begin) { b.Case.Version = 2 },
+		"an end of another case": func(b *store.Begin) { b.End.Case.CaseID += "x" },
+	}
+	for name, spoil := range spoiledWrites {
+		spoiled["an end with "+name] = func(b *store.Begin) { spoil(b.End) }
+	}
+	c := e.begun(t, "a")
+	for name, spoil := range spoiled {
+		t.Run(name, func(t *testing.T) {
+			before := e.dump(t, c.CaseID)
+			b := next(e.head(t, c.CaseID), &store.Write{Case: changed(c, ended), Drop: []store.Value{store.Form}})
+			spoil(&b)
+			wantErr(t, "Begin", e.Store.Begin(e.ctx, b), store.ErrInvalid)
+			if diff := cmp.Diff(before, e.dump(t, c.CaseID)); diff != "" {
+				t.Errorf("what is stored changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// race lets all contenders try, each on one of the instances, and wants exactly one to win and the
+// others to be told ErrConflict. It returns the winner.
 func (e *env) race(t *testing.T, try func(s store.Store, i int) error) int {
 	t.Helper()
 	all := e.instances(t)

@@ -15,6 +15,7 @@ import (
 
 var updateTests = []test{
 	{"OneVersionAtATime", testUpdateVersions},
+	{"Invalid", testUpdateInvalid},
 	{"RaceOfOne", testUpdateRace},
 	{"NoLostUpdate", testNoLostUpdate},
 	{"WholeRecord", testWholeRecord},
@@ -47,6 +48,35 @@ func testUpdateVersions(t *testing.T, e *env) {
 	c = e.update(t, c, count)
 	e.wantRecord(t, c)
 	e.wantHead(t, first(c.CaseID).Head)
+}
+
+// testUpdateInvalid: a change that makes no sense is refused before anything of it is written.
+func testUpdateInvalid(t *testing.T, e *env) {
+	c := e.begun(t, "a")
+	for name, spoil := range spoiledWrites {
+		t.Run(name, func(t *testing.T) {
+			before := e.dump(t, c.CaseID)
+			w := store.Write{
+				Case: changed(c, count),
+				Put:  map[store.Value][]byte{store.Result: []byte("{}")},
+				Drop: []store.Value{store.Form},
+			}
+			spoil(&w)
+			wantErr(t, "Update", e.Store.Update(e.ctx, w), store.ErrInvalid)
+			if diff := cmp.Diff(before, e.dump(t, c.CaseID)); diff != "" {
+				t.Errorf("what is stored changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// spoiledWrites each take the sense from a write that drops the form.
+var spoiledWrites = map[string]func(*store.Write){
+	"no case":                      func(w *store.Write) { w.Case.CaseID = "" },
+	"no run":                       func(w *store.Write) { w.Case.Run = 0 },
+	"a value both put and dropped": func(w *store.Write) { w.Put = map[store.Value][]byte{store.Form: nil} },
+	"a value that there is not":    func(w *store.Write) { w.Put = map[store.Value][]byte{"forms": nil} },
+	"to drop what there is not":    func(w *store.Write) { w.Drop = []store.Value{"forms"} },
 }
 
 func testUpdateRace(t *testing.T, e *env) {

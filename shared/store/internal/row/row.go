@@ -1,11 +1,10 @@
-// Package row is how the SQL stores keep records and heads: as JSON in bytes, which, unlike a database's own text and JSON
-// types, takes every character, with the columns beside it that conditions and indexes need. It knows no database.
+// Package row is how the SQL stores keep records and heads: as JSON in bytes, which, unlike a
+// database's own text and JSON types, takes every character, with the columns beside it that
+// conditions and indexes need. It knows no database.
 package row
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -46,7 +45,8 @@ func Decode(record []byte) (cases.Case, error) {
 // afterAll is later than any time that JSON can say.
 var afterAll = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Span returns what a page of List is to lie between: records created at or after since, strictly after the place from.
+// Span returns what a page of List is to lie between: records created at or after since, strictly
+// after the place from.
 func Span(f store.Filter, after store.Place) (since time.Time, from store.Place) {
 	from = f.Start(after)
 	if from.IsZero() {
@@ -62,16 +62,14 @@ type Write struct {
 	Drop []store.Value
 }
 
-// EncodeWrite returns w encoded. It fails if a value is both to be put and to be dropped.
+// EncodeWrite returns w encoded, if it is valid.
 func EncodeWrite(w store.Write) (Write, error) {
+	if err := w.Validate(); err != nil {
+		return Write{}, err
+	}
 	put := make(map[store.Value][]byte, len(w.Put))
 	for v, data := range w.Put {
 		put[v] = notNil(data)
-	}
-	for _, v := range w.Drop {
-		if _, both := put[v]; both {
-			return Write{}, fmt.Errorf("%s is both to be put and to be dropped", v)
-		}
 	}
 	r, err := Encode(w.Case)
 	return Write{r, put, w.Drop}, err
@@ -95,10 +93,10 @@ type Begin struct {
 	End   *Write
 }
 
-// EncodeBegin returns b encoded. It fails if the head does not name the first record of the run.
+// EncodeBegin returns b encoded, if it is valid.
 func EncodeBegin(b store.Begin) (Begin, error) {
-	if b.Head.CaseID != b.Case.CaseID || b.Head.Run != b.Case.Run || b.Case.Version != 1 {
-		return Begin{}, errors.New("the head does not name the first record of the run")
+	if err := b.Validate(); err != nil {
+		return Begin{}, err
 	}
 	first, err := Encode(b.Case)
 	if err != nil {
