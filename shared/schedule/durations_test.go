@@ -223,3 +223,41 @@ func TestMeanErrorGoesByTheEstimateBefore(t *testing.T) {
 		t.Errorf("got %v after a steady estimate, %v for the first, %v after a jump; want them to grow", steady, first, jumped)
 	}
 }
+
+// Statistics of which only a part can be read are dropped whole.
+func TestDecodePartOfDurationStats(t *testing.T) {
+	got := DecodeDurationStats(3, []byte(`{"reported":5,"error_count":2,"by_size":7}`))
+	if diff := cmp.Diff(DurationStats{Version: 3}, got); diff != "" {
+		t.Errorf("statistics (-want +got):\n%s", diff)
+	}
+}
+
+// A sample changes neither the statistics that it is added to, nor a copy of them.
+func TestSamplesLeaveTheStatisticsBefore(t *testing.T) {
+	start := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	end := start.Add(time.Minute)
+	first, ok := DurationStats{}.With(Sample{Documents: 1, StartedAt: start, First: end, Last: end}, end, 0)
+	if !ok {
+		t.Fatal("the first sample was not added")
+	}
+	before := first.BySize[1].Runs()
+	end = start.Add(time.Hour)
+	second, ok := first.With(Sample{Documents: 1, StartedAt: start, First: end, Last: end}, end, 0)
+	if !ok || first.BySize[1].Runs() != before || second.BySize[1].Runs() != before+1 {
+		t.Errorf("after a second sample the statistics before it have %d runs, and those with it %d; want %d and %d",
+			first.BySize[1].Runs(), second.BySize[1].Runs(), before, before+1)
+	}
+}
+
+// The error of an estimate is added up and counted.
+func TestSamplesAddTheErrorOfTheirEstimate(t *testing.T) {
+	start := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	end := start.Add(time.Minute)
+	estimate := Estimate{EndAt: end.Add(-20 * time.Second), Deviation: 10 * time.Second}
+	run := Sample{Documents: 1, StartedAt: start, First: end, Last: end, Estimate: estimate}
+	got, ok := DurationStats{ErrorSum: 4, ErrorCount: 7}.With(run, end, 0)
+	want := 4 + estimate.errorFor(end, end)
+	if !ok || got.ErrorSum != want || want <= 4 || got.ErrorCount != 8 {
+		t.Errorf("the errors are %g of %d estimates, want %g of 8", got.ErrorSum, got.ErrorCount, want)
+	}
+}

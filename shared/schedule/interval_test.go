@@ -54,6 +54,7 @@ func TestBackoff(t *testing.T) {
 		{usual, 1 << 40, 0, 30 * time.Second},
 		{usual, 3, 0.5, 12 * time.Second},
 		{usual, 0, 0.5, 2 * time.Second},
+		{Interval{Min: time.Minute, Max: time.Second}, 0, 0, time.Second},
 		{Interval{Min: time.Minute, Max: time.Second}, 3, 0.5, time.Second},
 	} {
 		if got := test.in.Backoff(test.before, test.jitter); got != test.want {
