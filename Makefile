@@ -15,12 +15,12 @@ SYSTEMS  ?= sqlite,postgres,river,node
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom tidy
+.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom pictures tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of the README)
+run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of deploy/docs/settings.md)
 	$(GO) build -o bin/local ./deploy/local
 	@exec bin/local # nothing stands between a signal and it
 
@@ -143,6 +143,10 @@ sbom: bin/cyclonedx-gomod ## bin/casewatch.cdx.json: what is linked into what is
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -o bin/program ./deploy/test/system/program
 	bin/cyclonedx-gomod bin -json -std -licenses -version "$$(git describe --always --dirty 2>/dev/null || echo unknown)" -output bin/casewatch.cdx.json bin/program
 	@rm -f bin/program
+
+pictures: ## the pictures of the README, taken from the real pages: deploy/docs/pictures
+	$(GO) build -o bin/local ./deploy/local
+	CHROMIUM="$$(command -v chromium || command -v google-chrome)" node deploy/test/browser/pictures.mjs
 
 tidy: ## go.mod of the module and of the tools
 	$(GO) mod tidy
