@@ -2,7 +2,7 @@
 //
 // A stub pipeline works on N cases that are started at once. Each system follows them to their ends: every function of Casewatch in one process, with
 // the local Cloud Tasks and Pub/Sub servers in theirs, over SQLite and over PostgreSQL; River with a job that snoozes; a Node server with a setInterval
-// for each case. They take turns, each time with a fresh store. What is measured, and how, is in the README. It needs Linux, PostgreSQL and Node.
+// for each case. They take turns, each time with a fresh store. What is measured, and how, is in deploy/docs/tested.md. It needs Linux, PostgreSQL and Node.
 package main
 
 import (

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,9 +64,10 @@ func TestPages(t *testing.T) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(script, ".test.mjs"), func(t *testing.T) {
 			t.Parallel()
-			base := start(t, program)
+			origin := "http://localhost:" + freePort(t) // of a page that is served elsewhere
+			base := start(t, program, "ALLOWED_ORIGINS="+origin)
 			node := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", script)
-			node.Env = append(os.Environ(), "CASEWATCH="+base, "CHROMIUM="+browser, "SCREENSHOTS="+os.Getenv("SCREENSHOTS"))
+			node.Env = append(os.Environ(), "CASEWATCH="+base, "ORIGIN="+origin, "CHROMIUM="+browser, "SCREENSHOTS="+os.Getenv("SCREENSHOTS"))
 			out, err := node.CombinedOutput()
 			t.Logf("%s", out)
 			if err != nil {
@@ -99,11 +101,11 @@ var quick = []string{
 }
 
 // start runs the program until the test ends, and returns its address once it is ready.
-func start(t *testing.T, program string) (base string) {
+func start(t *testing.T, program string, settings ...string) (base string) {
 	t.Helper()
 	port := freePort(t)
 	cmd := exec.Command(program)
-	cmd.Env = append(append(os.Environ(), quick...), "PORT="+port, "DATA_DIR="+t.TempDir())
+	cmd.Env = slices.Concat(os.Environ(), quick, settings, []string{"PORT=" + port, "DATA_DIR=" + t.TempDir()})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

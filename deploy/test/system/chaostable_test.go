@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// table is what came of each store, in Markdown: a column for each, as README.md shows it.
+// table returns the results in Markdown, with one column a store. deploy/docs/tested.md sums them up.
 func table(hurt []*chaos) string {
 	columns := make([]map[string]string, len(hurt))
 	var rows []string
