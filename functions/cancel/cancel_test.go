@@ -154,7 +154,7 @@ func TestDown(t *testing.T) {
 	if a := b.Do("POST", u+"/c", "", key); a.Status != 200 || a.JSON(t)["state"] != "cancelled" {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
-	if !strings.Contains(b.Log.String(), "the end is recorded but not told") {
+	if !strings.Contains(b.Log.String(), "run not finalized") {
 		t.Errorf("%s", b.Log)
 	}
 }

@@ -226,7 +226,7 @@ func TestStoreHangs(t *testing.T) {
 			conn := network.dial()
 			begin := time.Now()
 			body, err := io.ReadAll(request(t, conn))
-			if took := time.Since(begin); err != nil || took != reconcile.RoundTime || string(body) != "retry: 5000\n" {
+			if took := time.Since(begin); err != nil || took != reconcile.FollowTimeout || string(body) != "retry: 5000\n" {
 				t.Errorf("%q, %v after %v", body, err, took)
 			}
 			_ = conn.Close()

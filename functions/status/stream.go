@@ -32,7 +32,7 @@ const (
 const (
 	// firstReadTimeout bounds the first read of the store. After it, the viewer is told to
 	// reconnect later. If the request ended without a response, a browser would never reconnect.
-	firstReadTimeout = reconcile.RoundTime
+	firstReadTimeout = reconcile.FollowTimeout
 
 	// spread is the largest part by which the time of a stream is randomly shortened. Viewers that
 	// connected together then do not reconnect together.

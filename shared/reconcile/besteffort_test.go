@@ -227,7 +227,7 @@ func TestBestEffortPauses(t *testing.T) {
 	for range 5 {
 		w.watchOnce()
 	}
-	if updates != 1 || len(w.lines("progress may not be fresh for those who watch")) != 1 {
+	if updates != 1 || len(w.lines("next check not brought forward")) != 1 {
 		t.Errorf("%d updates: %s", updates, w.log)
 	}
 	w.pass(29 * time.Second)
@@ -258,7 +258,7 @@ func TestBestEffortMeetsAnotherChange(t *testing.T) {
 		return nil
 	}
 	w.watchOnce()
-	if updates != 1 || len(w.lines("progress may not be fresh for those who watch")) != 0 {
+	if updates != 1 || len(w.lines("next check not brought forward")) != 0 {
 		t.Errorf("%d updates: %s", updates, w.log)
 	}
 	if w.watchOnce(); updates != 2 || w.get(1).Viewers.Lease.Version == 0 {

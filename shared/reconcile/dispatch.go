@@ -8,113 +8,117 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/ctxtime"
-	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
 	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
 const (
+	// markTimeout bounds how long Dispatch tries to save the mark of a request in flight. A store that
+	// fails over answers again within it.
+	markTimeout = 30 * time.Second
 	// saveTimeout bounds one try to save the pipeline's answer.
 	saveTimeout = 10 * time.Second
-	// markPatience is for how long the mark of a request in flight is tried to be saved. A store that fails over is back within it.
-	markPatience = 30 * time.Second
 )
 
-// Dispatch handles the delivery of a dispatch task: it saves the mark of a request in flight, hands the run to the pipeline with one request,
-// and saves the answer. retryCount is the delivery's X-CloudTasks-TaskRetryCount.
+// Dispatch handles the delivery of a dispatch task: it saves the mark of a request in flight, hands the
+// run to the pipeline with one request, and saves the answer. retryCount is the delivery's
+// X-CloudTasks-TaskRetryCount: a second delivery that has a higher one knows that the first was lost.
 //
-// A nil error means that the delivery is done with, whatever came of it; Unavailable that it is to be repeated.
-func (w *Reconciler) Dispatch(ctx context.Context, task queue.Body, retryCount int) error {
-	c, err := w.store.Get(ctx, task.CaseID, task.Run)
+// A nil error means that the delivery is done, whatever the outcome was. Errors: Unavailable, the
+// delivery is to be repeated; NotFound, there is no such run.
+func (r *Reconciler) Dispatch(ctx context.Context, task queue.Body, retryCount int) error {
+	c, err := r.store.Get(ctx, task.CaseID, task.Run)
 	if err != nil {
-		return w.storeFault(err)
+		return storeProblem(err)
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
-	switch d := c.DispatchDelivery(task.Seq); d {
-	case cases.DeliveryNewer:
-		return fault.New(fault.Unavailable, "the record is older than the task")
-	case cases.DeliveryOlder:
-		return w.arm(ctx, c, false, true)
-	case cases.DeliveryStale:
-		return nil
-	case cases.DeliveryEnded:
-		return w.heal(ctx, c)
+	if handled, err := r.handleNotPending(ctx, c, c.DispatchDelivery(task.Seq)); handled {
+		return err
 	}
-	form, err := w.store.Value(ctx, c.CaseID, c.Run, store.Form)
+	form, err := r.store.Value(ctx, c.CaseID, c.Run, store.Form)
 	if err != nil {
-		return w.storeFault(err)
+		return storeProblem(err)
 	}
-	mark := cases.DispatchBegun{Seq: task.Seq, Nonce: w.nonce(), RetryCount: retryCount}
-	ch, err := w.saveMark(ctx, c, mark)
+	mark := cases.DispatchBegun{Seq: task.Seq, Nonce: r.nonce(), RetryCount: retryCount}
+	ch, err := r.saveMark(ctx, c, mark)
 	if err != nil {
 		return err
 	}
 	if ch.after.Dispatch.Nonce != mark.Nonce || ch.after.Dispatch.Phase != cases.PhaseInFlight {
+		// Another delivery sends the request, or has sent it: this one must not.
 		if ch.after.Dispatch.Phase == cases.PhaseUncertain && ch.verdict.Changed() {
-			w.log.WarnContext(ctx, "the dispatch before was lost; checks find out what came of it", attrs(ch.after)...)
+			r.log.WarnContext(ctx, "earlier dispatch lost; checks will find its outcome", attrs(ch.after)...)
 		}
-		return w.settle(ctx, ch, queue.Dispatch)
+		return r.reconcile(ctx, ch, queue.Dispatch)
 	}
-	w.log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
-	outcome := w.pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
+	r.log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
+	outcome := r.pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
 	outcome.Nonce = mark.Nonce
-	return w.saveAnswer(ctx, ch.after, outcome)
+	return r.saveAnswer(ctx, ch.after, outcome)
 }
 
-// saveMark saves the mark of a request in flight. A save that seemed to fail may have taken effect, and then no other delivery may send: so it is tried again here,
-// until it is known to be saved or markPatience is over, even if whoever delivered the task has gone: without a mark saved for nothing, the next
-// delivery may send; and what is then not sent, since this request is over, is known not to have been started. Unlike the repeats of the store's driver
-// these have no budget: there is one at a time in a delivery, and they back off.
-func (w *Reconciler) saveMark(ctx context.Context, c cases.Case, mark cases.DispatchBegun) (change, error) {
-	trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), markPatience)
+// saveMark saves the mark of a request in flight. A save that seemed to fail may have taken effect, and
+// a mark keeps other deliveries from sending. So saveMark tries until the mark is known to be saved or
+// markTimeout is over, even if the request of this delivery ends meanwhile. Then nothing is sent, which
+// is saved as the outcome, and the next delivery may send.
+//
+// Unlike the retries of a store's driver these have no budget: a delivery makes one at a time, and they
+// back off, from 50 ms to 1.6 s.
+func (r *Reconciler) saveMark(ctx context.Context, c cases.Case, mark cases.DispatchBegun) (change, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
 	for try := 0; ; try++ {
-		ch, err := w.apply(trying, c, mark)
-		if err == nil || ctxtime.Sleep(trying, 50*time.Millisecond<<min(try, 5)) != nil {
+		ch, err := r.apply(ctx, c, mark)
+		if err == nil || ctxtime.Sleep(ctx, 50*time.Millisecond<<min(try, 5)) != nil {
 			return ch, err
 		}
 	}
 }
 
-// saveAnswer saves what the pipeline answered, trying until the request ends, and once more after: the answer is had only once. It may carry the end, so
-// these repeats have no budget either.
-func (w *Reconciler) saveAnswer(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
+// saveAnswer saves what the pipeline answered, and reconciles. There is no second answer, so it is tried
+// until ctx ends, and at least once. These retries have no budget either: the answer may be the end of
+// the run. They back off, from 1 s to 10 s.
+func (r *Reconciler) saveAnswer(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
 	for try := 0; ; try++ {
-		err := w.saveAnswerOnce(ctx, c, outcome)
+		err := r.saveAnswerOnce(ctx, c, outcome)
 		if err == nil {
 			return nil
 		}
 		if ctxtime.Sleep(ctx, min(time.Second<<min(try, 4), saveTimeout)) != nil {
-			w.log.ErrorContext(ctx, "the pipeline's answer is lost; checks find out what came of it", attrs(c, slog.String("outcome", string(outcome.Kind)), slog.Any("error", err))...)
+			r.log.ErrorContext(ctx, "the pipeline's answer was lost; checks will find the outcome",
+				attrs(c, slog.String("outcome", string(outcome.Kind)), slog.Any("error", err))...)
 			return err
 		}
 	}
 }
 
-func (w *Reconciler) saveAnswerOnce(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
+func (r *Reconciler) saveAnswerOnce(ctx context.Context, c cases.Case, outcome cases.DispatchOutcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	ch, err := w.apply(ctx, c, outcome)
+	ch, err := r.apply(ctx, c, outcome)
 	if err != nil {
 		return err
 	}
-	w.logDispatch(ctx, ch, outcome)
-	switch { // perhaps this very answer was saved by a try that seemed to fail, and nothing followed from it
-	case ch.before.State.Ended():
-		return w.heal(ctx, ch.after)
-	case !ch.verdict.Changed():
-		return w.arm(ctx, ch.after, false, true)
+	r.logAnswer(ctx, ch, outcome)
+	// A try before, that seemed to fail, may have saved this very answer and not reconciled.
+	if ch.before.State.Ended() {
+		return r.ensureFinalized(ctx, ch.after)
 	}
-	return w.settle(ctx, ch, queue.Dispatch)
+	if !ch.verdict.Changed() {
+		ch.before = cases.Case{} // make sure that all tasks exist
+	}
+	return r.reconcile(ctx, ch, queue.Dispatch)
 }
 
-func (w *Reconciler) logDispatch(ctx context.Context, ch change, outcome cases.DispatchOutcome) {
+func (r *Reconciler) logAnswer(ctx context.Context, ch change, outcome cases.DispatchOutcome) {
 	more := []any{slog.String("outcome", string(outcome.Kind)), slog.String("verdict", string(ch.verdict.Kind))}
 	switch outcome.Kind {
-	case cases.DispatchUnreachable, cases.DispatchUncertain: // no answer, or none that tells
-		w.log.WarnContext(ctx, "dispatch failed", attrs(ch.after, append(more, slog.String("cause", cmp.Or(outcome.Cause, outcome.Message)))...)...)
+	case cases.DispatchUnreachable, cases.DispatchUncertain: // no answer, or none that says what happened
+		more = append(more, slog.String("cause", cmp.Or(outcome.Cause, outcome.Message)))
+		r.log.WarnContext(ctx, "dispatch failed", attrs(ch.after, more...)...)
 	default:
-		w.log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, append(more, cause(outcome.Cause)...)...)...)
+		more = append(more, cause(outcome.Cause)...)
+		r.log.InfoContext(ctx, "the pipeline answered", attrs(ch.after, more...)...)
 	}
 }

@@ -1,8 +1,8 @@
 package reconcile
 
-// Rounds returns how many waits of viewers are under way.
-func Rounds(w *Reconciler) int {
-	w.rounds.mu.Lock()
-	defer w.rounds.mu.Unlock()
-	return len(w.rounds.open)
+// SharedWaits returns how many waits of viewers are under way.
+func SharedWaits(r *Reconciler) int {
+	r.waits.mu.Lock()
+	defer r.waits.mu.Unlock()
+	return len(r.waits.byKey)
 }

@@ -183,8 +183,8 @@ func bubble(t *testing.T, f func(t *testing.T, s *watched, w *reconcile.Reconcil
 		w := newFollower(t, s)
 		f(t, s, w)
 		synctest.Wait()
-		if waiting, _, _, _ := s.counts(); waiting != 0 || reconcile.Rounds(w) != 0 {
-			t.Errorf("%d wait, %d rounds are held", waiting, reconcile.Rounds(w))
+		if waiting, _, _, _ := s.counts(); waiting != 0 || reconcile.SharedWaits(w) != 0 {
+			t.Errorf("%d wait, %d rounds are held", waiting, reconcile.SharedWaits(w))
 		}
 	})
 }
@@ -219,10 +219,10 @@ func TestNoNews(t *testing.T) {
 		early := follow(t.Context(), w, 0, first)
 		time.Sleep(10 * time.Second)
 		late := follow(t.Context(), w, 0, first)
-		if a := <-early; a.news || a.err != nil || a.at != reconcile.RoundTime {
+		if a := <-early; a.news || a.err != nil || a.at != reconcile.FollowTimeout {
 			t.Errorf("%+v", a)
 		}
-		if a := <-late; a.news || a.err != nil || a.at != reconcile.RoundTime-10*time.Second {
+		if a := <-late; a.news || a.err != nil || a.at != reconcile.FollowTimeout-10*time.Second {
 			t.Errorf("%+v", a)
 		}
 		if _, most, waits, reads := s.counts(); most != 1 || waits != 1 || reads != 0 {
@@ -255,7 +255,7 @@ func TestVersionsWithoutAnEvent(t *testing.T) {
 		}
 		for _, v := range viewers {
 			// The newest of them comes all the same: the next wait is to go on from there.
-			if a := <-v; a.news || a.err != nil || a.at != reconcile.RoundTime || a.s.View.Version != 8 || a.s.Seen() != first {
+			if a := <-v; a.news || a.err != nil || a.at != reconcile.FollowTimeout || a.s.View.Version != 8 || a.s.Seen() != first {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -404,7 +404,7 @@ func TestReadHangs(t *testing.T) {
 		viewers = append(viewers, follow(t.Context(), w, 0, first))
 		s.next()
 		for _, v := range viewers {
-			if a := <-v; a.err == nil || fault.KindOf(a.err) != fault.Unavailable || a.at != reconcile.RoundTime {
+			if a := <-v; a.err == nil || fault.KindOf(a.err) != fault.Unavailable || a.at != reconcile.FollowTimeout {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -468,7 +468,7 @@ func TestReadFails(t *testing.T) {
 		}
 		return nil
 	}
-	if a := <-follow(t.Context(), w.Reconciler, 0, reconcile.Seen{Run: 1}); a.err == nil || fault.KindOf(a.err) != fault.Unavailable || reconcile.Rounds(w.Reconciler) != 0 {
+	if a := <-follow(t.Context(), w.Reconciler, 0, reconcile.Seen{Run: 1}); a.err == nil || fault.KindOf(a.err) != fault.Unavailable || reconcile.SharedWaits(w.Reconciler) != 0 {
 		t.Errorf("%+v, record at %d", a, c.Version)
 	}
 }
@@ -478,7 +478,7 @@ func TestStoreReturnsEarly(t *testing.T) {
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.early = true
 		a := <-follow(t.Context(), w, 0, first)
-		if _, _, waits, _ := s.counts(); a.news || a.err != nil || a.at < reconcile.RoundTime || waits > 2000 {
+		if _, _, waits, _ := s.counts(); a.news || a.err != nil || a.at < reconcile.FollowTimeout || waits > 2000 {
 			t.Errorf("%+v after %d waits", a, waits)
 		}
 	})
@@ -489,8 +489,8 @@ func TestRunsApart(t *testing.T) {
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		current, named := follow(t.Context(), w, 0, first), follow(t.Context(), w, 1, first)
 		synctest.Wait()
-		if reconcile.Rounds(w) != 2 {
-			t.Errorf("%d rounds", reconcile.Rounds(w))
+		if reconcile.SharedWaits(w) != 2 {
+			t.Errorf("%d rounds", reconcile.SharedWaits(w))
 		}
 		s.next()
 		if a, b := <-current, <-named; !a.news || !b.news {

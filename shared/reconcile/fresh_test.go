@@ -84,7 +84,7 @@ func TestBringingForwardBreaksOff(t *testing.T) {
 			w := farOff(t)
 			fails(w)
 			w.watchOnce()
-			if len(w.lines("progress may not be fresh for those who watch")) != 1 {
+			if len(w.lines("next check not brought forward")) != 1 {
 				t.Errorf("%s", w.log)
 			}
 			w.store.before, w.store.after, w.queue.failDelete = nil, nil, false
@@ -169,7 +169,7 @@ func TestBringingForwardMeetsTheEnd(t *testing.T) {
 	if c := w.want(1, cases.Cancelled, cases.ReasonCancelled); !c.Checks.NextAt.IsZero() || w.queue.count(queue.Check) != 0 {
 		t.Errorf("%+v, %d checks are pending", c.Checks, w.queue.count(queue.Check))
 	}
-	if strings.Contains(w.log.String(), "progress may not be fresh") {
+	if strings.Contains(w.log.String(), "next check not brought forward") {
 		t.Errorf("%s", w.log)
 	}
 }

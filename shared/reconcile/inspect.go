@@ -10,106 +10,111 @@ import (
 )
 
 const (
-	// maxInspected bounds the records that one inspection reads, maxQuestions the tasks that it asks the queue for. In health there are next to none.
+	// maxInspected bounds how many records an inspection reads, and maxLookups how many tasks it asks the
+	// queue for. In health there are next to none.
 	maxInspected = 1000
-	maxQuestions = 50
+	maxLookups   = 50
 )
 
-// Health is what a sweep would find now. In health everything but Open is 0, and nothing is said of the oldest.
+// Health says what a sweep would find now. In health everything but Open is 0, and OldestOverdue nil.
 type Health struct {
 	Open        int `json:"open"`        // runs that have not ended
-	Overdue     int `json:"overdue"`     // open runs whose wake-up has not come
+	Overdue     int `json:"overdue"`     // open runs whose next task was not delivered in time
 	Leaked      int `json:"leaked"`      // broken promises, as [Reconciler.Sweep] counts them
-	Unpublished int `json:"unpublished"` // ends that are recorded and not told, beyond the time that this takes
-	// OldestOverdue is since when the open run is overdue that has been for longest.
+	Unpublished int `json:"unpublished"` // ended runs that are not finalized, beyond the time that it takes
+	// OldestOverdue is since when the run is overdue that has been overdue for longest.
 	OldestOverdue *time.Time `json:"oldest_overdue"`
-	// Partial says that there is more than was looked at, or that the queue could not be asked: the numbers are the least.
+	// Partial says that there are more records than were read, or that the queue could not be asked: the
+	// numbers are minimums.
 	Partial bool `json:"partial"`
 }
 
-// Inspect looks at what is overdue, as [Reconciler.Sweep] does, and changes nothing. It reads at most 1,000 records and asks for at most 50 tasks.
+// Inspect finds what a sweep would find, and changes nothing. It reads at most 1,000 records and asks
+// the queue for at most 50 tasks.
 //
 // The error is Unavailable: the store cannot be used.
-func (w *Reconciler) Inspect(ctx context.Context) (Health, error) {
-	i := inspection{w: w, before: w.overdueBefore()}
+func (r *Reconciler) Inspect(ctx context.Context) (Health, error) {
+	i := inspection{r: r, cutoff: r.overdueCutoff()}
 	var cursor store.Cursor
 	for seen := 0; ; {
-		page, err := w.store.Overdue(ctx, i.before, cursor, sweepPage)
+		page, err := r.store.Overdue(ctx, i.cutoff, cursor, sweepPage)
 		if err != nil {
-			return Health{}, w.storeFault(err)
+			return Health{}, storeProblem(err)
 		}
 		for _, c := range page {
-			cursor = store.Cursor{OverdueAt: c.Bookkeeping.OverdueAt, CaseID: c.CaseID, Run: c.Run}
-			i.look(ctx, c)
+			i.inspect(ctx, c)
 		}
 		if len(page) < sweepPage {
 			break
 		}
-		if seen += len(page); seen >= maxInspected || w.endsSoon(ctx) {
-			i.found.Partial = true
+		cursor = cursorOf(page[len(page)-1])
+		if seen += len(page); seen >= maxInspected || endsSoon(ctx) {
+			i.health.Partial = true
 			break
 		}
 	}
 	var err error
-	if i.found.Open, err = w.store.CountOpen(ctx); err != nil {
-		return Health{}, w.storeFault(err)
+	if i.health.Open, err = r.store.CountOpen(ctx); err != nil {
+		return Health{}, storeProblem(err)
 	}
-	return i.found, nil
+	return i.health, nil
 }
 
 // inspection is one inspection under way.
 type inspection struct {
-	w         *Reconciler
-	before    time.Time
-	found     Health
-	questions int
+	r       *Reconciler
+	cutoff  time.Time
+	health  Health
+	lookups int
 }
 
-func (i *inspection) look(ctx context.Context, c cases.Case) {
-	switch i.w.find(c, i.before) {
+// inspect counts what an overdue record shows.
+func (i *inspection) inspect(ctx context.Context, c cases.Case) {
+	switch i.r.cfg.Rules.Finding(c, i.r.Now(), i.cutoff) {
 	case cases.FindingDeadline, cases.FindingCheckLate:
-		i.overdue(c)
+		i.addOverdue(c)
 	case cases.FindingDispatchLate: // one that waits its turn is not overdue; a lost one is
-		i.ask(ctx, c, func() error {
-			tick, err := i.w.lost(ctx, c, i.before)
-			if tick.DispatchLost {
-				i.overdue(c)
+		i.lookUp(ctx, c, func() error {
+			lost, err := i.r.lostTasks(ctx, c, i.cutoff)
+			if lost.DispatchLost {
+				i.addOverdue(c)
 			}
 			return err
 		})
 	case cases.FindingNotFinalized:
-		i.found.Unpublished++
-		i.ask(ctx, c, func() error {
-			exists, err := i.w.queue.Exists(ctx, checkTask(c))
-			if exists && !endedByCheck(c) {
-				i.found.Leaked++
+		i.health.Unpublished++
+		i.lookUp(ctx, c, func() error {
+			leaked, err := i.r.hasLeakedCheck(ctx, c)
+			if leaked {
+				i.health.Leaked++
 			}
 			return err
 		})
 	case cases.FindingPolledAfterEnd:
-		i.found.Leaked += c.Bookkeeping.PolledAfterEnd
+		i.health.Leaked += c.Bookkeeping.PolledAfterEnd
 	}
 }
 
-func (i *inspection) overdue(c cases.Case) {
-	i.found.Overdue++
-	if unscheduled(c) {
-		i.found.Leaked++
+// addOverdue counts an overdue run. The records come in the order of their OverdueAt.
+func (i *inspection) addOverdue(c cases.Case) {
+	i.health.Overdue++
+	if hasNoNextCheck(c) {
+		i.health.Leaked++
 	}
-	if since := c.Bookkeeping.OverdueAt; i.found.OldestOverdue == nil && !since.IsZero() { // they come in this order
-		i.found.OldestOverdue = &since
+	if since := c.Bookkeeping.OverdueAt; i.health.OldestOverdue == nil && !since.IsZero() {
+		i.health.OldestOverdue = &since
 	}
 }
 
-// ask asks the queue something, unless it was asked enough or failed.
-func (i *inspection) ask(ctx context.Context, c cases.Case, question func() error) {
-	if i.questions >= maxQuestions {
-		i.found.Partial = true
+// lookUp looks for a task of a run by f, unless maxLookups are done or one has failed.
+func (i *inspection) lookUp(ctx context.Context, c cases.Case, f func() error) {
+	if i.lookups >= maxLookups {
+		i.health.Partial = true
 		return
 	}
-	i.questions++
-	if err := question(); err != nil {
-		i.found.Partial, i.questions = true, maxQuestions
-		i.w.log.WarnContext(ctx, "the queue could not be asked for a task", attrs(c, slog.Any("error", err))...)
+	i.lookups++
+	if err := f(); err != nil {
+		i.health.Partial, i.lookups = true, maxLookups
+		i.r.log.WarnContext(ctx, "the queue could not be asked for a task", attrs(c, slog.Any("error", err))...)
 	}
 }

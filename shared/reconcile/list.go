@@ -17,18 +17,19 @@ type Place = store.Place
 // PlaceOf returns the place of a run in the order of List.
 func PlaceOf(c cases.Case) Place { return store.PlaceOf(c) }
 
-// List returns at most limit runs that the filter admits, newest first, beginning after a place; the zero Place is the beginning. Pages may
-// miss or repeat runs that change meanwhile. The error is Unavailable.
-func (w *Reconciler) List(ctx context.Context, f Filter, after Place, limit int) ([]cases.Case, error) {
-	page, err := w.store.List(ctx, f, after, limit)
-	return page, w.storeFault(err)
+// List returns at most limit runs that the filter admits, newest first, that come after a place; the
+// zero Place is the beginning. Pages may miss or repeat runs that change meanwhile. The error is
+// Unavailable.
+func (r *Reconciler) List(ctx context.Context, f Filter, after Place, limit int) ([]cases.Case, error) {
+	page, err := r.store.List(ctx, f, after, limit)
+	return page, storeProblem(err)
 }
 
-// CountByState returns the number of runs in each state, of every state. The error is Unavailable.
-func (w *Reconciler) CountByState(ctx context.Context) (map[cases.State]int, error) {
-	counts, err := w.store.CountByState(ctx)
+// CountByState returns the number of runs in every state. The error is Unavailable.
+func (r *Reconciler) CountByState(ctx context.Context) (map[cases.State]int, error) {
+	counts, err := r.store.CountByState(ctx)
 	if err != nil {
-		return nil, w.storeFault(err)
+		return nil, storeProblem(err)
 	}
 	all := map[cases.State]int{}
 	for _, state := range cases.States() {
@@ -40,40 +41,42 @@ func (w *Reconciler) CountByState(ctx context.Context) (map[cases.State]int, err
 // maxOthers bounds the other runs of a case that Detail reads.
 const maxOthers = 10
 
-// RunDetail is a run with all that is known of it.
+// RunDetail is a run with everything that is known of it.
 type RunDetail struct {
 	Case    cases.Case
 	View    cases.View
 	Current int        // the case's current run
-	Why     *cases.Why // the next check is when it is; nil once the run has ended
-	// Others are the other runs of the case that are kept, newest first, at most 10; More says that there may be older ones.
+	Why     *cases.Why // why the next check is when it is; nil once the run has ended
+	// Others are the other runs of the case that are kept, newest first, at most 10. More says that
+	// there may be older ones.
 	Others []cases.Case
 	More   bool
 }
 
-// Detail returns a run with all that is known of it; run 0 is the current one. It never asks the pipeline.
+// Detail returns a run with everything that is known of it; run 0 means the current one. It never polls
+// the pipeline.
 //
 // Errors: NotFound, Unavailable.
-func (w *Reconciler) Detail(ctx context.Context, caseID string, run int) (RunDetail, error) {
+func (r *Reconciler) Detail(ctx context.Context, caseID string, run int) (RunDetail, error) {
 	var d RunDetail
-	err := w.retryConflicts(ctx, func(int) (err error) {
-		d, err = w.detail(ctx, caseID, run)
+	err := r.retryConflicts(ctx, func(int) (err error) {
+		d, err = r.detailOnce(ctx, caseID, run)
 		return err
 	})
-	return d, w.storeFault(err)
+	return d, storeProblem(err)
 }
 
-func (w *Reconciler) detail(ctx context.Context, caseID string, run int) (RunDetail, error) {
-	head, c, err := w.store.Current(ctx, caseID)
+func (r *Reconciler) detailOnce(ctx context.Context, caseID string, run int) (RunDetail, error) {
+	head, current, err := r.store.Current(ctx, caseID)
 	if err != nil {
 		return RunDetail{}, err
 	}
-	d := RunDetail{Case: c, Current: head.Run}
+	d := RunDetail{Case: current, Current: head.Run}
 	if run != 0 && run != head.Run {
-		if d.Case, err = w.store.Get(ctx, caseID, run); err != nil {
+		if d.Case, err = r.store.Get(ctx, caseID, run); err != nil {
 			return RunDetail{}, err
 		}
-		d.Others = append(d.Others, c)
+		d.Others = append(d.Others, current)
 	}
 	for n := head.Run - 1; n >= 1; n-- {
 		if n == d.Case.Run {
@@ -83,17 +86,17 @@ func (w *Reconciler) detail(ctx context.Context, caseID string, run int) (RunDet
 			d.More = true
 			break
 		}
-		c, err := w.store.Get(ctx, caseID, n)
+		other, err := r.store.Get(ctx, caseID, n)
 		if errors.Is(err, store.ErrNotFound) {
-			break // runs are purged from the first on
+			break // the oldest runs are purged first
 		}
 		if err != nil {
 			return RunDetail{}, err
 		}
-		d.Others = append(d.Others, c)
+		d.Others = append(d.Others, other)
 	}
-	d.Why = w.cfg.Rules.Why(d.Case)
-	d.View, err = w.view(ctx, d.Case)
+	d.Why = r.cfg.Rules.Why(d.Case)
+	d.View, err = r.view(ctx, d.Case)
 	if errors.Is(err, store.ErrNotFound) {
 		return RunDetail{}, store.ErrConflict // purged since its record was read
 	}

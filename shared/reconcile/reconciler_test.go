@@ -366,7 +366,7 @@ func TestAnswerIsSavedWhenTheStoreComesBack(t *testing.T) {
 	if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); kindOf(err) != fault.Unavailable {
 		t.Fatal(err)
 	}
-	if w.get(1).Dispatch.Phase != cases.PhaseInFlight || len(w.lines("the pipeline's answer is lost; checks find out what came of it")) != 1 {
+	if w.get(1).Dispatch.Phase != cases.PhaseInFlight || len(w.lines("the pipeline's answer was lost; checks will find the outcome")) != 1 {
 		t.Error("the loss is not on record")
 	}
 	ctx, cancel = context.WithCancel(t.Context())

@@ -18,120 +18,144 @@ import (
 const (
 	// sweepPage is how many records are read at once.
 	sweepPage = 100
-	// sweepSlack is, beyond the longest poll, how late a task may be before the sweep asks whether it still exists. Asking is
-	// harmless: a task that is only late exists.
-	sweepSlack = 20 * time.Second
-	// sweepReserve is what is left of the request when the sweep stops; the next one goes on.
+	// overdueGrace is how late a task may be, beyond the longest poll, before the sweep asks the queue
+	// whether it still exists. Asking is harmless: a task that is only late exists.
+	overdueGrace = 20 * time.Second
+	// sweepReserve is how much of its request's time is left when a sweep stops. The next one goes on.
 	sweepReserve = 5 * time.Second
-	// maxSweepFaults is after how many faults of the queue or the topic a sweep no longer asks them: it goes on with what needs only the store.
-	maxSweepFaults = 3
+	// maxSweepProblems is after how many problems with runs a sweep no longer uses the queue and the
+	// topic. It goes on with what needs only the store.
+	maxSweepProblems = 3
 )
 
-// Report is what a sweep found. In health everything but Open and Purged is 0.
+// Report says what a sweep found. In health everything but Open and Purged is 0. Its names in JSON are
+// public.
 type Report struct {
 	Open        int `json:"open"`        // runs that have not ended
-	Overdue     int `json:"overdue"`     // open runs whose wake-up has not come
-	Rearmed     int `json:"rearmed"`     // of these, those whose task was lost and is now scheduled anew
-	TimedOut    int `json:"timed_out"`   // of these, those that had to be ended at their deadline
-	Republished int `json:"republished"` // ends that were recorded and not told
+	Overdue     int `json:"overdue"`     // open runs whose next task was not delivered in time
+	Rescheduled int `json:"rearmed"`     // of these, those whose task was lost, and that have a new one
+	TimedOut    int `json:"timed_out"`   // of these, those that the sweep ended at their deadline
+	Republished int `json:"republished"` // ended runs that were not finalized
 	Purged      int `json:"purged"`      // runs past their retention
 	Leaked      int `json:"leaked"`      // broken promises: see Sweep
 }
 
-// add counts what was found of one run.
-func (r *Report) add(found Report) {
-	r.Overdue += found.Overdue
-	r.Rearmed += found.Rearmed
-	r.TimedOut += found.TimedOut
-	r.Republished += found.Republished
-	r.Purged += found.Purged
-	r.Leaked += found.Leaked
+// add adds what was found of one run.
+func (rep *Report) add(found Report) {
+	rep.Overdue += found.Overdue
+	rep.Rescheduled += found.Rescheduled
+	rep.TimedOut += found.TimedOut
+	rep.Republished += found.Republished
+	rep.Purged += found.Purged
+	rep.Leaked += found.Leaked
 }
 
-// Sweep repairs what was lost, and reports it. It looks at what is overdue, in pages, until there is no more or its context is about to end.
+// Sweep repairs what was lost, and reports it. It reads the overdue records in pages, until there is no
+// more or its context is about to end. It reschedules a task only if the queue says that it no longer
+// exists, under a new sequence number.
 //
-// Leaked counts ended runs that still had a pending check long after, or whose pipeline was asked by a check that had read the end, and open
-// runs with no next wake-up. It is to be 0.
+// Leaked counts broken promises, and is to be 0: ended runs that still had a pending check long after
+// their end, checks that polled although they had read the end, and open runs without a next check.
 //
-// A queue or topic that is down does not keep runs from ending at their deadline: after a few faults the rest is done without them, and
-// what needs them is left to the next sweep.
+// While the queue or the topic is down, runs still end at their deadline. After maxSweepProblems the
+// sweep leaves what needs them to the next one.
 //
-// The error is Unavailable: the store cannot be used, or the queue or the topic could not. What was done is done.
-func (w *Reconciler) Sweep(ctx context.Context) (Report, error) {
-	s := sweep{w: w, before: w.overdueBefore()}
+// The error is Unavailable: the store, the queue or the topic could not be used. What was done is done,
+// and is in the report.
+func (r *Reconciler) Sweep(ctx context.Context) (Report, error) {
+	s := sweep{r: r, cutoff: r.overdueCutoff()}
 	var cursor store.Cursor
-	for !w.endsSoon(ctx) {
-		page, err := w.store.Overdue(ctx, s.before, cursor, sweepPage)
+	for !endsSoon(ctx) {
+		page, err := r.store.Overdue(ctx, s.cutoff, cursor, sweepPage)
 		if err != nil {
-			return s.rep, w.storeFault(err)
+			return s.report, storeProblem(err)
 		}
-		s.handleAll(ctx, page)
+		s.repairAll(ctx, page)
 		if len(page) < sweepPage {
 			break
 		}
-		last := page[len(page)-1]
-		cursor = store.Cursor{OverdueAt: last.Bookkeeping.OverdueAt, CaseID: last.CaseID, Run: last.Run}
+		cursor = cursorOf(page[len(page)-1])
 	}
 	var err error
-	if s.rep.Open, err = w.store.CountOpen(ctx); err != nil {
-		return s.rep, w.storeFault(err)
+	if s.report.Open, err = r.store.CountOpen(ctx); err != nil {
+		return s.report, storeProblem(err)
 	}
-	level := slog.LevelInfo
-	if s.rep.Leaked > 0 {
-		level = slog.LevelError
+	s.logReport(ctx)
+	if len(s.problems) > 0 {
+		return s.report, fault.Wrap(fault.Unavailable, errors.Join(s.problems...),
+			"some runs could not be handled; the next sweep tries again")
 	}
-	w.log.Log(ctx, level, "sweep", "open", s.rep.Open, "overdue", s.rep.Overdue, "rearmed", s.rep.Rearmed, "timed_out", s.rep.TimedOut,
-		"republished", s.rep.Republished, "purged", s.rep.Purged, "leaked", s.rep.Leaked)
-	if len(s.faults) > 0 {
-		return s.rep, fault.Wrap(fault.Unavailable, errors.Join(s.faults...), "some runs could not be handled; the next sweep tries again")
-	}
-	return s.rep, nil
+	return s.report, nil
 }
 
-func (w *Reconciler) endsSoon(ctx context.Context) bool {
+// overdueCutoff is the time before which a task must have been due to be overdue now.
+func (r *Reconciler) overdueCutoff() time.Time {
+	return r.Now().Add(-r.cfg.CheckTimeout - overdueGrace)
+}
+
+// cursorOf is the place of a record in the order of Overdue.
+func cursorOf(c cases.Case) store.Cursor {
+	return store.Cursor{OverdueAt: c.Bookkeeping.OverdueAt, CaseID: c.CaseID, Run: c.Run}
+}
+
+// endsSoon reports whether a request has no time left for another run.
+func endsSoon(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && time.Until(deadline) < sweepReserve
 }
 
 // sweep is one sweep under way.
 type sweep struct {
-	w      *Reconciler
-	before time.Time // what should have been woken before is overdue
+	r      *Reconciler
+	cutoff time.Time
 
-	mu     sync.Mutex
-	rep    Report
-	faults []error
+	mu       sync.Mutex
+	report   Report
+	problems []error
 }
 
-// handleAll handles a page of records, some of them at once, until the request is about to end.
-func (s *sweep) handleAll(ctx context.Context, page []cases.Case) {
+func (s *sweep) logReport(ctx context.Context) {
+	rep, level := s.report, slog.LevelInfo
+	if rep.Leaked > 0 {
+		level = slog.LevelError
+	}
+	s.r.log.Log(ctx, level, "sweep", "open", rep.Open, "overdue", rep.Overdue, "rearmed", rep.Rescheduled,
+		"timed_out", rep.TimedOut, "republished", rep.Republished, "purged", rep.Purged, "leaked", rep.Leaked)
+}
+
+// repairAll repairs the runs of a page, SweepAtOnce of them at the same time, until the request is about
+// to end.
+func (s *sweep) repairAll(ctx context.Context, page []cases.Case) {
 	var all sync.WaitGroup
-	places := make(chan struct{}, max(1, s.w.cfg.SweepAtOnce))
+	places := make(chan struct{}, max(1, s.r.cfg.SweepAtOnce))
 	for _, c := range page {
 		places <- struct{}{}
-		if s.w.endsSoon(ctx) {
+		if endsSoon(ctx) {
 			break
 		}
 		all.Go(func() {
 			defer func() { <-places }()
-			defer s.recovered(ctx, c)
-			s.handle(gcplog.WithTrace(ctx, c.TraceParent), c)
+			ctx := gcplog.WithTrace(ctx, c.TraceParent)
+			defer s.recoverPanic(ctx, c)
+			s.repairOne(ctx, c)
 		})
 	}
 	all.Wait()
 }
 
-// handle handles one record whose OverdueAt is past. If somebody else was at it meanwhile, it is handled as what it has become: it may still
-// be overdue, and past its deadline it is not to wait for another sweep.
-func (s *sweep) handle(ctx context.Context, c cases.Case) {
+// repairOne repairs one run and counts what was found. If another invocation has changed the run
+// meanwhile, it is repaired as what it has become: it may still be overdue, and a run past its deadline
+// does not wait for another sweep.
+func (s *sweep) repairOne(ctx context.Context, c cases.Case) {
 	var found Report
-	err := s.w.retryConflicts(ctx, func(try int) (err error) {
+	current := c
+	err := s.r.retryConflicts(ctx, func(try int) (err error) {
 		if try > 0 {
-			if c, err = s.w.store.Get(ctx, c.CaseID, c.Run); err != nil {
+			if current, err = s.r.store.Get(ctx, c.CaseID, c.Run); err != nil {
 				return err
 			}
 		}
-		found, err = s.repair(ctx, c)
+		found, err = s.repair(ctx, current)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) { // another sweep has purged it
@@ -139,124 +163,171 @@ func (s *sweep) handle(ctx context.Context, c cases.Case) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rep.add(found)
+	s.report.add(found)
 	if err != nil {
-		s.failed(ctx, c, err)
+		s.addProblem(ctx, c, err)
 	}
 }
 
-// failed notes, under the lock, what the next sweep is to try again.
-func (s *sweep) failed(ctx context.Context, c cases.Case, err error) {
-	s.w.log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
-	s.faults = append(s.faults, err)
+// addProblem notes what the next sweep has to try again. It is called under the lock.
+func (s *sweep) addProblem(ctx context.Context, c cases.Case, err error) {
+	s.r.log.ErrorContext(ctx, "the sweep could not handle a run", attrs(c, slog.Any("error", err))...)
+	s.problems = append(s.problems, err)
 }
 
-// recovered makes a panic over one run a fault like any other: beside the goroutine of the request nobody else would, and the instance would end.
-func (s *sweep) recovered(ctx context.Context, c cases.Case) {
+// recoverPanic turns a panic over one run into a problem. net/http recovers only panics of the
+// request's own goroutine; one of any other ends the instance.
+func (s *sweep) recoverPanic(ctx context.Context, c cases.Case) {
 	if p := recover(); p != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.failed(gcplog.WithTrace(ctx, c.TraceParent), c, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		s.addProblem(ctx, c, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	}
 }
 
-// alone reports whether the queue and the topic are to be left alone, since they failed too often.
-func (s *sweep) alone() bool {
+// onlyStore reports whether the queue and the topic have failed so many times that the sweep goes on
+// without them.
+func (s *sweep) onlyStore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.faults) >= maxSweepFaults
+	return len(s.problems) >= maxSweepProblems
 }
 
-// repair repairs what is amiss with a run, and reports what it found.
+// repair does what a record needs, and reports what it found. ErrConflict means that nothing was done.
 func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
-	var found Report
-	w := s.w
-	switch w.find(c, s.before) {
+	switch s.r.cfg.Rules.Finding(c, s.r.Now(), s.cutoff) {
 	case cases.FindingDeadline:
-		return s.end(ctx, c)
+		return s.endAtDeadline(ctx, c)
 	case cases.FindingCheckLate, cases.FindingDispatchLate:
-		return s.rearm(ctx, c)
+		return s.reschedule(ctx, c)
 	case cases.FindingNotFinalized:
-		return s.tell(ctx, c)
+		return s.finalize(ctx, c)
 	case cases.FindingPolledAfterEnd:
-		found.Leaked = c.Bookkeeping.PolledAfterEnd
-		_, err := w.save(ctx, c, cases.Tick{})
-		return found, err
+		return s.reportPolls(ctx, c)
 	case cases.FindingExpired:
-		if err := w.store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
-			return found, err
-		}
-		found.Purged = 1
+		return s.purge(ctx, c)
 	case cases.FindingFormExpired:
-		_, err := w.save(ctx, c, cases.Tick{FormDropped: true})
-		return found, err
+		return s.dropForm(ctx, c)
 	}
-	return found, nil
+	return Report{}, nil
 }
 
-// end ends a run past its deadline.
-func (s *sweep) end(ctx context.Context, c cases.Case) (Report, error) {
+// endAtDeadline ends an open run past its deadline.
+func (s *sweep) endAtDeadline(ctx context.Context, c cases.Case) (Report, error) {
 	found := overdue(c)
-	ch, err := s.w.save(ctx, c, cases.Tick{})
+	ch, err := s.r.applyOnce(ctx, c, cases.Tick{})
 	if err != nil {
 		return found, err
 	}
 	found.TimedOut = 1
-	if s.alone() {
+	if s.onlyStore() {
 		return found, nil
 	}
-	return found, s.w.tellEnd(ctx, ch.after, "")
+	return found, s.r.finalize(ctx, ch.after, "")
 }
 
-// rearm schedules anew what the queue no longer has. What it has is late, and left alone.
-func (s *sweep) rearm(ctx context.Context, c cases.Case) (Report, error) {
+// reschedule creates the tasks anew that an open run waits for and that the queue no longer has. Those
+// that it has are late, and left alone.
+func (s *sweep) reschedule(ctx context.Context, c cases.Case) (Report, error) {
 	var found Report
-	if c.Checks.NextAt.Before(s.before) {
+	if c.Checks.NextAt.Before(s.cutoff) {
 		found = overdue(c)
 	}
-	if s.alone() {
+	if s.onlyStore() {
 		return found, nil
 	}
-	tick, err := s.w.lost(ctx, c, s.before)
+	lost, err := s.r.lostTasks(ctx, c, s.cutoff)
 	if err != nil {
 		return found, err
 	}
-	ch, err := s.w.save(ctx, c, tick)
+	ch, err := s.r.applyOnce(ctx, c, lost)
 	if err != nil || !ch.verdict.Changed() {
 		return found, err
 	}
 	if found.Overdue == 0 {
-		found = overdue(c) // a dispatch that waits its turn is not; a lost one is
+		found = overdue(c) // a dispatch that waits its turn is not overdue; a lost one is
 	}
-	found.Rearmed = 1
-	s.w.log.WarnContext(ctx, "a wake-up was lost; scheduled anew", attrs(ch.after, slog.Bool("check", tick.CheckLost), slog.Bool("dispatch", tick.DispatchLost))...)
-	return found, s.w.settle(ctx, ch, "")
+	found.Rescheduled = 1
+	s.r.log.WarnContext(ctx, "lost task rescheduled",
+		attrs(ch.after, slog.Bool("check", lost.CheckLost), slog.Bool("dispatch", lost.DispatchLost))...)
+	return found, s.r.reconcile(ctx, ch, "")
 }
 
-// overdue is the report of an open run whose wake-up has not come.
+// finalize finalizes an ended run.
+func (s *sweep) finalize(ctx context.Context, c cases.Case) (Report, error) {
+	var found Report
+	if s.onlyStore() {
+		return found, nil
+	}
+	leaked, err := s.r.hasLeakedCheck(ctx, c)
+	if err != nil {
+		return found, err
+	}
+	if leaked {
+		found.Leaked = 1
+	}
+	if err := s.r.finalize(ctx, c, ""); err != nil {
+		return found, err
+	}
+	found.Republished = 1
+	return found, nil
+}
+
+// reportPolls reports the polls after a run's end, once.
+func (s *sweep) reportPolls(ctx context.Context, c cases.Case) (Report, error) {
+	_, err := s.r.applyOnce(ctx, c, cases.Tick{})
+	return Report{Leaked: c.Bookkeeping.PolledAfterEnd}, err
+}
+
+func (s *sweep) purge(ctx context.Context, c cases.Case) (Report, error) {
+	if err := s.r.store.Purge(ctx, c.CaseID, c.Run, c.Version); err != nil {
+		return Report{}, err
+	}
+	return Report{Purged: 1}, nil
+}
+
+func (s *sweep) dropForm(ctx context.Context, c cases.Case) (Report, error) {
+	_, err := s.r.applyOnce(ctx, c, cases.Tick{FormDropped: true})
+	return Report{}, err
+}
+
+// overdue is the report of an open run whose next task was not delivered in time.
 func overdue(c cases.Case) Report {
-	if unscheduled(c) {
+	if hasNoNextCheck(c) {
 		return Report{Overdue: 1, Leaked: 1}
 	}
 	return Report{Overdue: 1}
 }
 
-// tell tells an end that was recorded and never told.
-func (s *sweep) tell(ctx context.Context, c cases.Case) (Report, error) {
-	var found Report
-	if s.alone() {
-		return found, nil
+// hasNoNextCheck reports whether no check of an open run is scheduled: a broken promise.
+func hasNoNextCheck(c cases.Case) bool { return c.Checks.NextAt.IsZero() }
+
+// lostTasks says which of the overdue tasks of an open run the queue no longer has. The error is the
+// queue's.
+func (r *Reconciler) lostTasks(ctx context.Context, c cases.Case, cutoff time.Time) (cases.Tick, error) {
+	var lost cases.Tick
+	if c.Checks.NextAt.Before(cutoff) {
+		exists, err := r.queue.Exists(ctx, checkTask(c))
+		if err != nil {
+			return lost, err
+		}
+		lost.CheckLost = !exists
 	}
-	exists, err := s.w.queue.Exists(ctx, checkTask(c))
-	if err != nil {
-		return found, err
+	if c.Dispatch.Phase == cases.PhaseQueued && c.Dispatch.At.Before(cutoff) {
+		exists, err := r.queue.Exists(ctx, dispatchTask(c))
+		if err != nil {
+			return lost, err
+		}
+		lost.DispatchLost = !exists
 	}
-	if exists && !endedByCheck(c) {
-		found.Leaked = 1
-	}
-	if err := s.w.tellEnd(ctx, c, ""); err != nil {
-		return found, err
-	}
-	found.Republished = 1
-	return found, nil
+	return lost, nil
+}
+
+// hasLeakedCheck reports whether a check of an ended run is still pending: a broken promise. The check
+// that made the end is none: its task pends until its delivery is answered, which takes long if saving
+// does. The error is the queue's.
+func (r *Reconciler) hasLeakedCheck(ctx context.Context, c cases.Case) (bool, error) {
+	exists, err := r.queue.Exists(ctx, checkTask(c))
+	madeEnd := c.Outcome.End.Source == cases.SourceCheck || c.Outcome.End.Source == cases.SourceDeadline
+	return exists && !madeEnd, err
 }

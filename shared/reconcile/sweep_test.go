@@ -35,7 +35,7 @@ func TestSweepRearmsALostChain(t *testing.T) {
 	}
 	w.pass(time.Minute)
 	seq := w.get(1).Checks.Seq
-	if rep := w.sweep(); rep != (reconcile.Report{Open: 1, Overdue: 1, Rearmed: 1}) {
+	if rep := w.sweep(); rep != (reconcile.Report{Open: 1, Overdue: 1, Rescheduled: 1}) {
 		t.Errorf("%+v", rep)
 	}
 	if w.get(1).Checks.Seq != seq+1 || w.queue.count(queue.Check) != 1 {
@@ -56,7 +56,7 @@ func TestSweepRearmsALostDispatch(t *testing.T) {
 	w.begin()
 	w.queue.purge()
 	w.pass(time.Minute)
-	if rep := w.sweep(); rep.Rearmed != 1 {
+	if rep := w.sweep(); rep.Rescheduled != 1 {
 		t.Errorf("%+v", rep)
 	}
 	w.run(time.Minute)
@@ -93,7 +93,7 @@ func TestSweepPagesThroughAll(t *testing.T) {
 	}
 	w.queue.purge()
 	w.pass(time.Minute)
-	if rep := w.sweep(); rep != (reconcile.Report{Open: 250, Overdue: 250, Rearmed: 250}) {
+	if rep := w.sweep(); rep != (reconcile.Report{Open: 250, Overdue: 250, Rescheduled: 250}) {
 		t.Errorf("%+v", rep)
 	}
 	w.pass(time.Minute)
@@ -129,7 +129,7 @@ func TestSweepEndsRunsWhateverElseIsDown(t *testing.T) {
 	w.topic.down = false
 	w.pass(time.Minute)
 	rep, err = w.Sweep(t.Context())
-	if err != nil || rep.Republished != 13 || rep.Rearmed != 0 || len(w.topic.ended) != 13 {
+	if err != nil || rep.Republished != 13 || rep.Rescheduled != 0 || len(w.topic.ended) != 13 {
 		t.Errorf("%+v %v", rep, err)
 	}
 }
@@ -218,7 +218,7 @@ func TestLeaks(t *testing.T) {
 	}
 	w.queue.purge()
 	w.pass(time.Minute)
-	if rep := w.sweep(); rep != (reconcile.Report{Open: 1, Overdue: 1, Rearmed: 1, Leaked: 1}) {
+	if rep := w.sweep(); rep != (reconcile.Report{Open: 1, Overdue: 1, Rescheduled: 1, Leaked: 1}) {
 		t.Errorf("%+v", rep)
 	}
 }
@@ -504,7 +504,7 @@ func TestSweepHandlesManyAtOnce(t *testing.T) {
 	}
 	w.queue.purge()
 	w.pass(time.Minute)
-	if rep := w.sweep(); rep != (reconcile.Report{Open: runs, Overdue: runs, Rearmed: runs}) {
+	if rep := w.sweep(); rep != (reconcile.Report{Open: runs, Overdue: runs, Rescheduled: runs}) {
 		t.Errorf("%+v", rep)
 	}
 	if n := w.queue.count(queue.Check); n != runs {
@@ -545,14 +545,14 @@ func TestSweepOutlivesAPanic(t *testing.T) {
 		return nil
 	}
 	rep, err := w.Sweep(t.Context())
-	if kindOf(err) != fault.Unavailable || rep != (reconcile.Report{Open: 3, Overdue: 2, Rearmed: 2}) {
+	if kindOf(err) != fault.Unavailable || rep != (reconcile.Report{Open: 3, Overdue: 2, Rescheduled: 2}) {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	lines := w.lines("the sweep could not handle a run")
 	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["error"]), "panic: planted") || !strings.Contains(fmt.Sprint(lines[0]["error"]), "sweep.go") {
 		t.Errorf("%v", lines)
 	}
-	if rep := w.sweep(); rep != (reconcile.Report{Open: 3, Overdue: 1, Rearmed: 1}) {
+	if rep := w.sweep(); rep != (reconcile.Report{Open: 3, Overdue: 1, Rescheduled: 1}) {
 		t.Errorf("the next sweep: %+v", rep)
 	}
 }
@@ -572,7 +572,7 @@ func BenchmarkSweepAfterAPurge(b *testing.B) {
 			w.queue.purge()
 			w.pass(time.Minute)
 			began := time.Now()
-			if rep, err := w.Sweep(b.Context()); err != nil || rep.Rearmed != runs {
+			if rep, err := w.Sweep(b.Context()); err != nil || rep.Rescheduled != runs {
 				b.Fatalf("%+v, %v", rep, err)
 			}
 			took[n] += time.Since(began)

@@ -76,7 +76,7 @@ func TestViewersOfManyRuns(t *testing.T) {
 					t.Errorf("viewer %d saw %v last, want %v", v, got, want)
 				}
 			}
-			if n := reconcile.Rounds(w); n != 0 {
+			if n := reconcile.SharedWaits(w); n != 0 {
 				t.Errorf("%d rounds are held", n)
 			}
 		})

@@ -286,7 +286,7 @@ func TestPurgedQueue(t *testing.T) {
 	if ended(v) {
 		t.Errorf("%+v", v)
 	}
-	if !strings.Contains(s.log.String(), "a wake-up was lost; scheduled anew") {
+	if !strings.Contains(s.log.String(), "lost task rescheduled") {
 		t.Error("nobody noticed")
 	}
 }

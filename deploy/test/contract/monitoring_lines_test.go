@@ -92,7 +92,7 @@ func TestMetricsCountWhatIsLogged(t *testing.T) {
 	f.pass("lost", time.Second)
 	clear(f.tasks)
 	f.now = f.now.Add(time.Minute)
-	if rep := f.sweep(); rep.Rearmed != 1 || rep.Overdue != 1 {
+	if rep := f.sweep(); rep.Rescheduled != 1 || rep.Overdue != 1 {
 		t.Fatalf("%+v", rep)
 	}
 	f.now = f.now.Add(time.Hour)
@@ -138,7 +138,7 @@ func TestMetricsCountWhatIsLogged(t *testing.T) {
 		want["dispatches "+outcome] = n
 	}
 	for _, rep := range f.swept {
-		for name, n := range map[string]int{"open": rep.Open, "overdue": rep.Overdue, "rearmed": rep.Rearmed, "timed-out": rep.TimedOut, "republished": rep.Republished, "leaked": rep.Leaked} {
+		for name, n := range map[string]int{"open": rep.Open, "overdue": rep.Overdue, "rearmed": rep.Rescheduled, "timed-out": rep.TimedOut, "republished": rep.Republished, "leaked": rep.Leaked} {
 			want["sweep-"+name+" sum"] += float64(n)
 			want["sweep-"+name+" count"]++
 		}

@@ -52,7 +52,7 @@ func TestUndoneRecords(t *testing.T) {
 			r.Entries[i-1].At = r.Entries[i].At
 			put(r, i-1, Entry{Run: 2, Case: "c", Invocation: r.Entries[i].Invocation, Data: Got{1}})
 		}, Ends},
-		"a repair in health": {changed(all[Swept], func(_ *Entry, d *Swept) { d.Report.Rearmed = 1 }), Idle},
+		"a repair in health": {changed(all[Swept], func(_ *Entry, d *Swept) { d.Report.Rescheduled = 1 }), Idle},
 		"a run that two sweeps left without its check": {func(t *testing.T, r *Record) {
 			i := find(t, r, open(2))
 			put(r, i, Entry{Data: Swept{Began: 70 * time.Second, Done: true}})

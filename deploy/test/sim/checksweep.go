@@ -10,7 +10,7 @@ import (
 
 func (c *checker) swept(e *Entry, d Swept) {
 	// A check may pend after the end if who was to delete it died, or could not; then the number is true.
-	if r := d.Report; c.faultless() && len(c.rec.Plan.Skews) == 1 && r.Rearmed+r.Republished > 0 {
+	if r := d.Report; c.faultless() && len(c.rec.Plan.Skews) == 1 && r.Rescheduled+r.Republished > 0 {
 		c.broken(Idle, runKey{}, e.At, "%+v", r)
 	}
 	if d.Report.Leaked > c.left[d.Name] || d.Report.Leaked > 0 && c.faultless() {
