@@ -115,7 +115,7 @@ func newLog(w io.Writer, project string) *slog.Logger {
 }
 
 // Build makes a function of the settings and the reconciler.
-type Build func(*config.Config, *reconcile.Reconciler) http.Handler
+type Build = func(*config.Config, *reconcile.Reconciler) http.Handler
 
 // Handler serves what build makes. The first request reads the settings and opens the clients. If
 // that fails, the request is answered 503 and the next one tries again; requests at the same time

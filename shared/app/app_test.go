@@ -12,14 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/casewatch/casewatch/functions/cancel"
-	"github.com/casewatch/casewatch/functions/check"
-	"github.com/casewatch/casewatch/functions/complete"
-	"github.com/casewatch/casewatch/functions/console"
-	"github.com/casewatch/casewatch/functions/dispatch"
+	"github.com/casewatch/casewatch/functions/registry"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/functions/sweep"
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
@@ -42,25 +37,28 @@ func TestFunctions(t *testing.T) {
 	var served []string
 	for _, test := range []struct {
 		function           string
-		build              app.Build
 		method, path, body string
 		header             []string
 		want               int
 	}{
-		{"start", start.New, "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202},
-		{"dispatch", dispatch.New, "POST", "/", task, []string{isJSON, p.invoker}, 200},
-		{"check", check.New, "POST", "/", task, []string{isJSON, p.invoker}, 200},
-		{"status", status.New, "GET", "/c", "", []string{key}, 200},
-		{"complete", complete.New, "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
+		{"start", "POST", "/", `{"case_id":"c"}`, []string{key, "Content-Type: application/json"}, 202},
+		{"dispatch", "POST", "/", task, []string{isJSON, p.invoker}, 200},
+		{"check", "POST", "/", task, []string{isJSON, p.invoker}, 200},
+		{"status", "GET", "/c", "", []string{key}, 200},
+		{"complete", "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
 			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204},
-		{"cancel", cancel.New, "POST", "/c", "", []string{key}, 409},
-		{"sweep", sweep.New, "POST", "/", "", []string{p.invoker}, 200},
-		{"console", console.New, "GET", "/c", "", nil, 401}, // nobody can show here that Google knows him
+		{"cancel", "POST", "/c", "", []string{key}, 409},
+		{"sweep", "POST", "/", "", []string{p.invoker}, 200},
+		{"console", "GET", "/c", "", nil, 401}, // nobody can show here that Google knows him
 	} {
 		served = append(served, test.function)
 		t.Run(test.function, func(t *testing.T) {
+			function, ok := registry.Named(test.function)
+			if !ok {
+				t.Fatalf("there is no function %s", test.function)
+			}
 			process, log := p.process(t, test.function)
-			h := process.Handler(test.build)
+			h := process.Handler(function.New)
 			a := call(t, h, test.method, test.path, test.body, test.header...)
 			if a.Code != test.want {
 				t.Errorf("%d %s, want %d\n%s", a.Code, a.Body, test.want, log)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,19 @@ func (s Setting) UsedBy(function string) bool {
 
 // Functions returns the names of the functions.
 func Functions() []string { return slices.Clone(all) }
+
+// URLSettings returns, by function, the name of the setting that is its address. Of some functions
+// nobody needs the address: they have none.
+func URLSettings() map[string]string {
+	names := map[string]string{}
+	for _, function := range all {
+		name := strings.ToUpper(function) + "_URL"
+		if slices.ContainsFunc(table, func(s setting) bool { return s.Name == name }) {
+			names[function] = name
+		}
+	}
+	return names
+}
 
 // Settings returns every setting, in the order of the documentation.
 func Settings() []Setting {

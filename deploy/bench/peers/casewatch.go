@@ -22,6 +22,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/store"
@@ -105,8 +106,8 @@ func settings(base, location, pipeline, issuer, tasks, topics string) []string {
 		"TASKS_SERVICE_ACCOUNT=" + tasksAccount, "INVOKER_SERVICE_ACCOUNTS=" + strings.Join([]string{tasksAccount, pushAccount, schedulerAccount}, ","),
 		"INVOKER_AUDIENCES=" + base, "INVOKER_ISSUER=" + issuer,
 	}
-	for _, name := range []string{"start", "status", "cancel", "check", "dispatch", "sweep"} {
-		env = append(env, strings.ToUpper(name)+"_URL="+base+"/"+name)
+	for function, name := range config.URLSettings() {
+		env = append(env, name+"="+base+"/"+function)
 	}
 	return env
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path"
 	"path/filepath"
@@ -31,14 +32,7 @@ import (
 	"github.com/casewatch/casewatch/deploy/local/pubsubserver"
 	"github.com/casewatch/casewatch/deploy/local/samplepipeline"
 	"github.com/casewatch/casewatch/deploy/local/taskserver"
-	"github.com/casewatch/casewatch/functions/cancel"
-	"github.com/casewatch/casewatch/functions/check"
-	"github.com/casewatch/casewatch/functions/complete"
-	"github.com/casewatch/casewatch/functions/console"
-	"github.com/casewatch/casewatch/functions/dispatch"
-	"github.com/casewatch/casewatch/functions/start"
-	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/functions/sweep"
+	"github.com/casewatch/casewatch/functions/registry"
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/gcplog"
@@ -154,21 +148,14 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err = m.process.Open(); err != nil {
 		return nil, err
 	}
-	m.Handlers = map[string]http.Handler{
-		"/start":         under("/start", m.process.Handler(start.New)),
-		"/status/":       under("/status", m.process.Handler(status.New)),
-		"/cancel/":       under("/cancel", m.process.Handler(cancel.New)),
-		"/dispatch":      under("/dispatch", m.process.Handler(dispatch.New)),
-		"/check":         under("/check", m.process.Handler(check.New)),
-		"/complete":      under("/complete", m.process.Handler(complete.New)),
-		"/sweep":         under("/sweep", m.process.Handler(sweep.New)),
+	m.Handlers = registry.Handlers(m.process.Handler)
+	maps.Copy(m.Handlers, map[string]http.Handler{
 		"/console":       http.RedirectHandler("/console/", http.StatusTemporaryRedirect),
-		"/console/":      under("/console", m.process.Handler(console.New)),
-		"/pipeline/":     under("/pipeline", m.Pipeline.Handler()),
-		issuerPath + "/": under(issuerPath, m.Issuer),
+		"/pipeline/":     http.StripPrefix("/pipeline", m.Pipeline.Handler()),
+		issuerPath + "/": http.StripPrefix(issuerPath, m.Issuer),
 		"/publish":       m.PubSub.Handler(cfg.Topics.PipelineEvents),
 		"/":              page.Handler(),
-	}
+	})
 	for path, h := range m.Handlers {
 		m.Handlers[path] = m.loopbackOnly(h)
 	}
@@ -177,9 +164,6 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	m.sweeps.Go(func() { m.callSweep(sweeping) })
 	return m, nil
 }
-
-// under serves h as a function is served when deployed alone: at the root.
-func under(prefix string, h http.Handler) http.Handler { return http.StripPrefix(prefix, h) }
 
 // queues are the queues with limits as a deployment gives them.
 func queues(cfg *config.Config) []*cloudtaskspb.Queue {

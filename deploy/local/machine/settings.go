@@ -57,13 +57,14 @@ func newSettings(o Options, tokenSecret string) *settings {
 		"INVOKER_AUDIENCES":        o.BaseURL,
 		"INVOKER_ISSUER":           o.BaseURL + issuerPath,
 	}, fixed: map[string]string{}}
-	for _, name := range []string{"start", "status", "cancel", "check", "dispatch", "sweep"} {
-		s.local[variable(name)] = o.BaseURL + "/" + name
+	for function, name := range config.URLSettings() {
+		s.local[name] = o.BaseURL + "/" + function
 	}
 	return s
 }
 
-// letIn returns an error that names every setting by which the private functions would turn away who calls them here.
+// letIn returns an error that names every setting by which the private functions would turn away
+// who calls them here.
 func letIn(o Options, cfg *config.Config) error {
 	if len(cfg.Access.Invokers) == 0 {
 		return nil
@@ -87,7 +88,8 @@ func letIn(o Options, cfg *config.Config) error {
 	return e
 }
 
-// prepare makes the folder of all state, and in it at the first time a secret, so that tokens hold across restarts.
+// prepare makes the folder of all state, and in it at the first time a secret, so that tokens hold
+// across restarts.
 func prepare(dir string) (tokenSecret string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
@@ -108,13 +110,6 @@ func prepare(dir string) (tokenSecret string, err error) {
 		return "", err
 	}
 	return tokenSecret, os.Rename(made, file)
-}
-
-// variable is the setting with the address of a function.
-func variable(function string) string {
-	return map[string]string{
-		"start": "START_URL", "status": "STATUS_URL", "cancel": "CANCEL_URL", "check": "CHECK_URL", "dispatch": "DISPATCH_URL", "sweep": "SWEEP_URL",
-	}[function]
 }
 
 // set gives a variable its value, whatever the environment says: an address of our own servers.

@@ -45,6 +45,7 @@ var layers = []layer{
 		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
 	{in: "functions"}, // the OpenAPI description, embedded
+	{in: "functions/registry", ours: []string{"functions/...", "shared/config", "shared/reconcile"}, notBelow: cloud},
 	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
 		"shared/printable", "shared/weburl"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},

@@ -2,8 +2,11 @@ package contract
 
 import (
 	"encoding/json"
+	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"go/version"
 	"os"
 	"path/filepath"
@@ -11,6 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/casewatch/casewatch/functions/registry"
 )
 
 // runtimeVersion is the Go of the runtime that the functions are deployed with (go126).
@@ -134,6 +141,30 @@ func TestRootIsWhatTheBuildpackNeeds(t *testing.T) {
 	}
 	if !slices.Contains(imports, "github.com/GoogleCloudPlatform/functions-framework-go/functions") {
 		t.Errorf("the root imports %v: without the framework's functions package the buildpack writes a main for undeclared functions", imports)
+	}
+}
+
+// TestRootRegistersEveryFunction: function.go registers the functions of the registry, in its order, each
+// under its name, and nothing else.
+func TestRootRegistersEveryFunction(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root(t), "function.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || types.ExprString(call.Fun) != "functions.HTTP" {
+			return true
+		}
+		got = append(got, types.ExprString(call))
+		return false
+	})
+	for _, f := range registry.All() {
+		want = append(want, fmt.Sprintf("functions.HTTP(%q, app.Function(%q, %s.New))", f.Name, f.Name, f.Name))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("function.go (-want +got):\n%s", diff)
 	}
 }
 

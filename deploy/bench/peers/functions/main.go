@@ -1,36 +1,25 @@
-// Command functions is every function of Casewatch in one process, at PORT, over the SQLite or PostgreSQL store that STORE names. It speaks to
-// Cloud Tasks and Pub/Sub servers of other processes.
+// Command functions is every function of Casewatch in one process, at PORT, over the SQLite or
+// PostgreSQL store that STORE names. It speaks to Cloud Tasks and Pub/Sub servers of other
+// processes.
 package main
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
 
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
 	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
-	"github.com/casewatch/casewatch/functions/cancel"
-	"github.com/casewatch/casewatch/functions/check"
-	"github.com/casewatch/casewatch/functions/complete"
-	"github.com/casewatch/casewatch/functions/console"
-	"github.com/casewatch/casewatch/functions/dispatch"
-	"github.com/casewatch/casewatch/functions/start"
-	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/functions/sweep"
+	"github.com/casewatch/casewatch/functions/registry"
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// stores are the drivers there are; nil for those of what is deployed. Each build is for one store, as what is deployed is.
+// stores are the drivers there are; nil for those of what is deployed. Each build is for one store,
+// as what is deployed is.
 var stores map[string]store.Opener
-
-var builds = map[string]app.Build{
-	"start": start.New, "status/": status.New, "cancel/": cancel.New, "dispatch": dispatch.New,
-	"check": check.New, "complete": complete.New, "sweep": sweep.New, "console/": console.New,
-}
 
 func main() {
 	if err := serve(); err != nil {
@@ -44,9 +33,8 @@ func serve() error {
 	if err := p.Open(); err != nil {
 		return err
 	}
-	for name, build := range builds {
-		h := http.StripPrefix("/"+strings.TrimSuffix(name, "/"), p.Handler(build))
-		functions.HTTP(name, h.ServeHTTP)
+	for path, h := range registry.Handlers(p.Handler) {
+		functions.HTTP(strings.TrimPrefix(path, "/"), h.ServeHTTP)
 	}
 	return funcframework.StartHostPort("127.0.0.1", os.Getenv("PORT"))
 }

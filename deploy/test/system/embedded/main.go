@@ -1,4 +1,5 @@
-// Command embedded serves one function, FUNCTION_TARGET, at PORT over an SQLite store, which no deployed program links.
+// Command embedded serves one function, FUNCTION_TARGET, at PORT over an SQLite store, which no
+// deployed program links.
 package main
 
 import (
@@ -9,24 +10,12 @@ import (
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
 	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
-	"github.com/casewatch/casewatch/functions/cancel"
-	"github.com/casewatch/casewatch/functions/check"
-	"github.com/casewatch/casewatch/functions/complete"
-	"github.com/casewatch/casewatch/functions/console"
-	"github.com/casewatch/casewatch/functions/dispatch"
-	"github.com/casewatch/casewatch/functions/start"
-	"github.com/casewatch/casewatch/functions/status"
-	"github.com/casewatch/casewatch/functions/sweep"
+	"github.com/casewatch/casewatch/functions/registry"
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/drivers"
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
-
-var builds = map[string]app.Build{
-	"start": start.New, "status": status.New, "cancel": cancel.New, "dispatch": dispatch.New,
-	"check": check.New, "complete": complete.New, "sweep": sweep.New, "console": console.New,
-}
 
 func main() {
 	if err := serve(os.Getenv("FUNCTION_TARGET")); err != nil {
@@ -36,7 +25,7 @@ func main() {
 }
 
 func serve(name string) error {
-	build, ok := builds[name]
+	function, ok := registry.Named(name)
 	if !ok {
 		return fmt.Errorf("FUNCTION_TARGET %q is no function", name)
 	}
@@ -44,7 +33,7 @@ func serve(name string) error {
 	if _, err := p.Config(); err != nil {
 		return err
 	}
-	h := p.Handler(build)
+	h := p.Handler(function.New)
 	functions.HTTP(name, func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
 	return funcframework.StartHostPort("127.0.0.1", os.Getenv("PORT"))
 }
