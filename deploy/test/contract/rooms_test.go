@@ -17,7 +17,7 @@ func TestRooms(t *testing.T) {
 		{".", []string{"AGENTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "deploy", "function.go", "functions", "go.mod", "go.sum", "shared"}},
 		{"deploy", []string{"README.md", "bench", "docs", "gcp", "local", "test", "tools"}},
 		{"deploy/bench", []string{"coldstart", "cost", "go.mod", "go.sum", "peers", "policy"}},
-		{"deploy/test", []string{"browser", "contract", "drill", "sim", "system"}},
+		{"deploy/test", []string{"browser", "contract", "drill", "sim", "system", "witness"}},
 	} {
 		t.Run(test.dir, func(t *testing.T) {
 			var got []string
