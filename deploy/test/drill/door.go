@@ -9,11 +9,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
@@ -31,46 +31,6 @@ type door struct {
 
 func newDoor(t *target.Target) *door {
 	return &door{t, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32, ForceAttemptHTTP2: true}}}
-}
-
-// view is a run as status shows it, as far as promises speak of it. It is read here anew, so that what judges shares nothing with what is judged.
-type view struct {
-	CaseID   string `json:"case_id"`
-	Run      int    `json:"run"`
-	State    string `json:"state"`
-	Progress struct {
-		Completed int     `json:"completed"`
-		Total     int     `json:"total"`
-		Percent   float64 `json:"percent"`
-	} `json:"progress"`
-	CreatedAt  time.Time  `json:"created_at"`
-	DeadlineAt time.Time  `json:"deadline_at"`
-	EndedAt    *time.Time `json:"ended_at"`
-	End        *struct {
-		Reason string `json:"reason"`
-		Source string `json:"source"`
-	} `json:"end"`
-	Result json.RawMessage `json:"result"`
-	Late   *struct {
-		State string `json:"state"`
-		Count int    `json:"count"`
-	} `json:"late"`
-	Checks struct {
-		Count    int `json:"count"`
-		Failures int `json:"failures"`
-	} `json:"checks"`
-	Version int64 `json:"version"`
-}
-
-// ended reports whether the run has ended, as all of its fields say.
-func (v view) ended() bool { return v.EndedAt != nil && v.End != nil }
-
-// words is how a run stands, in a few words.
-func (v view) words() string {
-	if v.ended() {
-		return v.State + ", " + v.End.Reason
-	}
-	return fmt.Sprintf("%s %d of %d", v.State, v.Progress.Completed, v.Progress.Total)
 }
 
 // started is what start answered.
@@ -105,7 +65,7 @@ func (d *door) start(ctx context.Context, form []byte, query url.Values, key str
 		case err == nil:
 			err = fmt.Errorf("start answered %d: %s", code, clip(body))
 		}
-		if !pause(ctx, 2*time.Second) {
+		if !witness.Pause(ctx, 2*time.Second) {
 			return s, ctx.Err()
 		}
 	}
@@ -121,23 +81,6 @@ func (d *door) knock(ctx context.Context) error {
 		_ = res.Body.Close()
 	}
 	return err
-}
-
-// read reads a run; the current one for run 0.
-func (d *door) read(ctx context.Context, statusURL string, run int) (view, error) {
-	query := url.Values{}
-	if run > 0 {
-		query.Set("run", strconv.Itoa(run))
-	}
-	var v view
-	code, body, err := d.do(ctx, http.MethodGet, withQuery(statusURL, query), nil, nil)
-	if err != nil {
-		return v, err
-	}
-	if code != http.StatusOK {
-		return v, fmt.Errorf("status answered %d: %s", code, clip(body))
-	}
-	return v, json.Unmarshal(body, &v)
 }
 
 // cancel asks to cancel a run and returns the answer's status.

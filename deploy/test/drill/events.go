@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -18,7 +19,7 @@ func (d *drill) begun(ctx context.Context, name string) (*canary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !d.soon(ctx, c, func(v view) bool { return v.State != "pending" && v.Run > 0 }) && ctx.Err() == nil {
+	if !d.soon(ctx, c, func(v witness.View) bool { return v.State != "pending" && v.Run > 0 }) && ctx.Err() == nil {
 		return nil, errors.New("it does not begin to run")
 	}
 	return c, ctx.Err()
@@ -30,28 +31,28 @@ func (d *drill) running(ctx context.Context, name string) (*canary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v, _ := c.now(); v.ended() {
+	if v := c.Latest(); v.Ended() {
 		return nil, tooEarly(v)
 	}
 	return c, nil
 }
 
 // tooEarly is why a fault meets nothing.
-func tooEarly(v view) error {
-	return fmt.Errorf("it had ended before (%s, by %s)", v.words(), v.End.Source)
+func tooEarly(v witness.View) error {
+	return fmt.Errorf("it had ended before (%s, by %s)", v.String(), v.End.Source)
 }
 
 // byEvent returns an error unless an event has ended a run: none was delivered in time then.
 func byEvent(c *canary) error {
-	if v, _ := c.now(); v.ended() && v.End.Source != "event" {
-		return fmt.Errorf("none of the events that were published has ended it, but the %s (%s)", v.End.Source, v.words())
+	if v := c.Latest(); v.Ended() && v.End.Source != "event" {
+		return fmt.Errorf("none of the events that were published has ended it, but the %s (%s)", v.End.Source, v.String())
 	}
 	return nil
 }
 
 // says is an event about a case.
 func (c *canary) says(status string) event {
-	e := event{CaseID: c.caseID, Run: 1, Status: status}
+	e := event{CaseID: c.CaseID, Run: 1, Status: status}
 	switch status {
 	case "succeeded":
 		e.Result = result("event")
@@ -91,7 +92,7 @@ func (d *drill) lateEvent(ctx context.Context, name string) error {
 	if err := errors.Join(d.google.publish(ctx, c.says("succeeded")), d.end(ctx, c)); err != nil {
 		return err
 	}
-	pause(ctx, 2*time.Second)
+	witness.Pause(ctx, 2*time.Second)
 	if err := d.google.publish(ctx, c.progressed(1)); err != nil {
 		return err
 	}
@@ -106,17 +107,17 @@ func (d *drill) disorderedEvents(ctx context.Context, name string) error {
 	if err := d.google.publish(ctx, c.progressed(2)); err != nil {
 		return err
 	}
-	if !d.soon(ctx, c, func(v view) bool { return v.Progress.Completed >= 2 || v.ended() }) && ctx.Err() == nil {
+	if !d.soon(ctx, c, func(v witness.View) bool { return v.Progress.Completed >= 2 || v.Ended() }) && ctx.Err() == nil {
 		return errors.New("an event that tells of progress was published, and had no effect")
 	}
-	if v, _ := c.now(); v.ended() {
+	if v := c.Latest(); v.Ended() {
 		return tooEarly(v)
 	}
 	for _, completed := range []int{1, 2, 0, 1} {
 		if err := d.google.publish(ctx, c.progressed(completed)); err != nil {
 			return err
 		}
-		pause(ctx, 200*time.Millisecond)
+		witness.Pause(ctx, 200*time.Millisecond)
 	}
 	if err := d.google.publish(ctx, c.says("succeeded")); err != nil {
 		return err
@@ -148,8 +149,8 @@ func (d *drill) contradictingEvents(ctx context.Context, name string) error {
 	if err := errors.Join(err, d.end(ctx, c), byEvent(c)); err != nil {
 		return err
 	}
-	if !d.soon(ctx, c, func(v view) bool { return v.Late != nil }) && ctx.Err() == nil {
-		c.accuse(final, 1, "of two words that contradict each other one was dropped")
+	if !d.soon(ctx, c, func(v witness.View) bool { return v.Late != nil }) && ctx.Err() == nil {
+		c.Accuse(witness.Final, 1, "of two words that contradict each other one was dropped")
 	}
 	return ctx.Err()
 }
@@ -159,8 +160,8 @@ func (d *drill) staleTasks(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	d.soon(ctx, c, func(v view) bool { return v.Checks.Count >= 3 || v.ended() })
-	if v, _ := c.now(); v.ended() {
+	d.soon(ctx, c, func(v witness.View) bool { return v.Checks.Count >= 3 || v.Ended() })
+	if v := c.Latest(); v.Ended() {
 		return tooEarly(v)
 	}
 	if err := d.flood(ctx, c); err != nil {
@@ -169,8 +170,8 @@ func (d *drill) staleTasks(ctx context.Context, name string) error {
 	if err := errors.Join(d.google.publish(ctx, c.says("succeeded")), d.end(ctx, c)); err != nil {
 		return err
 	}
-	if v, _ := c.now(); v.ended() { // what they ask then is no longer taken for what was under way
-		pause(ctx, time.Until(v.EndedAt.Add(clockSlack+500*time.Millisecond)))
+	if v := c.Latest(); v.Ended() { // what they ask then is no longer taken for what was under way
+		witness.Pause(ctx, time.Until(v.EndedAt.Add(clockSlack+500*time.Millisecond)))
 	}
 	return d.flood(ctx, c)
 }
@@ -179,7 +180,7 @@ func (d *drill) staleTasks(ctx context.Context, name string) error {
 func (d *drill) flood(ctx context.Context, c *canary) error {
 	last, err := d.checkSeq(ctx, c)
 	if err != nil { // the console is not for us: as many as have looked were there at least
-		v, _ := c.now()
+		v := c.Latest()
 		last = int64(v.Checks.Count)
 	}
 	c.early.Store(last)
@@ -187,7 +188,7 @@ func (d *drill) flood(ctx context.Context, c *canary) error {
 	for seq := max(1, last-8); seq <= last; seq++ { // the last is still to come, if the run is open
 		tasks = append(tasks, d.check(c, seq))
 	}
-	tasks = append(tasks, queue.Task{Kind: queue.Dispatch, CaseID: c.caseID, Run: 1, Seq: 1, CreatedAt: c.created})
+	tasks = append(tasks, queue.Task{Kind: queue.Dispatch, CaseID: c.CaseID, Run: 1, Seq: 1, CreatedAt: c.created})
 	var names []string
 	made := make(chan string, staleEach)
 	for _, t := range tasks {
@@ -206,7 +207,7 @@ func (d *drill) flood(ctx context.Context, c *canary) error {
 }
 
 func (d *drill) check(c *canary, seq int64) queue.Task {
-	return queue.Task{Kind: queue.Check, CaseID: c.caseID, Run: 1, Seq: seq, CreatedAt: c.created}
+	return queue.Task{Kind: queue.Check, CaseID: c.CaseID, Run: 1, Seq: seq, CreatedAt: c.created}
 }
 
 // checkSeq returns the number of the newest check of a case, from the console.
@@ -226,6 +227,6 @@ type detail struct {
 
 func (d *drill) detail(ctx context.Context, c *canary) (detail, error) {
 	var found detail
-	err := d.door.console(ctx, "/"+c.caseID, &found)
+	err := d.door.console(ctx, "/"+c.CaseID, &found)
 	return found, err
 }

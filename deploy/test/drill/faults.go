@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
+	"github.com/casewatch/casewatch/deploy/test/witness"
 )
 
 // fault is something that goes wrong, and what is done to make it so.
@@ -81,7 +82,7 @@ func (d *drill) lostEvent(ctx context.Context, name string) error {
 	if err := d.end(ctx, c); err != nil {
 		return err
 	}
-	if v, _ := c.now(); v.ended() && v.End.Source == "event" {
+	if v := c.Latest(); v.Ended() && v.End.Source == "event" {
 		return errors.New("the end was told all the same, by an event")
 	}
 	return nil
@@ -96,16 +97,16 @@ func (d *drill) freeze(ctx context.Context, name string) error {
 	if err := d.end(ctx, c); err != nil {
 		return err
 	}
-	if v, _ := c.now(); v.ended() && v.End.Reason != "deadline" {
-		return fmt.Errorf("it did not hang: the %s ended it (%s)", v.End.Source, v.words())
+	if v := c.Latest(); v.Ended() && v.End.Reason != "deadline" {
+		return fmt.Errorf("it did not hang: the %s ended it (%s)", v.End.Source, v.String())
 	}
-	if asked, err := d.door.record(ctx, c.caseID); err != nil || len(asked.Requests) == 0 {
+	if asked, err := d.door.record(ctx, c.CaseID); err != nil || len(asked.Requests) == 0 {
 		return errors.Join(err, errors.New("its request did not reach the pipeline"))
 	}
 	if d.t.EventsTopic == "" {
 		return nil
 	}
-	return d.keptLate(ctx, c, event{CaseID: c.caseID, Run: 1, Status: "succeeded", Result: result("after the deadline")})
+	return d.keptLate(ctx, c, event{CaseID: c.CaseID, Run: 1, Status: "succeeded", Result: result("after the deadline")})
 }
 
 func (d *drill) progressDown(ctx context.Context, name string) error {
@@ -121,8 +122,8 @@ func (d *drill) progressDown(ctx context.Context, name string) error {
 		return err
 	}
 	for _, c := range []*canary{tells, silent} {
-		if v, _ := c.now(); v.Checks.Failures == 0 {
-			return fmt.Errorf("no look at the progress of %s failed", c.caseID)
+		if v := c.Latest(); v.Checks.Failures == 0 {
+			return fmt.Errorf("no look at the progress of %s failed", c.CaseID)
 		}
 	}
 	return nil
@@ -138,7 +139,7 @@ func (d *drill) repeatedStart(ctx context.Context, name string) error {
 	again := func() error {
 		s, err := d.door.start(ctx, c.form, deadlineQuery(d.deadline()), key)
 		if err == nil && (s.Run != 1 || s.Code != http.StatusOK) {
-			c.accuse(once, s.Run, "a start repeated with its Idempotency-Key was answered %d with run %d", s.Code, s.Run)
+			c.Accuse(witness.Once, s.Run, "a start repeated with its Idempotency-Key was answered %d with run %d", s.Code, s.Run)
 		}
 		return err
 	}
@@ -149,7 +150,7 @@ func (d *drill) repeatedStart(ctx context.Context, name string) error {
 		return err
 	}
 	err = atOnce(3, again) // after its end too
-	pause(ctx, time.Second)
+	witness.Pause(ctx, time.Second)
 	return errors.Join(err, d.end(ctx, c)) // of what has begun all the same
 }
 
@@ -166,7 +167,7 @@ func (d *drill) supersede(ctx context.Context, name string) error {
 		return err
 	}
 	for _, n := range []int{1, 3} {
-		pause(ctx, 700*time.Millisecond)
+		witness.Pause(ctx, 700*time.Millisecond)
 		if err := atOnce(n, another); err != nil {
 			return err
 		}
@@ -174,8 +175,8 @@ func (d *drill) supersede(ctx context.Context, name string) error {
 	if err := d.end(ctx, c); err != nil {
 		return err
 	}
-	if v := c.ended()[1]; v.End == nil || v.End.Reason != "superseded" {
-		return fmt.Errorf("its first run was not open any more (%s)", v.words())
+	if first := c.Run(1); first.End == nil || first.End.Reason != "superseded" {
+		return fmt.Errorf("its first run was not open any more (%s)", first)
 	}
 	return nil
 }
@@ -185,7 +186,7 @@ func (d *drill) cancelTwice(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	pause(ctx, 700*time.Millisecond) // its request is under way
+	witness.Pause(ctx, 700*time.Millisecond) // its request is under way
 	codes := make(chan int, 2)
 	err = atOnce(cap(codes), func() error {
 		code, err := d.door.cancel(ctx, c.cancelURL)
@@ -195,15 +196,15 @@ func (d *drill) cancelTwice(ctx context.Context, name string) error {
 	if err := errors.Join(err, d.end(ctx, c)); err != nil {
 		return err
 	}
-	if v, _ := c.now(); v.ended() && v.State != "cancelled" {
+	if v := c.Latest(); v.Ended() && v.State != "cancelled" {
 		return tooEarly(v)
 	}
 	for range cap(codes) {
 		if code := <-codes; code != http.StatusOK {
-			c.accuse(final, 1, "a cancel of the run was answered %d", code)
+			c.Accuse(witness.Final, 1, "a cancel of the run was answered %d", code)
 		}
 	}
-	return d.keptLate(ctx, c, event{CaseID: c.caseID, Run: 1, Status: "succeeded", Result: result("after the cancel")})
+	return d.keptLate(ctx, c, event{CaseID: c.CaseID, Run: 1, Status: "succeeded", Result: result("after the cancel")})
 }
 
 // atOnce calls f n times at the same time.

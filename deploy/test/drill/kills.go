@@ -7,6 +7,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -73,11 +74,11 @@ func (d *drill) waiting() sample {
 
 // healed lets a case end that has lost its check, once it is looked at again. If it never is, only its deadline can end it.
 func (d *drill) healed(ctx context.Context, c *canary) error {
-	before, _ := c.now()
+	before := c.Latest()
 	limit, cancel := context.WithDeadline(ctx, before.DeadlineAt.Add(d.grace()))
 	defer cancel()
-	looked := c.await(limit, func(v view) bool { return v.Checks.Count > before.Checks.Count || v.ended() })
-	if v, _ := c.now(); !looked || v.ended() || d.t.EventsTopic == "" {
+	looked := c.Await(limit, func(v witness.View) bool { return v.Checks.Count > before.Checks.Count || v.Ended() })
+	if v := c.Latest(); !looked || v.Ended() || d.t.EventsTopic == "" {
 		return ctx.Err()
 	}
 	return d.google.publish(ctx, c.says("succeeded"))
@@ -95,11 +96,11 @@ func (d *drill) openNow(ctx context.Context) string {
 // still reports whether a check stays the newest of a case for as long as a look may take that was under way. No sweep comes between: it waits longer.
 func (d *drill) still(ctx context.Context, c *canary, seq int64) (bool, error) {
 	for until := time.Now().Add(d.t.CheckTimeout.Duration() + time.Second); time.Now().Before(until); {
-		if !pause(ctx, 200*time.Millisecond) {
+		if !witness.Pause(ctx, 200*time.Millisecond) {
 			return false, ctx.Err()
 		}
 		now, err := d.checkSeq(ctx, c)
-		if v, _ := c.now(); err != nil || now != seq || v.ended() {
+		if v := c.Latest(); err != nil || now != seq || v.Ended() {
 			return false, err
 		}
 	}
@@ -114,7 +115,7 @@ func (d *drill) killAtStart(ctx context.Context, name string) error {
 			return err
 		}
 		for _, kind := range []queue.Kind{queue.Dispatch, queue.Check} {
-			was, err := d.google.lose(ctx, queue.Task{Kind: kind, CaseID: c.caseID, Run: 1, Seq: 1, CreatedAt: c.created})
+			was, err := d.google.lose(ctx, queue.Task{Kind: kind, CaseID: c.CaseID, Run: 1, Seq: 1, CreatedAt: c.created})
 			if err != nil {
 				return err
 			}
@@ -158,8 +159,8 @@ func (d *drill) killAtCheck(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	d.soon(ctx, c, func(v view) bool { return v.Checks.Count > 0 || v.ended() })
-	for v, _ := c.now(); !v.ended() && ctx.Err() == nil; v, _ = c.now() {
+	d.soon(ctx, c, func(v witness.View) bool { return v.Checks.Count > 0 || v.Ended() })
+	for v := c.Latest(); !v.Ended() && ctx.Err() == nil; v = c.Latest() {
 		seq, err := d.checkSeq(ctx, c)
 		if err != nil {
 			return err
@@ -169,7 +170,7 @@ func (d *drill) killAtCheck(ctx context.Context, name string) error {
 			return err
 		}
 		if !lost {
-			pause(ctx, 100*time.Millisecond)
+			witness.Pause(ctx, 100*time.Millisecond)
 			continue
 		}
 		// One that is being delivered goes on, deleted or not, and queues the next.
@@ -177,7 +178,7 @@ func (d *drill) killAtCheck(ctx context.Context, name string) error {
 			return errors.Join(err, d.healed(ctx, c), d.end(ctx, c))
 		}
 	}
-	if v, _ := c.now(); v.ended() {
+	if v := c.Latest(); v.Ended() {
 		return tooEarly(v)
 	}
 	return ctx.Err()

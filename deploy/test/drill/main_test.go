@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,10 +29,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// plant puts a bug before a function: it returns what serves a path in place of h. The machine is there once it is called.
+// plant puts a bug before a function: it returns what serves a path in place of h. The machine is
+// there once it is called.
 type plant func(m *machine.Machine, path string, h http.Handler) http.Handler
 
-// quick are the times of a machine for tests. A sweep comes every second, and finds what was lost after 21 s all the same.
+// quick are the times of a machine for tests. A sweep comes every second, and finds what was lost
+// after 21 s all the same.
 var quick = map[string]string{
 	"CHECK_MIN_INTERVAL": "200ms", "CHECK_MAX_INTERVAL": "1s", "CHECK_TIMEOUT": "1s", "COMPLETION_GRACE": "1s", "START_GRACE": "20s", "UNREACHABLE_AFTER": "30s",
 }
@@ -68,6 +74,31 @@ func newTarget(t *testing.T, bug plant) *target.Target {
 		}
 	})
 	return m.Target()
+}
+
+// noEnv is an environment without variables.
+func noEnv(string) (string, bool) { return "", false }
+
+// drilled drills as the command does, and returns its exit code and its report, as JSON and as
+// people read it.
+func drilled(t *testing.T, where *target.Target, args ...string) (code int, rep report, table string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := where.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	args = append([]string{"--json", "--target", filepath.Join(dir, target.File)}, args...)
+	code = command(t.Context(), args, noEnv, &out, logged{t})
+	if err := json.Unmarshal(out.Bytes(), &rep); err != nil {
+		t.Fatalf("%v: %s", err, out.Bytes())
+	}
+	var text strings.Builder
+	if err := rep.print(&text); err != nil {
+		t.Error(err)
+	}
+	t.Log("\n" + text.String())
+	return code, rep, text.String()
 }
 
 // logged is a writer to the log of a test.

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/code"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -45,7 +46,7 @@ func (d *drill) gone(ctx context.Context, names []string) error {
 			return fmt.Errorf("a task of ours cannot be looked for: %w", err)
 		case task == nil:
 			rest = rest[:len(rest)-1]
-		case !pause(short, 200*time.Millisecond):
+		case !witness.Pause(short, 200*time.Millisecond):
 			why := "it was not tried"
 			if n := task.GetDispatchCount(); n > 0 {
 				why = fmt.Sprintf("it was tried %d times, and last answered %s", n, code.Code(task.GetLastAttempt().GetResponseStatus().GetCode()))
@@ -110,8 +111,8 @@ func (d *drill) cleanUp(ctx context.Context) error {
 
 // cancel ends what is open of a case.
 func (d *drill) cancel(ctx context.Context, c *canary) error {
-	v, err := d.door.read(ctx, c.statusURL, 0)
-	if err != nil || v.ended() {
+	v, err := c.Read(ctx, 0)
+	if err != nil || v.Ended() {
 		return err
 	}
 	// The address names the first run: it is the newest that is open.

@@ -1,13 +1,19 @@
 package main
 
-import "testing"
+import (
+	"testing"
+	"time"
 
-// A check that the drill itself had delivered before its time still waits for its turn, beside the one that follows from it: that is no second chain.
-// Nor are two that pend for a moment, since one takes the place of the other.
+	"github.com/casewatch/casewatch/deploy/test/witness"
+)
+
+// A check that the drill itself had delivered before its time still waits for its turn, beside the
+// one that follows from it: that is no second chain. Nor are two that pend for a moment, since one
+// takes the place of the other.
 func TestWhatIsNoSecondChain(t *testing.T) {
 	d := &drill{}
-	c := &canary{witness: newWitness("c"), fault: "stale-tasks"}
-	c.latest.Run = 1
+	c := &canary{Witness: witness.New("c", "", witness.Options{}), fault: "stale-tasks"}
+	c.Saw(witness.View{Run: 1}, time.Now())
 	d.cases = append(d.cases, c)
 	c.early.Store(5)
 	for name, patrols := range map[string][][]int64{
@@ -17,7 +23,7 @@ func TestWhatIsNoSecondChain(t *testing.T) {
 		for _, seqs := range patrols {
 			d.crowded(map[string][]int64{"c 1": seqs})
 		}
-		if said := c.breaches; len(said) != 0 {
+		if said := c.Breaches(); len(said) != 0 {
 			t.Errorf("%s: got %+v, want no breach", name, said)
 		}
 	}
@@ -25,13 +31,13 @@ func TestWhatIsNoSecondChain(t *testing.T) {
 
 func TestTwoChainsAreSeen(t *testing.T) {
 	d := &drill{}
-	c := &canary{witness: newWitness("c"), fault: "stale-tasks"}
-	c.latest.Run = 1
+	c := &canary{Witness: witness.New("c", "", witness.Options{}), fault: "stale-tasks"}
+	c.Saw(witness.View{Run: 1}, time.Now())
 	d.cases = append(d.cases, c)
 	for range 2 {
 		d.crowded(map[string][]int64{"c 1": {6, 7}})
 	}
-	if said := c.breaches; len(said) != 1 || said[0].Promise != oneChain {
+	if said := c.Breaches(); len(said) != 1 || said[0].Promise != witness.OneChain {
 		t.Errorf("got %+v, want one breach of one chain", said)
 	}
 }

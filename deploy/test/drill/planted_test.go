@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -65,12 +66,12 @@ func at(where string, bug func(*machine.Machine, http.Handler) http.Handler) pla
 func TestPlantedBugs(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name   string
-		bug    plant
-		faults []string
-		want   promise
-		seen   string // part of what is told of it
-		slow   bool   // it takes until what was lost should have been found
+		name  string
+		bug   plant
+		fault string
+		want  witness.Promise
+		seen  string // part of what is told of it
+		slow  bool   // it takes until what was lost should have been found
 	}{
 		{"a reader is shown older progress", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			var mu sync.Mutex
@@ -82,12 +83,12 @@ func TestPlantedBugs(t *testing.T) {
 					run["progress"].(map[string]any)["completed"] = 0
 				}
 			})
-		}), []string{"disordered-events"}, forward, "status showed 0 documents", false},
+		}), "disordered-events", witness.Forward, "status showed 0 documents", false},
 		{"the stream drops the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				h.ServeHTTP(&endless{w}, r)
 			})
-		}), []string{"repeated-event"}, told, "the stream did not tell", false},
+		}), "repeated-event", witness.Told, "the stream did not tell", false},
 		{"a repeated dispatch starts the pipeline again", at("/dispatch", func(m *machine.Machine, h http.Handler) http.Handler {
 			var mu sync.Mutex
 			seen := map[queue.Body]bool{}
@@ -101,40 +102,40 @@ func TestPlantedBugs(t *testing.T) {
 					post(m.Config.Pipeline.URL+"/api/normalize", form)
 				}
 			})
-		}), []string{"stale-tasks"}, once, "was started 41 times", false},
-		{"a word after the end becomes the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
+		}), "stale-tasks", witness.Once, "was started 41 times", false},
+		{"a report after the end becomes the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return changed(h, func(run map[string]any) {
 				if late, ok := run["late"].(map[string]any); ok {
 					run["state"], run["late"] = late["state"], nil
 				}
 			})
-		}), []string{"late-event"}, final, "it was succeeded, completed, and then failed", false},
-		{"a word after the end is dropped", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
+		}), "late-event", witness.Final, "it was succeeded, completed, and then failed", false},
+		{"a report after the end is dropped", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return changed(h, func(run map[string]any) { run["late"] = nil })
-		}), []string{"cancel-twice"}, final, "is not kept as late", true},
+		}), "cancel-twice", witness.Final, "is not kept as late", true},
 		{"checks of ended runs ask the pipeline", at("/check", func(m *machine.Machine, h http.Handler) http.Handler {
 			return delivered(h, func(b queue.Body) {
 				if over(m, b.CaseID) {
 					get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID)
 				}
 			})
-		}), []string{"stale-tasks"}, oneChain, "times after the end", false},
+		}), "stale-tasks", witness.OneChain, "times after the end", false},
 		{"repeated checks of open runs ask the pipeline", at("/check", func(m *machine.Machine, h http.Handler) http.Handler {
 			return delivered(h, func(b queue.Body) {
 				if !over(m, b.CaseID) {
 					get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID)
 				}
 			})
-		}), []string{"stale-tasks"}, oneChain, "and its checks tell of", false},
+		}), "stale-tasks", witness.OneChain, "and its checks tell of", false},
 		{"a start ignores its Idempotency-Key", at("/start", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Del("Idempotency-Key")
 				h.ServeHTTP(w, r)
 			})
-		}), []string{"repeated-start"}, once, "was answered", false},
+		}), "repeated-start", witness.Once, "was answered", false},
 		{"nothing sweeps", at("/sweep", func(_ *machine.Machine, _ http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-		}), []string{"kill-at-check"}, ends, "it has not ended", true},
+		}), "kill-at-check", witness.Ends, "it has not ended", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -142,22 +143,14 @@ func TestPlantedBugs(t *testing.T) {
 			if test.slow && testing.Short() {
 				t.Skip("it takes half a minute: leave out -short")
 			}
-			target := newTarget(t, test.bug)
-			if test.want == ends {
-				target.Patience = 15
+			where := newTarget(t, test.bug)
+			if test.want == witness.Ends {
+				where.Patience = 15
 			}
-			rep, err := Run(t.Context(), target, settings{only: test.faults}, logged{t})
-			if err != nil {
-				t.Fatal(err)
-			}
+			_, rep, _ := drilled(t, where, "--only", test.fault)
 			if got := rep.Faults[0].Promises[test.want]; got != broken {
-				t.Errorf("%q is %s: %+v", test.want, got, rep)
+				t.Errorf("%q is %s, want %s", test.want, got, broken)
 			}
-			var table strings.Builder
-			if err := rep.print(&table); err != nil {
-				t.Error(err)
-			}
-			t.Log("\n" + table.String())
 			for _, b := range rep.Faults[0].Breaches {
 				if b.Promise == test.want && !strings.Contains(b.Seen, test.seen) {
 					t.Errorf("%q is said to be broken by another thing: %s", b.Promise, b.Seen)
@@ -171,8 +164,8 @@ func TestPlantedBugs(t *testing.T) {
 }
 
 // alsoBroken reports whether a bug that breaks one promise may well break another.
-func alsoBroken(want, other promise) bool {
-	return want == ends && other == told // what does not end is not told to have ended
+func alsoBroken(want, other witness.Promise) bool {
+	return want == witness.Ends && other == witness.Told // what does not end is not told to have ended
 }
 
 // endless is a stream without its end.
@@ -204,8 +197,8 @@ func over(m *machine.Machine, caseID string) bool {
 	d := newDoor(m.Target())
 	defer d.http.CloseIdleConnections()
 	var found struct {
-		Case view `json:"case"`
+		Case witness.View `json:"case"`
 	}
 	err := d.console(context.Background(), "/"+caseID+"?run=1", &found)
-	return err == nil && found.Case.ended()
+	return err == nil && found.Case.Ended()
 }

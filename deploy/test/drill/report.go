@@ -5,10 +5,15 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/casewatch/casewatch/deploy/test/witness"
 )
 
 // notAsked marks a fault that the caller left out.
 const notAsked = "not asked for"
+
+// unjudged is what else is promised.
+const unjudged = "that memory does not grow with the cases in flight cannot be seen from outside: `make test` measures it"
 
 // report is what a drill saw.
 type report struct {
@@ -17,7 +22,8 @@ type report struct {
 	Faults  []outcome `json:"faults"`
 	Leaked  *int      `json:"leaked"` // how many more the console's health told of during the drill; null: not looked at
 	Broken  int       `json:"broken"` // promises, by fault
-	// NotDrilled counts the faults that did not happen, though they should: nothing is known of what they would do.
+	// NotDrilled counts the faults that did not happen, though they should: nothing is known of
+	// what they would do.
 	NotDrilled int      `json:"not_drilled"`
 	Left       string   `json:"left,omitempty"` // what could not be cleaned up, and why
 	Notes      []string `json:"notes"`          // what was not judged, and what else is to be known
@@ -25,14 +31,14 @@ type report struct {
 
 // outcome is what came of a fault.
 type outcome struct {
-	Fault    string              `json:"fault"`
-	Does     string              `json:"does"`
-	Skipped  string              `json:"skipped,omitempty"` // why
-	Error    string              `json:"error,omitempty"`   // why it did not happen
-	Cases    []string            `json:"cases"`
-	Ended    []string            `json:"ended"` // how the last run of each did
-	Promises map[promise]verdict `json:"promises"`
-	Breaches []breach            `json:"breaches"`
+	Fault    string                      `json:"fault"`
+	Does     string                      `json:"does"`
+	Skipped  string                      `json:"skipped,omitempty"` // why
+	Error    string                      `json:"error,omitempty"`   // why it did not happen
+	Cases    []string                    `json:"cases"`
+	Ended    []string                    `json:"ended"` // how the last run of each did
+	Promises map[witness.Promise]verdict `json:"promises"`
+	Breaches []witness.Breach            `json:"breaches"`
 }
 
 // verdict is "kept", "broken", or "-" where it was not judged.
@@ -44,23 +50,25 @@ const (
 	notJudged verdict = "-"
 )
 
+// told is how a broken promise is told to people.
+func told(fault string, b witness.Breach) string { return fmt.Sprintf("BROKEN  %s, %s", fault, b) }
+
 // report gathers what was seen.
 func (d *drill) report(rep *report) {
 	for i := range rep.Faults {
 		o := &rep.Faults[i]
-		o.Cases, o.Ended, o.Breaches, o.Promises = []string{}, []string{}, []breach{}, map[promise]verdict{}
+		o.Cases, o.Ended, o.Breaches, o.Promises = []string{}, []string{}, []witness.Breach{}, map[witness.Promise]verdict{}
 		cases := d.casesOf(o.Fault)
 		for _, c := range cases {
-			v, _ := c.now()
-			o.Cases, o.Ended = append(o.Cases, c.caseID), append(o.Ended, v.words())
-			c.mu.Lock()
-			o.Breaches = append(o.Breaches, c.breaches...)
-			c.mu.Unlock()
+			v := c.Latest()
+			o.Cases, o.Ended = append(o.Cases, c.CaseID), append(o.Ended, v.String())
+			o.Breaches = append(o.Breaches, c.Breaches()...)
 		}
-		for _, p := range promises {
-			o.Promises[p.promise] = kept
-			if len(cases) == 0 || o.Skipped != "" || o.Error != "" || p.promise == once && d.t.SamplePipeline == "" && o.Fault != "repeated-start" {
-				o.Promises[p.promise] = notJudged
+		for _, p := range witness.Promises {
+			o.Promises[p.Promise] = kept
+			unseen := p.Promise == witness.Once && d.t.SamplePipeline == "" && o.Fault != "repeated-start"
+			if len(cases) == 0 || o.Skipped != "" || o.Error != "" || unseen {
+				o.Promises[p.Promise] = notJudged
 			}
 		}
 		for _, b := range o.Breaches {
@@ -88,8 +96,8 @@ func (d *drill) report(rep *report) {
 func (r *report) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	head := []string{"fault"}
-	for _, p := range promises {
-		head = append(head, string(p.promise))
+	for _, p := range witness.Promises {
+		head = append(head, string(p.Promise))
 	}
 	fmt.Fprintln(table, strings.Join(append(head, "ended"), "\t"))
 	for _, o := range r.Faults {
@@ -98,8 +106,8 @@ func (r *report) print(out io.Writer) error {
 			fmt.Fprintf(table, "%s\tskipped: %s\n", o.Fault, o.Skipped)
 			continue
 		}
-		for _, p := range promises {
-			line = append(line, string(o.Promises[p.promise]))
+		for _, p := range witness.Promises {
+			line = append(line, string(o.Promises[p.Promise]))
 		}
 		fmt.Fprintln(table, strings.Join(append(line, strings.Join(o.Ended, "; ")), "\t"))
 	}
@@ -109,7 +117,7 @@ func (r *report) print(out io.Writer) error {
 	var b strings.Builder
 	for _, o := range r.Faults {
 		for _, seen := range o.Breaches {
-			fmt.Fprintln(&b, seen.line(o.Fault))
+			fmt.Fprintln(&b, told(o.Fault, seen))
 		}
 		if o.Error != "" {
 			fmt.Fprintf(&b, "NOT DRILLED  %s: %s\n", o.Fault, strings.ReplaceAll(o.Error, "\n", "; "))
@@ -122,8 +130,8 @@ func (r *report) print(out io.Writer) error {
 		fmt.Fprintf(&b, "LEFT BEHIND  %s\n", strings.ReplaceAll(r.Left, "\n", "; "))
 	}
 	b.WriteByte('\n')
-	for _, p := range promises {
-		fmt.Fprintf(&b, "%-10s %s\n", p.promise, p.words)
+	for _, p := range witness.Promises {
+		fmt.Fprintf(&b, "%-10s %s\n", p.Promise, p.Words)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
+	"github.com/casewatch/casewatch/deploy/test/witness"
 )
 
 // settle is how long the cases are watched after the last of them has ended: what polls on is seen by then.
@@ -51,7 +52,7 @@ func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *r
 	d.readers.Go(func() { d.patrol(reading) })
 
 	rep := d.all(reading)
-	if pause(ctx, d.settle()) {
+	if witness.Pause(ctx, d.settle()) {
 		if err := d.door.knock(ctx); err != nil { // what cannot be read is not judged
 			d.lost(err)
 		} else {
@@ -88,8 +89,8 @@ func words(why error) string {
 // stopped is the error of a drill that ended early; what was seen broken until then is told.
 func (d *drill) stopped(why, left error) error {
 	for _, c := range d.cases {
-		for _, b := range c.breaches {
-			d.say("%s", b.line(c.fault))
+		for _, b := range c.Breaches() {
+			d.say("%s", told(c.fault, b))
 		}
 	}
 	if left != nil {
@@ -165,8 +166,8 @@ func (d *drill) ended(fault, problem string) {
 	}
 	var how []string
 	for _, c := range d.casesOf(fault) {
-		v, _ := c.now()
-		how = append(how, v.words())
+		v := c.Latest()
+		how = append(how, v.String())
 	}
 	d.say("  %s: %s", fault, strings.Join(how, "; "))
 }
@@ -217,7 +218,7 @@ func (d *drill) patrol(ctx context.Context) {
 			}
 			cancel()
 		}
-		if !pause(ctx, time.Second) {
+		if !witness.Pause(ctx, time.Second) {
 			return
 		}
 	}
@@ -243,10 +244,10 @@ func (d *drill) crowded(pending map[string][]int64) {
 	}
 	d.pended = pending
 	for _, c := range d.cases {
-		_, newest := c.open()
+		_, newest := c.Open()
 		for run := 1; run <= newest; run++ {
 			if n := c.pend(lasting, run); n > 1 {
-				c.accuse(oneChain, run, "%d checks were pending at once", n)
+				c.Accuse(witness.OneChain, run, "%d checks were pending at once", n)
 			}
 		}
 	}

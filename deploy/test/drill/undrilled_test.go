@@ -9,9 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
+	"github.com/casewatch/casewatch/deploy/test/witness"
 )
 
 // What did not happen is not said to have been kept.
@@ -37,7 +36,7 @@ func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 			var s started
 			if json.Unmarshal(answer.Body.Bytes(), &s) == nil && s.CaseID != "" {
 				post(strings.TrimSuffix(m.Config.URLs.Start, "/start")+"/publish", fmt.Sprintf(`{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true}}`, s.CaseID, s.Run))
-				for !over(m, s.CaseID) && pause(r.Context(), 50*time.Millisecond) {
+				for !over(m, s.CaseID) && witness.Pause(r.Context(), 50*time.Millisecond) {
 					continue
 				}
 			}
@@ -45,17 +44,7 @@ func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 			_, _ = w.Write(answer.Body.Bytes())
 		})
 	}))
-	dir := t.TempDir()
-	if err := where.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	none := func(string) (string, bool) { return "", false }
-	code := command(t.Context(), []string{"--json", "--target", filepath.Join(dir, target.File), "--only", "late-event,repeated-start," + strings.Join(undrilled, ",")}, none, &out, logged{t})
-	var rep report
-	if err := json.Unmarshal(out.Bytes(), &rep); err != nil {
-		t.Fatalf("%v: %s", err, out.Bytes())
-	}
+	code, rep, table := drilled(t, where, "--only", "late-event,repeated-start,"+strings.Join(undrilled, ","))
 	if code != 2 || rep.NotDrilled != len(undrilled) || rep.Broken != 0 {
 		t.Errorf("code %d, %d not drilled of %d", code, rep.NotDrilled, len(undrilled))
 	}
@@ -64,19 +53,17 @@ func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 		if o.Fault != "late-event" && o.Fault != "repeated-start" {
 			want = notJudged
 		}
-		if o.Promises[final] != want || (o.Error == "") != (want == kept) {
+		if o.Promises[witness.Final] != want || (o.Error == "") != (want == kept) {
 			t.Errorf("%s: %v, %q, %v", o.Fault, o.Promises, o.Error, o.Ended)
 		}
 	}
-	var table strings.Builder
-	err := rep.print(&table)
-	t.Log("\n" + table.String())
-	if err != nil || !strings.Contains(table.String(), "NOT DRILLED  freeze: it did not hang: the event ended it") {
-		t.Errorf("it does not say how freeze went: %v", err)
+	if !strings.Contains(table, "NOT DRILLED  freeze: it did not hang: the event ended it") {
+		t.Error("it does not say how freeze went")
 	}
 }
 
-// Events that nobody is told of, and tasks that nobody takes, prove nothing. What was queued for it is taken back.
+// Events that nobody is told of, and tasks that nobody takes, prove nothing. What was queued for it
+// is taken back.
 func TestFaultThatIsNotDeliveredIsNotDrilled(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -101,7 +88,7 @@ func TestFaultThatIsNotDeliveredIsNotDrilled(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if o := rep.Faults[0]; !strings.Contains(o.Error, test.want) || o.Promises[once] != notJudged || rep.Broken != 0 || rep.NotDrilled != 1 {
+				if o := rep.Faults[0]; !strings.Contains(o.Error, test.want) || o.Promises[witness.Once] != notJudged || rep.Broken != 0 || rep.NotDrilled != 1 {
 					t.Errorf("%q, without %q: %v, %s", o.Error, test.want, o.Promises, rep.words())
 				}
 			})
@@ -170,7 +157,7 @@ func TestStoppedDrillLeavesNothingOpen(t *testing.T) {
 			h.ServeHTTP(w, r)
 		})
 	}))
-	said := &heard{}
+	said := &bytes.Buffer{}
 	rep, err := Run(ctx, where, settings{only: []string{"lost-event", "freeze", "kill-at-start", "stale-tasks"}}, said)
 	if rep != nil || err == nil || err.Error() != "it was stopped; nothing of it is left open" {
 		t.Errorf("%+v, %v", rep, err)
@@ -213,22 +200,4 @@ func TestSystemThatDiesIsNotJudged(t *testing.T) {
 		!strings.Contains(err.Error(), "1 cases named drill-") || strings.Contains(err.Error(), "token=") {
 		t.Errorf("%+v, %v", rep, err)
 	}
-}
-
-// heard keeps what is said.
-type heard struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (h *heard) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(p)
-}
-
-func (h *heard) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.String()
 }
