@@ -1,7 +1,6 @@
 package system_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"reflect"
 	"strings"
@@ -113,7 +112,7 @@ var stories = []story{
 func (s *system) tell(t *testing.T, st story) {
 	s.pipe.Script(st.name, st.posts...)
 	r := s.begin(`{"case_id":"`+st.name+`"`+st.form+`}`, st.query)
-	w := s.watch(r)
+	s.watch(r)
 	if st.then != nil {
 		st.then(s, r)
 	}
@@ -127,7 +126,6 @@ func (s *system) tell(t *testing.T, st story) {
 	if got, want := len(s.pipe.Posts(st.name)), max(1, st.posted); got != want {
 		t.Errorf("%s was sent %d times, want %d", st.name, got, want)
 	}
-	w.sawTheEnd(t, v)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = append(s.over, end{r, v})
@@ -137,19 +135,17 @@ func (s *system) tell(t *testing.T, st story) {
 func (s *system) again(t *testing.T) {
 	s.pipe.Script("again", pipelinetest.Failed(500, "jammed"))
 	first := s.begin(`{"case_id":"again"}`, "")
-	s.watch(first).sawTheEnd(t, s.until(first, "it fails", ended))
+	w := s.watch(first)
+	s.until(first, "it fails", ended)
 	s.pipe.Script("again", pipelinetest.Async(4))
 	second := s.begin(`{"case_id":"again"}`, "")
 	s.until(second, "it runs", running)
-	w := s.watch(second)
-	w.until(t, "it sees run 2", func() bool { return len(w.of(2)) > 0 })
+	s.comes(w, 2)
 	s.pipe.Script("again", pipelinetest.Work(3, 0, 50*time.Millisecond))
 	third := s.begin(`{"case_id":"again"}`, "?supersede=true")
-	v := s.until(third, "it ends", ended)
-	if third.Run != 3 || v.State != cases.Succeeded {
+	if v := s.until(third, "it ends", ended); third.Run != 3 || v.State != cases.Succeeded {
 		t.Errorf("run %d is %s", third.Run, v.State)
 	}
-	w.sawTheEnd(t, v)
 	if v := s.until(second, "it is superseded", ended); v.State != cases.Cancelled || v.End.Reason != cases.ReasonSuperseded {
 		t.Errorf("run 2 is %s, %+v", v.State, v.End)
 	}
@@ -186,13 +182,14 @@ func (s *system) everyKind(t *testing.T) {
 	}
 	telling.Wait()
 	s.crowd(t)
-	t.Logf("%d cases ended in %v; %s", len(stories)+4, time.Since(began).Round(time.Millisecond), s.watched(t))
+	t.Logf("%d cases ended in %v", len(stories)+4, time.Since(began).Round(time.Millisecond))
 
 	for _, e := range s.over { // now that no instance dies any more
 		s.bothInstances(e.run, e.view)
 	}
 	s.strangers(t)
-	s.polledAfterEnd(t)
+	s.keepPromises(t)
+	t.Log(s.watched(t))
 	s.toldOfEveryEnd(t)
 	forwarded := map[string]int{} // an instance that dies may have forwarded one without having said so
 	for _, m := range s.topics.pull(t, "dead-letter-test") {
@@ -206,11 +203,7 @@ func (s *system) everyKind(t *testing.T) {
 	if len(forwarded) != len(invalid) {
 		t.Errorf("forwarded as invalid: %v", forwarded)
 	}
-	var report map[string]int
-	text := s.report()
-	if err := json.Unmarshal([]byte(text), &report); err != nil || report["open"]+report["overdue"]+report["leaked"]+report["republished"] != 0 {
-		t.Errorf("the sweep reports %s (%v)", text, err)
-	}
+	s.sweepsClean(t)
 	s.healthy(t)
 	for name, r := range s.routers {
 		if n := r.asked(); n < instances && name != "cancel" { // which is called once
@@ -223,21 +216,6 @@ func (s *system) everyKind(t *testing.T) {
 		}
 		if strings.Contains(line, "xxxxxxxxxxxxxxxx") {
 			t.Error("a form is in the log")
-		}
-	}
-}
-
-// polledAfterEnd wants no pipeline to be asked after a run ended, but for the look that was under way.
-func (s *system) polledAfterEnd(t *testing.T) {
-	for _, st := range stories {
-		code, body, err := send(t.Context(), http.MethodGet, s.routers["status"].url+"/"+st.name, "", "X-API-Key", apiKey)
-		var v cases.View
-		if err != nil || json.Unmarshal(body, &v) != nil || v.EndedAt == nil {
-			t.Errorf("%s cannot be seen: %d %s %v", st.name, code, body, err)
-			continue
-		}
-		if polls := s.pipe.PollsAfter(st.name, v.EndedAt.Add(time.Second)); len(polls) != 0 {
-			t.Errorf("%s was asked for %d times after its end", st.name, len(polls))
 		}
 	}
 }

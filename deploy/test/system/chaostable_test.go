@@ -40,7 +40,7 @@ func table(hurt []*chaos) string {
 		}
 		row(i, "of these, never sent to the pipeline", v.unsent)
 		row(i, "started twice", v.doubled)
-		row(i, "polls after the end", v.polled)
+		row(i, "polled after the end", v.polled)
 		row(i, "lost", v.lost)
 		row(i, "leaked: at the end / the most that a sweep found", fmt.Sprintf("%d / %d", v.leaked, v.leakedMost))
 		row(i, "viewers who saw the right end, and stopped / others", fmt.Sprintf("%d / %d", v.right, v.wrong))

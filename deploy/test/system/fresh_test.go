@@ -1,7 +1,6 @@
 package system_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store/postgres/postgrestest"
 )
@@ -88,10 +88,7 @@ func TestFresh(t *testing.T) {
 	if n := s.routers["status"].asked(); n != instances {
 		t.Errorf("viewers were at %d instances", n)
 	}
-	var report struct{ Open, Leaked int }
-	if err := json.Unmarshal([]byte(s.report()), &report); err != nil || report.Open+report.Leaked != 0 {
-		t.Errorf("the sweep reports %+v (%v)", report, err)
-	}
+	s.sweepsClean(t)
 }
 
 // versionOf is the version of a run's record.
@@ -128,43 +125,25 @@ func (s *system) audience(pipe *steadyPipeline, watched []run, viewers int, leng
 
 // ages is one viewer.
 func (s *system) ages(ctx context.Context, r run, end, began time.Time) (ages []time.Duration, n int) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.StatusURL, http.NoBody)
-	if err != nil {
-		s.t.Error(err)
-		return nil, 0
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	w := witness.New(r.ID, r.StatusURL, witness.Options{Client: streaming})
+	s.readers.Go(func() { w.Stream(ctx) })
+	if !w.Await(ctx, func(witness.View) bool { return time.Now().After(end) && len(w.Events()) >= 6 }) {
+		s.t.Errorf("a viewer was shown progress %d times, and then no more", len(w.Events()))
 	}
-	req.Header.Set("Accept", "text/event-stream")
-	res, err := streaming.Do(req)
-	if err != nil {
-		s.t.Error(err)
-		return nil, 0
-	}
-	defer func() { _ = res.Body.Close() }()
 	var read, shown time.Time // when the pipeline said what is known, and when that came
-	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
-			continue
-		}
-		var p progress
-		if err := json.Unmarshal([]byte(data), &p); err != nil {
-			s.t.Error(err)
-			return ages, n
-		}
-		now := time.Now()
-		if n++; n > 2 { // until the first look that was brought forward it is as old as it is
-			for at := shown; at.Before(now); at = at.Add(50 * time.Millisecond) {
+	for _, e := range w.Events() {
+		if n++; n > 2 { // until the first poll that was brought forward it is as old as it is
+			for at := shown; at.Before(e.At); at = at.Add(50 * time.Millisecond) {
 				ages = append(ages, at.Sub(read))
 			}
-			ages = append(ages, now.Sub(read))
+			ages = append(ages, e.At.Sub(read))
 		}
-		read, shown = began.Add(time.Duration(p.Current)*time.Millisecond), now
-		if now.After(end) && n >= 6 {
-			return ages, n
-		}
+		read, shown = began.Add(time.Duration(e.Current)*time.Millisecond), e.At
 	}
-	if ctx.Err() != nil {
-		s.t.Errorf("a viewer was shown progress %d times, and then no more", n)
+	for _, b := range w.Breaches() {
+		s.t.Error(b)
 	}
 	return ages, n
 }

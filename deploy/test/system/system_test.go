@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
@@ -53,7 +54,9 @@ type system struct {
 	reports  []string    // of the sweeps
 	reported []time.Time // when they came
 	over     []end
-	viewers  []*viewer
+
+	readers   sync.WaitGroup // of the witnesses
+	witnesses []*witness.Witness
 }
 
 // tokens are ID tokens of an issuer, each used for every call while the test lasts: they are good for an hour, and Google's servers use theirs again too.
@@ -87,6 +90,7 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 	t.Helper()
 	project := firestoretest.Project()
 	s := &system{patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
+	t.Cleanup(s.readers.Wait)
 	s.tokens = &tokens{issuer: s.issuer, known: map[[2]string]string{}}
 	s.topics = newTopics(t, pubsub, project, "pipeline-events", "ended", "dead-letter")
 	s.topics.subscribe(t, "ended-test", "ended", "")
@@ -184,6 +188,20 @@ func (s *system) report() string {
 	return ""
 }
 
+// sweepReport is what a sweep answers, as far as it is read here.
+type sweepReport struct{ Open, Overdue, Rearmed, Republished, Leaked int }
+
+// sweepsClean wants a sweep that begins from now on to find nothing.
+func (s *system) sweepsClean(t *testing.T) (found sweepReport) {
+	t.Helper()
+	text := s.report()
+	err := json.Unmarshal([]byte(text), &found)
+	if err != nil || found.Open+found.Overdue+found.Republished+found.Leaked != 0 {
+		t.Errorf("the sweep reports %s (%v)", text, err)
+	}
+	return found
+}
+
 // send sends over a connection of its own.
 func send(ctx context.Context, method, to, body string, header ...string) (int, []byte, error) {
 	return sendBy(ctx, plain, method, to, body, header...)
@@ -239,8 +257,10 @@ func (s *system) begin(form, query string) run {
 	return r
 }
 
+// view reads a run as a holder of an API key does. Witnesses read by the token of the status_url.
 func (s *system) view(r run) (cases.View, bool) {
-	code, body, err := send(s.t.Context(), http.MethodGet, r.StatusURL+fmt.Sprint("&run=", r.Run), "")
+	to := fmt.Sprintf("%s/%s?run=%d", s.routers["status"].url, r.ID, r.Run)
+	code, body, err := send(s.t.Context(), http.MethodGet, to, "", "X-API-Key", apiKey)
 	var v cases.View
 	return v, err == nil && code == http.StatusOK && json.Unmarshal(body, &v) == nil
 }

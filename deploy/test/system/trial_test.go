@@ -2,7 +2,6 @@ package system_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
@@ -22,10 +22,12 @@ type plot struct {
 	// posts is how the pipeline answers: documents, and the time for each.
 	posts func(n int, each time.Duration) []pipelinetest.Reaction
 	query string
-	// then is what the pipeline or the client does with a run that was taken up. It returns when the run has to end, the zero time if what the pipeline answered is the end.
+	// then is what the pipeline or the client does with a run that was taken up. It returns when
+	// the run has to end, the zero time if what the pipeline answered is the end.
 	then  func(c *chaos, tr *trial, r run) time.Time
 	state cases.State // how a run that was taken up ends
-	// reasons are those for which it may, if not the one that a state usually has: an answer may be lost on its way.
+	// reasons are those for which it may, if not the one that a state usually has: an answer may be
+	// lost on its way.
 	reasons []cases.Reason
 }
 
@@ -79,11 +81,11 @@ var plots = []plot{
 	}, state: cases.Failed, reasons: []cases.Reason{cases.ReasonStartUnknown}},
 	{name: "hangs", weight: 1, query: "?deadline=15s", posts: func(n int, _ time.Duration) []pipelinetest.Reaction {
 		return []pipelinetest.Reaction{pipelinetest.Hang(true, n)}
-	}, then: func(_ *chaos, tr *trial, r run) time.Time { return tr.sight(r.Run).view.DeadlineAt }, state: cases.TimedOut},
+	}, then: func(_ *chaos, tr *trial, r run) time.Time { return tr.w.Run(r.Run).DeadlineAt }, state: cases.TimedOut},
 	{name: "cancelled", weight: 2, posts: async, then: func(c *chaos, tr *trial, r run) time.Time {
 		time.Sleep(tr.each)
 		if code, body := c.persist(http.MethodPost, r.CancelURL, ""); code != http.StatusOK {
-			tr.wrong("cancel: %d %s", code, body)
+			c.t.Errorf("%s: cancel: %d %s", tr.id, code, body)
 		}
 		return time.Now()
 	}, state: cases.Cancelled},
@@ -94,7 +96,7 @@ var plots = []plot{
 			return time.Now()
 		}
 		time.Sleep(tr.each)
-		tr.begin(c, "?supersede=true")
+		tr.begun(c, c.begin(`{"case_id":"`+r.ID+`"}`, "?supersede=true"))
 		return time.Now()
 	}, state: cases.Succeeded},
 }
@@ -103,25 +105,17 @@ var plots = []plot{
 type trial struct {
 	plot
 	id    string
-	shown bool          // it has a viewer
+	shown bool          // somebody reads its stream
 	at    time.Duration // when it is started
 	n     int           // documents
 	each  time.Duration
 
+	w       *witness.Witness // of the case, from its first run on
 	mu      sync.Mutex
 	runs    []run
-	viewer  *viewer           // of the case, from its first run on; nil for most
-	seen    map[int]sighting  // the last, by run
 	due     map[int]time.Time // when a run had to end
-	problem string
 	working sync.WaitGroup
 	until   time.Time
-}
-
-// sighting is what a reader was told, and when.
-type sighting struct {
-	view cases.View
-	at   time.Time
 }
 
 // draw makes the n-th case.
@@ -145,43 +139,45 @@ func (c *chaos) draw(dice *rand.Rand, n int) *trial {
 	}
 	tr := &trial{
 		plot: p, id: fmt.Sprintf("%s-%d", p.name, n), shown: n%viewed == 0, at: time.Duration(dice.Int64N(int64(c.lasts * 9 / 10))), n: 1 + dice.IntN(6), each: time.Duration(each) * time.Millisecond,
-		seen: map[int]sighting{}, due: map[int]time.Time{},
+		due: map[int]time.Time{},
 	}
 	c.pipe.Script(tr.id, p.posts(tr.n, tr.each)...)
 	return tr
 }
 
-func (tr *trial) wrong(format string, args ...any) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	if tr.problem == "" {
-		tr.problem = fmt.Sprintf(format, args...)
-	}
-}
-
-// live takes the case through, and returns when every run of it was seen to have ended, or the time is over.
+// live takes the case through, and returns when every run of it was seen to have ended, or the time
+// is over.
 func (tr *trial) live(c *chaos, until time.Time) {
 	tr.until = until
 	time.Sleep(time.Until(c.began.Add(tr.at)))
-	tr.begin(c, tr.query)
-	tr.working.Wait()
+	first := c.begin(`{"case_id":"`+tr.id+`"}`, tr.query)
+	o := witness.Options{Client: streaming, Every: 500 * time.Millisecond, Wait: 10 * time.Second}
+	tr.w = witness.New(tr.id, first.StatusURL, o)
+	if tr.shown {
+		c.readers.Go(func() { tr.w.Stream(c.t.Context()) })
+	}
+	polling, stop := context.WithDeadline(c.t.Context(), until)
+	defer stop()
+	var reading sync.WaitGroup
+	reading.Go(func() { tr.w.Poll(polling) })
+	tr.begun(c, first)
+	tr.working.Wait() // no more runs begin
+	tr.w.Await(polling, func(witness.View) bool {
+		return !slices.ContainsFunc(tr.runs, func(r run) bool { return tr.w.Run(r.Run).EndSeen.IsZero() })
+	})
+	stop()
+	reading.Wait()
 }
 
-// begin starts a run, and follows and drives it.
-func (tr *trial) begin(c *chaos, query string) {
-	r := c.begin(`{"case_id":"`+tr.id+`"}`, query)
+// begun notes a run that was started, and drives it.
+func (tr *trial) begun(c *chaos, r run) {
 	tr.mu.Lock()
-	known := slices.ContainsFunc(tr.runs, func(before run) bool { return before.Run == r.Run })
-	tr.runs = append(tr.runs, r)
-	if tr.shown && tr.viewer == nil {
-		tr.viewer = c.watchUntil(r, tr.until.Add(viewersStop))
-	}
-	tr.mu.Unlock()
-	if known {
-		tr.wrong("run %d was begun again", r.Run)
+	defer tr.mu.Unlock()
+	if slices.ContainsFunc(tr.runs, func(before run) bool { return before.Run == r.Run }) {
+		c.t.Errorf("%s: run %d was begun again", tr.id, r.Run)
 		return
 	}
-	tr.working.Go(func() { tr.follow(c, r) })
+	tr.runs = append(tr.runs, r)
 	tr.working.Go(func() { tr.drive(c, r) })
 }
 
@@ -190,8 +186,8 @@ func (tr *trial) taken(c *chaos, n int) bool { return len(c.pipe.PostsOfRun(tr.i
 
 // drive waits until the pipeline has the run, and lets happen what then happens.
 func (tr *trial) drive(c *chaos, r run) {
-	for !tr.taken(c, r.Run) || tr.sight(r.Run).at.IsZero() {
-		if tr.sight(r.Run).view.EndedAt != nil && !tr.taken(c, r.Run) || time.Now().After(tr.until) {
+	for !tr.taken(c, r.Run) || tr.w.Run(r.Run).Run == 0 {
+		if tr.w.Run(r.Run).Ended() && !tr.taken(c, r.Run) || time.Now().After(tr.until) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -210,39 +206,5 @@ func (tr *trial) progress(c *chaos, left int) {
 	for done := 1; done <= tr.n; done++ {
 		time.Sleep(tr.each)
 		c.pipe.SetProgress(tr.id, done, tr.n+left, fmt.Sprintf("%d.docx", done))
-	}
-}
-
-func (tr *trial) sight(n int) sighting {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	return tr.seen[n]
-}
-
-// follow reads the run as a client does, by long polls, until it has ended. What it is told may only go forward.
-func (tr *trial) follow(c *chaos, r run) {
-	ctx, cancel := context.WithDeadline(context.Background(), tr.until)
-	defer cancel()
-	var last cases.View
-	for ctx.Err() == nil {
-		code, body, err := send(ctx, http.MethodGet, r.StatusURL+fmt.Sprintf("&run=%d&wait=10s", r.Run), "", "If-None-Match", fmt.Sprintf(`W/"%d.%d"`, last.Run, last.Version))
-		var v cases.View
-		if err != nil || code != http.StatusOK || json.Unmarshal(body, &v) != nil {
-			if err == nil && code != http.StatusNotModified && code < 500 {
-				tr.wrong("run %d: status answers %d %s", r.Run, code, body)
-			}
-			time.Sleep(500 * time.Millisecond)
-			continue
-		}
-		if v.Version < last.Version || v.Progress.Completed < last.Progress.Completed || v.Progress.Percent < last.Progress.Percent {
-			tr.wrong("run %d goes back from version %d, %+v to %d, %+v", r.Run, last.Version, last.Progress, v.Version, v.Progress)
-		}
-		last = v
-		tr.mu.Lock()
-		tr.seen[r.Run] = sighting{v, time.Now()}
-		tr.mu.Unlock()
-		if v.EndedAt != nil {
-			return
-		}
 	}
 }

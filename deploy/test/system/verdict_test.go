@@ -1,72 +1,69 @@
 package system_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/test/witness"
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
 // verdict is what came of the cases.
 type verdict struct {
-	runs                  int
-	ends                  map[string]int // by state and reason
-	unsent                int            // runs that the pipeline was never sent
-	doubled, polled, lost int
-	leaked, leakedMost    int             // by the last sweep, and the most that one found
-	right, wrong          int             // viewers
-	took                  []time.Duration // from when a run had to end until a reader saw that it had
-	healed                []time.Duration // the same, from the end of the last outage in between if there was one
+	runs               int
+	ends               map[string]int // by state and reason
+	unsent             int            // runs that the pipeline was never sent
+	lost               int
+	doubled, polled    int             // runs that were started again, and polled after their end
+	leaked, leakedMost int             // by the last sweep, and the most that one found
+	right, wrong       int             // viewers
+	took               []time.Duration // from when a run had to end until a reader saw that it had
+	healed             []time.Duration // the same, from the end of the last outage in between if there was one
 }
 
-// judge compares what became of every run with what the pipeline wrote down, and wants nothing to be left.
+// judge compares what became of every run with what the pipeline wrote down, and wants nothing to
+// be left.
 func (c *chaos) judge(t *testing.T) {
 	v := &c.verdict
 	v.ends = map[string]int{}
-	ends := map[string]cases.View{} // by the id of the end's event
+	ends := map[string]witness.View{} // by the id of the end's event
 	for _, tr := range c.trials {
-		if tr.problem != "" {
-			t.Errorf("%s: %s", tr.id, tr.problem)
-		}
 		if len(tr.runs) == 0 {
 			t.Errorf("%s was not accepted", tr.id)
 		}
 		for _, r := range tr.runs {
 			v.runs++
-			seen := tr.seen[r.Run].view
-			if seen.EndedAt == nil {
+			seen := tr.w.Run(r.Run)
+			if seen.EndSeen.IsZero() {
 				v.lost++
-				t.Errorf("%s run %d has not ended: %+v", r.ID, r.Run, seen)
+				t.Errorf("%s run %d has not ended: %s", r.ID, r.Run, seen)
 				continue
 			}
-			v.ends[fmt.Sprintf("%s, %s", seen.State, seen.End.Reason)]++
-			ends[endID(r)] = seen
+			v.ends[seen.String()]++
+			ends[endID(r)] = seen.View
 		}
 	}
 	published := c.judgeEnds(t, ends)
+	stopping, cancel := context.WithTimeout(t.Context(), viewersStop)
+	defer cancel()
 	for _, tr := range c.trials {
 		for i, r := range tr.runs {
-			if seen := tr.seen[r.Run]; seen.view.EndedAt != nil {
+			if seen := tr.w.Run(r.Run); !seen.EndSeen.IsZero() {
 				c.judgeRun(t, tr, r, seen, published[endID(r)], i == len(tr.runs)-1)
 			}
 		}
-		if tr.viewer == nil {
-			continue
-		}
-		if wrong := tr.viewer.misled(tr.seen[tr.runs[len(tr.runs)-1].Run].view); wrong != "" {
-			v.wrong++
-			t.Errorf("a viewer of %s %s", tr.id, wrong)
-		} else {
-			v.right++
+		if len(tr.runs) > 0 {
+			tr.w.Judge(stopping, quietWithin)
+			c.blame(t, tr)
 		}
 	}
 	c.judgeSweeps(t)
@@ -88,6 +85,27 @@ func (c *chaos) judge(t *testing.T) {
 	}
 }
 
+// blame counts the promises that a case was seen to break.
+func (c *chaos) blame(t *testing.T, tr *trial) {
+	v, broken := &c.verdict, tr.w.Breaches()
+	for _, b := range broken {
+		t.Error(b)
+		switch b.Promise {
+		case witness.Once:
+			v.doubled++
+		case witness.OneChain:
+			v.polled++
+		}
+	}
+	switch {
+	case !tr.shown:
+	case len(broken) == 0:
+		v.right++
+	default:
+		v.wrong++
+	}
+}
+
 func endID(r run) string { return fmt.Sprintf("%s:%d:ended", r.ID, r.Run) }
 
 // keep keeps what the processes said, for whoever looks for the reason.
@@ -101,12 +119,11 @@ func (c *chaos) keep(t *testing.T, log string) {
 }
 
 // judgeRun judges a run that ended, and whose end was published at that time.
-func (c *chaos) judgeRun(t *testing.T, tr *trial, r run, seen sighting, published time.Time, last bool) {
-	v, view := &c.verdict, seen.view
+func (c *chaos) judgeRun(t *testing.T, tr *trial, r run, seen witness.Seen, published time.Time, last bool) {
+	v, state, reason := &c.verdict, cases.State(seen.State), cases.Reason(seen.End.Reason)
 	posts := c.pipe.PostsOfRun(tr.id, r.Run)
-	if n := len(posts) - tr.busy - 1; n > 0 {
-		v.doubled += n
-		t.Errorf("%s run %d was sent %d times", r.ID, r.Run, len(posts))
+	if len(posts)-tr.busy > 1 {
+		tr.w.Accuse(witness.Once, r.Run, "the pipeline was sent it %d times", len(posts))
 	}
 	if len(posts) == 0 {
 		v.unsent++
@@ -121,73 +138,66 @@ func (c *chaos) judgeRun(t *testing.T, tr *trial, r run, seen sighting, publishe
 		if !last {
 			want, reasons = cases.Cancelled, []cases.Reason{cases.ReasonSuperseded}
 		}
-		if view.State != want || !slices.Contains(reasons, view.End.Reason) {
-			t.Errorf("%s run %d is %s, %+v; by what the pipeline wrote down it is %s, %v", r.ID, r.Run, view.State, *view.End, want, reasons)
+		if state != want || !slices.Contains(reasons, reason) {
+			t.Errorf("%s run %d is %s, %+v; by what the pipeline wrote down it is %s, %v",
+				r.ID, r.Run, state, *seen.End, want, reasons)
 		}
 		if due.IsZero() {
 			due = posts[len(posts)-1].Done
 		}
-	case view.State == cases.Failed && view.End.Reason == cases.ReasonStartUnknown && c.startLost(view): // it is not known to whoever looks whether it was sent
-	case view.End.Reason == cases.ReasonDeadline && (tr.query != "" || r.Run > 1):
-		// A short deadline may pass in an outage. And a pipeline that does not know runs, asked for one that it was never sent, tells of the one before.
-		due = view.DeadlineAt
+	case state == cases.Failed && reason == cases.ReasonStartUnknown && c.startLost(seen.View):
+		// No reader can know whether it was sent.
+	case reason == cases.ReasonDeadline && (tr.query != "" || r.Run > 1):
+		// A short deadline may pass in an outage. And a pipeline that does not know runs, asked for
+		// one that it was never sent, tells of the one before.
+		due = seen.DeadlineAt
 	default: // no outage is as long as what ends a run that cannot be started
-		t.Errorf("%s run %d is %s, %+v, and never reached the pipeline", r.ID, r.Run, view.State, *view.End)
-	}
-	if view.State == cases.TimedOut && view.EndedAt.Before(view.DeadlineAt) {
-		t.Errorf("%s run %d timed out at %v, before its deadline %v", r.ID, r.Run, view.EndedAt, view.DeadlineAt)
+		t.Errorf("%s run %d is %s, %+v, and never reached the pipeline", r.ID, r.Run, state, *seen.End)
 	}
 	if !due.IsZero() {
-		v.took = append(v.took, max(0, seen.at.Sub(due)))
-		v.healed = append(v.healed, max(0, seen.at.Sub(c.quietSince(due, seen.at))))
+		v.took = append(v.took, max(0, seen.EndSeen.Sub(due)))
+		v.healed = append(v.healed, max(0, seen.EndSeen.Sub(c.quietSince(due, seen.EndSeen))))
 	} else {
-		due = view.DeadlineAt // whatever happens
+		due = seen.DeadlineAt // whatever happens
 	}
-	if late := seen.at.Sub(c.quietSince(due, seen.at)); late > healedWithin {
+	if late := seen.EndSeen.Sub(c.quietSince(due, seen.EndSeen)); late > healedWithin {
 		t.Errorf("%s run %d was to end at %v, and was seen to only %v after that and the outages", r.ID, r.Run, due, late)
 	}
-	polls := c.record(t, r)
+	c.record(t, tr, r)
 	if last { // the pipeline does not know runs
-		// From when the end was known to be saved, and the look that was under way has come.
-		known := seen.at
+		// From when the end was known to be saved, and the poll that was under way has come.
+		known := seen.EndSeen
 		if !published.IsZero() && published.Before(known) {
 			known = published
 		}
-		after := c.pipe.PollsAfter(tr.id, known.Add(2*time.Second))
-		if polls = max(polls, len(after)); len(after) > 0 {
-			t.Errorf("%s was asked for %d times after its end, at %v and later", tr.id, len(after), after[0].At.Sub(*view.EndedAt))
+		if after := c.pipe.PollsAfter(tr.id, known.Add(2*time.Second)); len(after) > 0 {
+			tr.w.Accuse(witness.OneChain, r.Run, "the pipeline was polled %d times after its end, at %v and later",
+				len(after), after[0].At.Sub(*seen.EndedAt))
 		}
 	}
-	v.polled += polls
-	if now, ok := c.view(r); !ok || !sameEnd(view, now) {
-		t.Errorf("%s run %d ended as %+v, %+v, and is now %+v, %+v (%t)", r.ID, r.Run, view, view.End, now, now.End, ok)
+	if _, err := tr.w.Read(t.Context(), r.Run); err != nil {
+		t.Errorf("%s run %d cannot be read: %v", r.ID, r.Run, err)
 	}
 }
 
-// record wants the record of a run to tell of no check that began after its end and asked the pipeline, and returns of how many it does.
-func (c *chaos) record(t *testing.T, r run) int {
+// record wants the record of a run to tell of no check that began after its end and polled the
+// pipeline.
+func (c *chaos) record(t *testing.T, tr *trial, r run) {
 	var d detail
-	if code := c.console(http.MethodGet, fmt.Sprintf("/%s?run=%d", r.ID, r.Run), "", &d); code != http.StatusOK || d.Case.Run != r.Run || d.Leaked != 0 {
-		t.Errorf("the console says of %s run %d: %d, %d checks asked after its end", r.ID, r.Run, code, d.Leaked)
+	code := c.console(http.MethodGet, fmt.Sprintf("/%s?run=%d", r.ID, r.Run), "", &d)
+	if code != http.StatusOK || d.Case.Run != r.Run {
+		t.Errorf("the console says of %s run %d: %d %+v", r.ID, r.Run, code, d)
 	}
-	return d.Leaked
+	if d.Leaked != 0 {
+		tr.w.Accuse(witness.OneChain, r.Run, "the console tells that %d checks polled after the end", d.Leaked)
+	}
 }
 
-// sameEnd reports whether an end is still the same. A result that was missing may have been filled in, with what follows from it.
-func sameEnd(before, now cases.View) bool {
-	if now.End == nil || now.EndedAt == nil || now.State != before.State || now.End.Reason != before.End.Reason || now.End.Source != before.End.Source ||
-		!now.EndedAt.Equal(*before.EndedAt) || now.Progress != before.Progress {
-		return false
-	}
-	if string(before.Result) == "null" && string(now.Result) != "null" {
-		return true
-	}
-	return *now.End == *before.End && string(now.Result) == string(before.Result) && reflect.DeepEqual(now.Documents, before.Documents) && reflect.DeepEqual(now.OutputURL, before.OutputURL)
-}
-
-// startLost reports whether the request that starts a run may have been lost: an instance of dispatch was killed while the run lasted, or connections to the
-// pipeline broke, or the store did not answer for as long as dispatch tries to save its mark. A server that is out for some seconds is waited for.
-func (c *chaos) startLost(v cases.View) bool {
+// startLost reports whether the request that starts a run may have been lost: an instance of
+// dispatch was killed while the run lasted, or connections to the pipeline broke, or the store did
+// not answer for as long as dispatch tries to save its mark. A server that is out for some seconds
+// is waited for.
+func (c *chaos) startLost(v witness.View) bool {
 	during := func(from, to time.Time) bool { return to.After(v.CreatedAt) && from.Before(*v.EndedAt) }
 	return v.EndedAt.Sub(v.CreatedAt) > markPatience || slices.ContainsFunc(c.killed["dispatch"], func(at time.Time) bool { return during(at, at) }) ||
 		slices.ContainsFunc(c.outages, func(o span) bool { return o.tears == "pipeline" && during(o.from, o.to) })
@@ -203,8 +213,9 @@ func (c *chaos) quietSince(at, by time.Time) time.Time {
 	return at
 }
 
-// judgeEnds waits until every end has been published and the console finds all well. It returns when each was first published.
-func (c *chaos) judgeEnds(t *testing.T, want map[string]cases.View) map[string]time.Time {
+// judgeEnds waits until every end has been published and the console finds all well. It returns
+// when each was first published.
+func (c *chaos) judgeEnds(t *testing.T, want map[string]witness.View) map[string]time.Time {
 	published := map[string]time.Time{}
 	var health string
 	for end := time.Now().Add(healthyWithin); ; time.Sleep(500 * time.Millisecond) {
@@ -213,7 +224,7 @@ func (c *chaos) judgeEnds(t *testing.T, want map[string]cases.View) map[string]t
 			if first, ok := published[id]; !ok || at.Before(first) {
 				published[id] = at
 			}
-			var v cases.View
+			var v witness.View
 			if err := json.Unmarshal(m.GetData(), &v); err != nil || want[id].End == nil || v.End == nil || v.State != want[id].State || v.End.Reason != want[id].End.Reason {
 				t.Errorf("%s was published as %.500s (%v), and ended as %+v", id, m.GetData(), err, want[id])
 			}
@@ -229,18 +240,16 @@ func (c *chaos) judgeEnds(t *testing.T, want map[string]cases.View) map[string]t
 	}
 }
 
-// judgeSweeps wants the last sweep to find nothing, and none to have found a leak once the faults were long over.
+// judgeSweeps wants the last sweep to find nothing, and none to have found a leak once the faults
+// were long over.
 func (c *chaos) judgeSweeps(t *testing.T) {
-	v, last := &c.verdict, c.report()
-	var found, all sweepReport
-	if err := json.Unmarshal([]byte(last), &found); err != nil || found.Open+found.Overdue+found.Republished+found.Leaked != 0 {
-		t.Errorf("at the end the sweep reports %s (%v)", last, err)
-	}
-	v.leaked = found.Leaked
+	v := &c.verdict
+	v.leaked = c.sweepsClean(t).Leaked
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var all sweepReport
 	for i, text := range c.reports {
-		found = sweepReport{}
+		var found sweepReport
 		if err := json.Unmarshal([]byte(text), &found); err != nil {
 			t.Errorf("the sweep reports %s", text)
 		}
@@ -251,21 +260,4 @@ func (c *chaos) judgeSweeps(t *testing.T) {
 		}
 	}
 	t.Logf("%d sweeps answered; they scheduled %d wake-ups anew, told %d ends, and found at most %d leaks", len(c.reports), all.Rearmed, all.Republished, v.leakedMost)
-}
-
-// sweepReport is what a sweep answers, as far as it is looked at here.
-type sweepReport struct{ Open, Overdue, Rearmed, Republished, Leaked int }
-
-// unwell is what the console finds wrong; "" if nothing.
-func (s *system) unwell() string {
-	to := s.routers["console"].url
-	code, data := s.persist(http.MethodGet, to+"/-/health", "", "Authorization", s.tokens.bearer(operator, to), "Accept", "application/json")
-	var health struct {
-		Healthy                            bool
-		Open, Overdue, Leaked, Unpublished int
-	}
-	if err := json.Unmarshal(data, &health); err != nil || code != http.StatusOK || !health.Healthy || health.Open+health.Overdue+health.Leaked+health.Unpublished != 0 {
-		return fmt.Sprintf("%d %s", code, data)
-	}
-	return ""
 }
