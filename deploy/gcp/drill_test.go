@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/deploy/gcp/env"
 	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/shared/config"
 )
@@ -68,7 +69,7 @@ func TestDrillOfADeployedCopy(t *testing.T) {
 	if err := os.WriteFile(form, []byte(`{"document_types":["srogs"],"DefendantDetails2":[`+strings.Repeat("{},", 299)+`{}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	base, file := startMachine(t), environment(t, "production", "CANARY_FORM="+form)
+	base, file := startMachine(t), env.Example(t, "production", "CANARY_FORM="+form)
 	out, status := runScript(t, drillCloud(t, base, "sha256:00, "+deployedKey+"\n"), "drill.sh", file, "--only", "purge,freeze,kill-at-check,repeated-start,supersede")
 	if status != 0 {
 		t.Fatalf("%d\n%s", status, out)
@@ -90,18 +91,18 @@ func TestDrillOfADeployedCopy(t *testing.T) {
 func TestDrillRefusesWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	needs(t, "bash", "jq", "curl", "openssl")
-	file := environment(t, "production")
-	env := drillCloud(t, "http://127.0.0.1:1", "sha256:00\n")
+	file := env.Example(t, "production")
+	cloud := drillCloud(t, "http://127.0.0.1:1", "sha256:00\n")
 	for name, test := range map[string]struct {
 		env  []string
 		args []string
 		want string
 	}{
-		"no environment":      {env, []string{"--json"}, "usage: drill.sh"},
-		"hashes only":         {env, []string{file}, "no API key could be read"},
-		"no such name":        {env, []string{"nowhere"}, "there is no "},
-		"a faulty file":       {env, []string{environment(t, "production", "PIPELINE_API_URL=nowhere")}, "cannot be deployed"},
-		"no dry run":          {append(env, "DRY_RUN=1"), []string{file}, "no dry run"},
+		"no environment":      {cloud, []string{"--json"}, "usage: drill.sh"},
+		"hashes only":         {cloud, []string{file}, "no API key could be read"},
+		"no such name":        {cloud, []string{"nowhere"}, "there is no "},
+		"a faulty file":       {cloud, []string{env.Example(t, "production", "PIPELINE_API_URL=nowhere")}, "cannot be deployed"},
+		"no dry run":          {append(cloud, "DRY_RUN=1"), []string{file}, "no dry run"},
 		"nothing answers":     {drillCloud(t, "http://127.0.0.1:1", "key\n"), []string{file}, "nothing answers"},
 		"a fault that is not": {drillCloud(t, startMachine(t), deployedKey), []string{file, "--only", "flood"}, "there is no fault flood"},
 	} {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/casewatch/casewatch/deploy/gcp/env"
 )
 
 // trouble is the stub's.
@@ -67,7 +69,7 @@ func TestDeployment(t *testing.T) {
 	p.runs("verify.sh")
 
 	// A candidate is refused: no traffic moves. A newer builder is a new image, without being asked for.
-	p.file = environment(t, "production", "STALL_AFTER=6m")
+	p.file = env.Example(t, "production", "STALL_AFTER=6m")
 	p.edit(func(live object) { live["builder"] = object{"digest": "sha256:" + strings.Repeat("c", 64)} })
 	p.write("canaries.json", []string{"failed"})
 	_ = p.calls()
@@ -213,7 +215,7 @@ func TestTwoEnvironments(t *testing.T) {
 		t.Run(example, func(t *testing.T) {
 			t.Parallel()
 			p := newProject(t, example, "PIPELINE_API_KEY=")
-			one, two := p.file, environment(t, example, "PIPELINE_API_KEY=", "PREFIX=second")
+			one, two := p.file, env.Example(t, example, "PIPELINE_API_KEY=", "PREFIX=second")
 			p.runs("deploy.sh")
 			alone := p.state()
 			p.file = two

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/casewatch/casewatch/deploy/gcp/env"
 )
 
 // TestDryRuns: every command of every dry run is one that gcloud knows, with flags that it has and values of their types.
@@ -19,7 +21,7 @@ func TestDryRuns(t *testing.T) {
 	}
 	t.Parallel()
 	all := map[string]bool{}
-	other := environment(t, "production", "CONSOLE_IAP=true", "PUBLIC_ACCESS=allUsers", "STORE=secret", "BACKUP_DAYS=")
+	other := env.Example(t, "production", "CONSOLE_IAP=true", "PUBLIC_ACCESS=allUsers", "STORE=secret", "BACKUP_DAYS=")
 	for _, file := range []string{"env/production.env", "env/staging.env", other} {
 		p := &project{t, t.TempDir(), file}
 		for _, script := range [][]string{{"deploy.sh"}, {"verify.sh"}, {"rollback.sh"}, {"destroy.sh", "--data"}} {
@@ -139,7 +141,7 @@ func TestServicesAreOfTheAPI(t *testing.T) {
 	}
 	dir := t.TempDir()
 	args := []string{"testdata/services.py", sdk}
-	p := &project{t, dir, environment(t, "production", "NETWORK=vpc", "SUBNET=functions", "CONSOLE_IAP=true")}
+	p := &project{t, dir, env.Example(t, "production", "NETWORK=vpc", "SUBNET=functions", "CONSOLE_IAP=true")}
 	out := p.runs("deploy.sh", "--dry-run")
 	for i, m := range regexp.MustCompile(`(?m)^\+ gcloud (?:beta )?run services replace .*\n((?:     .*\n)+)`).FindAllStringSubmatch(out, -1) {
 		file := filepath.Join(dir, fmt.Sprintf("%d.yaml", i))

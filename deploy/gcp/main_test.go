@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/casewatch/casewatch/deploy/gcp/env"
 )
 
 // tools is a folder with the stub as gcloud and as curl, and with the settings command.
@@ -60,34 +62,12 @@ type object = map[string]any
 func newProject(t *testing.T, example string, lines ...string) *project {
 	t.Helper()
 	needs(t, "bash", "jq", "openssl")
-	p := &project{t, t.TempDir(), environment(t, example, lines...)}
+	p := &project{t, t.TempDir(), env.Example(t, example, lines...)}
 	p.edit(func(live object) {
 		live["secrets casewatch-pipeline-api-key"] = object{"name": "casewatch-pipeline-api-key"}
 		live["versions casewatch-pipeline-api-key 1"] = object{"name": "projects/demo-p/secrets/casewatch-pipeline-api-key/versions/1", "state": "enabled", "value": "the-key-of-the-pipeline"}
 	})
 	return p
-}
-
-// environment writes an env file: an example, filled in, with lines replaced or added. "KEY=" removes a line.
-func environment(t *testing.T, example string, lines ...string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("env", example+".env"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.NewReplacer("your-staging-project", "demo-p", "your-project", "demo-p", "your-domain.example", "example.com").Replace(string(data))
-	for _, line := range lines {
-		key, value, _ := strings.Cut(line, "=")
-		text = regexp.MustCompile(`(?m)^`+key+`=.*\n`).ReplaceAllString(text, "")
-		if value != "" {
-			text += line + "\n"
-		}
-	}
-	file := filepath.Join(t.TempDir(), example+".env")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
 
 // script runs a script with the env file, and returns what it wrote and its exit status.

@@ -4,35 +4,13 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/casewatch/casewatch/deploy/gcp/env"
 	"github.com/casewatch/casewatch/shared/config"
 )
-
-// environment writes an example env file, filled in, with lines replaced or added. "KEY=" removes a line.
-func environment(t *testing.T, example string, lines ...string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("../env", example+".env"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.NewReplacer("your-staging-project", "demo-p", "your-project", "demo-p", "your-domain.example", "example.com").Replace(string(data))
-	for _, line := range lines {
-		key, value, _ := strings.Cut(line, "=")
-		text = regexp.MustCompile(`(?m)^`+key+`=.*\n`).ReplaceAllString(text, "")
-		if value != "" {
-			text += line + "\n"
-		}
-	}
-	file := filepath.Join(t.TempDir(), example+".env")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
 
 func TestExamples(t *testing.T) {
 	for _, example := range []string{"production", "staging"} {
@@ -42,7 +20,7 @@ func TestExamples(t *testing.T) {
 		if _, err := newPlan(filepath.Join("../env", example+".env"), "..", false, false); err == nil || !strings.Contains(err.Error(), "placeholder of the example") {
 			t.Errorf("%s as it is: %v", example, err)
 		}
-		p, err := newPlan(environment(t, example), "..", false, false)
+		p, err := newPlan(env.Example(t, example), "..", false, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +70,7 @@ func TestProblems(t *testing.T) {
 		{"what is no line", false, []string{"A B=c", "QUEUE_SHARDS= 1", "PREFIX=\"x\""}, []string{"is not KEY=VALUE", "white space around", "is in quotes"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newPlan(environment(t, "production", test.lines...), "..", test.organization, false)
+			_, err := newPlan(env.Example(t, "production", test.lines...), "..", test.organization, false)
 			if err == nil {
 				t.Fatal("it is accepted")
 			}
@@ -113,7 +91,7 @@ func TestIdentityAwareProxy(t *testing.T) {
 		organization bool
 		line, want   string
 	}{{false, "CONSOLE_IAP=", "false"}, {true, "CONSOLE_IAP=", "true"}, {true, "CONSOLE_IAP=false", "false"}, {false, "CONSOLE_IAP=true", "true"}} {
-		p, err := newPlan(environment(t, "production", test.line), "..", test.organization, false)
+		p, err := newPlan(env.Example(t, "production", test.line), "..", test.organization, false)
 		if err != nil || p.values["CONSOLE_IAP"] != test.want {
 			t.Errorf("%+v: %v, %v", test, p.values["CONSOLE_IAP"], err)
 		}
@@ -122,7 +100,7 @@ func TestIdentityAwareProxy(t *testing.T) {
 
 // TestWithoutUsersThereIsNoConsole: nor what only it needs.
 func TestWithoutUsersThereIsNoConsole(t *testing.T) {
-	p, err := newPlan(environment(t, "production", "CONSOLE_USERS="), "..", true, false)
+	p, err := newPlan(env.Example(t, "production", "CONSOLE_USERS="), "..", true, false)
 	if err != nil || strings.Contains(p.values["FUNCTIONS"], "console") || p.values["CONSOLE_IAP"] != "false" {
 		t.Errorf("%v, %v", p.values, err)
 	}
