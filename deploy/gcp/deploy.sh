@@ -14,18 +14,9 @@
 # Needs bash 4.4, gcloud with its alpha and beta components, jq, curl, go and openssl.
 set -euo pipefail
 
-NAME='' REBUILD='' DRY_RUN=''
-for arg in "$@"; do
-  case $arg in
-  --dry-run) DRY_RUN=1 ;;
-  --rebuild) REBUILD=1 ;;
-  -*) NAME='' && break ;;
-  *) NAME=$arg ;;
-  esac
-done
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ -n "$NAME" ] || die 'usage: deploy.sh ENV [--dry-run] [--rebuild]'
+options '--dry-run --rebuild' "$@"
 begin "$NAME"
 . "$GCP/store.sh"
 . "$GCP/release.sh"

@@ -8,19 +8,9 @@
 #   deploy/gcp/destroy.sh ENV --dry-run   prints every command and calls nothing
 # shellcheck disable=SC2016 # variables of jq
 set -euo pipefail
-NAME='' DATA='' YES='' DRY_RUN=''
-for arg in "$@"; do
-  case $arg in
-  --data) DATA=1 ;;
-  --yes) YES=1 ;;
-  --dry-run) DRY_RUN=1 ;;
-  -*) NAME='' && break ;;
-  *) NAME=$arg ;;
-  esac
-done
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ -n "$NAME" ] || die 'usage: destroy.sh ENV [--data] [--yes] [--dry-run]'
+options '--data --yes --dry-run' "$@"
 begin "$NAME"
 . "$GCP/store.sh"
 . "$GCP/release.sh"

@@ -26,6 +26,26 @@ die() {
   exit 1
 }
 
+# options 'FLAG …' ARGUMENT …: sets NAME to the environment, which is the one argument that is no flag, and for each FLAG
+# its variable (DRY_RUN for --dry-run): to 1 if it is among the arguments, else to ''. Other arguments end the script.
+options() {
+  local flags flag variable argument usage
+  read -ra flags <<<"$1"
+  usage="usage: $(basename "$0") ENV$(printf ' [%s]' "${flags[@]}")"
+  shift
+  NAME=
+  for argument in "$@"; do
+    [[ " ${flags[*]} " != *" $argument "* ]] || continue
+    [[ -z $NAME && $argument != -* ]] || die "$usage"
+    NAME=$argument
+  done
+  [ -n "$NAME" ] || die "$usage"
+  for flag in "${flags[@]}"; do
+    variable=${flag#--} variable=${variable//-/_}
+    printf -v "${variable^^}" %s "$([[ " $* " != *" $flag "* ]] || echo 1)"
+  done
+}
+
 # show SIGN COMMAND …: prints the command as a shell takes it. Files of the work folder are shown without their folder.
 show() {
   local word text=$1

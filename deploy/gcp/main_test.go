@@ -99,6 +99,30 @@ func (p *project) runs(name string, args ...string) string {
 	return out
 }
 
+// TestOptions: a flag is what the arguments say, whatever is in the environment, and what is no flag is refused.
+func TestOptions(t *testing.T) {
+	needs(t, "bash")
+	const usage = "usage: lib.sh ENV [--yes] [--dry-run]"
+	for _, test := range []struct{ args, want string }{
+		{"staging", "staging,,"},
+		{"staging --dry-run", "staging,,1"},
+		{"--yes staging --dry-run", "staging,1,1"},
+		{"", usage},
+		{"--yes", usage},
+		{"staging --data", usage},
+		{"staging production", usage},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), "bash", "-c", `. ./lib.sh; options '--yes --dry-run' "$@"; echo "$NAME,$YES,$DRY_RUN"`, "lib.sh")
+			cmd.Args = append(cmd.Args, strings.Fields(test.args)...)
+			cmd.Env = append(os.Environ(), "YES=1", "DRY_RUN=1")
+			if out, _ := cmd.CombinedOutput(); strings.TrimPrefix(strings.TrimSpace(string(out)), "lib.sh: ") != test.want {
+				t.Errorf("got %q, want %q", out, test.want)
+			}
+		})
+	}
+}
+
 // fails is script, which has to fail and to say each text.
 func (p *project) fails(name string, says ...string) string {
 	p.t.Helper()

@@ -9,14 +9,10 @@
 #   gcloud run revisions list --service=PREFIX-FUNCTION --region=REGION --project=PROJECT
 #   gcloud run services update-traffic PREFIX-FUNCTION --to-revisions=REVISION=100 --region=REGION --project=PROJECT
 set -euo pipefail
-case $#/${2:-} in 1/) DRY_RUN='' ;; 2/--dry-run) DRY_RUN=1 ;; *)
-  echo 'usage: rollback.sh ENV [--dry-run]' >&2
-  exit 1
-  ;;
-esac
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "$1"
+options '--dry-run' "$@"
+begin "$NAME"
 . "$GCP/release.sh"
 
 read_services

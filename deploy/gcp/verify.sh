@@ -6,14 +6,10 @@
 #   deploy/gcp/verify.sh ENV [--dry-run]
 # shellcheck disable=SC2016 # variables of jq
 set -euo pipefail
-case $#/${2:-} in 1/) DRY_RUN='' ;; 2/--dry-run) DRY_RUN=1 ;; *)
-  echo 'usage: verify.sh ENV [--dry-run]' >&2
-  exit 1
-  ;;
-esac
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "$1"
+options '--dry-run' "$@"
+begin "$NAME"
 . "$GCP/store.sh"
 . "$GCP/release.sh"
 . "$GCP/rights.sh"
