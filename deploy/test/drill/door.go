@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
-	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
@@ -65,7 +65,7 @@ func (d *door) start(ctx context.Context, form []byte, query url.Values, key str
 		case err == nil:
 			err = fmt.Errorf("start answered %d: %s", code, clip(body))
 		}
-		if !witness.Pause(ctx, 2*time.Second) {
+		if ctxtime.Sleep(ctx, 2*time.Second) != nil {
 			return s, ctx.Err()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -92,7 +93,7 @@ func (d *drill) lateEvent(ctx context.Context, name string) error {
 	if err := errors.Join(d.google.publish(ctx, c.says("succeeded")), d.end(ctx, c)); err != nil {
 		return err
 	}
-	witness.Pause(ctx, 2*time.Second)
+	_ = ctxtime.Sleep(ctx, 2*time.Second)
 	if err := d.google.publish(ctx, c.progressed(1)); err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (d *drill) disorderedEvents(ctx context.Context, name string) error {
 		if err := d.google.publish(ctx, c.progressed(completed)); err != nil {
 			return err
 		}
-		witness.Pause(ctx, 200*time.Millisecond)
+		_ = ctxtime.Sleep(ctx, 200*time.Millisecond)
 	}
 	if err := d.google.publish(ctx, c.says("succeeded")); err != nil {
 		return err
@@ -171,7 +172,7 @@ func (d *drill) staleTasks(ctx context.Context, name string) error {
 		return err
 	}
 	if v := c.Latest(); v.Ended() { // what they ask then is no longer taken for what was under way
-		witness.Pause(ctx, time.Until(v.EndedAt.Add(clockSlack+500*time.Millisecond)))
+		_ = ctxtime.Sleep(ctx, time.Until(v.EndedAt.Add(clockSlack+500*time.Millisecond)))
 	}
 	return d.flood(ctx, c)
 }

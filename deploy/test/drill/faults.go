@@ -9,6 +9,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // fault is something that goes wrong, and what is done to make it so.
@@ -150,7 +151,7 @@ func (d *drill) repeatedStart(ctx context.Context, name string) error {
 		return err
 	}
 	err = atOnce(3, again) // after its end too
-	witness.Pause(ctx, time.Second)
+	_ = ctxtime.Sleep(ctx, time.Second)
 	return errors.Join(err, d.end(ctx, c)) // of what has begun all the same
 }
 
@@ -167,7 +168,7 @@ func (d *drill) supersede(ctx context.Context, name string) error {
 		return err
 	}
 	for _, n := range []int{1, 3} {
-		witness.Pause(ctx, 700*time.Millisecond)
+		_ = ctxtime.Sleep(ctx, 700*time.Millisecond)
 		if err := atOnce(n, another); err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (d *drill) cancelTwice(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	witness.Pause(ctx, 700*time.Millisecond) // its request is under way
+	_ = ctxtime.Sleep(ctx, 700*time.Millisecond) // its request is under way
 	codes := make(chan int, 2)
 	err = atOnce(cap(codes), func() error {
 		code, err := d.door.cancel(ctx, c.cancelURL)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // clockSlack is how long after the end a poll may still arrive: the check that sent it began
@@ -130,7 +131,7 @@ func (d *drill) settled(ctx context.Context, c *canary) {
 		case found.Published:
 			return
 		}
-		if !witness.Pause(ctx, 500*time.Millisecond) {
+		if ctxtime.Sleep(ctx, 500*time.Millisecond) != nil {
 			if errors.Is(ctx.Err(), context.Canceled) { // by whoever drills
 				return
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -96,7 +97,7 @@ func (d *drill) openNow(ctx context.Context) string {
 // still reports whether a check stays the newest of a case for as long as a look may take that was under way. No sweep comes between: it waits longer.
 func (d *drill) still(ctx context.Context, c *canary, seq int64) (bool, error) {
 	for until := time.Now().Add(d.t.CheckTimeout.Duration() + time.Second); time.Now().Before(until); {
-		if !witness.Pause(ctx, 200*time.Millisecond) {
+		if ctxtime.Sleep(ctx, 200*time.Millisecond) != nil {
 			return false, ctx.Err()
 		}
 		now, err := d.checkSeq(ctx, c)
@@ -170,7 +171,7 @@ func (d *drill) killAtCheck(ctx context.Context, name string) error {
 			return err
 		}
 		if !lost {
-			witness.Pause(ctx, 100*time.Millisecond)
+			_ = ctxtime.Sleep(ctx, 100*time.Millisecond)
 			continue
 		}
 		// One that is being delivered goes on, deleted or not, and queues the next.

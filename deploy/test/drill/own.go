@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/code"
 
-	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -46,7 +46,7 @@ func (d *drill) gone(ctx context.Context, names []string) error {
 			return fmt.Errorf("a task of ours cannot be looked for: %w", err)
 		case task == nil:
 			rest = rest[:len(rest)-1]
-		case !witness.Pause(short, 200*time.Millisecond):
+		case ctxtime.Sleep(short, 200*time.Millisecond) != nil:
 			why := "it was not tried"
 			if n := task.GetDispatchCount(); n > 0 {
 				why = fmt.Sprintf("it was tried %d times, and last answered %s", n, code.Code(task.GetLastAttempt().GetResponseStatus().GetCode()))

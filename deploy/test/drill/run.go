@@ -12,6 +12,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // settle is how long the cases are watched after the last of them has ended: what polls on is seen by then.
@@ -52,7 +53,7 @@ func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *r
 	d.readers.Go(func() { d.patrol(reading) })
 
 	rep := d.all(reading)
-	if witness.Pause(ctx, d.settle()) {
+	if ctxtime.Sleep(ctx, d.settle()) == nil {
 		if err := d.door.knock(ctx); err != nil { // what cannot be read is not judged
 			d.lost(err)
 		} else {
@@ -218,7 +219,7 @@ func (d *drill) patrol(ctx context.Context) {
 			}
 			cancel()
 		}
-		if !witness.Pause(ctx, time.Second) {
+		if ctxtime.Sleep(ctx, time.Second) != nil {
 			return
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/deploy/test/witness"
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 // What did not happen is not said to have been kept.
@@ -36,7 +37,7 @@ func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 			var s started
 			if json.Unmarshal(answer.Body.Bytes(), &s) == nil && s.CaseID != "" {
 				post(strings.TrimSuffix(m.Config.URLs.Start, "/start")+"/publish", fmt.Sprintf(`{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true}}`, s.CaseID, s.Run))
-				for !over(m, s.CaseID) && witness.Pause(r.Context(), 50*time.Millisecond) {
+				for !over(m, s.CaseID) && ctxtime.Sleep(r.Context(), 50*time.Millisecond) == nil {
 					continue
 				}
 			}

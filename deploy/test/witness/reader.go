@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 const (
@@ -37,7 +39,7 @@ func (w *Witness) Poll(ctx context.Context) {
 			_, _ = w.Read(ctx, run) // it is read again
 		}
 		if wait == 0 || err != nil {
-			Pause(ctx, w.o.Every)
+			_ = ctxtime.Sleep(ctx, w.o.Every)
 		}
 	}
 }
@@ -115,7 +117,7 @@ func (w *Witness) Stream(ctx context.Context) {
 	w.streams, w.retry = true, browsersRetry
 	w.mu.Unlock()
 	for ctx.Err() == nil && w.connect(ctx) {
-		Pause(ctx, w.retry)
+		_ = ctxtime.Sleep(ctx, w.retry)
 	}
 }
 

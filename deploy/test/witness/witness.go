@@ -147,18 +147,6 @@ func (w *Witness) Await(ctx context.Context, is func(View) bool) bool {
 	}
 }
 
-// Pause waits for d, and reports whether ctx lasted that long.
-func Pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 func (w *Witness) run(n int) *seenRun {
 	if w.runs[n] == nil {
 		w.runs[n] = &seenRun{}

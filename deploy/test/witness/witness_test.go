@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -217,7 +219,7 @@ func TestWitness(t *testing.T) {
 			w := read(t, Options{Every: time.Millisecond}, len(s.streams) > 0, s.ServeHTTP)
 			reading, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			for !s.over() && Pause(reading, time.Millisecond) {
+			for !s.over() && ctxtime.Sleep(reading, time.Millisecond) == nil {
 				continue
 			}
 			judging, cancel := context.WithTimeout(reading, time.Second)
