@@ -55,7 +55,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if err := answer.RequireJSON(r); err != nil {
 		return err
 	}
-	body, err := answer.Body(rw, r, cases.MaxForm)
+	body, err := answer.Body(rw, r, reconcile.MaxForm)
 	if err != nil {
 		return err
 	}

@@ -244,8 +244,11 @@ type Outcome struct {
 	Documents  *Documents `json:"documents,omitempty"`
 	OutputURL  string     `json:"output_url,omitempty"`
 	HasResult  bool       `json:"has_result,omitempty"`
-	// ResultOmitted says that the result was too large to keep.
-	ResultOmitted bool `json:"result_omitted,omitempty"`
+	// OmittedBytes is the size of a result that was too large to keep.
+	OmittedBytes int `json:"omitted_bytes,omitempty"`
+	// Text is the message of the end, before what is said of its result and progress.
+	Text    string  `json:"text,omitempty"`
+	Dropped Dropped `json:"dropped,omitzero"` // of the report that ended the run
 	// Reported says that no other report can follow: the run ended by the pipeline's own terminal
 	// report, or was never sent to it.
 	Reported bool        `json:"reported,omitempty"`

@@ -128,8 +128,8 @@ func (c Case) progressIsAwaited() bool {
 // report is what a check's answer says of the end, if it does.
 func (in CheckOutcome) report() (terminalReport, bool) {
 	rep := terminalReport{
-		id: in.id(), succeeded: in.Reading.Status == StatusSucceeded,
-		message: in.Message, result: in.Result, source: SourceCheck,
+		id: in.reportID(), succeeded: in.Reading.Status == StatusSucceeded,
+		message: in.Message, result: in.Result, dropped: in.Dropped, source: SourceCheck,
 	}
 	return rep, in.Kind == CheckReading && in.Reading.Status.Terminal()
 }
@@ -194,7 +194,7 @@ func (r Rules) jobUnknown(n *Case, now time.Time) {
 	unknownFor := now.Sub(later(ch.UnknownSince, d.UncertainSince))
 	if n.Job.Seen {
 		if unknownFor >= r.UnreachableAfter {
-			n.finish(Failed, ReasonPipelineLost, n.lostMessage(), SourceCheck, now)
+			n.finish(ReasonPipelineLost, n.lostMessage(), SourceCheck, now)
 		}
 		return
 	}
@@ -206,7 +206,7 @@ func (r Rules) jobUnknown(n *Case, now time.Time) {
 		ch.UnknownSince = time.Time{}
 		return
 	}
-	n.finish(Failed, ReasonStartUnknown, "it is not known whether the request reached the pipeline, "+
+	n.finish(ReasonStartUnknown, "it is not known whether the request reached the pipeline, "+
 		"and the pipeline does not know this case", SourceCheck, now)
 }
 
@@ -236,7 +236,7 @@ func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 		return
 	}
 	if now.Sub(later(ch.FailingSince, n.Dispatch.UncertainSince)) >= r.UnreachableAfter {
-		n.finish(Failed, ReasonPipelineUnreachable, message, SourceCheck, now)
+		n.finish(ReasonPipelineUnreachable, message, SourceCheck, now)
 	}
 }
 

@@ -132,7 +132,7 @@ func (r Rules) attemptFailed(n *Case, in DispatchOutcome, now time.Time, jitter 
 	switch {
 	case in.Kind == DispatchRefused:
 		n.Outcome.Reported = d.Attempts == 1
-		n.finish(Failed, ReasonPipelineRefused, in.Message, SourceDispatch, now)
+		n.finish(ReasonPipelineRefused, in.Message, SourceDispatch, now)
 	case in.Kind == DispatchUnreachable && d.Confirmed: // an earlier attempt was taken
 		d.Phase = PhaseAnswered
 	case in.Kind == DispatchUnreachable, in.Kind == DispatchBusy && !n.seenAtWork():
@@ -177,7 +177,7 @@ func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float6
 		}
 		giveUpAt := d.UnreachableSince.Add(r.UnreachableAfter)
 		if !now.Before(giveUpAt) {
-			n.finish(Failed, ReasonPipelineUnreachable, in.Message, SourceDispatch, now)
+			n.finish(ReasonPipelineUnreachable, in.Message, SourceDispatch, now)
 			return
 		}
 		d.At = earlier(d.At, giveUpAt)

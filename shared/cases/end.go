@@ -1,7 +1,7 @@
 package cases
 
 import (
-	"math"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,136 +10,79 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// maxMessage bounds the messages that a record keeps, in characters.
-const maxMessage = 1000
+const (
+	// maxMessage bounds the messages that a record keeps, in characters.
+	maxMessage = 1000
+	// maxReportIDs is how many ids of terminal reports a record remembers.
+	maxReportIDs = 8
+	// withoutResult is the message of a success whose result did not come.
+	withoutResult = "completed without a result"
+)
 
-// withoutResult is the message of an end that came without its result.
-const withoutResult = "completed without a result"
-
-// keptWords is how many ids of final words a record remembers.
-const maxReportIDs = 8
-
-// word is the pipeline's own statement of how a run ended.
-type terminalReport struct {
-	id           string
-	succeeded    bool
-	message      string
-	result       *Result
-	source       Source
-	unattributed bool // it may be about another run
+// Ending is what a [Reason] means.
+type Ending struct {
+	Reason   Reason
+	State    State
+	Sentence string // for operators
+	Message  string // for those who follow the run, where the end has no message of its own
 }
 
-func (in CheckOutcome) id() string { return "check:" + strconv.FormatInt(in.Seq, 10) }
-
-// end returns the state and reason that w means: a run of which every document failed has not succeeded.
-func (w terminalReport) end() (State, Reason) {
-	switch {
-	case !w.succeeded, w.result != nil && w.result.Success != nil && !*w.result.Success:
-		return Failed, ReasonPipelineFailed
-	case w.result != nil && w.result.Documents.None():
-		return Failed, ReasonNoDocuments
-	default:
-		return Succeeded, ReasonCompleted
-	}
+// endings has every reason. To add one, add its constant and a line here: tests then name what else lacks
+// it (the console, the page, the types of the browser module, the OpenAPI description). A cancel of a
+// run is answered by the state: 200 if that is cancelled, else 409.
+var endings = []Ending{
+	{ReasonCompleted, Succeeded, "The pipeline finished it.", "the documents are ready"},
+	{ReasonPipelineFailed, Failed, "The pipeline said that it failed.", "the pipeline could not make the documents"},
+	{ReasonPipelineRefused, Failed, "The pipeline did not take the form.", "the pipeline did not accept the form"},
+	{ReasonPipelineUnreachable, Failed, "The pipeline could not be reached for too long.", "the pipeline could not be reached"},
+	{ReasonPipelineLost, Failed, "The pipeline no longer knew the case.", "the pipeline no longer knows of the case"},
+	{ReasonNoDocuments, Failed, "The pipeline finished it, and every document failed.", "no document could be made"},
+	{
+		ReasonStartUnknown, Failed, "The request may or may not have reached the pipeline, which showed no sign of it.",
+		"it is not known whether the pipeline began",
+	},
+	{ReasonDeadline, TimedOut, "The deadline passed first.", "it took too long"},
+	{ReasonCancelled, Cancelled, "It was cancelled.", "it was cancelled"},
+	{ReasonSuperseded, Cancelled, "A newer run took its place.", "a newer run took its place"},
 }
 
-// text is the message that w leaves.
-func (w terminalReport) text(reason Reason) string {
-	if w.message == "" && w.result != nil {
-		w.message = w.result.Message
-	}
-	switch {
-	case reason == ReasonNoDocuments && w.message == "":
-		return "every document failed"
-	case reason == ReasonPipelineFailed && w.message == "":
-		return "the pipeline gave no reason"
-	}
-	return w.message
-}
+// Endings returns what each reason means, in the order in which people are shown them.
+func Endings() []Ending { return slices.Clone(endings) }
 
-// word takes in the pipeline's own word: it is the end if there is none yet; else it fills in a missing result if it
-// agrees with the end, or is kept beside it.
-func (r Rules) takeReport(n *Case, w terminalReport, now time.Time) Verdict {
-	if slices.Contains(n.Outcome.ReportIDs, w.id) {
-		return Verdict{Kind: Duplicate}
+// EndingOf returns what a reason means. False if this program does not know it: a newer revision may have
+// written it.
+func EndingOf(reason Reason) (Ending, bool) {
+	i := slices.IndexFunc(endings, func(e Ending) bool { return e.Reason == reason })
+	if i < 0 {
+		return Ending{Reason: reason}, false
 	}
-	n.rememberReport(w.id)
-	state, reason := w.end()
-	switch {
-	case !n.State.Ended():
-		n.Outcome.Reported, n.Dispatch.LastError = true, ""
-		n.finish(state, reason, w.text(reason), w.source, now)
-		return Verdict{Kind: Applied, Keep: n.attach(w.result)}
-	case state == n.State && w.result != nil && !w.unattributed && !n.Outcome.HasResult && !n.Outcome.ResultOmitted:
-		return Verdict{Kind: Filled, Keep: n.attach(w.result)}
-	}
-	late := LateReport{State: state, Message: clip(w.text(reason)), Source: w.source, At: now}
-	if n.Outcome.Late != nil {
-		late = *n.Outcome.Late
-	}
-	late.Count++
-	v := Verdict{Kind: Late}
-	if w.result != nil && w.result.Raw != nil && !late.HasResult && late.State == state {
-		late.HasResult, v.Keep = true, KeepLate
-	}
-	n.Outcome.Late = &late
-	return v
-}
-
-// attach makes a result the run's, and says where its bytes go.
-func (c *Case) attach(res *Result) Keep {
-	if res == nil {
-		return KeepNothing
-	}
-	c.Outcome.Documents, c.Outcome.OutputURL = res.Documents, res.OutputURL
-	end := *c.Outcome.End
-	if end.Message == withoutResult {
-		end.Message = ""
-	}
-	end.Message = strings.TrimSuffix(strings.TrimSuffix(end.Message, ResultDropped), "; ") // here it is after all
-	c.Outcome.End = &end
-	if res.Raw != nil {
-		c.Outcome.HasResult = true
-		return KeepResult
-	}
-	c.Outcome.ResultOmitted = true
-	if end.Message != "" {
-		end.Message += "; "
-	}
-	end.Message = clip(end.Message + res.omitted())
-	return KeepNothing
+	return endings[i], true
 }
 
 // finish ends the run. It is the only place that does.
-func (c *Case) finish(state State, reason Reason, message string, source Source, now time.Time) {
+func (c *Case) finish(reason Reason, message string, source Source, now time.Time) {
+	o := &c.Outcome
 	if c.Dispatch.Attempts == 0 && !c.Adopted {
-		c.Outcome.Reported = true // the pipeline was never asked: it has nothing to say
+		o.Reported = true // the pipeline was never asked: it has nothing to report
 	}
-	if c.Job.StartedAt.IsZero() && c.Outcome.Reported && c.Dispatch.Attempts > 0 && reason != ReasonPipelineRefused {
+	if c.Job.StartedAt.IsZero() && o.Reported && c.Dispatch.Attempts > 0 && reason != ReasonPipelineRefused {
 		c.Job.StartedAt = c.Dispatch.SentAt
 	}
-	c.State, c.Outcome.EndedAt = state, now
-	c.Outcome.End = &End{Reason: reason, Message: clip(message), Source: source}
+	ending, _ := EndingOf(reason)
+	c.State, o.EndedAt, o.Text = ending.State, now, clip(message)
+	o.End = &End{Reason: reason, Message: o.message(), Source: source}
 	c.Job.Stalled = false
 	c.Checks.NextAt = time.Time{}
-}
-
-// wholeProgress is the progress of a run that has succeeded. A result that comes after the end does not change it any more:
-// the end was shown and published with it.
-func (c Case) wholeProgress() Progress {
-	p := c.Job.Progress
-	p.Total = max(p.Total, p.Completed, c.Outcome.Documents.total())
-	p.Completed, p.Percent = p.Total, 100
-	return p
 }
 
 // endSucceeded ends a run that the pipeline has finished, without a result.
 func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
 	n.Outcome.Reported = source == SourceEvent
-	n.finish(Succeeded, ReasonCompleted, withoutResult, source, now)
+	n.finish(ReasonCompleted, withoutResult, source, now)
 }
 
-// endAtDeadline ends a run whose time is up. Graces are cut by the deadline: what they waited out counts as over.
+// endAtDeadline ends a run whose deadline has passed. The deadline cuts graces short: what they waited for
+// counts as over.
 func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	switch {
 	case !n.Job.SucceededSince.IsZero():
@@ -147,7 +90,80 @@ func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	case !n.Job.CompleteSince.IsZero():
 		r.endSucceeded(n, SourceCheck, now)
 	default:
-		n.finish(TimedOut, ReasonDeadline, "the deadline passed before the pipeline was done", source, now)
+		n.finish(ReasonDeadline, "the deadline passed before the pipeline was done", source, now)
+	}
+}
+
+// wholeProgress is the progress of a run that has succeeded. A result that comes after the end does not
+// change it any more: the end was shown and published with it.
+func (c Case) wholeProgress() Progress {
+	p := c.Job.Progress
+	p.Total = max(p.Total, p.Completed, c.Outcome.Documents.total())
+	p.Completed, p.Percent = p.Total, 100
+	return p
+}
+
+// terminalReport is what the pipeline says of how a run ended, in an answer or an event.
+type terminalReport struct {
+	id           string // the same each time that it is delivered
+	succeeded    bool
+	message      string
+	result       *Result
+	dropped      Dropped
+	source       Source
+	unattributed bool // it may be about another run
+}
+
+func (in CheckOutcome) reportID() string { return "check:" + strconv.FormatInt(in.Seq, 10) }
+
+// reason is how the run ended. One of which every document failed has not succeeded.
+func (rep terminalReport) reason() Reason {
+	switch {
+	case !rep.succeeded:
+		return ReasonPipelineFailed
+	case rep.result != nil && rep.result.Documents.None():
+		return ReasonNoDocuments
+	default:
+		return ReasonCompleted
+	}
+}
+
+// text is the message of the report. One of a failure that says nothing at all says so.
+func (rep terminalReport) text() string {
+	if rep.message != "" || rep.dropped != (Dropped{}) {
+		return rep.message
+	}
+	switch rep.reason() {
+	case ReasonNoDocuments:
+		return "every document failed"
+	case ReasonPipelineFailed:
+		return "the pipeline gave no reason"
+	}
+	return ""
+}
+
+// takeReport takes in a terminal report. The first step that applies decides:
+//
+//  1. It was taken in before: a duplicate.
+//  2. The run is open: it ends.
+//  3. It agrees with the end, which has no result, and has one: the result is filled in.
+//  4. It is kept beside the end, as late.
+func (r Rules) takeReport(n *Case, rep terminalReport, now time.Time) Verdict {
+	o := &n.Outcome
+	if slices.Contains(o.ReportIDs, rep.id) {
+		return Verdict{Kind: Duplicate}
+	}
+	n.rememberReport(rep.id)
+	ending, _ := EndingOf(rep.reason())
+	switch {
+	case !n.State.Ended():
+		o.Reported, o.Dropped, n.Dispatch.LastError = true, rep.dropped, ""
+		n.finish(ending.Reason, rep.text(), rep.source, now)
+		return Verdict{Kind: Applied, Keep: n.attach(rep.result)}
+	case ending.State == n.State && rep.result != nil && !rep.unattributed && !o.HasResult && o.OmittedBytes == 0:
+		return Verdict{Kind: Filled, Keep: n.attach(rep.result)}
+	default:
+		return n.keepLate(rep, ending.State, now)
 	}
 }
 
@@ -157,21 +173,73 @@ func (c *Case) rememberReport(id string) {
 	c.Outcome.ReportIDs = ids[max(0, len(ids)-maxReportIDs):]
 }
 
+// attach makes a result the run's, and says where its bytes go.
+func (c *Case) attach(res *Result) Keep {
+	if res == nil {
+		return KeepNothing
+	}
+	o := &c.Outcome
+	o.Documents, o.OutputURL = res.Documents, res.OutputURL
+	if o.Text == withoutResult {
+		o.Text = ""
+	}
+	o.Dropped.Result = false // here it is after all
+	keep := KeepResult
+	if res.Raw == nil {
+		o.OmittedBytes, keep = res.Size, KeepNothing
+	} else {
+		o.HasResult = true
+	}
+	o.End = &End{Reason: o.End.Reason, Message: o.message(), Source: o.End.Source}
+	return keep
+}
+
+// keepLate keeps a report that came too late to be the end. Of the first one all is kept, with the first
+// result that agrees with it; of the others their number.
+func (c *Case) keepLate(rep terminalReport, state State, now time.Time) Verdict {
+	late := LateReport{State: state, Message: withRemarks(rep.text(), rep.dropped.remarks()), Source: rep.source, At: now}
+	if c.Outcome.Late != nil {
+		late = *c.Outcome.Late
+	}
+	late.Count++
+	v := Verdict{Kind: Late}
+	if rep.result != nil && rep.result.Raw != nil && !late.HasResult && late.State == state {
+		late.HasResult, v.Keep = true, KeepLate
+	}
+	c.Outcome.Late = &late
+	return v
+}
+
+// message is the message of the end: its text, and what became of its result and progress.
+func (o Outcome) message() string {
+	remarks := o.Dropped.remarks()
+	if o.OmittedBytes > 0 {
+		remarks = append(remarks, fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", o.OmittedBytes, MaxResult))
+	}
+	return withRemarks(o.Text, remarks)
+}
+
+func (d Dropped) remarks() (remarks []string) {
+	if d.Progress {
+		remarks = append(remarks, "the progress could not be read and was dropped")
+	}
+	if d.Result {
+		remarks = append(remarks, "the result could not be read and was dropped")
+	}
+	return remarks
+}
+
+// withRemarks returns a text with remarks behind it, cut so that they fit.
+func withRemarks(text string, remarks []string) string {
+	behind := strings.Join(remarks, "; ")
+	switch {
+	case behind == "":
+		return clip(text)
+	case text == "":
+		return behind
+	}
+	return printable.Line(text, maxMessage-len("; ")-len(behind)) + "; " + behind
+}
+
 // clip returns a text as it is kept and shown.
 func clip(s string) string { return printable.Line(s, maxMessage) }
-
-func oneDecimal(f float64) float64 { return math.Round(f*10) / 10 }
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}

@@ -27,7 +27,7 @@ func (c Case) MayOwn(published time.Time) bool {
 func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	rep := terminalReport{
 		id: in.ID, succeeded: in.Status == StatusSucceeded,
-		message: in.Message, result: in.Result, source: SourceEvent, unattributed: in.Unattributed,
+		message: in.Message, result: in.Result, dropped: in.Dropped, source: SourceEvent, unattributed: in.Unattributed,
 	}
 	switch {
 	case n.State.Ended() && in.Status.Terminal():

@@ -6,6 +6,10 @@ import (
 	"github.com/casewatch/casewatch/shared/schedule"
 )
 
+// MaxResult is the largest result that is kept, in bytes. Of a larger one only the counts and the address
+// are read.
+const MaxResult = 512 << 10
+
 // Input is something that happened to a run.
 type Input interface{ input() }
 
@@ -21,11 +25,11 @@ type Started struct {
 	Earlier     *schedule.DurationStats // of the deployment's earlier runs; nil if nothing is known
 }
 
-// DispatchBegun is the open mark: the delivery of dispatch task Seq is about to send the request.
+// DispatchBegun is the mark of a request in flight: the delivery of dispatch task Seq is about to send it.
 type DispatchBegun struct {
 	Seq        int64
 	Nonce      string // names this attempt
-	RetryCount int    // of the delivery, as Cloud Tasks counts
+	RetryCount int    // of the delivery, as the queue counts
 }
 
 // DispatchKind is how an attempt to hand a run to the pipeline went.
@@ -35,13 +39,14 @@ type DispatchKind string
 const (
 	// DispatchUnreachable: no byte of the request was written. Nothing was started.
 	DispatchUnreachable DispatchKind = "unreachable"
-	// DispatchBusy: the pipeline said 429, or 503 with Retry-After. Nothing was started, unless it was seen at work since.
+	// DispatchBusy: the pipeline asks to be asked later. Nothing was started, whatever else its answer
+	// says, unless it was seen to work on the run since.
 	DispatchBusy DispatchKind = "busy"
-	// DispatchRefused: the pipeline does not take this form (3xx, 4xx).
+	// DispatchRefused: the pipeline does not take this form.
 	DispatchRefused DispatchKind = "refused"
-	// DispatchAccepted: the pipeline works on it (202).
+	// DispatchAccepted: the pipeline works on it.
 	DispatchAccepted DispatchKind = "accepted"
-	// DispatchSucceeded and DispatchFailed: the pipeline's own word on how it ended.
+	// DispatchSucceeded and DispatchFailed: the answer is the terminal report.
 	DispatchSucceeded DispatchKind = "succeeded"
 	DispatchFailed    DispatchKind = "failed"
 	// DispatchUncertain: anything else. The request may have arrived.
@@ -52,11 +57,11 @@ const (
 type DispatchOutcome struct {
 	Nonce      string
 	Kind       DispatchKind
-	RetryAfter time.Duration // as the pipeline asked with a busy answer; 0 if it did not
-	SaysFailed bool          // with busy: the answer's body also says that the run failed
+	RetryAfter time.Duration // with busy: as the pipeline asked; 0 if it did not
+	SaysFailed bool          // with busy: the answer also says that the run failed
 	Message    string        // for people: what the pipeline said or what went wrong
 	Cause      string        // for the log only: what went wrong, with the host; "" if nothing did
-	Result     *Result       // with succeeded, and perhaps with failed
+	Result     *Result       // with succeeded, and perhaps where the run failed
 }
 
 // CheckKind is what a check found.
@@ -64,15 +69,15 @@ type CheckKind string
 
 // The outcomes of a check.
 const (
-	// CheckSkipped: it did not ask the pipeline, as [Rules.Asks] said.
+	// CheckSkipped: it did not poll the pipeline, as [Rules.ShouldPoll] said.
 	CheckSkipped CheckKind = "skipped"
 	// CheckReading: the pipeline answered with progress.
 	CheckReading CheckKind = "reading"
 	// CheckUnknown: the pipeline does not know the case.
 	CheckUnknown CheckKind = "unknown"
-	// CheckBusy: the pipeline said 429, or 503 with Retry-After. It is reachable, and tells nothing of the run.
+	// CheckBusy: the pipeline asks to be polled later. It is reachable, and tells nothing of the run.
 	CheckBusy CheckKind = "busy"
-	// CheckUnable: it could not look: no answer, or none that can be read.
+	// CheckFailed: the poll failed: no answer, or none that can be read.
 	CheckFailed CheckKind = "unable"
 )
 
@@ -80,39 +85,57 @@ const (
 type CheckOutcome struct {
 	Seq         int64
 	BeganAt     time.Time // when the check began, before it read the record
-	ReadVersion int64     // the version of the record that it read before it asked the pipeline
+	ReadVersion int64     // the version of the record that it read before it polled
 	Kind        CheckKind
 	Reading     Reading       // with CheckReading
 	RetryAfter  time.Duration // with CheckBusy: as the pipeline asked; 0 if it did not
-	Message     string        // with CheckUnable or CheckBusy what went wrong; with a terminal reading the pipeline's message
+	Message     string        // of CheckFailed or CheckBusy what went wrong; of a terminal reading the pipeline's
 	Cause       string        // for the log only: what went wrong, with the host; "" if nothing did
 	Result      *Result       // if the answer had one
+	Dropped     Dropped       // with a terminal reading
 }
 
 // Event is a message of the pipeline, addressed to this run.
 type Event struct {
-	ID           string   // the message's, the same for each delivery
-	Unattributed bool     // it named no run and may be another run's word: it can only be kept as late
-	Status       Status   // running, succeeded or failed
-	Progress     *Reading // if it had one
-	Message      string   // of a failed event
-	Result       *Result  // if it had one
+	ID           string // the message's, the same for each delivery
+	Unattributed bool   // it named no run and may be about another one: it can only be kept as late
+	Status       Status // running, succeeded or failed
+	Progress     *Reading
+	Message      string  // with a terminal status: the pipeline's
+	Result       *Result // if it had one
+	Dropped      Dropped // with a terminal status
 }
 
-// Cancel ends a run at somebody's word.
+// Result is what the pipeline made: its bytes, and what is read from them.
+type Result struct {
+	// Raw is the JSON object as it came; nil if it is larger than MaxResult.
+	Raw []byte
+	// Size is the number of bytes that came.
+	Size      int
+	Documents *Documents // nil if it does not count them
+	OutputURL string
+}
+
+// Dropped says which parts of a terminal report could not be read. The report counts all the same.
+type Dropped struct {
+	Result   bool `json:"result,omitempty"`
+	Progress bool `json:"progress,omitempty"`
+}
+
+// Cancel ends a run on request.
 type Cancel struct {
 	Superseded bool // by a newer run
 }
 
-// Tick is the sweep's look at an overdue run.
+// Tick is the sweep's visit to an overdue run.
 type Tick struct {
-	// CheckGone and DispatchGone say that the queue no longer has the pending task.
+	// CheckLost and DispatchLost say that the queue no longer has the pending task.
 	CheckLost, DispatchLost bool
-	// FormDropped says that the form has outlived its retention and is deleted with this change.
+	// FormDropped says that the form is past its retention and is deleted with this change.
 	FormDropped bool
 }
 
-// Settled is what the reconciler made the outside world match: the ended event is published, no check pends.
+// Finalized says that the ended event is published and no check is pending.
 type Finalized struct{}
 
 func (Started) input()         {}

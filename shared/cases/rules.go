@@ -1,16 +1,19 @@
 package cases
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Rules are the settings by which runs are judged. All are above 0.
 type Rules struct {
-	PipelineTimeout  time.Duration // how long a dispatch may be open
-	CheckMinInterval time.Duration // between two looks, at least
-	CheckMaxInterval time.Duration // and at most
+	PipelineTimeout  time.Duration // how long a dispatch may be in flight
+	CheckMinInterval time.Duration // the shortest time between two checks
+	CheckMaxInterval time.Duration // the longest
 	StartGrace       time.Duration // how long an uncertain dispatch may stay unknown to the pipeline
 	CompletionGrace  time.Duration // how long a result may follow completed == total
 	StallAfter       time.Duration // progress that has not moved for so long is stalled
-	UnreachableAfter time.Duration // unbroken failure to reach the pipeline that ends a run
+	UnreachableAfter time.Duration // failure without a break to reach the pipeline that ends a run
 	Retention        time.Duration // how long an ended run is kept
 	FormRetention    time.Duration // how long the form of a run that did not succeed is kept after its end
 	Idempotent       bool          // the pipeline honours Idempotency-Key: an uncertain dispatch may be repeated
@@ -19,12 +22,12 @@ type Rules struct {
 // VerdictKind is what the rules made of an input.
 type VerdictKind string
 
-// The verdicts. Only after Applied, Filled and LateWord is the case another one than before.
+// The verdicts. Only after Applied, Filled and Late is the case another one than before.
 const (
 	Applied   VerdictKind = "applied"   // it counted
-	Filled    VerdictKind = "filled"    // a word that agrees with the end brought the result that was missing
-	Late      VerdictKind = "late"      // a word after the end, kept beside it
-	Ignored   VerdictKind = "ignored"   // it is no news
+	Filled    VerdictKind = "filled"    // a report that agrees with the end brought the result that was missing
+	Late      VerdictKind = "late"      // a report after the end, kept beside it
+	Ignored   VerdictKind = "ignored"   // it tells nothing new
 	Duplicate VerdictKind = "duplicate" // this very input was taken in before
 	Stale     VerdictKind = "stale"     // the run is past the step it belongs to
 	Rejected  VerdictKind = "rejected"  // a cancel of a run that ended otherwise
@@ -52,46 +55,23 @@ func (v Verdict) Changed() bool {
 	return v.Kind == Applied || v.Kind == Filled || v.Kind == Late
 }
 
-// Apply returns the case that follows from c when in happens at now, and what was made of the input. It is pure: the
-// same arguments give the same answer, and c is not changed. Jitter, from 0 up to 1, spreads what is scheduled.
+// Apply returns the case that follows from c when in happens at now, and what was made of the input. It is
+// pure: the same arguments give the same answer, and c is not changed. Jitter, from 0 up to 1, spreads what
+// is scheduled.
 //
-// A changed case is at c's version + 1. An ended case never changes its state, end or progress. Time does not run
-// backwards within a run: a now before c.UpdatedAt counts as that.
+// A changed case is at c's version + 1. An ended case never changes its state, end or progress. Time does
+// not run backwards within a run: a now before c.UpdatedAt counts as that.
 func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Verdict) {
-	if now.Before(c.UpdatedAt) {
-		now = c.UpdatedAt
-	}
+	now = later(now, c.UpdatedAt)
 	n := c
-	var v Verdict
-	if _, starts := in.(Started); starts != (c.Version == 0) {
-		return c, Verdict{Kind: Stale}
-	}
-	switch in := in.(type) {
-	case Started:
-		v = r.started(&n, in, now, jitter)
-	case DispatchBegun:
-		v = r.dispatchBegun(&n, in, now)
-	case DispatchOutcome:
-		v = r.dispatchOutcome(&n, in, now, jitter)
-	case CheckOutcome:
-		v = r.checkOutcome(&n, in, now, jitter)
-	case Event:
-		v = r.event(&n, in, now)
-	case Cancel:
-		v = r.cancel(&n, in, now)
-	case Tick:
-		v = r.tick(&n, in, now)
-	case Finalized:
-		v = r.finalized(&n)
-	case Viewed:
-		v = r.viewed(&n, in, now)
-	}
+	v := r.take(&n, in, now, jitter)
 	if !v.Changed() {
 		return c, v
 	}
 	n.Version = c.Version + 1
-	_, watched := in.(Viewed)
-	if !watched && (!c.State.Ended() || v.Kind != Applied) { // who watches, and what is only noted down after the end, is no news to readers
+	// A viewer's lease, and what is only noted down after the end, tell readers nothing.
+	_, viewed := in.(Viewed)
+	if !viewed && (!c.State.Ended() || v.Kind != Applied) {
 		n.UpdatedAt = now
 	}
 	n.Checks.NextAt = n.Checks.NextAt.Truncate(time.Microsecond) // as precise as every store keeps it
@@ -109,14 +89,45 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	return n, v
 }
 
+// take changes n by an input. What it leaves when the verdict is none of a change is not used.
+func (r Rules) take(n *Case, in Input, now time.Time, jitter float64) Verdict {
+	if _, starts := in.(Started); starts != (n.Version == 0) {
+		return Verdict{Kind: Stale}
+	}
+	switch in := in.(type) {
+	case Started:
+		return r.started(n, in, now, jitter)
+	case DispatchBegun:
+		return r.dispatchBegun(n, in, now)
+	case DispatchOutcome:
+		return r.dispatchOutcome(n, in, now, jitter)
+	case CheckOutcome:
+		return r.checkOutcome(n, in, now, jitter)
+	case Event:
+		return r.event(n, in, now)
+	case Cancel:
+		return n.cancel(in, now)
+	case Tick:
+		return r.tick(n, in, now)
+	case Finalized:
+		return n.finalized()
+	case Viewed:
+		return r.viewed(n, in, now)
+	}
+	return Verdict{Kind: Ignored}
+}
+
 func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdict {
 	*n = Case{
-		Origin:      Origin{CaseID: in.CaseID, Run: in.Run, CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond), Adopted: in.Adopt, TraceParent: in.TraceParent, FormHash: in.FormHash},
+		Origin: Origin{
+			CaseID: in.CaseID, Run: in.Run, CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond),
+			Adopted: in.Adopt, TraceParent: in.TraceParent, FormHash: in.FormHash,
+		},
 		State:       Pending,
-		Job:         Job{MovedAt: now, Seen: in.Adopt},
-		Bookkeeping: Bookkeeping{FormKept: true},
+		Job:         Job{Seen: in.Adopt, MovedAt: now},
 		Checks:      Checks{Seq: 1},
 		Durations:   Durations{Earlier: in.Earlier},
+		Bookkeeping: Bookkeeping{FormKept: true},
 	}
 	first := r.CheckMinInterval // when nothing is known
 	if in.Earlier != nil {
@@ -138,63 +149,87 @@ func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdi
 
 // lastShown is what the pipeline shows of a run that is over: the last reading, or what its result counts.
 func (c Case) lastShown() *Reading {
+	total := c.Outcome.Documents.total()
 	switch {
 	case c.Job.Reading != nil:
 		return c.Job.Reading
-	case c.Outcome.Documents.total() > 0:
-		return &Reading{Completed: c.Outcome.Documents.total(), Total: c.Outcome.Documents.total(), Percent: -1}
+	case total > 0:
+		return &Reading{Completed: total, Total: total, Percent: -1}
 	default:
 		return c.Job.Baseline
 	}
 }
 
-func (r Rules) cancel(n *Case, in Cancel, now time.Time) Verdict {
+func (c *Case) cancel(in Cancel, now time.Time) Verdict {
 	switch {
-	case n.State == Cancelled:
+	case c.State == Cancelled:
 		return Verdict{Kind: Duplicate}
-	case n.State.Ended():
+	case c.State.Ended():
 		return Verdict{Kind: Rejected}
 	case in.Superseded:
-		n.finish(Cancelled, ReasonSuperseded, "a newer run took its place", SourceCancel, now)
+		c.finish(ReasonSuperseded, "a newer run took its place", SourceCancel, now)
 	default:
-		n.finish(Cancelled, ReasonCancelled, "cancelled on request", SourceCancel, now)
+		c.finish(ReasonCancelled, "cancelled on request", SourceCancel, now)
 	}
 	return Verdict{Kind: Applied}
 }
 
+// tick takes in what the sweep found. Past its deadline a run ends, whatever was lost.
 func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
-	if n.State.Ended() {
-		drop := in.FormDropped && n.Bookkeeping.FormKept
-		if n.Bookkeeping.PolledAfterEnd == 0 && !drop {
-			return Verdict{Kind: Ignored}
-		}
-		n.Bookkeeping.Leaked += n.Bookkeeping.PolledAfterEnd
-		n.Bookkeeping.PolledAfterEnd = 0
-		n.Bookkeeping.FormKept = n.Bookkeeping.FormKept && !drop
-		return Verdict{Kind: Applied, DropForm: drop}
-	}
+	dispatchLost := in.DispatchLost && n.Dispatch.Phase == PhaseQueued
 	switch {
+	case n.State.Ended():
+		return n.tidy(in)
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceSweep, now)
 		return Verdict{Kind: Applied}
-	case !in.CheckLost && (!in.DispatchLost || n.Dispatch.Phase != PhaseQueued):
+	case !in.CheckLost && !dispatchLost:
 		return Verdict{Kind: Ignored}
 	}
 	if in.CheckLost {
 		n.Checks.Seq++
 		n.Checks.NextAt = now
 	}
-	if in.DispatchLost && n.Dispatch.Phase == PhaseQueued {
+	if dispatchLost {
 		n.Dispatch.Seq++
 		n.Dispatch.At = now
 	}
 	return Verdict{Kind: Applied}
 }
 
-func (r Rules) finalized(n *Case) Verdict {
-	if !n.State.Ended() || n.Bookkeeping.Finalized {
+// tidy notes that the sweep reported the checks that polled after the end, and that the form is deleted.
+func (c *Case) tidy(in Tick) Verdict {
+	b := &c.Bookkeeping
+	drop := in.FormDropped && b.FormKept
+	if b.PolledAfterEnd == 0 && !drop {
 		return Verdict{Kind: Ignored}
 	}
-	n.Bookkeeping.Finalized = true
+	b.Leaked += b.PolledAfterEnd
+	b.PolledAfterEnd = 0
+	b.FormKept = b.FormKept && !drop
+	return Verdict{Kind: Applied, DropForm: drop}
+}
+
+func (c *Case) finalized() Verdict {
+	if !c.State.Ended() || c.Bookkeeping.Finalized {
+		return Verdict{Kind: Ignored}
+	}
+	c.Bookkeeping.Finalized = true
 	return Verdict{Kind: Applied}
+}
+
+func oneDecimal(f float64) float64 { return math.Round(f*10) / 10 }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -355,7 +355,7 @@ func TestResults(t *testing.T) {
 	if want := fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", big.Size, MaxResult); l.v.Kind != Filled || l.c.Outcome.End.Message != want {
 		t.Errorf("%+v %+v", l.v, l.c.Outcome.End)
 	}
-	l = accepted(rules).do(0, Event{ID: "e", Status: "failed", Result: result(t, `{"success":false,"error":"out of paper"}`)})
+	l = accepted(rules).do(0, Event{ID: "e", Status: StatusFailed, Message: "out of paper", Result: result(t, `{"success":false}`)})
 	if l.c.Outcome.End.Message != "out of paper" || !l.c.Outcome.HasResult {
 		t.Errorf("%s", dump(l.c))
 	}
@@ -648,10 +648,37 @@ func TestTextIsCleaned(t *testing.T) {
 	}
 }
 
-func TestEventThatContradictsItsResult(t *testing.T) {
-	l := accepted(rules).do(0, Event{ID: "e", Status: "succeeded", Result: result(t, `{"success":false,"error":"out of paper"}`)})
-	if l.want(t, Failed, ReasonPipelineFailed, SourceEvent); l.c.Outcome.End.Message != "out of paper" {
-		t.Errorf("%+v", l.c.Outcome.End)
+// What of a report could not be read is said behind its message. A result that follows takes its remark away.
+func TestWhatWasDroppedIsSaid(t *testing.T) {
+	const progress, res = "the progress could not be read and was dropped", "the result could not be read and was dropped"
+	both := Dropped{Result: true, Progress: true}
+	for name, test := range map[string]struct {
+		in   Event
+		want string
+	}{
+		"a success":             {Event{Status: StatusSucceeded, Dropped: Dropped{Result: true}}, res},
+		"a success, both":       {Event{Status: StatusSucceeded, Dropped: both}, progress + "; " + res},
+		"a failure":             {Event{Status: StatusFailed, Message: "no ink", Dropped: Dropped{Result: true}}, "no ink; " + res},
+		"a failure, no message": {Event{Status: StatusFailed, Dropped: Dropped{Progress: true}}, progress},
+		"a failure, nothing":    {Event{Status: StatusFailed}, "the pipeline gave no reason"},
+		"a long message": {
+			Event{Status: StatusFailed, Message: strings.Repeat("x", 2000), Dropped: Dropped{Result: true}},
+			strings.Repeat("x", 1000-len(res)-3) + "…; " + res,
+		},
+	} {
+		test.in.ID = "e"
+		l := accepted(rules).do(time.Second, test.in)
+		if got := l.c.Outcome.End.Message; got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+		if late := accepted(rules).do(0, Cancel{}).do(time.Second, test.in).c.Outcome.Late; late.Message != test.want {
+			t.Errorf("%s, late: got %q, want %q", name, late.Message, test.want)
+		}
+	}
+	l := accepted(rules).do(0, Event{ID: "e", Status: StatusSucceeded, Message: "done", Dropped: both})
+	l.do(time.Second, Event{ID: "f", Status: StatusSucceeded, Result: result(t, `{}`)})
+	if got, want := l.c.Outcome.End.Message, "done; "+progress; got != want || l.v.Kind != Filled {
+		t.Errorf("with a result after the end: %s, got %q, want %q", l.v.Kind, got, want)
 	}
 }
 

@@ -86,7 +86,7 @@ func result(t testing.TB, text string) *Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res
+	return res.Kept()
 }
 
 type named[T any] struct {

@@ -21,8 +21,7 @@ import (
 const MaxData = 350 << 10
 
 const (
-	maxText   = 2000 // bytes of the current document's name and of a message
-	maxBeside = 800  // bytes of a message beside which is said what was dropped: the record's messages have an end
+	maxText = 2000 // bytes of the current document's name and of a message
 )
 
 // Incoming is an event of the pipeline: a word on how a run goes, or how it ended.
@@ -31,8 +30,9 @@ type Incoming struct {
 	Run      int // 0 if it names none
 	Status   cases.Status
 	Progress *cases.Reading
-	Message  string // of its error
+	Message  string // of its error, or of its result
 	Result   *cases.Result
+	Dropped  cases.Dropped // what of a terminal report could not be read
 }
 
 // ErrInvalid is what [Decode] returns, wrapped, for what is not a valid event.
@@ -79,7 +79,7 @@ func Decode(data []byte) (Incoming, error) {
 		fault("status is none of running, succeeded, failed")
 	}
 	terminal := in.Status.Terminal()
-	badProgress, badResult := false, false
+	var parsed *report.Result
 	if report.Given(progress) {
 		p, err := report.ParseProgress(progress)
 		switch {
@@ -87,7 +87,7 @@ func Decode(data []byte) (Incoming, error) {
 			p.Status, p.Current = cases.StatusNotGiven, printable.Cut(p.Current, maxText)
 			in.Progress = &p.Reading
 		case terminal:
-			badProgress = true
+			in.Dropped.Progress = true
 		case err != nil:
 			fault("progress is not a JSON object")
 		default:
@@ -98,9 +98,9 @@ func Decode(data []byte) (Incoming, error) {
 		r, err := report.ParseResult(result)
 		switch {
 		case err == nil && report.Another(result, in.CaseID, in.Run) == "":
-			in.Result = r
+			parsed = r
 		case terminal:
-			badResult = true
+			in.Dropped.Result = true
 		case err != nil:
 			fault("result is %v", err)
 		}
@@ -109,17 +109,19 @@ func Decode(data []byte) (Incoming, error) {
 		return Incoming{}, fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
 	}
 	switch {
-	case in.Status != cases.StatusFailed:
-		if report.Given(problem) {
-			in.Message = report.Message(fmt.Appendf(nil, `{"error":%s}`, problem))
-		}
-	case in.Result != nil:
-		in.Message = cmp.Or(report.Message(text), report.Message(result))
-	default:
+	case in.Status == cases.StatusFailed:
 		in.Message = report.Message(text)
+		if parsed != nil {
+			in.Message = cmp.Or(in.Message, report.Message(result))
+		}
+	case report.Given(problem):
+		in.Message = report.Message(fmt.Appendf(nil, `{"error":%s}`, problem))
 	}
-	if badProgress || badResult {
-		in.Message = report.WithDropped(printable.Cut(in.Message, maxBeside), badResult, badProgress)
+	if parsed != nil {
+		in.Result, in.Message = parsed.Kept(), cmp.Or(in.Message, parsed.Message)
+		if terminal && parsed.Failed() {
+			in.Status = cases.StatusFailed
+		}
 	}
 	in.Message = printable.Cut(in.Message, maxText)
 	return in, nil

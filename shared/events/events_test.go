@@ -18,8 +18,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const dropped = "the result could not be read and was dropped"
-
 func packed(data string) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -59,15 +57,19 @@ func TestDecode(t *testing.T) {
 		{"telling message", `{"case_id":"c","status":"failed","error":true,"message":"no paper"}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper"}},
 		{"message of the result", `{"case_id":"c","status":"failed","result":{"error":"no paper"}}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper",
 			Result: &cases.Result{Raw: []byte(`{"error":"no paper"}`), Size: 20}}},
-		{"unreadable result", `{"case_id":"c","status":"succeeded","result":[]}`, events.Incoming{CaseID: "c", Status: "succeeded", Message: dropped}},
-		{"unreadable result of a failure", `{"case_id":"c","status":"failed","error":"no paper","result":7}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper; " + dropped}},
-		{"unreadable progress", `{"case_id":"c","status":"succeeded","progress":7}`, events.Incoming{CaseID: "c", Status: "succeeded", Message: "the progress could not be read and was dropped"}},
+		{"unreadable result", `{"case_id":"c","status":"succeeded","result":[]}`, events.Incoming{CaseID: "c", Status: "succeeded", Dropped: cases.Dropped{Result: true}}},
+		{"unreadable result of a failure", `{"case_id":"c","status":"failed","error":"no paper","result":7}`, events.Incoming{CaseID: "c", Status: "failed", Message: "no paper", Dropped: cases.Dropped{Result: true}}},
+		{"unreadable progress", `{"case_id":"c","status":"succeeded","progress":7}`, events.Incoming{CaseID: "c", Status: "succeeded", Dropped: cases.Dropped{Progress: true}}},
 		{"unreadable parts", `{"case_id":"c","status":"succeeded","progress":{"completed":1.5,"total":2},"result":"x"}`,
-			events.Incoming{CaseID: "c", Status: "succeeded", Message: "the progress could not be read and was dropped; " + dropped}},
+			events.Incoming{CaseID: "c", Status: "succeeded", Dropped: cases.Dropped{Result: true, Progress: true}}},
 		{"unreadable result of a long failure", `{"case_id":"c","status":"failed","error":"` + strings.Repeat("x", 2000) + `","result":7}`,
-			events.Incoming{CaseID: "c", Status: "failed", Message: strings.Repeat("x", 800) + "; " + dropped}},
-		{"result of another case", `{"case_id":"c","status":"succeeded","result":{"case_id":"other","success":true}}`, events.Incoming{CaseID: "c", Status: "succeeded", Message: dropped}},
-		{"result of another run", `{"case_id":"c","run":2,"status":"succeeded","result":{"case_id":"c","run":1.0}}`, events.Incoming{CaseID: "c", Run: 2, Status: "succeeded", Message: dropped}},
+			events.Incoming{CaseID: "c", Status: "failed", Message: strings.Repeat("x", 2000), Dropped: cases.Dropped{Result: true}}},
+		{"a result that says that it failed", `{"case_id":"c","status":"succeeded","result":{"success":false,"error":"no paper"}}`, events.Incoming{
+			CaseID: "c", Status: "failed", Message: "no paper", Result: &cases.Result{Raw: []byte(`{"success":false,"error":"no paper"}`), Size: 36}}},
+		{"the same while it runs", `{"case_id":"c","status":"running","result":{"success":false}}`, events.Incoming{
+			CaseID: "c", Status: "running", Result: &cases.Result{Raw: []byte(`{"success":false}`), Size: 17}}},
+		{"result of another case", `{"case_id":"c","status":"succeeded","result":{"case_id":"other","success":true}}`, events.Incoming{CaseID: "c", Status: "succeeded", Dropped: cases.Dropped{Result: true}}},
+		{"result of another run", `{"case_id":"c","run":2,"status":"succeeded","result":{"case_id":"c","run":1.0}}`, events.Incoming{CaseID: "c", Run: 2, Status: "succeeded", Dropped: cases.Dropped{Result: true}}},
 		{"result that names a run", `{"case_id":"c","status":"succeeded","result":{"run":1}}`, events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{Raw: []byte(`{"run":1}`), Size: 9}}},
 		{"result of another case, running", `{"case_id":"c","status":"running","result":{"case_id":"other"}}`, events.Incoming{CaseID: "c", Status: "running"}},
 		{"result", `{"case_id":"c","status":"succeeded","result":{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}}`,

@@ -67,7 +67,7 @@ func (a answer) busy() bool {
 
 // outcome reads the answer to a dispatch of that run, as [Client.Dispatch] says.
 func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
-	var result *cases.Result
+	var result *report.Result
 	said := ""
 	if a.fault == "" {
 		if other := report.Another(a.body, caseID, run); other != "" {
@@ -82,17 +82,15 @@ func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 			said = a.said()
 		}
 	}
-	failed := result != nil && result.Success != nil && !*result.Success
-
 	out := cases.DispatchOutcome{Cause: a.because("")}
 	switch {
 	case a.busy():
 		out.Kind, out.RetryAfter, out.Message = cases.DispatchBusy, retryAfter(a.retryAfter, a.now), or(said, a.answered())
-		if failed {
-			out.SaysFailed, out.Result = true, result
+		if result.Failed() {
+			out.SaysFailed, out.Result = true, result.Kept()
 		}
-	case failed:
-		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Result: result, Message: or(said, "the pipeline says that it failed, and not why")}
+	case result.Failed():
+		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Result: result.Kept(), Message: or(said, "the pipeline says that it failed, and not why")}
 	case a.status == http.StatusAccepted:
 		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
 	case a.status >= 300 && a.status < 400:
@@ -103,7 +101,7 @@ func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 		// What did not come could be the pipeline's own report.
 		out.Kind, out.Message, out.Cause = cases.DispatchUncertain, a.answered()+", but "+a.fault, a.because(", but "+a.fault)
 	case a.status/100 == 2 && result != nil && result.Success != nil:
-		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: result}
+		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: result.Kept(), Message: result.Message}
 	case a.status == http.StatusOK:
 		out.Kind, out.Message = cases.DispatchUncertain, a.answered()+" without saying whether it succeeded"
 		out.Cause = a.because(" without saying whether it succeeded")

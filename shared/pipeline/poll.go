@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -89,23 +91,14 @@ func (a answer) reading() cases.CheckOutcome {
 	members := jsonscan.Find(a.body, "result")
 	result, err := report.ParseResult(members[0])
 	unreadable := err != nil && report.Given(members[0])
-	if result != nil {
-		result.Message = clean(result.Message, maxMessage, a.secrets)
-		if result.Success != nil && !*result.Success {
-			out.Reading.Status = cases.StatusFailed
-		}
+	if result.Failed() {
+		out.Reading.Status = cases.StatusFailed
 	}
-	out.Result = result
+	out.Result = result.Kept()
 	switch out.Reading.Status {
 	case cases.StatusSucceeded, cases.StatusFailed:
-		message := ""
-		if out.Reading.Status == cases.StatusFailed {
-			message = a.said()
-			if message == "" && result != nil {
-				message = clean(report.Message(members[0]), maxMessage, a.secrets)
-			}
-		}
-		out.Message = report.WithDropped(message, unreadable, p.Unreadable != nil)
+		out.Message = a.reportMessage(out.Reading.Status, members[0], result)
+		out.Dropped = cases.Dropped{Result: unreadable, Progress: p.Unreadable != nil}
 	case cases.StatusRunning: // it is, whatever its counts are
 	default:
 		switch {
@@ -118,6 +111,22 @@ func (a answer) reading() cases.CheckOutcome {
 		}
 	}
 	return out
+}
+
+// reportMessage picks the message of a terminal report: of a failure what the answer says, else what its
+// result says.
+func (a answer) reportMessage(status cases.Status, raw json.RawMessage, result *report.Result) string {
+	var message string
+	if status == cases.StatusFailed {
+		message = report.Message(a.body)
+	}
+	if result != nil {
+		if status == cases.StatusFailed {
+			message = cmp.Or(message, report.Message(raw))
+		}
+		message = cmp.Or(message, result.Message)
+	}
+	return clean(message, maxMessage, a.secrets)
 }
 
 // ask sends a poll, at most twice: a connection that idled may be dead, closed by the other side or frozen with this instance. Then

@@ -77,7 +77,7 @@ func TestDecodeProgressWithResult(t *testing.T) {
 		"not said":          {`{"total":1,"result":{"success":true}}`, "", "", `{"success":true}`},
 		"failed by result":  {`{"total":1,"status":"running","result":{"success":false,"error":"no ink"}}`, "failed", "no ink", `{"success":false,"error":"no ink"}`},
 		"failed twice":      {`{"status":"failed","error":"first","result":{"success":false,"error":"second"}}`, "failed", "first", `{"success":false,"error":"second"}`},
-		"not a result":      {`{"total":1,"status":"succeeded","result":"u"}`, "succeeded", dropped, ""},
+		"not a result":      {`{"total":1,"status":"succeeded","result":"u"}`, "succeeded", "", ""},
 		"failed not a word": {`{"status":"failed"}`, "failed", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,6 +44,7 @@ func (r *Reconciler) Complete(ctx context.Context, m Message) error {
 	ch, err := r.apply(ctx, c, cases.Event{
 		ID: "event:" + m.ID, Unattributed: !attributed,
 		Status: in.Status, Progress: in.Progress, Message: in.Message, Result: in.Result,
+		Dropped: in.Dropped,
 	})
 	if err != nil {
 		return err

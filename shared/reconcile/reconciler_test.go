@@ -85,7 +85,7 @@ func TestEndsByDispatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: res}
+		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: res.Kept()}
 	}
 	w.begin()
 	w.run(time.Hour)

@@ -16,6 +16,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
+// MaxForm is the largest form, in bytes.
+const MaxForm = store.MaxForm
+
 // StartRequest asks for a run of a case.
 type StartRequest struct {
 	CaseID  string // valid

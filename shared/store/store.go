@@ -28,8 +28,12 @@ var (
 	ErrInvalid = errors.New("store: invalid")
 )
 
-// MaxValue is the largest form, result or late result that a driver must keep, in bytes.
-const MaxValue = max(cases.MaxForm, cases.MaxResult)
+const (
+	// MaxForm is the largest form, in bytes.
+	MaxForm = 900 << 10
+	// MaxValue is the largest form, result or late result that a driver must keep, in bytes.
+	MaxValue = max(MaxForm, cases.MaxResult)
+)
 
 // Value names an opaque value beside a record.
 type Value string

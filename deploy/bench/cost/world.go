@@ -150,7 +150,7 @@ func parsed() *cases.Result {
 	if err != nil {
 		panic(err) // it is ours
 	}
-	return r
+	return r.Kept()
 }
 
 // event publishes the pipeline's event at the end, which Pub/Sub delivers.

@@ -19,6 +19,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+	"github.com/casewatch/casewatch/shared/watch"
 )
 
 // No value that a caller, the pipeline or an event gives becomes an address that is asked: not a form's, not a header's, not a token's, not
@@ -99,7 +100,7 @@ func TestNothingThatIsSaidIsFetched(t *testing.T) {
 func TestHostileBodies(t *testing.T) {
 	s := newSystem(t, nil)
 	s.pipe.Default(pipelinetest.Answer(200, `{"success":true}`))
-	const most = cases.MaxForm
+	const most = watch.MaxForm
 	deep := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + "}" }
 	for name, test := range map[string]struct {
 		body string

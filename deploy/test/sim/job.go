@@ -96,7 +96,7 @@ func (p *fakePipeline) word(key runKey, outcome string) *cases.Result {
 	if err != nil {
 		panic(err)
 	}
-	return r
+	return r.Kept()
 }
 
 func resultData(key runKey, outcome string, word int, by string) map[string]any {

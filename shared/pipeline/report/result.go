@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"strings"
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/jsonscan"
@@ -18,6 +17,26 @@ import (
 // 4.1); the address is part of the record and of the ended event, which have limits of their own.
 const maxURL = 8 << 10
 
+// Result is what a pipeline says at its end: what is kept of it, and what it says of itself.
+type Result struct {
+	cases.Result
+	// Success is its "success"; nil if it has none.
+	Success *bool
+	// Message is its own message: of its failure, or of why every document failed; "" if it has none.
+	Message string
+}
+
+// Failed reports whether the result says that the run failed.
+func (r *Result) Failed() bool { return r != nil && r.Success != nil && !*r.Success }
+
+// Kept returns what is kept of a result; nil of none.
+func (r *Result) Kept() *cases.Result {
+	if r == nil {
+		return nil
+	}
+	return &r.Result
+}
+
 // ErrNotAResult is returned by [ParseResult] for what is not a JSON object.
 var ErrNotAResult = errors.New("not a JSON object")
 
@@ -25,14 +44,14 @@ var ErrNotAResult = errors.New("not a JSON object")
 // kept as they are (as [Text] says), unless they are more than [cases.MaxResult]. A field that is not of the expected type,
 // a count that no pipeline reaches and an address of more than 8 KiB are taken as not given; they spoil nothing beside them.
 // The error is ErrNotAResult.
-func ParseResult(raw []byte) (*cases.Result, error) {
+func ParseResult(raw []byte) (*Result, error) {
 	raw = Text(raw)
 	top, err := jsonscan.Members(raw, "success", "detail", "webhook_summary", "output_url", "error", "errors")
 	if err != nil {
 		return nil, ErrNotAResult
 	}
 	success, detail, summary, url := top[0], top[1], top[2], top[3]
-	r := &cases.Result{Size: len(raw)}
+	r := &Result{Result: cases.Result{Size: len(raw)}}
 	if len(raw) <= cases.MaxResult {
 		r.Raw = bytes.Clone(raw) // it may be a part of something much larger
 	}
@@ -43,10 +62,10 @@ func ParseResult(raw []byte) (*cases.Result, error) {
 			r.OutputURL = url
 		}
 	}
-	if r.Success = ownWord(success, detail); r.Success != nil {
+	if r.Success = successIn(success, detail); r.Success != nil {
 		r.Message = named(raw, maxNested)
 	}
-	if r.Documents.None() && (r.Success == nil || *r.Success) {
+	if r.Documents.None() && !r.Failed() {
 		for _, raw := range []json.RawMessage{top[4], top[5], counts[4]} {
 			if why := said(raw, maxNested); why != "" {
 				r.Message = why // rather than that it is done
@@ -79,8 +98,8 @@ func documents(total, succeeded, failed json.RawMessage) *cases.Documents {
 	return &d
 }
 
-// ownWord finds "success" at the top or under "detail", where FastAPI puts what is raised.
-func ownWord(success, detail json.RawMessage) *bool {
+// successIn finds "success" at the top or under "detail", where FastAPI puts what is raised.
+func successIn(success, detail json.RawMessage) *bool {
 	for _, raw := range []json.RawMessage{success, within(detail, "success")[0]} {
 		switch string(raw) {
 		case "true":
@@ -90,19 +109,4 @@ func ownWord(success, detail json.RawMessage) *bool {
 		}
 	}
 	return nil
-}
-
-// WithDropped returns the message of a terminal report, with what it says of parts that could not be read.
-func WithDropped(message string, result, progress bool) string {
-	parts := []string{message}
-	if progress {
-		parts = append(parts, cases.ProgressDropped)
-	}
-	if result {
-		parts = append(parts, cases.ResultDropped)
-	}
-	if message == "" {
-		parts = parts[1:]
-	}
-	return strings.Join(parts, "; ")
 }

@@ -18,11 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParseResult(t *testing.T) {
 	yes, no := true, false
-	for in, want := range map[string]*cases.Result{
-		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Success: &yes, Documents: &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}, OutputURL: "http://o"},
-		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Success: &yes, Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "http://s"},
-		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Documents: &cases.Documents{Total: new(3), Succeeded: new(2), Failed: new(1)}},
-		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Documents: &cases.Documents{Total: new(4), Succeeded: new(3), Failed: new(1)}},
+	for in, want := range map[string]*Result{
+		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Result: cases.Result{Documents: &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}, OutputURL: "http://o"}, Success: &yes},
+		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Result: cases.Result{Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "http://s"}, Success: &yes},
+		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Result: cases.Result{Documents: &cases.Documents{Total: new(3), Succeeded: new(2), Failed: new(1)}}},
+		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Result: cases.Result{Documents: &cases.Documents{Total: new(4), Succeeded: new(3), Failed: new(1)}}},
 		`{"webhook_summary":{"succeeded":-3}}`:                                                                                                                       {},
 		`{"webhook_summary":{"succeeded":"many"},"output_url":7}`:                                                                                                    {},
 		`{"webhook_summary":[],"success":"yes"}`:                                                                                                                     {},

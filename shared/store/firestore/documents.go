@@ -20,6 +20,17 @@ import (
 // (https://firebase.google.com/docs/firestore/query-data/queries#query_limitations).
 const shards = 16
 
+const (
+	// maxDocument is the largest document that Firestore keeps, in bytes
+	// (https://docs.cloud.google.com/firestore/quotas).
+	maxDocument = 1 << 20
+	// maxNames is above what the names of a document and of its fields take of that.
+	maxNames = 8 << 10
+)
+
+// A value is a document of its own, and fits. This does not compile if it does not.
+const _ uint = maxDocument - maxNames - store.MaxValue
+
 // names are those of a database and its documents.
 type names struct {
 	database string // projects/P/databases/D

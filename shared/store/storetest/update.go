@@ -133,7 +133,7 @@ func testWholeRecord(t *testing.T, e *env) {
 		reading := cases.Reading{Completed: 51, Total: 52, Percent: 98.1, Current: "doc", Status: "running"}
 		c.Job.StartedAt, c.Job.MovedAt, c.Job.CompleteSince, c.Job.SucceededSince = at, at, at, at
 		c.Job.Progress = cases.Progress{Completed: 51, Total: 52, Percent: 98.1, Current: "doc"}
-		c.Job.Stalled, c.Job.Seen, c.Outcome.HasResult, c.Outcome.ResultOmitted, c.Adopted, c.Outcome.Reported, c.PriorUnreported, c.Bookkeeping.Finalized = true, true, true, true, true, true, true, true
+		c.Job.Stalled, c.Job.Seen, c.Outcome.HasResult, c.Outcome.Dropped.Result, c.Adopted, c.Outcome.Reported, c.PriorUnreported, c.Bookkeeping.Finalized = true, true, true, true, true, true, true, true
 		c.Job.Reading, c.Job.Baseline = &reading, &reading
 		c.Outcome.EndVersion = c.Version
 		c.Outcome.Documents = &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}
