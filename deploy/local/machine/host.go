@@ -8,28 +8,32 @@ import (
 )
 
 // loopbackOnly serves only requests whose Host is localhost or a loopback address, with any port.
-// All others are answered 421, as problem+json, before anything of h runs.
+// It answers all others 421, as problem+json, and does not call h.
 //
-// A web page can have a DNS name of its own resolved to 127.0.0.1 (DNS rebinding). To the browser
-// this machine is then the page's own origin, so that neither CORS nor the Origin header keeps the
-// page out. The Host header does: it still has that name. Names below localhost are refused too,
-// since some resolvers ask DNS for them.
+// This prevents DNS rebinding: a web page can have its own DNS name resolved to 127.0.0.1. For the
+// browser this machine is then the page's own origin, so neither CORS nor the Origin header rejects
+// the page. But the Host header still has the page's name. Names below localhost are rejected too,
+// because some resolvers look them up in DNS.
 func (m *Machine) loopbackOnly(h http.Handler) http.Handler {
-	// It does not repeat the Host: that is another's text.
+	const status = http.StatusMisdirectedRequest
 	problem, err := json.Marshal(map[string]any{
-		"type": "about:blank", "title": http.StatusText(http.StatusMisdirectedRequest), "status": http.StatusMisdirectedRequest,
-		"detail": "The Host of this request is not this machine. Here only localhost, 127.0.0.0/8 and [::1] are answered: use " + m.base + ".",
+		"type":   "about:blank",
+		"title":  http.StatusText(status),
+		"status": status,
+		// The detail does not contain the Host, because the caller chooses its text.
+		"detail": "The Host of this request is not this machine. " +
+			"Only localhost, 127.0.0.0/8 and [::1] are allowed: use " + m.base + ".",
 	})
 	if err != nil {
-		panic(err) // it is texts and a number
+		panic(err) // impossible: strings and numbers can always be encoded
 	}
 	problem = append(problem, '\n')
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !weburl.IsLoopbackHostPort(r.Host) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("Cache-Control", "no-store")
-			w.WriteHeader(http.StatusMisdirectedRequest)
-			_, _ = w.Write(problem) // the caller may be gone
+			w.WriteHeader(status)
+			_, _ = w.Write(problem) // fails only if the caller disconnected
 			return
 		}
 		h.ServeHTTP(w, r)

@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// A web page can have its own DNS name resolved to 127.0.0.1 and then reach this machine as its own origin. Its
-// requests still carry that name as Host. Every path must refuse them.
-func TestReboundNameGetsNothing(t *testing.T) {
+// A web page can have its own DNS name resolved to 127.0.0.1, and then reach this machine as its
+// own origin. Its requests still have that name as their Host. Every path must reject them.
+func TestOnlyLoopbackHostsAreServed(t *testing.T) {
 	s := newSystem(t, nil)
 	port := s.base[strings.LastIndexByte(s.base, ':'):]
-	paths := []string{"/status/-/casewatch.js", "/status/none", "/console/-/health", "/pipeline/api/progress/none", "/no/such/path"}
+	paths := []string{
+		"/status/-/casewatch.js", "/status/none", "/console/-/health", "/pipeline/api/progress/none", "/no/such/path",
+	}
 	for path := range s.m.Handlers {
 		paths = append(paths, path)
 	}
-	const refused = http.StatusMisdirectedRequest
 	for _, test := range []struct {
-		host string
-		want bool
+		host   string
+		served bool
 	}{
 		{"localhost" + port, true},
 		{"localhost", true},
@@ -37,10 +38,10 @@ func TestReboundNameGetsNothing(t *testing.T) {
 		{"rebound.example", false},
 		{"localhost.rebound.example" + port, false},
 		{"127.0.0.1.rebound.example" + port, false},
-		{"x.localhost" + port, false}, // some resolvers ask DNS for it; the console refuses it too
+		{"x.localhost" + port, false}, // some resolvers look it up in DNS
 		{"localhost." + port, false},
 		{"notlocalhost", false},
-		{"0.0.0.0" + port, false}, // reaches this machine from a browser on Linux
+		{"0.0.0.0" + port, false}, // a browser on Linux reaches this machine by it
 		{"[::]" + port, false},
 		{"192.168.1.7" + port, false},
 		{"169.254.169.254", false},
@@ -49,63 +50,86 @@ func TestReboundNameGetsNothing(t *testing.T) {
 		{"localhost:x", false},
 		{"localhost@rebound.example", false},
 	} {
-		for _, path := range paths {
-			for _, method := range []string{"GET", "POST", "OPTIONS"} {
-				req, err := http.NewRequestWithContext(t.Context(), method, s.base+path, http.NoBody)
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Host = test.host
-				// As a page of that name sends it: for the browser it is the same origin.
-				req.Header.Set("Origin", "http://"+test.host)
-				res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(res.Body)
-				_ = res.Body.Close()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := res.StatusCode != refused; got != test.want {
-					t.Errorf("%s %s with Host %s: %s, want it to be let in: %v", method, path, test.host, res.Status, test.want)
-				}
-				if test.want {
-					continue
-				}
-				var problem struct {
-					Status        int
-					Title, Detail string
-				}
-				err = json.Unmarshal(body, &problem)
-				if err != nil || problem.Status != refused || problem.Title == "" || !strings.Contains(problem.Detail, s.base) ||
-					res.Header.Get("Content-Type") != "application/problem+json" || res.Header.Get("Access-Control-Allow-Origin") != "" {
-					t.Errorf("%s %s with Host %s: %v %s", method, path, test.host, res.Header, body)
-				}
-				if strings.Contains(string(body), "rebound") {
-					t.Errorf("it repeats what it was sent: %s", body)
+		t.Run(test.host, func(t *testing.T) {
+			for _, path := range paths {
+				for _, method := range []string{"GET", "POST", "OPTIONS"} {
+					res, body := s.requestWithHost(t, method, path, test.host)
+					if served := res.StatusCode != http.StatusMisdirectedRequest; served != test.served {
+						t.Errorf("%s %s is answered %s, want it served: %t", method, path, res.Status, test.served)
+					}
+					if !test.served {
+						s.wantMisdirected(t, res, body)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 
-// The Cloud Tasks and Pub/Sub servers speak gRPC in plain text. A browser speaks HTTP/1.1 there, and gets no answer.
-func TestBrowserCannotSpeakToTheServers(t *testing.T) {
+// requestWithHost sends a request as a page of that host does: for the browser it is a request to
+// the same origin.
+func (s *system) requestWithHost(t *testing.T, method, path, host string) (*http.Response, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.base+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	req.Header.Set("Origin", "http://"+host)
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, body
+}
+
+// wantMisdirected expects a problem that names this machine, and does not contain the rejected
+// host.
+func (s *system) wantMisdirected(t *testing.T, res *http.Response, body []byte) {
+	t.Helper()
+	var problem struct {
+		Status        int
+		Title, Detail string
+	}
+	err := json.Unmarshal(body, &problem)
+	if err != nil || problem.Status != http.StatusMisdirectedRequest || problem.Title == "" ||
+		!strings.Contains(problem.Detail, s.base) ||
+		res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("the answer is %v %s, want a problem that names %s", res.Header, body, s.base)
+	}
+	if origin := res.Header.Get("Access-Control-Allow-Origin"); origin != "" {
+		t.Errorf("Access-Control-Allow-Origin is %q, want none", origin)
+	}
+	if strings.Contains(string(body), "rebound") {
+		t.Errorf("the answer repeats the host: %s", body)
+	}
+}
+
+// The Cloud Tasks and Pub/Sub servers speak only gRPC without TLS. They do not answer the HTTP/1.1
+// request of a browser.
+func TestBrowsersCannotCallTheGRPCServers(t *testing.T) {
 	s := newSystem(t, nil)
 	for name, addr := range map[string]string{"Cloud Tasks": s.m.Tasks.Addr(), "Pub/Sub": s.m.PubSub.Addr()} {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-		if _, err := io.WriteString(conn, "POST /google.pubsub.v1.Publisher/Publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := io.ReadAll(conn)
-		_ = conn.Close()
-		if strings.HasPrefix(string(answer), "HTTP/1.") {
-			t.Errorf("%s answers a browser: %q %v", name, answer, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.WriteString(conn, "POST /google.pubsub.v1.Publisher/Publish HTTP/1.1\r\n"+
+				"Host: localhost\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(conn)
+			if strings.HasPrefix(string(answer), "HTTP/1.") {
+				t.Errorf("the server answers %q (%v), want no HTTP/1 answer", answer, err)
+			}
+		})
 	}
 }

@@ -1,9 +1,8 @@
-// Package machine is Casewatch on one machine: every function, with a Cloud Tasks server, a Pub/Sub
-// server, an embedded store, a sample pipeline and a form page, in one process.
+// Package machine runs Casewatch in one process on one machine: all functions, a Cloud Tasks
+// server, a Pub/Sub server, an embedded store, a sample pipeline and a form page.
 //
-// The functions are the deployed ones, and speak to the servers with Google's own clients. Only
-// what stands for Google Cloud is here: the servers, and the clock that calls sweep, as Cloud
-// Scheduler would.
+// The functions are the ones that are deployed, and they use Google's own clients. This package
+// only replaces Google Cloud: it runs the servers, and calls sweep as Cloud Scheduler does.
 package machine
 
 import (
@@ -32,6 +31,7 @@ import (
 	"github.com/casewatch/casewatch/deploy/local/pubsubserver"
 	"github.com/casewatch/casewatch/deploy/local/samplepipeline"
 	"github.com/casewatch/casewatch/deploy/local/taskserver"
+	"github.com/casewatch/casewatch/deploy/test/drill/target"
 	"github.com/casewatch/casewatch/functions/registry"
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/config"
@@ -42,63 +42,66 @@ import (
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
-// Options are how a machine is to be made.
+// Options configure a machine.
 type Options struct {
-	Lookup  func(name string) (string, bool) // the environment; settings that it lacks have local values
-	BaseURL string                           // where the handlers will be reached: http://127.0.0.1:port
-	DataDir string                           // of all state; it is made
-	Log     io.Writer                        // of the functions and the servers: JSON lines
-	Handler slog.Handler                     // writes the log in place of the JSON lines to Log; nil for those
-	// DocumentTime is how long the sample pipeline takes for a document; 0 for a second.
+	Lookup  func(name string) (string, bool) // reads the environment; missing settings have local values
+	BaseURL string                           // the base URL of the handlers: http://127.0.0.1:port
+	DataDir string                           // the directory of all state; created if it does not exist
+	Log     io.Writer                        // gets the log of functions and servers, as JSON lines
+	Handler slog.Handler                     // writes the log instead of Log, if not nil
+
+	// DocumentTime is the time that the sample pipeline takes for a document. It is 1 s if zero.
 	DocumentTime time.Duration
-	// SweepInterval is how often sweep is called; 0 for 10 s.
+
+	// SweepInterval is the time between two calls of sweep. It is 10 s if zero.
 	SweepInterval time.Duration
 }
 
-// Machine is a running set of servers. What it serves is in Handlers; it reaches them itself, over
-// HTTP, at its BaseURL.
+// Machine is a running set of servers. The caller serves Handlers at the BaseURL, where the machine
+// also calls them over HTTP.
 type Machine struct {
-	// Handlers are what is to be served, by path; a path that ends in a slash stands for all below
-	// it. They answer 421 to requests whose Host is not loopback.
+	// Handlers are the handlers by path. A path that ends in a slash stands for all paths below it.
+	// The handlers answer 421 if the Host of a request is not a loopback address.
 	Handlers map[string]http.Handler
 
 	Tasks    *taskserver.Server
 	PubSub   *pubsubserver.Server
 	Pipeline *samplepipeline.Pipeline
 	Config   *config.Config
-	// Issuer signs the tokens by which the private functions know who calls. Its key is made anew
-	// each time: tokens are signed when something is delivered, and none outlives the process.
+
+	// Issuer signs the ID tokens for calls of the private functions. Each machine has a new key. No
+	// token needs to outlive it, because a token is signed for each delivery.
 	Issuer *identitytest.Issuer
 
-	client  *pubsub.Client // of the sample pipeline
-	events  *pubsub.Publisher
-	process *app.Process
-	log     *slog.Logger
-	base    string
-	stop    context.CancelFunc
-	sweeps  sync.WaitGroup
-
-	sweepEvery time.Duration
+	client        *pubsub.Client // of the sample pipeline
+	events        *pubsub.Publisher
+	process       *app.Process
+	log           *slog.Logger
+	base          string
+	stop          context.CancelFunc
+	sweeps        sync.WaitGroup
+	sweepInterval time.Duration
 }
 
-// Check returns an error that names every faulty setting. It opens and makes nothing.
+// Check returns an error that names all invalid settings. It opens no file and no connection.
 func Check(o Options) error {
 	cfg, err := config.Load(config.Local, newSettings(o, strings.Repeat("-", 32)).lookup)
 	if err != nil {
 		return err
 	}
-	return letIn(o, cfg)
+	return checkInvokers(o, cfg)
 }
 
-// Open makes a machine, its servers running. The error names every faulty setting.
+// Open creates a machine and starts its servers. If settings are invalid, it changes nothing and
+// returns an error that names all of them.
 //
-// Tasks that were pending when the last machine in the folder ended are delivered as soon as Open
-// returns.
+// Tasks that were pending when the last machine with this DataDir ended are delivered as soon as
+// Open returns.
 func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err := Check(o); err != nil {
-		return nil, err // before anything is made
+		return nil, err
 	}
-	tokenSecret, err := prepare(o.DataDir)
+	tokenSecret, err := openDataDir(o.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("DATA_DIR: %w", err)
 	}
@@ -111,8 +114,11 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		o.Handler = gcplog.New(o.Log, gcplog.Options{Project: cfg.Project})
 	}
 	m := &Machine{
-		Config: cfg, Issuer: identitytest.New(o.BaseURL + issuerPath), base: o.BaseURL, log: slog.New(o.Handler),
-		sweepEvery: cmp.Or(o.SweepInterval, 10*time.Second),
+		Config:        cfg,
+		Issuer:        identitytest.New(o.BaseURL + issuerPath),
+		base:          o.BaseURL,
+		log:           slog.New(o.Handler),
+		sweepInterval: cmp.Or(o.SweepInterval, 10*time.Second),
 	}
 	defer func() {
 		if err != nil {
@@ -120,10 +126,15 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		}
 	}()
 	if m.PubSub, err = pubsubserver.Start(ctx, pubsubserver.Options{
-		Project: cfg.Project, Logger: m.log,
-		Topics: []string{cfg.Topics.Ended, cfg.Topics.DeadLetter},
+		Project: cfg.Project,
+		Logger:  m.log,
+		Topics:  []string{cfg.Topics.Ended, cfg.Topics.DeadLetter},
 		Routes: []pubsubserver.Route{{
-			Topic: cfg.Topics.PipelineEvents, Target: o.BaseURL + "/complete", Push: true, ServiceAccount: eventsAccount, Audience: o.BaseURL,
+			Topic:          cfg.Topics.PipelineEvents,
+			Target:         o.BaseURL + "/complete",
+			Push:           true,
+			ServiceAccount: eventsAccount,
+			Audience:       o.BaseURL,
 		}},
 		Signer: m.sign,
 	}); err != nil {
@@ -133,13 +144,21 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err = m.openEvents(ctx); err != nil {
 		return nil, err
 	}
-	if m.Tasks, err = taskserver.Open(taskserver.Options{Dir: o.DataDir, Queues: queues(cfg), Logger: m.log, Signer: m.sign}); err != nil {
+	if m.Tasks, err = taskserver.Open(taskserver.Options{
+		Dir:    o.DataDir,
+		Queues: queues(cfg),
+		Logger: m.log,
+		Signer: m.sign,
+	}); err != nil {
 		return nil, fmt.Errorf("DATA_DIR %s cannot be used: %w", o.DataDir, err)
 	}
 	settings.set("CLOUD_TASKS_EMULATOR_HOST", m.Tasks.Addr())
 	m.Pipeline = samplepipeline.New(samplepipeline.Options{
-		Publish: m.publish, BaseURL: func() string { return o.BaseURL + "/pipeline" },
-		Dir: filepath.Join(o.DataDir, "documents"), DocumentTime: o.DocumentTime, Logger: m.log,
+		Publish:      m.publish,
+		BaseURL:      func() string { return o.BaseURL + "/pipeline" },
+		Dir:          filepath.Join(o.DataDir, "documents"),
+		DocumentTime: o.DocumentTime,
+		Logger:       m.log,
 	})
 	m.process = app.New(config.Local, app.Options{
 		Lookup: settings.lookup, Handler: o.Handler,
@@ -165,41 +184,124 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	return m, nil
 }
 
-// queues are the queues with limits as a deployment gives them.
+// under serves h below a prefix, as if h were served at the root. A deployed function is at the
+// root.
+func under(prefix string, h http.Handler) http.Handler { return http.StripPrefix(prefix, h) }
+
+// queues returns the queues with the limits that they have in a deployment.
 func queues(cfg *config.Config) []*cloudtaskspb.Queue {
 	var all []*cloudtaskspb.Queue
 	for _, name := range app.Queues(cfg).Queues() {
 		limits := &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000}
 		if path.Base(name) == cfg.Queue.Dispatch {
-			limits = &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: cfg.Queue.Rate, MaxConcurrentDispatches: int32(cfg.Queue.Concurrency)}
+			limits.MaxDispatchesPerSecond = cfg.Queue.Rate
+			limits.MaxConcurrentDispatches = int32(cfg.Queue.Concurrency)
 		}
 		all = append(all, &cloudtaskspb.Queue{
-			Name: name, RateLimits: limits,
-			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute), MaxDoublings: 6},
+			Name:       name,
+			RateLimits: limits,
+			RetryConfig: &cloudtaskspb.RetryConfig{
+				MaxAttempts:  -1,
+				MinBackoff:   durationpb.New(time.Second),
+				MaxBackoff:   durationpb.New(time.Minute),
+				MaxDoublings: 6,
+			},
 		})
 	}
 	return all
 }
 
-// publish gives an event of the sample pipeline to its topic.
+// publish publishes an event of the sample pipeline.
 func (m *Machine) publish(ctx context.Context, data []byte) error {
 	_, err := m.events.Publish(ctx, &pubsub.Message{Data: data}).Get(ctx)
 	return err
 }
 
-// openEvents opens the client by which the sample pipeline publishes.
+// openEvents opens the Pub/Sub client of the sample pipeline.
 func (m *Machine) openEvents(ctx context.Context) error {
 	var err error
-	m.client, err = pubsub.NewClient(context.WithoutCancel(ctx), m.Config.Project, option.WithEndpoint(m.PubSub.Addr()), option.WithoutAuthentication(),
-		option.WithTelemetryDisabled(), option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	m.client, err = pubsub.NewClient(context.WithoutCancel(ctx), m.Config.Project,
+		option.WithEndpoint(m.PubSub.Addr()),
+		option.WithoutAuthentication(),
+		option.WithTelemetryDisabled(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	)
 	if err == nil {
 		m.events = m.client.Publisher(m.Config.Topics.PipelineEvents)
 	}
 	return err
 }
 
-// Close stops the servers; what is being attempted is cut when ctx ends, and delivered again by the
-// next machine. The handlers must not be called during or after it.
+// sign returns an ID token of an account for an audience.
+func (m *Machine) sign(_ context.Context, account, audience string) (string, error) {
+	return m.Issuer.Sign(account, audience), nil
+}
+
+// callSweep calls sweep at each interval, as Cloud Scheduler does, until ctx ends.
+func (m *Machine) callSweep(ctx context.Context) {
+	client := &http.Client{Timeout: time.Minute}
+	defer client.CloseIdleConnections()
+	ticker := time.NewTicker(m.sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.base+"/sweep", nil)
+		if err != nil {
+			m.log.Error("sweep not called", "error", err)
+			return
+		}
+		req.Header.Set("Authorization", "Bearer "+m.Issuer.Sign(schedulerAccount, m.base))
+		res, err := client.Do(req)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.log.Warn("sweep not answered", "error", err)
+			}
+			continue
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			m.log.Warn("sweep failed", "status", res.StatusCode)
+		}
+	}
+}
+
+// Target describes m for other programs, such as drills.
+func (m *Machine) Target() *target.Target {
+	cfg := m.Config
+	queues := app.Queues(cfg).Queues()
+	t := &target.Target{
+		Name:             "make run at " + m.base,
+		Start:            cfg.URLs.Start,
+		Status:           cfg.URLs.Status,
+		Console:          m.base + "/console",
+		Project:          cfg.Project,
+		Checks:           queues[:len(queues)-1],
+		Dispatch:         queues[len(queues)-1],
+		CheckURL:         cfg.URLs.Check,
+		DispatchURL:      cfg.URLs.Dispatch,
+		TasksAccount:     cfg.Queue.ServiceAccount,
+		EventsTopic:      cfg.Topics.PipelineEvents,
+		TasksEmulator:    m.Tasks.Addr(),
+		PubSubEmulator:   m.PubSub.Addr(),
+		SweepInterval:    target.In(m.sweepInterval),
+		CheckTimeout:     target.In(cfg.Rules.CheckTimeout),
+		CheckMinInterval: target.In(cfg.Rules.CheckMinInterval),
+		CompletionGrace:  target.In(cfg.Rules.CompletionGrace),
+		Idempotent:       cfg.Pipeline.Idempotent,
+	}
+	if sample := m.base + "/pipeline"; cfg.Pipeline.URL == sample {
+		t.SamplePipeline = sample
+	}
+	return t
+}
+
+// Close stops the servers. When ctx ends, it aborts running attempts of tasks, and the next machine
+// delivers those tasks again. After Close begins, the handlers must not be called.
 func (m *Machine) Close(ctx context.Context) error {
 	var errs []error
 	if m.stop != nil {

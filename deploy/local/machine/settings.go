@@ -14,23 +14,23 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// The accounts that call the private functions here, as they do when deployed.
+// The accounts that call the private functions, as in a deployment.
 const (
 	tasksAccount     = "tasks@local.iam.gserviceaccount.com"
 	eventsAccount    = "events@local.iam.gserviceaccount.com"
 	schedulerAccount = "scheduler@local.iam.gserviceaccount.com"
 )
 
-// issuerPath is where the issuer of their tokens is served.
+// issuerPath is the path of the issuer that signs the ID tokens of these accounts.
 const issuerPath = "/issuer"
 
-// settings are the environment, with local values for what it does not say.
+// settings look up settings in the environment, and replace missing ones with local values.
 type settings struct {
-	outer func(string) (string, bool)
+	environment func(string) (string, bool)
 
 	mu    sync.Mutex
-	local map[string]string // where the environment says nothing
-	fixed map[string]string // whatever the environment says
+	local map[string]string // for settings that the environment does not have
+	fixed map[string]string // override the environment
 }
 
 func newSettings(o Options, tokenSecret string) *settings {
@@ -38,7 +38,7 @@ func newSettings(o Options, tokenSecret string) *settings {
 	if account, _ := o.Lookup("TASKS_SERVICE_ACCOUNT"); strings.TrimSpace(account) != "" {
 		tasks = account
 	}
-	s := &settings{outer: o.Lookup, local: map[string]string{
+	s := &settings{environment: o.Lookup, local: map[string]string{
 		"PIPELINE_API_URL":      o.BaseURL + "/pipeline",
 		"STORE":                 "sqlite:" + filepath.Join(o.DataDir, "cases.db"),
 		"GOOGLE_CLOUD_PROJECT":  "casewatch-local",
@@ -51,7 +51,7 @@ func newSettings(o Options, tokenSecret string) *settings {
 		"DEAD_LETTER_TOPIC":     "casewatch-dead-letter",
 		"ALLOW_ANONYMOUS":       "true",
 		"TOKEN_SECRET":          tokenSecret,
-		// As deployed: the private functions are called by these only, each with its token.
+		// As in a deployment, only these accounts may call the private functions.
 		"TASKS_SERVICE_ACCOUNT":    tasksAccount,
 		"INVOKER_SERVICE_ACCOUNTS": strings.Join([]string{tasks, eventsAccount, schedulerAccount}, ","),
 		"INVOKER_AUDIENCES":        o.BaseURL,
@@ -63,24 +63,27 @@ func newSettings(o Options, tokenSecret string) *settings {
 	return s
 }
 
-// letIn returns an error that names every setting by which the private functions would turn away
-// who calls them here.
-func letIn(o Options, cfg *config.Config) error {
+// checkInvokers returns an error if the private functions would reject the machine's own calls. It
+// names all settings that must change.
+func checkInvokers(o Options, cfg *config.Config) error {
 	if len(cfg.Access.Invokers) == 0 {
-		return nil
+		return nil // they accept every call
 	}
 	e := &config.Error{Function: config.Local}
+	invalid := func(name, detail string) {
+		e.Faults = append(e.Faults, config.Fault{Name: name, Detail: detail})
+	}
 	for _, account := range []string{cfg.Queue.ServiceAccount, eventsAccount, schedulerAccount} {
 		if !slices.Contains(cfg.Access.Invokers, account) {
-			e.Faults = append(e.Faults, config.Fault{Name: "INVOKER_SERVICE_ACCOUNTS", Detail: "lacks " + account + ", which calls on this machine; expected it among them, or nothing"})
+			invalid("INVOKER_SERVICE_ACCOUNTS", "must contain "+account+", which calls on this machine, or be empty")
 			break
 		}
 	}
 	if !slices.Contains(cfg.Access.InvokerTokens.Audiences, o.BaseURL) {
-		e.Faults = append(e.Faults, config.Fault{Name: "INVOKER_AUDIENCES", Detail: "lacks " + o.BaseURL + ", for which the tokens on this machine are; expected it among them"})
+		invalid("INVOKER_AUDIENCES", "must contain "+o.BaseURL+", the audience of the tokens on this machine")
 	}
 	if issuer := o.BaseURL + issuerPath; cfg.Access.InvokerTokens.Issuer != issuer {
-		e.Faults = append(e.Faults, config.Fault{Name: "INVOKER_ISSUER", Detail: "is another than " + issuer + ", which signs on this machine; expected that"})
+		invalid("INVOKER_ISSUER", "must be "+issuer+", which signs the tokens on this machine")
 	}
 	if len(e.Faults) == 0 {
 		return nil
@@ -88,9 +91,9 @@ func letIn(o Options, cfg *config.Config) error {
 	return e
 }
 
-// prepare makes the folder of all state, and in it at the first time a secret, so that tokens hold
-// across restarts.
-func prepare(dir string) (tokenSecret string, err error) {
+// openDataDir creates the directory of all state and returns its token secret. It creates the
+// secret the first time, so that status and cancel URLs remain valid after a restart.
+func openDataDir(dir string) (tokenSecret string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -105,14 +108,14 @@ func prepare(dir string) (tokenSecret string, err error) {
 	text := make([]byte, 32)
 	_, _ = rand.Read(text) // never fails
 	tokenSecret = hex.EncodeToString(text)
-	made := file + ".new" // put in place whole, whenever this is killed
-	if err := os.WriteFile(made, []byte(tokenSecret), 0o600); err != nil {
+	temporary := file + ".new" // renamed when it is complete, in case the process is killed
+	if err := os.WriteFile(temporary, []byte(tokenSecret), 0o600); err != nil {
 		return "", err
 	}
-	return tokenSecret, os.Rename(made, file)
+	return tokenSecret, os.Rename(temporary, file)
 }
 
-// set gives a variable its value, whatever the environment says: an address of our own servers.
+// set fixes the value of a setting. It overrides the environment.
 func (s *settings) set(name, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,13 +124,14 @@ func (s *settings) set(name, value string) {
 	s.fixed = fixed
 }
 
+// lookup returns the value of a setting, and whether it has one.
 func (s *settings) lookup(name string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if value, ok := s.fixed[name]; ok {
 		return value, true
 	}
-	if value, ok := s.outer(name); ok {
+	if value, ok := s.environment(name); ok {
 		return value, true
 	}
 	value, ok := s.local[name]
