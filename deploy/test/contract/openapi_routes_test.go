@@ -12,7 +12,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
@@ -50,7 +50,7 @@ func TestOpenAPIHoldsOnEveryRoute(t *testing.T) {
 }
 
 func routesOfStart(s *served) {
-	big := `{"a":"` + strings.Repeat("x", watch.MaxForm) + `"}`
+	big := `{"a":"` + strings.Repeat("x", reconcile.MaxForm) + `"}`
 	post := func(status int, query, body string, wrong bool, header ...string) exchange {
 		return exchange{status, "POST", "/start" + query, body, append([]string{isJSON}, header...), wrong}
 	}

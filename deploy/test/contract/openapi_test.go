@@ -17,7 +17,7 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
-	"github.com/casewatch/casewatch/shared/watch"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 // document returns the description of what is spoken over HTTP, which is valid, its examples too. It is stricter than what
@@ -129,7 +129,7 @@ func TestOpenAPIHasEveryWord(t *testing.T) {
 		t.Errorf("ids are at most %d long, the document says %d", cases.MaxID, *id.MaxLength)
 	}
 	start := doc.Paths.Value("/start").Post
-	if !strings.Contains(start.Description, strconv.Itoa(watch.MaxForm>>10)+" KiB") {
+	if !strings.Contains(start.Description, strconv.Itoa(reconcile.MaxForm>>10)+" KiB") {
 		t.Error("the size of a form is another")
 	}
 	settings := map[string]bool{}
