@@ -1,5 +1,5 @@
 // Package console is the function by which operators see all cases. It shows a list, one run with
-// its timeline, checks and cost, and what a sweep would find now. Operators can cancel a run, and
+// its timeline and checks, and what a sweep would find now. Operators can cancel a run, and
 // run a case again that did not succeed.
 //
 // The function renders its pages, which work without scripts. The same addresses send JSON to

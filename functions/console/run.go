@@ -22,7 +22,6 @@ type detail struct {
 	Handover      handover     `json:"handover"`
 	Checks        checks       `json:"checks"`
 	Timeline      []cases.Note `json:"timeline"`
-	Cost          cost         `json:"cost"`
 	Runs          []summary    `json:"runs"`      // the other stored runs of the case, newest first
 	MoreRuns      bool         `json:"more_runs"` // there may be older runs
 	Actions       actions      `json:"actions"`
@@ -79,7 +78,7 @@ func (f function) detail(d reconcile.RunDetail) detail {
 			MostSeconds:  f.cfg.Rules.CheckMaxInterval.Seconds(),
 			Why:          d.Why,
 		},
-		Timeline: append([]cases.Note{}, c.Timeline...), Cost: costOf(c), Runs: []summary{}, MoreRuns: d.More,
+		Timeline: append([]cases.Note{}, c.Timeline...), Runs: []summary{}, MoreRuns: d.More,
 	}
 	if c.Dispatch.Phase == cases.PhaseQueued && !c.State.Ended() {
 		out.Handover.NextAt = optional(c.Dispatch.At)

@@ -32,12 +32,8 @@ type detail struct {
 		Why    *cases.Why
 	}
 	Timeline []cases.Note
-	Cost     struct {
-		Invocations int
-		USD         float64
-	}
-	Runs    []struct{ Run int }
-	Actions struct {
+	Runs     []struct{ Run int }
+	Actions  struct {
 		Cancel, Rerun bool
 		Why           string `json:"why_no_rerun"`
 	}
@@ -61,7 +57,7 @@ func TestRun(t *testing.T) {
 		d.Handover.Phase != "queued" || d.Checks.NextAt == nil ||
 		d.Checks.Why == nil || d.Checks.Why.Awaits != "dispatch" ||
 		!d.Actions.Cancel || d.Actions.Rerun || d.Actions.Why != "the run has not ended" ||
-		len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan || d.Cost.Invocations != 1 {
+		len(d.Timeline) != 1 || d.Timeline[0].What != cases.NoteBegan {
 		t.Errorf("%+v", d)
 	}
 	if err := b.Reconciler.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
@@ -71,9 +67,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d = get(t, b, u+"/c"); d.Case.State != cases.Running || d.Checks.Count != 1 || d.Checks.Why == nil ||
-		d.Checks.Why.EndAt == nil ||
-		d.Cost.Invocations != 3 ||
-		d.Cost.USD <= 0 {
+		d.Checks.Why.EndAt == nil {
 		t.Errorf("%+v", d)
 	}
 	page := b.Do("GET", u+"/c", "").Body
@@ -90,8 +84,6 @@ func TestRun(t *testing.T) {
 		"2 s to 30 s after the last",
 		"Sent to the pipeline",
 		"the request to the pipeline",
-		"Cost so far",
-		"Not counted:",
 		"<dt>Form</dt><dd>kept</dd>",
 	} {
 		if !strings.Contains(page, want) {
@@ -390,55 +382,6 @@ func TestHealth(t *testing.T) {
 	b.Queue.SetDown(true)
 	if page := b.Do("GET", u+"/-/health", "").Body; !strings.Contains(page, "Not everything was checked") {
 		t.Errorf("%s", page)
-	}
-}
-
-func TestCost(t *testing.T) {
-	ended := func(c cases.Case, source cases.Source) cases.Case {
-		c.State, c.Outcome.End = cases.Failed, &cases.End{Source: source}
-		return c
-	}
-	run := func(checks, dispatches int64, version int64, phase cases.Phase) cases.Case {
-		return cases.Case{
-			State:       cases.Running,
-			Version:     version,
-			Bookkeeping: cases.Bookkeeping{FormKept: true},
-			Checks:      cases.Checks{Seq: checks},
-			Dispatch:    cases.Dispatch{Seq: dispatches, Phase: phase},
-		}
-	}
-	for name, test := range map[string]struct {
-		c    cases.Case
-		want [5]int // invocations, task operations, reads, writes, deletes
-	}{
-		"created":            {run(1, 1, 1, cases.PhaseQueued), [5]int{1, 2, 2, 3, 2}},
-		"sent, polled twice": {run(3, 1, 5, cases.PhaseAnswered), [5]int{4, 7, 6, 7, 2}},
-		"ended by a check": {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceCheck),
-			[5]int{5, 8, 7, 8, 2}},
-		"ended by an event": {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceEvent),
-			[5]int{5, 8, 7, 8, 2}},
-		"ended by the sweep": {ended(run(3, 1, 6, cases.PhaseAnswered), cases.SourceSweep),
-			[5]int{4, 8, 6, 8, 2}},
-		"cancelled before it started": {ended(run(1, 1, 3, cases.PhaseQueued), cases.SourceCancel),
-			[5]int{2, 4, 4, 5, 2}},
-		"adopted, polled once": {run(2, 0, 2, cases.PhaseNone), [5]int{2, 3, 3, 4, 2}},
-		"with results, form deleted": {func() cases.Case {
-			c := ended(run(1, 1, 4, cases.PhaseAnswered), cases.SourceDispatch)
-			c.Outcome.HasResult, c.Bookkeeping.FormKept = true, false
-			c.Outcome.Late = &cases.LateReport{HasResult: true}
-			return c
-		}(), [5]int{2, 4, 6, 8, 3}},
-	} {
-		invocations, operations, reads, writes, deletes, usd := console.CostOf(test.c)
-		if got := [5]int{invocations, operations, reads, writes, deletes}; got != test.want {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
-		}
-		// Store, tasks and requests are most of the cost. Logs and messages are the rest.
-		most := (float64(operations)*0.4 + float64(invocations)*(0.4+0.3975) + float64(reads)*0.3 +
-			float64(writes)*0.9 + float64(deletes)*0.1) / 1e6
-		if usd <= most || usd > 1.5*most {
-			t.Errorf("%s: got $%v, want 1 to 1.5 times the $%v of operations", name, usd, most)
-		}
 	}
 }
 

@@ -36,7 +36,6 @@ var words = template.FuncMap{
 			Meaning string
 		}{name, count, meaning}
 	},
-	"dollars": func(usd float64) string { return fmt.Sprintf("$%.6f", usd) },
 }
 
 // madeWord describes how many documents were made, as far as the pipeline counts them.

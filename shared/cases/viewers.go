@@ -31,7 +31,6 @@ type Lease struct {
 	// not made by a lease: to those who read that one it brings nothing new.
 	Version        int64 `json:"version,omitempty"`
 	ContentVersion int64 `json:"content_version,omitempty"`
-	Expedited      int   `json:"expedited,omitempty"` // how many checks were brought forward so far
 }
 
 // Shown is the newest event that the stream of an open run has for its viewers. An event says the
@@ -82,12 +81,8 @@ func (r Rules) viewed(n *Case, in Viewed, now time.Time) Verdict {
 	if !r.AcceptsViewer(*n, now) || !expedites && !n.leaseEndsSoon(now) {
 		return Verdict{Kind: Ignored}
 	}
-	l := &n.Viewers.Lease
-	*l = Lease{
-		Until: schedule.LeaseUntil(now), Version: n.Version + 1, ContentVersion: n.ContentVersion(), Expedited: l.Expedited,
-	}
+	n.Viewers.Lease = Lease{Until: schedule.LeaseUntil(now), Version: n.Version + 1, ContentVersion: n.ContentVersion()}
 	if expedites {
-		l.Expedited++
 		n.Checks.Seq++
 		n.Checks.NextAt = at
 	}
