@@ -47,7 +47,14 @@ func TestPollsFollowTheName(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 		if asked[host].Load() != before+1 || dials.Load() != connections {
-			t.Fatalf("host %d was asked %d times on %d connections, want %d on %d", host, asked[host].Load(), dials.Load(), before+1, connections)
+			t.Fatalf(
+				"host %d was asked %d times on %d connections, want %d on %d",
+				host,
+				asked[host].Load(),
+				dials.Load(),
+				before+1,
+				connections,
+			)
 		}
 	}
 	poll(0, 0, 1)

@@ -13,35 +13,39 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
-// maxRetryAfter bounds what a Retry-After can ask for: no run lives longer.
+// maxRetryAfter bounds the delay that is taken from a Retry-After.
 const maxRetryAfter = 24 * time.Hour
 
-// answer is what the pipeline answered to a request.
+// answer is an HTTP answer of the pipeline, read to its end.
 type answer struct {
 	status     int
 	retryAfter string // the header; "" without one
 	body       []byte // as [report.Text] returns it
-	fault      string // why the body is not whole, or cannot be read; "" if it is
+	unreadable string // why the body is incomplete or unreadable; "" if it was read
 	now        time.Time
 	secrets    []string
-	host       string // of the pipeline, for causes
+	host       string // of the pipeline, for Cause
 }
 
-// receive reads an answer.
+// receive reads the whole body of an answer.
 func (c *Client) receive(ctx context.Context, resp *http.Response, secrets []string) answer {
 	a := answer{
-		status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After"), now: c.config.Now(), secrets: secrets, host: c.host,
+		status:     resp.StatusCode,
+		retryAfter: resp.Header.Get("Retry-After"),
+		now:        c.config.Now(),
+		secrets:    secrets,
+		host:       c.host,
 	}
 	body, err := report.ReadAll(resp.Body, c.config.MaxAnswer) // to its end, or the connection cannot be used again
 	if err != nil {
-		a.fault = faultText(ctx, err)
+		a.unreadable = errorText(ctx, err)
 		return a
 	}
 	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
 	case "", "identity", "gzip", "x-gzip":
-	default: // it may be said of what is plain JSON all the same
+	default: // some servers name an encoding although they send plain JSON
 		if !json.Valid(body) {
-			a.fault = "it is in an encoding that was not asked for"
+			a.unreadable = "it is in an encoding that was not asked for"
 			return a
 		}
 	}
@@ -49,64 +53,74 @@ func (c *Client) receive(ctx context.Context, resp *http.Response, secrets []str
 	return a
 }
 
-// answered says which status came.
-func (a answer) answered() string { return "the pipeline answered " + statusText(a.status) }
+// statusLine describes the status of the answer.
+func (a answer) statusLine() string { return "the pipeline answered " + statusText(a.status) }
 
-// said returns the message of the body.
-func (a answer) said() string { return clean(report.Message(a.body), maxMessage, a.secrets) }
+// message returns the message that the body holds.
+func (a answer) message() string { return clean(report.Message(a.body), maxMessage, a.secrets) }
 
-// because returns the cause of an outcome for the log: the status and the host, and never what the body says.
-func (a answer) because(why string) string {
+// logCause returns the Cause of an outcome for the log: the status, why, and the host. It holds
+// nothing of the body.
+func (a answer) logCause(why string) string {
 	return clean(cause(statusText(a.status)+why, a.host), maxMessage, a.secrets)
 }
 
-// busy reports whether the pipeline asks to try again.
+// busy reports whether the pipeline asks the client to try again.
 func (a answer) busy() bool {
 	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable && a.retryAfter != ""
 }
 
-// outcome reads the answer to a dispatch of that run, as [Client.Dispatch] says.
+// outcome returns the outcome of the dispatch of that run; [Client.Dispatch] lists the outcomes.
+// The cases of the switch are in order of precedence.
 func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 	var result *report.Result
 	said := ""
-	if a.fault == "" {
+	if a.unreadable == "" {
 		if other := report.Another(a.body, caseID, run); other != "" {
 			return cases.DispatchOutcome{Kind: cases.DispatchUncertain,
-				Message: a.answered() + ", but about " + other, Cause: a.because(", about " + other)}
+				Message: a.statusLine() + ", but about " + other, Cause: a.logCause(", about " + other)}
 		}
 		result, _ = report.ParseResult(a.body) // nil if the body is no object
 		if result != nil && result.Success != nil {
 			result.Message = clean(result.Message, maxMessage, a.secrets)
 			said = result.Message
 		} else {
-			said = a.said()
+			said = a.message()
 		}
 	}
-	out := cases.DispatchOutcome{Cause: a.because("")}
+	out := cases.DispatchOutcome{Cause: a.logCause("")}
 	switch {
 	case a.busy():
-		out.Kind, out.RetryAfter, out.Message = cases.DispatchBusy, retryAfter(a.retryAfter, a.now), or(said, a.answered())
+		out.Kind = cases.DispatchBusy
+		out.RetryAfter = retryAfter(a.retryAfter, a.now)
+		out.Message = or(said, a.statusLine())
 		if result.Failed() {
 			out.SaysFailed, out.Result = true, result.Kept()
 		}
 	case result.Failed():
-		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Result: result.Kept(), Message: or(said, "the pipeline says that it failed, and not why")}
+		return cases.DispatchOutcome{
+			Kind:    cases.DispatchFailed,
+			Result:  result.Kept(),
+			Message: or(said, "the pipeline says that it failed, and not why"),
+		}
 	case a.status == http.StatusAccepted:
 		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
 	case a.status >= 300 && a.status < 400:
-		out.Kind, out.Message = cases.DispatchRefused, or(said, a.answered()+", a redirect, which is not followed")
+		out.Kind, out.Message = cases.DispatchRefused, or(said, a.statusLine()+", a redirect, which is not followed")
 	case a.status >= 400 && a.status < 500:
-		out.Kind, out.Message = cases.DispatchRefused, or(said, a.answered())
-	case a.fault != "":
-		// What did not come could be the pipeline's own report.
-		out.Kind, out.Message, out.Cause = cases.DispatchUncertain, a.answered()+", but "+a.fault, a.because(", but "+a.fault)
+		out.Kind, out.Message = cases.DispatchRefused, or(said, a.statusLine())
+	case a.unreadable != "":
+		// The missing part could be the pipeline's terminal report.
+		out.Kind, out.Message, out.Cause = cases.DispatchUncertain, a.statusLine()+", but "+a.unreadable, a.logCause(
+			", but "+a.unreadable,
+		)
 	case a.status/100 == 2 && result != nil && result.Success != nil:
 		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: result.Kept(), Message: result.Message}
 	case a.status == http.StatusOK:
-		out.Kind, out.Message = cases.DispatchUncertain, a.answered()+" without saying whether it succeeded"
-		out.Cause = a.because(" without saying whether it succeeded")
+		out.Kind, out.Message = cases.DispatchUncertain, a.statusLine()+" without saying whether it succeeded"
+		out.Cause = a.logCause(" without saying whether it succeeded")
 	default:
-		out.Kind, out.Message = cases.DispatchUncertain, a.answered()
+		out.Kind, out.Message = cases.DispatchUncertain, a.statusLine()
 		if said != "" {
 			out.Message = clean(out.Message+": "+said, maxMessage, a.secrets)
 		}
@@ -114,7 +128,8 @@ func (a answer) outcome(caseID string, run int) cases.DispatchOutcome {
 	return out
 }
 
-// retryAfter reads a Retry-After: seconds, or a date of HTTP (RFC 9110, section 10.2.3). It is 0 for anything else.
+// retryAfter reads a Retry-After: seconds, or an HTTP date (RFC 9110, section 10.2.3). It returns 0
+// for anything else.
 func retryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if seconds, err := strconv.ParseFloat(header, 64); err == nil {

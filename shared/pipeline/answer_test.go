@@ -101,7 +101,8 @@ func TestAnswer(t *testing.T) {
 			if got.Kind != tc.kind || got.RetryAfter != tc.wait || (got.Result != nil) != tc.result {
 				t.Fatalf("got %+v", got)
 			}
-			if got.Message != tc.message && (tc.message != "*" || got.Message == "") || strings.Contains(got.Message, "SECRET") {
+			if got.Message != tc.message && (tc.message != "*" || got.Message == "") ||
+				strings.Contains(got.Message, "SECRET") {
 				t.Fatalf("message %q, want %q", got.Message, tc.message)
 			}
 			if got.Result != nil && string(got.Result.Raw) != tc.body {
@@ -112,9 +113,13 @@ func TestAnswer(t *testing.T) {
 }
 
 func TestAnswerReadsALargeResult(t *testing.T) {
-	body := `{"success":true,"filler":"` + strings.Repeat("x", cases.MaxResult) + `","webhook_summary":{"total_sets":3,"succeeded":1,"failed":2},"output_url":"u"}`
+	body := `{"success":true,"filler":"` + strings.Repeat(
+		"x",
+		cases.MaxResult,
+	) + `","webhook_summary":{"total_sets":3,"succeeded":1,"failed":2},"output_url":"u"}`
 	got := dispatched(t, pipelinetest.Answer(200, body))
-	if got.Kind != cases.DispatchSucceeded || got.Result.Raw != nil || got.Result.Size != len(body) || got.Result.OutputURL != "u" ||
+	if got.Kind != cases.DispatchSucceeded || got.Result.Raw != nil || got.Result.Size != len(body) ||
+		got.Result.OutputURL != "u" ||
 		!reflect.DeepEqual(got.Result.Documents, &cases.Documents{Total: new(3), Succeeded: new(1), Failed: new(2)}) {
 		t.Fatalf("got %+v", got.Result)
 	}
@@ -143,7 +148,8 @@ func TestClean(t *testing.T) {
 // checkText fails unless s is fit to be shown.
 func checkText(t *testing.T, s string, limit int) {
 	t.Helper()
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > limit || strings.ContainsAny(s, "\x00\r\n") || strings.Contains(s, "s3cr3t") {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > limit || strings.ContainsAny(s, "\x00\r\n") ||
+		strings.Contains(s, "s3cr3t") {
 		t.Fatalf("text %q", s)
 	}
 }
@@ -172,19 +178,36 @@ func FuzzDecodeAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, retry string, body []byte, fault string) {
 		fault = clean(fault, 100, []string{"s3cr3t"})
-		a := answer{status: status, retryAfter: retry, body: report.Text(body), fault: fault, now: time.Unix(1e9, 0), secrets: []string{"s3cr3t"}, host: "p"}
+		a := answer{
+			status:     status,
+			retryAfter: retry,
+			body:       report.Text(body),
+			unreadable: fault,
+			now:        time.Unix(1e9, 0),
+			secrets:    []string{"s3cr3t"},
+			host:       "p",
+		}
 		got := a.outcome("c-1", 2)
 		checkText(t, got.Cause, maxMessage)
 		checkText(t, got.Message, maxMessage+200)
 		checkResult(t, got.Result)
-		kinds := []cases.DispatchKind{cases.DispatchBusy, cases.DispatchRefused, cases.DispatchAccepted, cases.DispatchSucceeded, cases.DispatchFailed, cases.DispatchUncertain}
+		kinds := []cases.DispatchKind{
+			cases.DispatchBusy,
+			cases.DispatchRefused,
+			cases.DispatchAccepted,
+			cases.DispatchSucceeded,
+			cases.DispatchFailed,
+			cases.DispatchUncertain,
+		}
 		if !slices.Contains(kinds, got.Kind) {
 			t.Fatalf("kind %q", got.Kind) // unreachable, with an answer?
 		}
-		if got.RetryAfter < 0 || got.RetryAfter > maxRetryAfter || got.RetryAfter > 0 && got.Kind != cases.DispatchBusy {
+		if got.RetryAfter < 0 || got.RetryAfter > maxRetryAfter ||
+			got.RetryAfter > 0 && got.Kind != cases.DispatchBusy {
 			t.Fatalf("%s after %s", got.Kind, got.RetryAfter)
 		}
-		if got.Kind == cases.DispatchSucceeded && (status/100 != 2 || status == 202 || fault != "" || got.Result == nil) {
+		if got.Kind == cases.DispatchSucceeded &&
+			(status/100 != 2 || status == 202 || fault != "" || got.Result == nil) {
 			t.Fatalf("succeeded with %d %q", status, body)
 		}
 	})

@@ -13,8 +13,8 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
-// The cause says what went wrong with which host; the message says it without addresses. Neither says a secret, and the cause
-// nothing that the pipeline said.
+// The cause says what went wrong with which host; the message says it without addresses. Neither
+// says a secret, and the cause nothing that the pipeline said.
 func TestCauses(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,13 +1,13 @@
-// Package pipeline is the client of the document pipeline: it hands a run over ([Client.Dispatch])
-// and polls its progress ([Client.Poll]), and returns each outcome in the types of package cases. It decides nothing and keeps nothing.
+// Package pipeline is the client of the document pipeline. [Client.Dispatch] sends a run to the
+// pipeline, and [Client.Poll] reads the progress of a run. Both return their outcome in the types
+// of package cases. The package makes no decision and stores nothing.
 //
-// What it promises beyond HTTP is about certainty. A dispatch is one request on a connection of its
-// own, never repeated and never redirected, and it is called unreachable only when no byte of the
-// request was handed to the network. Everything between that and the pipeline's own answer is
-// uncertain.
+// A dispatch is one request on a connection of its own. It is never repeated and never redirected.
+// Its outcome is unreachable only if no byte of the request was written to the network. The outcome
+// is uncertain if a byte was written and the pipeline's own answer did not arrive.
 //
-// Requests are HTTP/1.1 and go straight to the pipeline: the proxy variables of the environment are
-// not read, since a proxy's own errors could not be told from the pipeline's.
+// Requests use HTTP/1.1 and go straight to the pipeline. The proxy variables of the environment are
+// ignored, because an error of a proxy looks like an error of the pipeline.
 package pipeline
 
 import (
@@ -24,54 +24,54 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// How the client proves to the pipeline's platform who it is.
+// How the client authenticates to the platform that runs the pipeline.
 const (
-	AuthNone = "none" // not at all
-	AuthOIDC = "oidc" // with a Google-signed ID token in Authorization
+	AuthNone = "none" // no credentials
+	AuthOIDC = "oidc" // a Google-signed ID token in the Authorization header
 )
 
 const (
-	// connectTimeout bounds a dial, a TLS handshake included: a host that drops packets is known to
-	// be unreachable long before a whole dispatch would time out.
+	// connectTimeout bounds a dial and its TLS handshake. It is shorter than the timeout of a
+	// dispatch, so that a host that drops packets is found to be unreachable early.
 	connectTimeout = 30 * time.Second
 
-	// maxAnswer is the largest answer Cloud Run sends over HTTP/1 without streaming
+	// maxAnswer is the largest answer that Cloud Run sends over HTTP/1 without streaming, in bytes
 	// (https://cloud.google.com/run/quotas#request_limits).
 	maxAnswer = 32 << 20
 
-	maxHeader = 1 << 20
+	maxHeader = 1 << 20 // bytes of the headers of an answer
 )
 
-// Config is what a client needs. It holds secrets: it is not to be printed.
+// Config configures a client. It holds secrets; do not print it.
 type Config struct {
-	// URL is where the pipeline is: http or https, with a path before /api/ if it has one, without
-	// query, fragment or password.
+	// URL is the address of the pipeline, http or https. It may have a path, which precedes /api/.
+	// It has no query, no fragment and no password.
 	URL string
-	// APIKey is sent as X-API-Key; "" for none. It is removed from every message, should the
-	// pipeline repeat it.
+	// APIKey is sent as X-API-Key. Empty means that no key is sent. If the pipeline repeats the
+	// key, it is removed from the message.
 	APIKey string
-	// Auth is AuthNone or AuthOIDC; "" is AuthNone.
+	// Auth is AuthNone or AuthOIDC. Empty means AuthNone.
 	Auth string
-	// TokenSource returns an ID token for the audience that [Audience] says. Needed with AuthOIDC.
-	// It is called once per request, so it should cache; it has to end with its context.
+	// TokenSource returns an ID token for the audience that [Audience] returns. AuthOIDC requires
+	// it. It is called once a request, so it should cache tokens. It must return when its context
+	// ends.
 	TokenSource func(ctx context.Context) (string, error)
-	// Timeout is how long a dispatch may take, from the dial to the last byte of the answer. Above
-	// 0.
+	// Timeout bounds a dispatch, from the dial to the last byte of the answer. It must be above 0.
 	Timeout time.Duration
-	// CheckTimeout is how long a poll may take. Above 0.
+	// CheckTimeout bounds a poll. It must be above 0.
 	CheckTimeout time.Duration
 
-	// MaxAnswer is the largest answer that is read, in bytes; 0 is 32 MiB.
+	// MaxAnswer is the largest answer that is read, in bytes. 0 means 32 MiB.
 	MaxAnswer int64
-	// TLS is the configuration for https; nil is Go's own. DialContext opens connections; nil is a
-	// net.Dialer with TCP keep-alives. Now is the clock against which a Retry-After date is read,
-	// and connections age; nil is time.Now.
+	// TLS is the configuration for https; nil means Go's default. DialContext opens connections;
+	// nil means a net.Dialer with TCP keep-alives. Now is the clock for the date in a Retry-After
+	// and for the age of connections; nil means time.Now.
 	TLS         *tls.Config
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now         func() time.Time
 }
 
-// Client speaks to one pipeline. Its methods are safe for concurrent use.
+// Client sends requests to one pipeline. Its methods are safe for concurrent use.
 type Client struct {
 	config    Config
 	base      string // the URL without a slash at the end
@@ -80,43 +80,45 @@ type Client struct {
 	pool      pool
 }
 
-// New returns a client. It opens no connection. The error names every fault of the configuration,
-// without secrets.
+// New returns a client. It opens no connection. The error names every invalid field of the
+// configuration and no secret.
 func New(config Config) (*Client, error) {
 	c := &Client{config: config}
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("pipeline: "+format, args...)) }
+	var problems []error
+	invalid := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("pipeline: "+format, args...))
+	}
 
 	u, err := parseURL(config.URL)
 	if err != nil {
-		faults = append(faults, err)
+		problems = append(problems, err)
 	} else {
 		c.base = u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/")
 		c.host, c.tlsConfig = u.Host, c.clientTLS(u.Hostname())
 	}
 	if !headerValue(config.APIKey) {
-		fault("the API key has characters that no header can carry (a line end, perhaps)")
+		invalid("the API key has characters that no header can carry (a line end, perhaps)")
 	}
 	switch config.Auth {
 	case "", AuthNone:
 	case AuthOIDC:
 		if config.TokenSource == nil {
-			fault("auth %q needs a token source", AuthOIDC)
+			invalid("auth %q needs a token source", AuthOIDC)
 		}
 	default:
-		fault("auth is %q, not %q or %q", config.Auth, AuthNone, AuthOIDC)
+		invalid("auth is %q, not %q or %q", config.Auth, AuthNone, AuthOIDC)
 	}
 	if config.Timeout <= 0 {
-		fault("the timeout %s is not above 0", config.Timeout)
+		invalid("the timeout %s is not above 0", config.Timeout)
 	}
 	if config.CheckTimeout <= 0 {
-		fault("the check timeout %s is not above 0", config.CheckTimeout)
+		invalid("the check timeout %s is not above 0", config.CheckTimeout)
 	}
 	if config.MaxAnswer < 0 {
-		fault("the largest answer %d is below 0", config.MaxAnswer)
+		invalid("the largest answer %d is below 0", config.MaxAnswer)
 	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
 	}
 
 	if c.config.MaxAnswer == 0 {
@@ -126,9 +128,9 @@ func New(config Config) (*Client, error) {
 		c.config.Now = time.Now
 	}
 	if c.config.DialContext == nil {
-		// A dispatch may wait half an hour in silence. Keep-alives keep its way open (Cloud NAT
-		// forgets an idle TCP connection after 20 minutes) and tell within 3 minutes when the other
-		// host is gone.
+		// A dispatch may wait half an hour without traffic, and Cloud NAT drops an idle TCP
+		// connection after 20 minutes. Keep-alives prevent that. They also detect a lost host
+		// within 3 minutes.
 		dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 9,
 		}}
@@ -137,10 +139,10 @@ func New(config Config) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the idle connections. Calls in flight are not cut off.
+// Close closes the idle connections. It does not end calls in flight.
 func (c *Client) Close() { c.polls().CloseIdleConnections() }
 
-// Audience returns for whom the ID tokens for a pipeline at rawURL are issued: its scheme and host.
+// Audience returns the audience of ID tokens for a pipeline at rawURL: its scheme and host.
 func Audience(rawURL string) (string, error) {
 	u, err := parseURL(rawURL)
 	if err != nil {
@@ -157,7 +159,7 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// authorize sets the headers that say who asks, and returns the secrets among them.
+// authorize sets the headers that identify the caller, and returns the secrets among them.
 func (c *Client) authorize(ctx context.Context, h http.Header, traceParent string) (secrets []string, err error) {
 	h.Set("User-Agent", "casewatch")
 	if traceParent != "" && headerValue(traceParent) {

@@ -27,7 +27,12 @@ func open(t *testing.T, url string, options ...func(*Config)) *Client {
 	return c
 }
 
-var request = Request{CaseID: "c-1", Run: 2, Form: []byte(`{"n":1.50,"Form":{"Id":"form-content"}}`), TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+var request = Request{
+	CaseID:      "c-1",
+	Run:         2,
+	Form:        []byte(`{"n":1.50,"Form":{"Id":"form-content"}}`),
+	TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+}
 
 func TestNewNamesEveryFault(t *testing.T) {
 	_, err := New(Config{URL: "ftp://x", APIKey: "hush\n", Auth: "basic", MaxAnswer: -1})
@@ -70,13 +75,18 @@ func TestTokenSourceFails(t *testing.T) {
 		"newline": func(context.Context) (string, error) { return "a\nb", nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := open(t, "http://127.0.0.1:1", func(c *Config) { c.Auth, c.TokenSource, c.APIKey = AuthOIDC, source, "hush-key" })
+			c := open(
+				t,
+				"http://127.0.0.1:1",
+				func(c *Config) { c.Auth, c.TokenSource, c.APIKey = AuthOIDC, source, "hush-key" },
+			)
 			got, look := c.Dispatch(t.Context(), request), c.Poll(t.Context(), "c-1", 2, "")
 			if got.Kind != "unreachable" || look.Kind != "unable" {
 				t.Fatalf("got %+v, %+v", got, look)
 			}
 			for _, message := range []string{got.Message, look.Message} {
-				if !strings.HasPrefix(message, "no ID token for the pipeline: ") || strings.Contains(message, "hush") || strings.Contains(message, "\n") {
+				if !strings.HasPrefix(message, "no ID token for the pipeline: ") || strings.Contains(message, "hush") ||
+					strings.Contains(message, "\n") {
 					t.Errorf("message %q", message)
 				}
 			}

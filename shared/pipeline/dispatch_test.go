@@ -99,7 +99,8 @@ func TestDispatchOutcomes(t *testing.T) {
 			p := pipelinetest.New(t)
 			p.Script("c-1", tc.react)
 			got := open(t, p.URL, func(c *Config) { c.MaxAnswer = 1 << 20 }).Dispatch(t.Context(), request)
-			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") || !strings.Contains(got.Message, tc.message) {
+			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") ||
+				!strings.Contains(got.Message, tc.message) {
 				t.Fatalf("got %s, %q", got.Kind, got.Message)
 			}
 			if strings.Contains(got.Message, "of the form") || strings.Contains(got.Message, p.URL) {
@@ -144,7 +145,9 @@ func TestDispatchWaitsForASyncAnswer(t *testing.T) {
 	}
 	p.Finish("c-1", pipelinetest.Result("c-1", 5, 2))
 	got := <-answers
-	if got.Kind != cases.DispatchSucceeded || !reflect.DeepEqual(got.Result.Documents, &cases.Documents{Total: new(5), Succeeded: new(3), Failed: new(2)}) || got.Result.OutputURL == "" {
+	if got.Kind != cases.DispatchSucceeded ||
+		!reflect.DeepEqual(got.Result.Documents, &cases.Documents{Total: new(5), Succeeded: new(3), Failed: new(2)}) ||
+		got.Result.OutputURL == "" {
 		t.Fatalf("got %+v", got)
 	}
 }
@@ -164,7 +167,7 @@ func TestDispatchEndsWithItsTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if got := <-answers; got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, "given up") {
+	if got := <-answers; got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, "canceled") {
 		t.Fatalf("cancelled: %+v", got)
 	}
 	if got := c.Dispatch(ctx, request); got.Kind != cases.DispatchUnreachable {
@@ -179,7 +182,8 @@ func TestDispatchOfNoObject(t *testing.T) {
 	p := pipelinetest.New(t)
 	r := request
 	r.Form = []byte(`["form-content"]`)
-	if got := open(t, p.URL).Dispatch(t.Context(), r); got.Kind != cases.DispatchRefused || got.Message != "the form is not a JSON object" {
+	if got := open(t, p.URL).Dispatch(t.Context(), r); got.Kind != cases.DispatchRefused ||
+		got.Message != "the form is not a JSON object" {
 		t.Fatalf("got %+v", got)
 	}
 	if n := len(p.Posts("")); n != 0 {

@@ -13,7 +13,8 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
-// shapes are answers of about size bytes: members of a result, and of an error, in the shapes that cost most to keep.
+// shapes are answers of about size bytes: members of a result, and of an error, in the shapes that
+// cost most to keep.
 func shapes(size int) map[string]string {
 	many := func(format, end string) string {
 		var b bytes.Buffer
@@ -28,7 +29,16 @@ func shapes(size int) map[string]string {
 		"keys of counts": `{"success":false,"webhook_summary":{` + many(`"%x":1,`, `"total_sets":1}}`),
 		"errors":         `{"success":false,"errors":{` + many(`"%x":{},`, `"a":{}}}`),
 		"list of errors": `{"success":false,"errors":[` + many(`{"a":[%d]},`, `1]}`),
-		"lists":          `{"success":false,"error":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `,"x":[` + many(`[%d],`, `1]}`),
+		"lists": `{"success":false,"error":` + strings.Repeat(
+			"[",
+			5000,
+		) + strings.Repeat(
+			"]",
+			5000,
+		) + `,"x":[` + many(
+			`[%d],`,
+			`1]}`,
+		),
 	}
 }
 

@@ -116,7 +116,9 @@ func TestResultFieldByField(t *testing.T) {
 		// The same by a poll.
 		if strings.HasPrefix(body, "{") {
 			poll := polled(t, pipelinetest.Answer(200, `{"status":"succeeded","result":`+body+`}`))
-			if poll.Kind != cases.CheckReading || poll.Result == nil || counts(poll.Result.Documents) != counts(got.Result.Documents) || poll.Result.OutputURL != got.Result.OutputURL {
+			if poll.Kind != cases.CheckReading || poll.Result == nil ||
+				counts(poll.Result.Documents) != counts(got.Result.Documents) ||
+				poll.Result.OutputURL != got.Result.OutputURL {
 				t.Errorf("%.80q polled: %+v", body, poll)
 			}
 		}
@@ -238,15 +240,20 @@ func TestStatusBeatsCounts(t *testing.T) {
 	}
 }
 
-// Counts that cannot be read are said to be: in the cause if the status tells enough, else in the message of a failed poll.
+// Counts that cannot be read are said to be: in the cause if the status tells enough, else in the
+// message of a failed poll.
 func TestUnreadableCounts(t *testing.T) {
 	got := polled(t, pipelinetest.Answer(200, `{"completed":"some","total":2.5,"current_doc":"a","status":"running"}`))
 	if got.Kind != cases.CheckReading || got.Reading != (cases.Reading{Percent: -1, Status: "running", Current: "a"}) ||
-		!strings.HasPrefix(got.Cause, "the progress cannot be read: completed and total are no whole numbers of documents (host 127.0.0.1:") {
+		!strings.HasPrefix(
+			got.Cause,
+			"the progress cannot be read: completed and total are no whole numbers of documents (host 127.0.0.1:",
+		) {
 		t.Errorf("%+v", got)
 	}
 	got = polled(t, pipelinetest.Answer(200, `{"completed":1,"total":{"of":2}}`))
-	if got.Kind != cases.CheckFailed || got.Message != "the progress cannot be read: total is no whole number of documents" {
+	if got.Kind != cases.CheckFailed ||
+		got.Message != "the progress cannot be read: total is no whole number of documents" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -274,7 +281,8 @@ func TestPercent(t *testing.T) {
 		`{"total":7,"progress_percent":180}`:                    100,
 		`{"total":7,"progress_percent":true}`:                   -1,
 	} {
-		if got := polled(t, pipelinetest.Answer(200, body)); math.Abs(got.Reading.Percent-want) > 1e-9 || got.Kind != cases.CheckReading {
+		if got := polled(t, pipelinetest.Answer(200, body)); math.Abs(got.Reading.Percent-want) > 1e-9 ||
+			got.Kind != cases.CheckReading {
 			t.Errorf("%s: got %+v, want %v", body, got, want)
 		}
 	}
@@ -317,14 +325,17 @@ func TestTryAgain(t *testing.T) {
 				return 0
 			}
 			got := dispatched(t, react)
-			if got.Kind != tc.kind || got.SaysFailed != tc.saysFailed || got.RetryAfter != wait(tc.kind == cases.DispatchBusy) {
+			if got.Kind != tc.kind || got.SaysFailed != tc.saysFailed ||
+				got.RetryAfter != wait(tc.kind == cases.DispatchBusy) {
 				t.Errorf("dispatch: %+v", got)
 			}
 			if tc.saysFailed && (got.Message != "no ink" || got.Result == nil) {
 				t.Errorf("dispatch: %+v", got)
 			}
 			poll := polled(t, react)
-			if poll.Kind != tc.check || poll.RetryAfter != wait(tc.check == cases.CheckBusy) || poll.Message == "" || poll.Result != nil || poll.Reading != (cases.Reading{}) {
+			if poll.Kind != tc.check || poll.RetryAfter != wait(tc.check == cases.CheckBusy) || poll.Message == "" ||
+				poll.Result != nil ||
+				poll.Reading != (cases.Reading{}) {
 				t.Errorf("poll: %+v", poll)
 			}
 		})
@@ -343,7 +354,8 @@ func TestTryAgain(t *testing.T) {
 	}
 }
 
-// A terminal answer whose result or progress cannot be read ends the run all the same, and names what was dropped.
+// A terminal answer whose result or progress cannot be read ends the run all the same, and says
+// what was dropped.
 func TestTerminalAnswerWithUnreadableParts(t *testing.T) {
 	for body, want := range map[string]struct {
 		status  cases.Status
@@ -401,15 +413,19 @@ func TestPacked(t *testing.T) {
 				}
 				return
 			}
-			if got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, tc.message) || poll.Kind != cases.CheckFailed || !strings.Contains(poll.Message, tc.message) {
+			if got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, tc.message) ||
+				poll.Kind != cases.CheckFailed ||
+				!strings.Contains(poll.Message, tc.message) {
 				t.Errorf("%+v, %+v", got, poll)
 			}
 		})
 	}
-	if got := dispatched(t, pipelinetest.Answer(422, packed(`{"error":"no form"}`), "Content-Encoding", "gzip")); got.Kind != cases.DispatchRefused || got.Message != "no form" {
+	if got := dispatched(t, pipelinetest.Answer(422, packed(`{"error":"no form"}`), "Content-Encoding", "gzip")); got.Kind != cases.DispatchRefused ||
+		got.Message != "no form" {
 		t.Errorf("%+v", got)
 	}
-	if got := polled(t, pipelinetest.Answer(500, packed(`{"error":"no ink"}`), "Content-Encoding", "gzip")); got.Kind != cases.CheckFailed || !strings.HasSuffix(got.Message, ": no ink") {
+	if got := polled(t, pipelinetest.Answer(500, packed(`{"error":"no ink"}`), "Content-Encoding", "gzip")); got.Kind != cases.CheckFailed ||
+		!strings.HasSuffix(got.Message, ": no ink") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -446,7 +462,8 @@ func TestMostTellingText(t *testing.T) {
 		"\xef\xbb\xbf" + `{"error":"no ink"}`:                                                                          "no ink",
 		"\xef\xbb\xbfno ink":                                                                                           "no ink",
 	} {
-		if got := dispatched(t, pipelinetest.Answer(422, body)); got.Message != want || strings.Contains(got.Message, "SECRET") {
+		if got := dispatched(t, pipelinetest.Answer(422, body)); got.Message != want ||
+			strings.Contains(got.Message, "SECRET") {
 			t.Errorf("%s: got %q, want %q", body, got.Message, want)
 		}
 	}
@@ -457,10 +474,12 @@ func TestMostTellingText(t *testing.T) {
 		`{"success":true,"message":"Processing complete","webhook_summary":{"total_sets":3,"succeeded":2,"error":"no ink"}}`:             "Processing complete",
 		`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0}}`:                                                              "",
 	} {
-		if got := dispatched(t, pipelinetest.Answer(200, body)); got.Kind != cases.DispatchSucceeded || got.Message != want {
+		if got := dispatched(t, pipelinetest.Answer(200, body)); got.Kind != cases.DispatchSucceeded ||
+			got.Message != want {
 			t.Errorf("%s: got %+v, want %q", body, got.Result, want)
 		}
-		if got := polled(t, pipelinetest.Answer(200, `{"status":"succeeded","result":`+body+`}`)); got.Result == nil || got.Message != want {
+		if got := polled(t, pipelinetest.Answer(200, `{"status":"succeeded","result":`+body+`}`)); got.Result == nil ||
+			got.Message != want {
 			t.Errorf("%s polled: got %+v, want %q", body, got.Result, want)
 		}
 	}

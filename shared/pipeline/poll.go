@@ -16,18 +16,25 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
-// Poll asks for the progress of a run, GET {URL}/api/progress/{case_id}, and waits at most for Config.CheckTimeout. It sends one request, and
-// a second one only if a connection that was used before turns out dead. No connection is used for longer than a minute, so that a poll reaches
-// the host that the name means by then. Of the outcome it sets Kind, Reading, RetryAfter, Message, Cause and Result; the kind is
-//   - reading: 200 with a total above 0, or a status that is one of running, succeeded and failed. The Reading is as
-//     [report.ParseProgress] says. With a result of "success": false the status is failed. Message and Result are those of a terminal status;
-//     a result or counts that cannot be read are dropped, and Message says so;
-//   - unknown: 404, or 200 with a total of 0 and no such status;
-//   - busy, with a Message: 429, or 503 with Retry-After. RetryAfter is 0 if it says none that can be read, or one that is past;
-//   - failed, with a Message: everything else: no answer, another status, redirects, no JSON, neither a status nor counts that are whole
-//     numbers, an answer that names another case or run, that broke off, cannot be unpacked or is larger than Config.MaxAnswer.
+// Poll reads the progress of a run with GET {URL}/api/progress/{case_id}. It waits for at most
+// Config.CheckTimeout. It sends one request. It sends a second one only if it reused a connection
+// and that connection turned out to be dead. No connection is reused for longer than a minute, so
+// that polls follow a change of the host's address.
 //
-// Answers are read as [report.ReadAll] says. Message and Cause are as those of [Client.Dispatch].
+// Poll sets Kind, Reading, RetryAfter, Message, Cause and Result of the outcome. The Kind is
+//   - reading: 200 with a total above 0, or with a status of running, succeeded or failed. Reading
+//     is as [report.ParseProgress] describes. If the result holds "success": false, the status is
+//     failed. Message and Result are set for a terminal status. A result or counts that are
+//     unreadable are dropped, and Message says so.
+//   - unknown: 404, or 200 with a total of 0 and no such status.
+//   - busy, with a Message: 429, or 503 with Retry-After. RetryAfter is 0 if its value is
+//     unreadable or in the past.
+//   - failed, with a Message: everything else. Examples are no answer, a redirect, another status,
+//     and a body without JSON. So is a body with neither a status nor whole counts, an answer that
+//     names another case or run, and one that broke off, cannot be unpacked or is larger than
+//     Config.MaxAnswer.
+//
+// Answers are read with [report.ReadAll]. Message and Cause are as in [Client.Dispatch].
 func (c *Client) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.CheckTimeout, timeoutError(c.config.CheckTimeout))
 	defer cancel()
@@ -45,39 +52,40 @@ func (c *Client) Poll(ctx context.Context, caseID string, run int, traceParent s
 	}
 	resp, err := c.ask(r)
 	if err != nil {
-		return failedPoll("no answer: "+clean(faultText(ctx, err), maxMessage, secrets), c.because(ctx, err, secrets))
+		return failedPoll("no answer: "+clean(errorText(ctx, err), maxMessage, secrets), c.logCause(ctx, err, secrets))
 	}
 	defer resp.Body.Close()
 	return c.receive(ctx, resp, secrets).progress(caseID, run)
 }
 
-// progress reads the answer to a poll of that run, as [Client.Poll] says.
+// progress returns the outcome of a poll of that run; [Client.Poll] lists the outcomes.
 func (a answer) progress(caseID string, run int) cases.CheckOutcome {
 	if a.busy() {
 		return cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: retryAfter(a.retryAfter, a.now),
-			Message: or(a.said(), a.answered()), Cause: a.because("")}
+			Message: or(a.message(), a.statusLine()), Cause: a.logCause("")}
 	}
-	if other := report.Another(a.body, caseID, run); other != "" && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
-		return failedPoll(a.answered()+", but about "+other, a.because(", about "+other))
+	if other := report.Another(a.body, caseID, run); other != "" &&
+		(a.status == http.StatusOK || a.status == http.StatusNotFound) {
+		return failedPoll(a.statusLine()+", but about "+other, a.logCause(", about "+other))
 	}
 	switch {
 	case a.status == http.StatusNotFound:
 		return cases.CheckOutcome{Kind: cases.CheckUnknown}
-	case a.fault != "":
-		return failedPoll(a.answered()+", but "+a.fault, a.because(", but "+a.fault))
+	case a.unreadable != "":
+		return failedPoll(a.statusLine()+", but "+a.unreadable, a.logCause(", but "+a.unreadable))
 	case a.status != http.StatusOK:
-		message := a.answered()
-		if said := a.said(); said != "" {
+		message := a.statusLine()
+		if said := a.message(); said != "" {
 			message = clean(message+": "+said, maxMessage, a.secrets)
 		}
-		return failedPoll(message, a.because(""))
+		return failedPoll(message, a.logCause(""))
 	}
 	return a.reading()
 }
 
-// reading reads the body of a 200.
+// reading returns the outcome of a 200.
 func (a answer) reading() cases.CheckOutcome {
-	failed := func(err error) cases.CheckOutcome { return failedPoll(err.Error(), a.because(", but "+err.Error())) }
+	failed := func(err error) cases.CheckOutcome { return failedPoll(err.Error(), a.logCause(", but "+err.Error())) }
 	p, err := report.ParseProgress(a.body)
 	if err != nil {
 		return failed(err)
@@ -99,7 +107,7 @@ func (a answer) reading() cases.CheckOutcome {
 	case cases.StatusSucceeded, cases.StatusFailed:
 		out.Message = a.reportMessage(out.Reading.Status, members[0], result)
 		out.Dropped = cases.Dropped{Result: unreadable, Progress: p.Unreadable != nil}
-	case cases.StatusRunning: // it is, whatever its counts are
+	case cases.StatusRunning: // a running run needs no counts
 	default:
 		switch {
 		case p.Unreadable != nil:
@@ -129,9 +137,12 @@ func (a answer) reportMessage(status cases.Status, raw json.RawMessage, result *
 	return clean(message, maxMessage, a.secrets)
 }
 
-// ask sends a poll, at most twice: a connection that idled may be dead, closed by the other side or frozen with this instance. Then
-// it is asked once more, on a fresh one. Go's transport alone would try every idle connection in turn
-// (https://pkg.go.dev/net/http#Transport), and ask a pipeline that breaks off its answers as many times for one poll.
+// ask sends a poll. If it failed on a reused connection, ask sends it once more on a new
+// connection: the server may have closed the old one while this instance was frozen.
+//
+// Go's transport would retry by itself on each idle connection in turn
+// (https://pkg.go.dev/net/http#Transport). A pipeline that breaks off its answers would then get
+// many requests for one poll.
 func (c *Client) ask(r *http.Request) (*http.Response, error) {
 	idled := false
 	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
@@ -147,7 +158,8 @@ func (c *Client) ask(r *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(r)
 }
 
-// onlyOnce is no body at all, of which the transport does not know that it can be sent again.
+// onlyOnce is an empty body. The transport does not know that it is empty, so it does not retry the
+// request by itself.
 type onlyOnce struct{}
 
 func (onlyOnce) Read([]byte) (int, error) { return 0, io.EOF }

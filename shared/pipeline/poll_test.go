@@ -50,7 +50,8 @@ func TestPollOutcomes(t *testing.T) {
 					c.CheckTimeout = 100 * time.Millisecond
 				}
 			}).Poll(t.Context(), "c-1", 2, "")
-			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") || !strings.Contains(got.Message, tc.message) {
+			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") ||
+				!strings.Contains(got.Message, tc.message) {
 				t.Fatalf("got %s, %q", got.Kind, got.Message)
 			}
 			if n := len(p.Polls("c-1")); n != 1 {
@@ -69,7 +70,10 @@ func TestPollAsksForTheCase(t *testing.T) {
 	for _, id := range []string{"c-1", "a:b.c_d", "a/b?c#d %"} {
 		p.SetProgress(id, 3, 4, "x")
 		got := c.Poll(t.Context(), id, 2, request.TraceParent)
-		want := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: 3, Total: 4, Percent: 75, Current: "x"}}
+		want := cases.CheckOutcome{
+			Kind:    cases.CheckReading,
+			Reading: cases.Reading{Completed: 3, Total: 4, Percent: 75, Current: "x"},
+		}
 		if got != want {
 			t.Errorf("%s: %+v", id, got)
 		}
@@ -110,7 +114,8 @@ func TestPollsShareAConnection(t *testing.T) {
 	}
 }
 
-// A pipeline that breaks every connection would be asked once per idle one: Go's transport takes the next, and the next.
+// A pipeline that breaks every connection would be asked once per idle one: Go's transport takes
+// the next, and the next.
 func TestPollAsksAtMostTwice(t *testing.T) {
 	const idle = 8
 	for name, tc := range map[string]struct {
@@ -216,10 +221,12 @@ func TestPollOfBadServers(t *testing.T) {
 		}
 	})
 	limited := func(c *Config) { c.MaxAnswer = 1 << 20 }
-	if got := open(t, "http://"+s.addr).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed || !strings.Contains(got.Message, "not HTTP") {
+	if got := open(t, "http://"+s.addr).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed ||
+		!strings.Contains(got.Message, "not HTTP") {
 		t.Errorf("bad head: %+v", got)
 	}
-	if got := open(t, "http://"+endless.addr, limited).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed || !strings.Contains(got.Message, "more than") {
+	if got := open(t, "http://"+endless.addr, limited).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed ||
+		!strings.Contains(got.Message, "more than") {
 		t.Errorf("endless: %+v", got)
 	}
 }

@@ -86,7 +86,8 @@ func TestDecodeProgressWithResult(t *testing.T) {
 			if got.Result != nil {
 				raw = string(got.Result.Raw)
 			}
-			if got.Kind != cases.CheckReading || got.Reading.Status != tc.status || got.Message != tc.message || raw != tc.raw {
+			if got.Kind != cases.CheckReading || got.Reading.Status != tc.status || got.Message != tc.message ||
+				raw != tc.raw {
 				t.Fatalf("got %+v with result %s", got, raw)
 			}
 		})
@@ -106,7 +107,13 @@ func FuzzDecodeProgress(f *testing.F) {
 		f.Add([]byte(`{"status":"succeeded","result":` + body + `}`))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		a := answer{status: 200, body: report.Text(body), now: time.Unix(1e9, 0), secrets: []string{"s3cr3t"}, host: "p"}
+		a := answer{
+			status:  200,
+			body:    report.Text(body),
+			now:     time.Unix(1e9, 0),
+			secrets: []string{"s3cr3t"},
+			host:    "p",
+		}
 		got := a.progress("c-1", 2)
 		checkText(t, got.Cause, maxMessage)
 		checkText(t, got.Message, maxMessage+100)
@@ -116,7 +123,8 @@ func FuzzDecodeProgress(f *testing.F) {
 		final := r.Status == "succeeded" || r.Status == "failed"
 		switch got.Kind {
 		case cases.CheckReading:
-			if r.Completed < 0 || r.Total < 0 || r.Total == 0 && !final && r.Status != "running" || !(r.Percent == -1 || r.Percent >= 0 && r.Percent <= 100) {
+			if r.Completed < 0 || r.Total < 0 || r.Total == 0 && !final && r.Status != "running" ||
+				!(r.Percent == -1 || r.Percent >= 0 && r.Percent <= 100) {
 				t.Fatalf("reading %+v", r)
 			}
 		case cases.CheckUnknown, cases.CheckFailed:

@@ -113,7 +113,8 @@ func TestOverTLS(t *testing.T) {
 	}
 }
 
-// recordConn fails in the middle of the first TLS record that carries data, after limit bytes of it.
+// recordConn fails in the middle of the first TLS record that carries data, after limit bytes of
+// it.
 type recordConn struct {
 	net.Conn
 	limit int

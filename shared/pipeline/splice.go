@@ -12,11 +12,13 @@ import (
 
 var errNotAnObject = errors.New("the form is not a JSON object")
 
-// splice returns the form with case_id and run set, and every other byte of it as it came: a form that is decoded and encoded
-// again loses the digits of its numbers, the order of its keys and the spelling of its strings.
+// splice returns the form with case_id and run set. Every other byte stays the same. Decoding and
+// encoding the form would lose the digits of its numbers, the order of its keys and the spelling of
+// its strings.
 //
-// A key that is there has its value replaced in place, at its first mention, however it is spelled; further mentions are taken out, so
-// that all parsers read the same. A key that is not there is added in front.
+// If a key is present, its value is replaced in place, at its first occurrence and in any spelling.
+// Further occurrences are removed, so that all parsers read the same value. A missing key is added
+// at the front.
 func splice(form []byte, caseID string, run int) ([]byte, error) {
 	names := []string{"case_id", "run"}
 	found, err := jsonscan.Members(form, names...)
@@ -44,7 +46,7 @@ func splice(form []byte, caseID string, run int) ([]byte, error) {
 	}
 
 	var seen [2]bool
-	rest, before := start, start // what is copied next, and the end of the member before
+	rest, before := start, start // the next byte to copy, and the end of the previous member
 	for m := range jsonscan.Object(form) {
 		if before == start && len(out) > start {
 			out = append(out, ',')

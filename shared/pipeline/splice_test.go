@@ -45,7 +45,8 @@ func TestSpliceRefuses(t *testing.T) {
 
 type member struct{ name, value string }
 
-// members reads the top-level members with the standard decoder, independently of splice. Values keep their bytes.
+// members reads the top-level members with the standard decoder, independently of splice. Values
+// keep their bytes.
 func members(t *testing.T, object []byte) (all []member) {
 	t.Helper()
 	offsets := json.NewDecoder(bytes.NewReader(object))

@@ -21,33 +21,34 @@ const (
 	maxCurrent = 300 // runes of the current document's name
 )
 
-// clean returns text of the pipeline as [printable.Line] does, without the secrets.
+// clean returns text of the pipeline without the secrets, shortened and made printable by
+// [printable.Line].
 func clean(s string, limit int, secrets []string) string {
 	for _, secret := range secrets {
-		if len(secret) > 3 { // a shorter one hides nothing, and is in every other word
+		if len(secret) > 3 { // a shorter one occurs by chance in ordinary words
 			s = strings.ReplaceAll(s, secret, "[redacted]")
 		}
 	}
 	return printable.Line(s, limit)
 }
 
-// statusText names a status: "404 Not Found".
+// statusText formats a status, such as "404 Not Found".
 func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
-// cause says for the log what went wrong with which host.
+// cause adds the host to an error text for the log.
 func cause(what, host string) string { return what + " (host " + host + ")" }
 
-// because is [faultText] for the log: with the addresses, which readers of a case are not told.
-func (c *Client) because(ctx context.Context, err error, secrets []string) string {
+// logCause is [errorText] for the log. It adds addresses, which readers of a case must not see.
+func (c *Client) logCause(ctx context.Context, err error, secrets []string) string {
 	var (
 		op   *net.OpError
 		dns  *net.DNSError
 		cert *tls.CertificateVerificationError
 	)
-	what := faultText(ctx, err)
-	var detail error // names, addresses and numbers; nothing that could repeat the form
+	what := errorText(ctx, err)
+	var detail error // holds names, addresses and numbers, and never content of the form
 	switch {
 	case errors.As(err, &op):
 		detail = op
@@ -64,9 +65,9 @@ func (c *Client) because(ctx context.Context, err error, secrets []string) strin
 	return clean(cause(what, c.host), maxMessage, secrets)
 }
 
-// faultText says why there is no whole answer. Of the transport's errors it repeats only those that
-// cannot quote the peer: what the peer sent may repeat the form.
-func faultText(ctx context.Context, err error) string {
+// errorText says why there is no complete answer. It repeats only those errors of the transport
+// that cannot quote the peer, because the peer may have sent content of the form.
+func errorText(ctx context.Context, err error) string {
 	var (
 		dns     *net.DNSError
 		op      *net.OpError
@@ -79,7 +80,7 @@ func faultText(ctx context.Context, err error) string {
 	case errors.As(cause, &limit):
 		return limit.Error()
 	case cause != nil:
-		return "it was given up: " + cause.Error()
+		return "the request was canceled: " + cause.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no connection within " + connectTimeout.String()
 	case errors.Is(err, report.ErrTooLarge), errors.Is(err, report.ErrPacked):
@@ -90,7 +91,7 @@ func faultText(ctx context.Context, err error) string {
 		return "its TLS certificate cannot be trusted"
 	case errors.As(err, &record):
 		return "it does not speak TLS"
-	case errors.As(err, &op): // without the addresses: readers of a case are not told where the pipeline is
+	case errors.As(err, &op): // without addresses: readers of a case must not learn where the pipeline is
 		var number syscall.Errno
 		if errors.As(op.Err, &number) {
 			return number.Error()

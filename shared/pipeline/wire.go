@@ -16,24 +16,25 @@ var (
 	errSecond = errors.New("a dispatch has one connection")
 )
 
-// timeoutError is the cause of a context that ended by our own limit.
+// timeoutError is the cause of a context that one of the client's own timeouts ended.
 type timeoutError time.Duration
 
 func (e timeoutError) Error() string { return "it took longer than " + time.Duration(e).String() }
 
-// wire is the one connection of a dispatch. It knows whether a byte of the request was handed to the network: what
-// is written above TLS, not the handshake, and no longer once the verdict was given.
+// wire is the one connection of a dispatch. It records whether a byte of the request was written to
+// the network. Bytes of the TLS handshake do not count. After seal, it writes nothing.
 type wire struct {
-	sent atomic.Int64 // bytes below TLS, the handshake's included
+	sent atomic.Int64 // bytes written below TLS, including the handshake
 
 	mu     sync.Mutex
 	conn   net.Conn
 	sealed bool
-	inside int  // writes under way
-	wrote  bool // some write handed over at least a byte
+	inside int  // writes in progress
+	wrote  bool // a write sent at least one byte
 }
 
-// carry makes conn the wire's connection. It closes conn if there was one before, or if the verdict was given.
+// carry makes conn the connection of the wire. It closes conn and returns an error if the wire has
+// a connection already or is sealed.
 func (w *wire) carry(conn net.Conn) (net.Conn, error) {
 	w.mu.Lock()
 	sealed, second := w.sealed, w.conn != nil
@@ -43,7 +44,7 @@ func (w *wire) carry(conn net.Conn) (net.Conn, error) {
 	w.mu.Unlock()
 	switch {
 	case sealed:
-		_ = conn.Close() // it carried nothing
+		_ = conn.Close() // nothing was written to it
 		return nil, errSealed
 	case second:
 		_ = conn.Close()
@@ -52,8 +53,8 @@ func (w *wire) carry(conn net.Conn) (net.Conn, error) {
 	return wireConn{Conn: conn, wire: w}, nil
 }
 
-// seal gives the verdict: whether a byte of the request may have left. After it none does. A write still under way counts as
-// one that wrote.
+// seal reports whether a byte of the request may have been written, and prevents later writes. A
+// write in progress counts as written.
 func (w *wire) seal() (written bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,12 +62,12 @@ func (w *wire) seal() (written bool) {
 	return w.wrote || w.inside > 0
 }
 
-// readUntil sets the end of all reading.
+// readUntil sets the deadline for reads.
 func (w *wire) readUntil(t time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.conn != nil {
-		_ = w.conn.SetReadDeadline(t) // it fails only if the connection is closed, which ends reading too
+		_ = w.conn.SetReadDeadline(t) // this fails only if the connection is closed, which ends reads too
 	}
 }
 
@@ -87,7 +88,7 @@ func (w *wire) end(wrote bool) {
 	w.wrote = w.wrote || wrote
 }
 
-// wireConn is what the transport writes the request to.
+// wireConn is the connection to which the transport writes the request.
 type wireConn struct {
 	net.Conn
 	wire *wire
@@ -99,12 +100,12 @@ func (c wireConn) Write(p []byte) (int, error) {
 	}
 	before := c.wire.sent.Load()
 	n, err := c.Conn.Write(p)
-	// TLS reports no byte when a record failed, part of which may have left.
+	// If a TLS record fails, TLS reports 0 bytes, although a part of the record may have been sent.
 	c.wire.end(n > 0 || c.wire.sent.Load() > before)
 	return n, err
 }
 
-// countedConn counts what is written below TLS.
+// countedConn counts the bytes that are written below TLS.
 type countedConn struct {
 	net.Conn
 	sent *atomic.Int64
@@ -116,7 +117,7 @@ func (c countedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// connect opens a connection, through TLS if secure. With a wire it becomes that wire's.
+// connect opens a connection, with TLS if secure is set. A wire, if given, carries the connection.
 func (c *Client) connect(ctx context.Context, network, addr string, secure bool, w *wire) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -130,7 +131,7 @@ func (c *Client) connect(ctx context.Context, network, addr string, secure bool,
 	if secure {
 		t := tls.Client(conn, c.tlsConfig)
 		if err := t.HandshakeContext(ctx); err != nil {
-			_ = conn.Close() // the handshake's error is the one that matters
+			_ = conn.Close() // the error of the handshake explains more
 			return nil, err
 		}
 		conn = t
@@ -153,11 +154,12 @@ func (c *Client) clientTLS(serverName string) *tls.Config {
 	return t
 }
 
-// dispatchTransport sends one request over w and nothing else. Connecting ends with ctx.
+// dispatchTransport returns a transport that sends one request over w. Connecting ends with ctx.
 func (c *Client) dispatchTransport(ctx context.Context, w *wire) *http.Transport {
 	t := bareTransport()
-	// Go's transport sends a POST with an Idempotency-Key again when a kept-alive connection turns out dead
-	// (https://pkg.go.dev/net/http#Transport). On a fresh connection there is nothing to turn out.
+	// If a kept-alive connection turns out to be dead, Go's transport repeats a POST that has an
+	// Idempotency-Key (https://pkg.go.dev/net/http#Transport). Without keep-alives each connection
+	// is new.
 	t.DisableKeepAlives = true
 	t.DialContext = func(_ context.Context, network, addr string) (net.Conn, error) {
 		return c.connect(ctx, network, addr, false, w)
@@ -168,29 +170,30 @@ func (c *Client) dispatchTransport(ctx context.Context, w *wire) *http.Transport
 	return t
 }
 
-// lookKey finds the context of a look in that of its dial: the transport lets a dial outlive the request that began it, and
-// nothing of ours may.
+// pollKey is the context key under which a dial finds the context of its poll. The transport lets a
+// dial outlive the request that started it; the dial must end with the poll.
 type pollKey struct{}
 
-// maxAge bounds how long connections are used again: an address that a name no longer means is left behind by then.
+// maxAge bounds how long connections are reused, so that polls follow a change of the host's
+// address.
 const maxAge = time.Minute
 
-// pool keeps the connections of polls. They are used again until the pool is maxAge old; the next poll begins a new one, so that
-// no timer is needed.
+// pool holds the connections of polls. The first poll after maxAge replaces the transport, so no
+// timer is needed.
 type pool struct {
 	mu        sync.Mutex
 	transport *http.Transport
-	began     time.Time
+	began     time.Time // when the transport was created
 }
 
-// polls returns the transport that a poll is to use.
+// polls returns the transport for the next poll.
 func (c *Client) polls() *http.Transport {
 	p := &c.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := c.config.Now(); p.transport == nil || now.Sub(p.began).Abs() >= maxAge {
 		if p.transport != nil {
-			p.transport.CloseIdleConnections() // those in use are closed when they become idle
+			p.transport.CloseIdleConnections() // connections in use close when they become idle
 		}
 		p.transport, p.began = c.pollTransport(), now
 	}
@@ -199,8 +202,8 @@ func (c *Client) polls() *http.Transport {
 
 func (c *Client) pollTransport() *http.Transport {
 	dial := func(ctx context.Context, network, addr string, secure bool) (net.Conn, error) {
-		if look, ok := ctx.Value(pollKey{}).(context.Context); ok {
-			ctx = look
+		if poll, ok := ctx.Value(pollKey{}).(context.Context); ok {
+			ctx = poll
 		}
 		return c.connect(ctx, network, addr, secure, nil)
 	}

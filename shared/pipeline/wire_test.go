@@ -64,7 +64,9 @@ func TestNothingWasWritten(t *testing.T) {
 					tc.config(c)
 				}
 			})
-			if got := c.Dispatch(t.Context(), request); got.Kind != cases.DispatchUnreachable || !strings.Contains(got.Message, tc.message) || strings.Contains(got.Message, "127.0.0.1") {
+			if got := c.Dispatch(t.Context(), request); got.Kind != cases.DispatchUnreachable ||
+				!strings.Contains(got.Message, tc.message) ||
+				strings.Contains(got.Message, "127.0.0.1") {
 				t.Errorf("dispatch: %+v", got)
 			}
 			c = open(t, tc.url, func(c *Config) {
@@ -73,7 +75,8 @@ func TestNothingWasWritten(t *testing.T) {
 				}
 				c.CheckTimeout = c.Timeout
 			})
-			if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed || !strings.Contains(got.Message, tc.message) {
+			if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed ||
+				!strings.Contains(got.Message, tc.message) {
 				t.Errorf("poll: %+v", got)
 			}
 		})
@@ -96,7 +99,8 @@ func (c failingConn) Write(p []byte) (int, error) {
 	return n, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 }
 
-// A peer that breaks the connection before the first byte was written, for sure: the RST has arrived.
+// A peer that breaks the connection before the first byte was written, for sure: the RST has
+// arrived.
 func TestResetBeforeTheFirstByte(t *testing.T) {
 	s := listen(t, reset)
 	c := open(t, "http://"+s.addr, func(c *Config) {
@@ -148,7 +152,8 @@ func TestSomethingWasWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, tc.serve)
 			got := open(t, "http://"+s.addr).Dispatch(t.Context(), request)
-			if got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, tc.message) || strings.Contains(got.Message, "form-content") {
+			if got.Kind != cases.DispatchUncertain || !strings.Contains(got.Message, tc.message) ||
+				strings.Contains(got.Message, "form-content") {
 				t.Fatalf("got %+v", got)
 			}
 			if s.conns.Load() != 1 {
@@ -170,7 +175,8 @@ func TestSomethingWasWritten(t *testing.T) {
 	})
 }
 
-// The server answers the first request on a connection and breaks it at the next: the transport of Go would then send the POST again.
+// The server answers the first request on a connection and breaks it at the next: the transport of
+// Go would then send the POST again.
 func TestDispatchIsNeverSentTwice(t *testing.T) {
 	var requests atomic.Int64
 	s := listen(t, func(conn net.Conn) {

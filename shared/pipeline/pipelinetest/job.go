@@ -12,24 +12,24 @@ type job struct {
 	run       int
 	async     bool
 	began     time.Time
-	each      time.Duration // with Work: the time for a document
+	each      time.Duration // set by Work: the time for one document
 	completed int
 	total     int
 	current   string
 	forgotAt  time.Time
 
-	// What a status endpoint of the better kind says, if the test makes it.
+	// What polls report besides counts, if the test sets it.
 	said    string
 	message string
 	result  json.RawMessage
 
-	ended  chan struct{} // closed at the end; status and body are the answer then
+	ended  chan struct{} // closed at the end; then status and body are the answer
 	over   bool
 	status int
 	body   []byte
 }
 
-// begin takes the run up. Like the real one it forgets what it knew of the case.
+// begin starts work on the run. Like the real pipeline, it forgets the earlier run of the case.
 func (x *Exchange) begin(n int, async bool) *job {
 	j := &job{run: x.run, async: async, began: time.Now(), total: n, ended: make(chan struct{})}
 	x.server.update(func() {
@@ -48,27 +48,29 @@ func (j *job) end(status int, body []byte, completed int) {
 	close(j.ended)
 }
 
-// SetProgress makes the case known, if it is not, and sets what polls of it are told.
+// SetProgress sets the progress that polls of the case return. It creates the case if it is
+// unknown.
 func (s *Server) SetProgress(caseID string, completed, total int, current string) {
 	s.change(caseID, func(j *job) {
 		j.completed, j.total, j.current, j.each, j.forgotAt = completed, total, current, 0, time.Time{}
 	})
 }
 
-// SetStatus makes polls of the case say a status, an error and a result too; "" and nil for those they do not say.
+// SetStatus makes polls of the case return a status, an error and a result too. "" and nil leave a
+// field out.
 func (s *Server) SetStatus(caseID, status, message string, result []byte) {
 	s.change(caseID, func(j *job) { j.said, j.message, j.result = status, message, result })
 }
 
-// Restart is a pipeline that was started again: progress is at 0 of the same total.
+// Restart simulates a restart of the pipeline: progress is 0 of the same total.
 func (s *Server) Restart(caseID string) {
 	s.change(caseID, func(j *job) { j.completed, j.current, j.each = 0, "", 0 })
 }
 
-// Forget makes polls of the case answer 404 from now on. ForgetAt does so from that time on.
+// Forget makes polls of the case return 404 from now on.
 func (s *Server) Forget(caseID string) { s.ForgetAt(caseID, time.Now()) }
 
-// ForgetAt is [Server.Forget] from that time on.
+// ForgetAt makes polls of the case return 404 from the given time on.
 func (s *Server) ForgetAt(caseID string, at time.Time) {
 	s.change(caseID, func(j *job) { j.forgotAt = at })
 }
@@ -82,11 +84,13 @@ func (s *Server) change(caseID string, change func(*job)) {
 	})
 }
 
-// Finish ends the newest run of the case: progress is complete, a held request is answered 200 with the body, and [Server.OnEnd] is given the
-// event of an asynchronous one. A nil body is [Result] with every document written. It does nothing if there is no run that goes on.
+// Finish ends the newest run of the case with success. Its progress is complete. A held request is
+// answered with 200 and the body. For an asynchronous run, [Server.OnEnd] is called with the event.
+// A nil body is [Result] with every document written. Finish does nothing if no run is in progress.
 func (s *Server) Finish(caseID string, body []byte) { s.FinishRun(caseID, 0, body) }
 
-// FinishRun is [Server.Finish] for that run of the case: the newest job of it that goes on. 0 is the newest run.
+// FinishRun is [Server.Finish] for the given run of the case: its newest job in progress. 0 means
+// the newest run.
 func (s *Server) FinishRun(caseID string, run int, body []byte) {
 	s.finish(caseID, run, "succeeded", func(j *job) {
 		if body == nil {
@@ -96,8 +100,9 @@ func (s *Server) FinishRun(caseID string, run int, body []byte) {
 	})
 }
 
-// Fail ends the newest run of the case with the terminal report: a held request is answered 500 with it, an
-// asynchronous run's event says it. It does nothing if there is no run that goes on.
+// Fail ends the newest run of the case with a terminal report of failure. A held request is
+// answered with 500 and the report. For an asynchronous run, the event holds it. Fail does nothing
+// if no run is in progress.
 func (s *Server) Fail(caseID, message string) {
 	s.finish(caseID, 0, "failed", func(j *job) {
 		j.message = message
@@ -135,7 +140,7 @@ func (s *Server) finish(caseID string, run int, status string, end func(*job)) {
 	s.OnEnd(data)
 }
 
-// state is what a poll of the case is told.
+// state returns the answer to a poll of the case.
 func (s *Server) state(caseID string) (status int, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +174,7 @@ func (s *Server) state(caseID string) (status int, body []byte) {
 	return http.StatusOK, body
 }
 
-// Result is the body with which the pipeline ends a case of n documents, of which failed were not written.
+// Result returns the body of a successful run of n documents, of which failed were not written.
 func Result(caseID string, n, failed int) []byte {
 	output := "https://storage.example/" + caseID
 	results := []map[string]any{}
@@ -178,9 +183,15 @@ func Result(caseID string, n, failed int) []byte {
 	}
 	body, err := json.Marshal(map[string]any{
 		"success": true, "case_id": caseID, "execution_time_ms": 1000 * n,
-		"phase_results":   map[string]any{"normalize": map[string]any{"sets": n}},
-		"webhook_summary": map[string]any{"total_sets": n, "succeeded": n - failed, "failed": failed, "output_url": output, "results": results},
-		"output_url":      output,
+		"phase_results": map[string]any{"normalize": map[string]any{"sets": n}},
+		"webhook_summary": map[string]any{
+			"total_sets": n,
+			"succeeded":  n - failed,
+			"failed":     failed,
+			"output_url": output,
+			"results":    results,
+		},
+		"output_url": output,
 	})
 	if err != nil {
 		panic(err) // numbers and strings always encode

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Exchange is one request being answered.
+// Exchange is one request and its answer.
 type Exchange struct {
 	server *Server
 	w      http.ResponseWriter
@@ -24,8 +24,8 @@ type Exchange struct {
 // Reaction answers one request.
 type Reaction func(*Exchange)
 
-// Sync takes the run up, n documents to write, and holds the request until the run ends: then the answer is its result. When
-// the client leaves before, the work goes on.
+// Sync starts a run of n documents and holds the request until the run ends. Then it answers with
+// the result. If the client disconnects, the run continues.
 func Sync(n int) Reaction {
 	return func(x *Exchange) {
 		j := x.begin(n, false)
@@ -39,7 +39,8 @@ func Sync(n int) Reaction {
 	}
 }
 
-// Work is Sync without a test that tells it to go on: each document takes as long as said, the last failed of them fail, and then it answers.
+// Work is like Sync, but the run ends by itself. Each document takes the given time, and the last
+// failed documents fail.
 func Work(n, failed int, each time.Duration) Reaction {
 	return func(x *Exchange) {
 		j := x.begin(n, false)
@@ -59,7 +60,7 @@ func Work(n, failed int, each time.Duration) Reaction {
 	}
 }
 
-// Async takes the run up, n documents to write, and answers 202 at once.
+// Async starts a run of n documents and answers 202 immediately.
 func Async(n int) Reaction {
 	return func(x *Exchange) {
 		x.begin(n, true)
@@ -67,8 +68,8 @@ func Async(n int) Reaction {
 	}
 }
 
-// Answer answers with this status and body, and with these headers: name, value, name, value, …
-// No work begins.
+// Answer answers with this status, body and headers (name, value, name, value, …). It starts no
+// run.
 func Answer(status int, body string, headers ...string) Reaction {
 	return func(x *Exchange) {
 		for i := 0; i+1 < len(headers); i += 2 {
@@ -78,7 +79,7 @@ func Answer(status int, body string, headers ...string) Reaction {
 	}
 }
 
-// Busy answers 429 or 503 with this Retry-After ("" for none).
+// Busy answers 429 or 503 with this Retry-After; "" sends none.
 func Busy(status int, retryAfter string) Reaction {
 	if retryAfter == "" {
 		return Answer(status, `{"error":"busy"}`)
@@ -86,17 +87,17 @@ func Busy(status int, retryAfter string) Reaction {
 	return Answer(status, `{"error":"busy"}`, "Retry-After", retryAfter)
 }
 
-// Refuse refuses the form, or fails to take it: {"error": message}.
+// Refuse answers {"error": message} and starts no run.
 func Refuse(status int, message string) Reaction {
 	return Answer(status, `{"error":`+quote(message)+`}`)
 }
 
-// RefuseDetail is Refuse as FastAPI says it: {"detail": message}.
+// RefuseDetail is Refuse in the format of FastAPI: {"detail": message}.
 func RefuseDetail(status int, message string) Reaction {
 	return Answer(status, `{"detail":`+quote(message)+`}`)
 }
 
-// RefuseObject is Refuse as FastAPI says it of an object: {"detail": {"message": message}}.
+// RefuseObject is Refuse with an object in the format of FastAPI: {"detail": {"message": message}}.
 func RefuseObject(status int, message string) Reaction {
 	return Answer(status, `{"detail":{"message":`+quote(message)+`}}`)
 }
@@ -109,31 +110,40 @@ func RefuseText(status int, message string) Reaction {
 // Redirect answers with a redirect.
 func Redirect(status int, location string) Reaction { return Answer(status, "", "Location", location) }
 
-// Failed is the terminal report that the run failed: {"success": false, "error": message}, with any status.
+// Failed answers with a terminal report of failure, {"success": false, "error": message}, with any
+// status.
 func Failed(status int, message string) Reaction {
 	return Answer(status, `{"success":false,"error":`+quote(message)+`}`)
 }
 
-// FailedDetail is Failed as FastAPI says it: below "detail".
+// FailedDetail is Failed in the format of FastAPI: the report is below "detail".
 func FailedDetail(status int, message string) Reaction {
 	return Answer(status, `{"detail":{"success":false,"error":`+quote(message)+`}}`)
 }
 
-// RefuseInvalid refuses as FastAPI's validation does: one fault per path, each with what was sent as "input".
+// RefuseInvalid answers like the validation of FastAPI: one error per path, each of which repeats
+// the form as "input".
 func RefuseInvalid(paths ...string) Reaction {
 	return func(x *Exchange) {
 		var faults []string
 		for _, path := range paths {
-			faults = append(faults, fmt.Sprintf(`{"type":"missing","loc":["body",%s],"msg":"Field required","input":{"secret":"of the form"}}`, quote(path)))
+			faults = append(
+				faults,
+				fmt.Sprintf(
+					`{"type":"missing","loc":["body",%s],"msg":"Field required","input":{"secret":"of the form"}}`,
+					quote(path),
+				),
+			)
 		}
 		x.answer(http.StatusUnprocessableEntity, []byte(`{"detail":[`+strings.Join(faults, ",")+`]}`))
 	}
 }
 
-// NotJSON answers 200 with a page.
+// NotJSON answers 200 with HTML.
 func NotJSON() Reaction { return Answer(200, "<html>It works!</html>", "Content-Type", "text/html") }
 
-// Reset breaks the connection (RST) without an answer. With taken, the run was taken up all the same, n documents to write.
+// Reset breaks the connection with a RST and sends no answer. If taken is true, a run of n
+// documents starts nevertheless.
 func Reset(taken bool, n int) Reaction {
 	return func(x *Exchange) {
 		if taken {
@@ -143,7 +153,7 @@ func Reset(taken bool, n int) Reaction {
 	}
 }
 
-// ResetDuring sends half of the answer that r gives, and breaks the connection (RST).
+// ResetDuring sends half of the answer of r, then breaks the connection with a RST.
 func ResetDuring(r Reaction) Reaction {
 	return func(x *Exchange) {
 		record := &recorder{header: http.Header{}, status: http.StatusOK}
@@ -157,7 +167,8 @@ func ResetDuring(r Reaction) Reaction {
 	}
 }
 
-// Hang gives no answer until the client leaves or the server is closed. With taken, the run was taken up, n documents to write.
+// Hang sends no answer. It holds the request until the client disconnects or the server is closed.
+// If taken is true, a run of n documents starts.
 func Hang(taken bool, n int) Reaction {
 	return func(x *Exchange) {
 		if taken {
@@ -171,7 +182,8 @@ func Hang(taken bool, n int) Reaction {
 	}
 }
 
-// Until waits for the channel (or for the client to leave, or the server to be closed) and then reacts as r.
+// Until waits for the channel, then reacts like r. It ends early if the client disconnects or the
+// server is closed.
 func Until(ready <-chan struct{}, r Reaction) Reaction {
 	return func(x *Exchange) {
 		select {
@@ -184,7 +196,7 @@ func Until(ready <-chan struct{}, r Reaction) Reaction {
 	}
 }
 
-// Slow waits for d and then reacts as r.
+// Slow waits for d, then reacts like r.
 func Slow(d time.Duration, r Reaction) Reaction {
 	return func(x *Exchange) {
 		timer := time.NewTimer(d)
@@ -198,7 +210,7 @@ func Slow(d time.Duration, r Reaction) Reaction {
 	}
 }
 
-// Truth answers a poll as if nothing had been scripted.
+// Truth answers a poll with the real state, as if nothing were scripted.
 func Truth() Reaction { return truth }
 
 func truth(x *Exchange) {
@@ -211,14 +223,14 @@ func (x *Exchange) answer(status int, body []byte) {
 		x.w.Header().Set("Content-Type", "application/json")
 	}
 	x.w.WriteHeader(status)
-	_, _ = x.w.Write(body) // a client that is gone does not care
+	_, _ = x.w.Write(body) // the client may have disconnected
 }
 
 // cut breaks the connection with a RST.
 func (x *Exchange) cut() {
 	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // breaks it too, with a FIN
+		panic(http.ErrAbortHandler) // this also breaks the connection, with a FIN
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

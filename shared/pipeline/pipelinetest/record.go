@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// Post is one POST that came, whatever it was answered.
+// Post is one POST that the server received.
 type Post struct {
-	At     time.Time // when its head had come
-	Done   time.Time // when it was answered or cut off; zero while it is held open
-	CaseID string    // as the body says
+	At     time.Time // when its headers had arrived
+	Done   time.Time // when it was answered or cut off; zero while it is held
+	CaseID string    // from the body
 	Run    int
 	Header http.Header
 	Body   []byte
 }
 
-// Poll is one poll that came.
+// Poll is one poll that the server received.
 type Poll struct {
 	At     time.Time
 	CaseID string
 	Header http.Header
 }
 
-// Posts returns the POSTs of a case, oldest first; of every case for "".
+// Posts returns the POSTs of a case, oldest first. "" means every case.
 func (s *Server) Posts(caseID string) []Post {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,10 +44,10 @@ func (s *Server) PostsOfRun(caseID string, run int) []Post {
 	return slices.DeleteFunc(s.Posts(caseID), func(p Post) bool { return p.Run != run })
 }
 
-// Polls returns the polls of a case, oldest first; at every case for "".
+// Polls returns the polls of a case, oldest first. "" means every case.
 func (s *Server) Polls(caseID string) []Poll { return s.PollsAfter(caseID, time.Time{}) }
 
-// PollsAfter returns the polls of a case that came after t, oldest first; at every case for "".
+// PollsAfter returns the polls of a case that arrived after t, oldest first. "" means every case.
 func (s *Server) PollsAfter(caseID string, t time.Time) []Poll {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *Server) PollsAfter(caseID string, t time.Time) []Poll {
 	return found
 }
 
-// Open returns how many POSTs are held open.
+// Open returns how many POSTs are held.
 func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,12 +73,13 @@ func (s *Server) Open() int {
 	return n
 }
 
-// WaitPosts waits until n POSTs of the case have come. The error is the context's.
+// WaitPosts waits until n POSTs of the case have arrived. The error is that of the context.
 func (s *Server) WaitPosts(ctx context.Context, caseID string, n int) error {
 	return s.Wait(ctx, func() bool { return len(s.Posts(caseID)) >= n })
 }
 
-// WaitWork waits until the case was taken up by a POST n times: then [Server.Finish] finds it. The error is the context's.
+// WaitWork waits until POSTs have started n runs of the case; then [Server.Finish] can end them.
+// The error is that of the context.
 func (s *Server) WaitWork(ctx context.Context, caseID string, n int) error {
 	return s.Wait(ctx, func() bool {
 		s.mu.Lock()
@@ -87,8 +88,9 @@ func (s *Server) WaitWork(ctx context.Context, caseID string, n int) error {
 	})
 }
 
-// Wait waits until the condition holds; it looks whenever a request came or ended or the test changed something. The error is
-// the context's, or says that the server was closed.
+// Wait waits until the condition is true. It evaluates the condition after each request, each
+// answer and each change by the test. The error is that of the context, or says that the server was
+// closed.
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	for {
 		s.mu.Lock()
@@ -107,7 +109,7 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// withoutPrefix lets the API be found below any prefix.
+// withoutPrefix serves the API below any path prefix.
 func withoutPrefix(next http.Handler) http.Handler {
 	cut := func(path string) string {
 		if i := strings.Index(path, "/api/"); i > 0 {

@@ -1,8 +1,10 @@
-// Package pipelinetest is a document pipeline for tests: a real HTTP server on loopback that speaks the pipeline's side of the protocol,
-// badly if asked to, and writes down everything that it is sent. It shares no code with the client it tests.
+// Package pipelinetest is a document pipeline for tests: a real HTTP server on loopback that speaks
+// the pipeline's protocol. A test can make it answer wrongly. It records every request. It shares
+// no code with the client that it tests.
 //
-// What it answers to a case's POSTs is scripted by [Reaction] values; how the case gets on is told it by the test ([Server.SetProgress],
-// [Server.Finish], [Server.Forget], …). It does nothing by itself and never sleeps, unless a reaction says so.
+// [Reaction] values script the answers to the POSTs of a case. The test sets the progress of the
+// case ([Server.SetProgress], [Server.Finish], [Server.Forget], …). The server changes nothing by
+// itself and never sleeps, unless a reaction says so.
 //
 //	p := pipelinetest.New(t)
 //	p.Script("c-1", pipelinetest.Busy(503, "1"), pipelinetest.Sync(3))
@@ -11,7 +13,7 @@
 //	p.SetProgress("c-1", 2, 3, "Srogs.docx")
 //	p.Finish("c-1", nil)
 //
-// Its limits: it writes no documents, and like the real one it keeps everything in memory.
+// It writes no documents. Like the real pipeline, it keeps everything in memory.
 package pipelinetest
 
 import (
@@ -28,12 +30,14 @@ import (
 
 // Server is a pipeline. Its methods are safe for concurrent use.
 type Server struct {
-	// URL is where it is: http, host and port. Paths below any prefix work.
+	// URL is its address: http, host and port. The API works below any path prefix.
 	URL string
-	// OnEnd, if set before the first request, is given the completion event of every asynchronous run that ends by [Server.Finish] or
-	// [Server.Fail]: the data of the message that a real pipeline would publish. It is called by those methods.
+	// OnEnd, if set before the first request, receives the completion event of every asynchronous
+	// run that [Server.Finish] or [Server.Fail] ends. The event is the data of the message that a
+	// real pipeline would publish. Those methods call it.
 	OnEnd func(event []byte)
-	// Key, if set before the first request, has to come as X-API-Key; otherwise the answer is 401.
+	// Key, if set before the first request, is the X-API-Key that requests must have; else the
+	// answer is 401.
 	Key string
 
 	http    *httptest.Server
@@ -44,8 +48,8 @@ type Server struct {
 	changed  chan struct{} // closed and replaced at each change
 	fallback Reaction
 	scripts  map[string]*script
-	jobs     map[string]*job   // by case: the newest
-	held     map[string][]*job // by case: every job there was
+	jobs     map[string]*job   // the newest job of each case
+	held     map[string][]*job // every job of each case
 	posts    []*Post
 	polls    []*Poll
 }
@@ -80,14 +84,14 @@ func Listen(addr string) (*Server, error) {
 	mux.HandleFunc("POST /api/normalize", s.normalize)
 	mux.HandleFunc("GET /api/progress/{case_id}", s.progress)
 	s.http = httptest.NewUnstartedServer(withoutPrefix(mux))
-	_ = s.http.Listener.Close() // the one that httptest chose
+	_ = s.http.Listener.Close() // httptest opened one of its own
 	s.http.Listener = l
 	s.http.Start()
 	s.URL = s.http.URL
 	return s, nil
 }
 
-// Close ends what is held open, without an answer, and stops the server. A second call does nothing.
+// Close ends held requests without an answer and stops the server. A second call does nothing.
 func (s *Server) Close() {
 	s.close.Do(func() {
 		close(s.closing)
@@ -96,8 +100,8 @@ func (s *Server) Close() {
 	})
 }
 
-// Script sets how the POSTs of a case are answered: the first by the first reaction, and so on; the last one stays.
-// It begins anew with each call.
+// Script sets the answers to the POSTs of a case: the first reaction for the first POST, and so on.
+// The last reaction answers all further POSTs. Each call replaces the script.
 func (s *Server) Script(caseID string, posts ...Reaction) {
 	s.update(func() {
 		sc := s.script(caseID)
@@ -105,12 +109,13 @@ func (s *Server) Script(caseID string, posts ...Reaction) {
 	})
 }
 
-// ScriptPolls sets how the next polls of a case are answered, one reaction each; after them they are answered truthfully again.
+// ScriptPolls sets the answers to the next polls of a case, one reaction each. Later polls return
+// the real state.
 func (s *Server) ScriptPolls(caseID string, polls ...Reaction) {
 	s.update(func() { s.script(caseID).polls = polls })
 }
 
-// Default sets how POSTs of cases without a script are answered. It is Async(1) at first.
+// Default sets the answer to POSTs of cases without a script. The initial value is Async(1).
 func (s *Server) Default(r Reaction) { s.update(func() { s.fallback = r }) }
 
 func (s *Server) script(caseID string) *script {
@@ -122,7 +127,7 @@ func (s *Server) script(caseID string) *script {
 	return sc
 }
 
-// update changes the state and wakes those who wait for a change.
+// update changes the state and wakes the calls that wait for a change.
 func (s *Server) update(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +140,7 @@ func (s *Server) normalize(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client is gone
+		return // the client disconnected
 	}
 	var form struct {
 		CaseID *string `json:"case_id"`
@@ -160,8 +165,12 @@ func (s *Server) normalize(w http.ResponseWriter, r *http.Request) {
 	case s.Key != "" && r.Header.Get("X-API-Key") != s.Key:
 		react = Answer(http.StatusUnauthorized, `{"detail":"Invalid API key"}`)
 	case !valid:
-		react = Answer(http.StatusUnprocessableEntity,
-			`{"detail":[{"type":"missing","loc":["body","case_id"],"msg":"Field required","input":`+quote(string(body))+`}]}`)
+		react = Answer(
+			http.StatusUnprocessableEntity,
+			`{"detail":[{"type":"missing","loc":["body","case_id"],"msg":"Field required","input":`+quote(
+				string(body),
+			)+`}]}`,
+		)
 	}
 	react(&Exchange{server: s, w: w, r: r, caseID: post.CaseID, run: post.Run})
 	s.update(func() { post.Done = time.Now() })

@@ -131,7 +131,8 @@ func TestSyncIsHeldUntilItsEnd(t *testing.T) {
 			Succeeded int `json:"succeeded"`
 		} `json:"webhook_summary"`
 	}
-	if err := json.Unmarshal([]byte(got.body), &result); err != nil || got.status != 200 || !result.Success || result.Summary.Succeeded != 3 {
+	if err := json.Unmarshal([]byte(got.body), &result); err != nil || got.status != 200 || !result.Success ||
+		result.Summary.Succeeded != 3 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	if err := p.Wait(deadline(t), func() bool { return p.Open() == 0 }); err != nil {
@@ -182,7 +183,8 @@ func TestProgressOfTheRealKind(t *testing.T) {
 	}
 	p.SetProgress("c", 1, 2, "")
 	p.SetStatus("c", "failed", "no paper", []byte(`{"success":false}`))
-	if got := poll(p, "c"); !strings.Contains(got.body, `"error":"no paper"`) || !strings.Contains(got.body, `"result":{"success":false},"status":"failed"`) {
+	if got := poll(p, "c"); !strings.Contains(got.body, `"error":"no paper"`) ||
+		!strings.Contains(got.body, `"result":{"success":false},"status":"failed"`) {
 		t.Fatalf("with status: %+v", got)
 	}
 	p.ScriptPolls("c", pipelinetest.Answer(500, "{}"), pipelinetest.Truth())

@@ -10,9 +10,14 @@ import (
 	. "github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
-// FuzzParseResult: of whatever the pipeline says, only counts of documents are read, and what is kept of it reads the same again.
+// FuzzParseResult: of whatever the pipeline says, only counts of documents are read, and what is
+// kept of it reads the same again.
 func FuzzParseResult(f *testing.F) {
-	f.Add([]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s"},"output_url":"http://o"}`))
+	f.Add(
+		[]byte(
+			`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s"},"output_url":"http://o"}`,
+		),
+	)
 	f.Add([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := ParseResult(raw)
@@ -32,13 +37,16 @@ func FuzzParseResult(f *testing.F) {
 		if !utf8.Valid(r.Raw) || !json.Valid(r.Raw) || len(r.Raw) != r.Size || r.Success == nil && r.Message != "" {
 			t.Errorf("%q is %+v", raw, r)
 		}
-		if again, err := ParseResult(r.Raw); err != nil || !bytes.Equal(again.Raw, r.Raw) || again.OutputURL != r.OutputURL || again.Message != r.Message {
+		if again, err := ParseResult(r.Raw); err != nil || !bytes.Equal(again.Raw, r.Raw) ||
+			again.OutputURL != r.OutputURL ||
+			again.Message != r.Message {
 			t.Errorf("%q is %+v, and then %+v, %v", raw, r, again, err)
 		}
 	})
 }
 
-// FuzzMessage: a text is found or not, the same each time, and never what validation repeats of the form.
+// FuzzMessage: a text is found or not, the same each time, and never what validation repeats of the
+// form.
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte(`{"detail":[{"loc":["body","a",0],"msg":"is missing","input":{"a":1}}]}`))
 	f.Add([]byte(`{"error":{"message":["a",["b",{"msg":1e308}]]}}`))
@@ -56,7 +64,8 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// What cannot be read as JSON may hold the form, as may what holds a number that no float holds: neither is told as it is.
+// What cannot be read as JSON may hold the form, as may what holds a number that no float holds:
+// neither is told as it is.
 func TestUnreadableIsNotTold(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"detail":[{"loc":["body"],"msg":"is bad","input":{"name":"Jane","n":1e999}}]}`: "body: is bad",
@@ -85,7 +94,8 @@ func TestNestedWithoutEnd(t *testing.T) {
 	if text := Message([]byte(`{"detail":{"error":{"message":[["it broke"]]}}}`)); text != "it broke" {
 		t.Errorf("%q", text)
 	}
-	if r, err := ParseResult([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`)); err != nil || r.Documents != nil {
+	if r, err := ParseResult([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`)); err != nil ||
+		r.Documents != nil {
 		t.Errorf("%+v, %v: nobody makes that many documents", r, err)
 	}
 }

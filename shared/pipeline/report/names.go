@@ -7,9 +7,10 @@ import (
 	"github.com/casewatch/casewatch/shared/jsonscan"
 )
 
-// Another returns what text names that is not this run of this case: "another case", "another run", or "" if it names neither. It
-// looks for case_id and run at the top of an object and in its result, detail and webhook_summary. What is missing, null or no
-// name of a case or run names none. With run 0 only the case is compared.
+// Another reports whether text names a case or run other than the given one. It returns "another
+// case", "another run", or "" if neither is named. It reads case_id and run at the top of the
+// object and in its result, detail and webhook_summary. A member that is missing, null or of the
+// wrong type is ignored. With run 0, only the case is compared.
 func Another(text []byte, caseID string, run int) string {
 	top, err := jsonscan.Members(text, "case_id", "run", "result", "detail", "webhook_summary")
 	if err != nil {
@@ -33,7 +34,7 @@ func Another(text []byte, caseID string, run int) string {
 	return ""
 }
 
-// caseName reads the id of a case: a string that is not empty, or a number.
+// caseName reads the id of a case: a non-empty string, or a number.
 func caseName(raw json.RawMessage) (string, bool) {
 	if len(raw) == 0 {
 		return "", false

@@ -10,25 +10,28 @@ import (
 	"github.com/casewatch/casewatch/shared/jsonscan"
 )
 
-// Progress is what a text says of a run's progress.
+// Progress is the progress of a run as the pipeline reports it.
 type Progress struct {
 	cases.Reading
-	// HasTotal says that there is a total, if only null.
+	// HasTotal reports whether the total is present. It may be null.
 	HasTotal bool
-	// Unreadable says that a count is given that is no whole number of documents: it is 0 in the Reading. Nil if there is none.
+	// Unreadable is not nil if a count is present and not a whole number. The Reading holds 0 for
+	// that count.
 	Unreadable error
 }
 
-// ErrNoProgress is returned by [ParseProgress] for what is not a JSON object.
+// ErrNoProgress is the error of [ParseProgress] if the text is not a JSON object.
 var ErrNoProgress = errors.New("the progress is not a JSON object")
 
-// ParseProgress reads progress: the body of a poll's answer, or the progress in an event. Each field is read on its own, and a
-// field of another type is taken as not given. Of the Reading
-//   - Completed and Total are whole numbers, as numbers or as text; what is not given or below 0 is 0;
-//   - Percent is at most 100, and -1 if not given. A value of at most 1 that agrees better with the counts as a share than as a
-//     percentage is taken for one: 0.43 with 3 of 7 is 43. Text counts as well, and "0.43%" is never a share;
-//   - Status is one of running, succeeded and failed; any other word is taken as not given;
-//   - Current is as it was given.
+// ParseProgress reads the progress in the body of a poll's answer or in an event. Each field is
+// read on its own. A field of the wrong type counts as missing. In the Reading
+//   - Completed and Total are whole numbers, written as numbers or as text. A missing or negative
+//     value is 0.
+//   - Percent is at most 100, and -1 if missing. A value of at most 1 is taken as a share if that
+//     agrees better with the counts: 0.43 with 3 of 7 is 43. Text is read too, and "0.43%" is never
+//     a share.
+//   - Status is running, succeeded or failed. Any other text counts as missing.
+//   - Current is unchanged.
 //
 // The error is ErrNoProgress.
 func ParseProgress(text []byte) (Progress, error) {
@@ -60,7 +63,8 @@ func ParseProgress(text []byte) (Progress, error) {
 	return p, nil
 }
 
-// percent reads a percentage, or a share of 1 if the counts show that it is one; -1 if it is none.
+// percent reads a percentage, or a share of 1 if the counts show that it is one. It returns -1 if
+// raw is neither.
 func percent(raw json.RawMessage, completed, total int) float64 {
 	text := String(raw)
 	bare, signed := strings.CutSuffix(strings.TrimSpace(text), "%")

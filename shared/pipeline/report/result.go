@@ -1,5 +1,5 @@
-// Package report reads what a pipeline says in JSON: the result of a run, its progress, and what went wrong. It is pure, and
-// knows nothing of HTTP: answers and events are read by the same rules.
+// Package report parses the JSON that a pipeline sends: the result of a run, its progress, and
+// error messages. It is pure and knows nothing of HTTP. The same rules apply to answers and events.
 //
 // Its functions keep no state and are safe for concurrent use.
 package report
@@ -13,11 +13,12 @@ import (
 	"github.com/casewatch/casewatch/shared/jsonscan"
 )
 
-// maxURL is the longest address of documents that is taken for one, in bytes. Servers understand 8000 (RFC 9110, section
-// 4.1); the address is part of the record and of the ended event, which have limits of their own.
+// maxURL is the longest output URL that is accepted, in bytes. Servers support 8000 bytes (RFC
+// 9110, section 4.1). The URL is part of the record and of the ended event, and both have size
+// limits.
 const maxURL = 8 << 10
 
-// Result is what a pipeline says at its end: what is kept of it, and what it says of itself.
+// Result is what a pipeline reports at its end: what is kept of it, and what it says of itself.
 type Result struct {
 	cases.Result
 	// Success is its "success"; nil if it has none.
@@ -37,13 +38,13 @@ func (r *Result) Kept() *cases.Result {
 	return &r.Result
 }
 
-// ErrNotAResult is returned by [ParseResult] for what is not a JSON object.
+// ErrNotAResult is the error of [ParseResult] if the text is not a JSON object.
 var ErrNotAResult = errors.New("not a JSON object")
 
-// ParseResult reads a result: the body of the pipeline's answer, or the result in an event or a poll's answer. The bytes are
-// kept as they are (as [Text] says), unless they are more than [cases.MaxResult]. A field that is not of the expected type,
-// a count that no pipeline reaches and an address of more than 8 KiB are taken as not given; they spoil nothing beside them.
-// The error is ErrNotAResult.
+// ParseResult reads a result: the body of the pipeline's answer, or the result in an event or in
+// the answer to a poll. It keeps the bytes, normalized by [Text], unless there are more than
+// [cases.MaxResult]. Three kinds of field count as missing and do not affect the others: a field of
+// the wrong type, a count above 2^31, and a URL of more than 8 KiB. The error is ErrNotAResult.
 func ParseResult(raw []byte) (*Result, error) {
 	raw = Text(raw)
 	top, err := jsonscan.Members(raw, "success", "detail", "webhook_summary", "output_url", "error", "errors")
@@ -53,7 +54,7 @@ func ParseResult(raw []byte) (*Result, error) {
 	success, detail, summary, url := top[0], top[1], top[2], top[3]
 	r := &Result{Result: cases.Result{Size: len(raw)}}
 	if len(raw) <= cases.MaxResult {
-		r.Raw = bytes.Clone(raw) // it may be a part of something much larger
+		r.Raw = bytes.Clone(raw) // raw may be a slice of a much larger text
 	}
 	counts := within(summary, "total_sets", "succeeded", "failed", "output_url", "error")
 	r.Documents = documents(counts[0], counts[1], counts[2])
@@ -62,13 +63,13 @@ func ParseResult(raw []byte) (*Result, error) {
 			r.OutputURL = url
 		}
 	}
-	if r.Success = successIn(success, detail); r.Success != nil {
-		r.Message = named(raw, maxNested)
+	if r.Success = findSuccess(success, detail); r.Success != nil {
+		r.Message = memberText(raw, maxNested)
 	}
 	if r.Documents.None() && !r.Failed() {
 		for _, raw := range []json.RawMessage{top[4], top[5], counts[4]} {
-			if why := said(raw, maxNested); why != "" {
-				r.Message = why // rather than that it is done
+			if why := messageOf(raw, maxNested); why != "" {
+				r.Message = why // more useful than a message of success
 				break
 			}
 		}
@@ -76,7 +77,8 @@ func ParseResult(raw []byte) (*Result, error) {
 	return r, nil
 }
 
-// documents reads the counts. Two that are given imply the third, unless they contradict each other. Nil if none is given.
+// documents reads the counts. It derives a missing count from the two others, unless they
+// contradict each other. It returns nil if no count is present.
 func documents(total, succeeded, failed json.RawMessage) *cases.Documents {
 	read := func(raw json.RawMessage) *int {
 		if n, ok := Whole(raw); ok && n >= 0 {
@@ -98,8 +100,8 @@ func documents(total, succeeded, failed json.RawMessage) *cases.Documents {
 	return &d
 }
 
-// successIn finds "success" at the top or under "detail", where FastAPI puts what is raised.
-func successIn(success, detail json.RawMessage) *bool {
+// findSuccess finds "success" at the top or under "detail", where FastAPI puts exceptions.
+func findSuccess(success, detail json.RawMessage) *bool {
 	for _, raw := range []json.RawMessage{success, within(detail, "success")[0]} {
 		switch string(raw) {
 		case "true":

@@ -66,7 +66,8 @@ func TestParseResult(t *testing.T) {
 	}
 }
 
-// An address that is longer than any that servers take does not make the record, and what is told of it, too large to be saved.
+// An address that is longer than any that servers take does not make the record, and what is told
+// of it, too large to be saved.
 func TestParseResultWithoutEnd(t *testing.T) {
 	longest := "https://o.example/" + strings.Repeat("u", 8<<10-len("https://o.example/"))
 	for _, form := range []string{`{"success":true,"output_url":%q}`, `{"success":true,"webhook_summary":{"output_url":%q}}`} {
@@ -77,7 +78,9 @@ func TestParseResultWithoutEnd(t *testing.T) {
 			}
 		}
 	}
-	got, err := ParseResult(fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`, longest+"u"))
+	got, err := ParseResult(
+		fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`, longest+"u"),
+	)
 	if err != nil || got.OutputURL != "https://s.example" {
 		t.Errorf("%.40q, %v", got.OutputURL, err)
 	}

@@ -15,24 +15,26 @@ import (
 	"unicode/utf8"
 )
 
-// The errors of [ReadAll] that are not those of what it reads from.
+// The errors of [ReadAll] besides those of its reader.
 var (
 	ErrTooLarge = errors.New("it is larger than is read")
 	ErrPacked   = errors.New("it is compressed and cannot be unpacked")
 )
 
-// ReadAll reads at most limit bytes and returns them as [Text] does. What begins like gzip is unpacked, to at most limit bytes
-// too, whether it was asked for or not: no JSON begins like that. The error wraps ErrTooLarge, ErrPacked or the reader's.
+// ReadAll reads at most limit bytes and normalizes them with [Text]. It unpacks gzip, to at most
+// limit bytes too, even if the client did not ask for it. No JSON starts with the magic bytes of
+// gzip. The error wraps ErrTooLarge, ErrPacked or the error of the reader.
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 	source := &limitedReader{Reader: r, left: limit, limit: limit}
 	begun := bufio.NewReader(source)
-	magic, _ := begun.Peek(2) // what it fails with, the next reading fails with
+	magic, _ := begun.Peek(2) // the next read returns the same error
 	var text []byte
 	var err error
 	if string(magic) == "\x1f\x8b" {
 		text, err = unpack(begun, limit)
 		var corrupt flate.CorruptInputError
-		if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) && source.ended {
+		if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) ||
+			errors.Is(err, io.ErrUnexpectedEOF) && source.ended {
 			err = ErrPacked
 		}
 	} else {
@@ -52,7 +54,7 @@ func unpack(r io.Reader, limit int64) ([]byte, error) {
 	return io.ReadAll(&limitedReader{Reader: unpacked, left: limit, limit: limit})
 }
 
-// limitedReader is an io.LimitedReader that tells the end from the limit.
+// limitedReader is an io.LimitedReader that distinguishes the end of the input from the limit.
 type limitedReader struct {
 	io.Reader
 	left, limit int64
@@ -72,11 +74,13 @@ func (r *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nonFinite finds the numbers that Python's json.dumps writes and JSON does not know, and strings, in which they are none.
+// nonFinite matches the non-finite numbers that Python's json.dumps writes and JSON forbids. It
+// also matches strings, so that text in a string is not taken for a number.
 var nonFinite = regexp.MustCompile(`(?s)"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
 
-// Text returns what a pipeline sent as UTF-8 without a byte order mark and space around it: from UTF-16 if its mark says so,
-// with U+FFFD for what is not valid. If that makes it JSON, NaN and infinite numbers are null. It may return a part of data.
+// Text returns the data as UTF-8, without a byte order mark and without surrounding space. It
+// converts UTF-16 if the byte order mark says so. Invalid text becomes U+FFFD. If that makes the
+// data valid JSON, NaN and infinite numbers become null. The result may share memory with data.
 func Text(data []byte) []byte {
 	switch {
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
