@@ -115,20 +115,20 @@ const (
 	etaShare = 4
 )
 
-// show notes whether n, which follows on before, has a new event to show. The event of an end is that
+// show notes whether c, which follows on before, has a new event to show. The event of an end is that
 // of EndVersion.
-func (n *Case) show(before Case, now time.Time) {
-	if n.State.Ended() {
+func (c *Case) show(before Case, now time.Time) {
+	if c.State.Ended() {
 		return
 	}
 	var endsAt time.Time
-	if rest, ok := n.Remaining(n.UpdatedAt); ok {
-		endsAt = n.UpdatedAt.Add(rest).Truncate(time.Second)
+	if rest, ok := c.Remaining(c.UpdatedAt); ok {
+		endsAt = c.UpdatedAt.Add(rest).Truncate(time.Second)
 	}
 	shown := before.Viewers.Shown
-	if n.State != before.State || n.Job.Progress != before.Job.Progress || n.Job.Stalled != before.Job.Stalled ||
+	if c.State != before.State || c.Job.Progress != before.Job.Progress || c.Job.Stalled != before.Job.Stalled ||
 		etaMoved(shown.EndsAt, endsAt, now) {
-		n.Viewers.Shown = Shown{n.Version, endsAt}
+		c.Viewers.Shown = Shown{c.Version, endsAt}
 	}
 }
 

@@ -53,7 +53,7 @@ func TestOnlyLoopbackHostsAreServed(t *testing.T) {
 		t.Run(test.host, func(t *testing.T) {
 			for _, path := range paths {
 				for _, method := range []string{"GET", "POST", "OPTIONS"} {
-					res, body := s.requestWithHost(t, method, path, test.host)
+					res, body := s.requestWithHost(t, method, path, test.host) //nolint:bodyclose // closed there
 					if served := res.StatusCode != http.StatusMisdirectedRequest; served != test.served {
 						t.Errorf("%s %s is answered %s, want it served: %t", method, path, res.Status, test.served)
 					}

@@ -184,10 +184,6 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 	return m, nil
 }
 
-// under serves h below a prefix, as if h were served at the root. A deployed function is at the
-// root.
-func under(prefix string, h http.Handler) http.Handler { return http.StripPrefix(prefix, h) }
-
 // queues returns the queues with the limits that they have in a deployment.
 func queues(cfg *config.Config) []*cloudtaskspb.Queue {
 	var all []*cloudtaskspb.Queue

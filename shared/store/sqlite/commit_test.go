@@ -172,7 +172,7 @@ func TestWritesOfEndsAreUrgent(t *testing.T) {
 	ended := after(c)
 	ended.Case.State = cases.Failed
 	next := beginning("a")
-	next.Head.Run, next.Head.Version, next.Case.Origin.Run = 2, 2, 2
+	next.Head.Run, next.Head.Version, next.Case.Run = 2, 2, 2
 	next.End = &ended
 	for i, do := range []func() error{
 		func() error { return h.Update(t.Context(), after(c)) },
