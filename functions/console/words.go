@@ -87,20 +87,12 @@ func sourceWord(s cases.Source) string {
 	}, s)
 }
 
+// reasonWord returns the sentence for a reason, or the reason itself: a newer revision may have written it.
 func reasonWord(r cases.Reason) string {
-	return orPlain(map[cases.Reason]string{
-		cases.ReasonCompleted:           "The pipeline finished it.",
-		cases.ReasonNoDocuments:         "The pipeline finished it, and every document failed.",
-		cases.ReasonPipelineFailed:      "The pipeline said that it failed.",
-		cases.ReasonPipelineRefused:     "The pipeline did not accept the form.",
-		cases.ReasonPipelineUnreachable: "The pipeline could not be reached for too long.",
-		cases.ReasonPipelineLost:        "The pipeline no longer knew the case.",
-		cases.ReasonStartUnknown: "The request may or may not have reached the pipeline, " +
-			"which showed no sign of it.",
-		cases.ReasonDeadline:   "The deadline passed first.",
-		cases.ReasonCancelled:  "It was cancelled.",
-		cases.ReasonSuperseded: "A newer run took its place.",
-	}, r)
+	if e, ok := cases.EndingOf(r); ok {
+		return e.Sentence
+	}
+	return strings.ReplaceAll(string(r), "_", " ")
 }
 
 func whatWord(w cases.What) string {

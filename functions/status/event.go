@@ -120,25 +120,12 @@ func doing(v cases.View) string {
 	}
 }
 
-// descriptions are the messages of ends other than success, for ends that have no message of their
-// own.
-var descriptions = map[cases.Reason]string{
-	cases.ReasonPipelineFailed:      "the pipeline could not make the documents",
-	cases.ReasonPipelineRefused:     "the pipeline did not accept the form",
-	cases.ReasonPipelineUnreachable: "the pipeline could not be reached",
-	cases.ReasonPipelineLost:        "the pipeline no longer knows of the case",
-	cases.ReasonNoDocuments:         "no document could be made",
-	cases.ReasonStartUnknown:        "it is not known whether the pipeline began",
-	cases.ReasonDeadline:            "it took too long",
-	cases.ReasonCancelled:           "it was cancelled",
-	cases.ReasonSuperseded:          "a newer run took its place",
-}
-
+// describe returns the message of an end that has none of its own.
 func describe(reason cases.Reason) string {
-	if text, ok := descriptions[reason]; ok {
-		return text
+	if e, ok := cases.EndingOf(reason); ok {
+		return e.Message
 	}
-	return "it ended without documents"
+	return "it ended without documents" // a newer revision may have written the reason
 }
 
 // eventID returns the id of the event that shows a version of a run.

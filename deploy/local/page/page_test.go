@@ -169,10 +169,9 @@ func TestScriptsParse(t *testing.T) {
 // TestWords runs the tests of words.js in node. They check that each reason for an end has a text.
 func TestWords(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), nodePath(t), "--test", "testdata/words.test.mjs")
-	reasons := []cases.Reason{
-		cases.ReasonCompleted, cases.ReasonPipelineFailed, cases.ReasonPipelineRefused,
-		cases.ReasonPipelineUnreachable, cases.ReasonPipelineLost, cases.ReasonNoDocuments,
-		cases.ReasonStartUnknown, cases.ReasonDeadline, cases.ReasonCancelled, cases.ReasonSuperseded,
+	var reasons []cases.Reason
+	for _, e := range cases.Endings() {
+		reasons = append(reasons, e.Reason)
 	}
 	cmd.Env = append(os.Environ(), "REASONS="+strings.Trim(fmt.Sprint(reasons), "[]"))
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -106,7 +106,6 @@ func TestOpenAPIHasEveryWord(t *testing.T) {
 		}
 	}
 	same("State", constants(t, "State"))
-	same("Reason", constants(t, "Reason"))
 	same("Source", constants(t, "Source"))
 	same("What", constants(t, "What"))
 	same("Phase", constants(t, "Phase"))
