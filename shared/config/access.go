@@ -11,9 +11,9 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// The errors here count entries from 1 instead of quoting them.
+// The errors here give the number of an entry, from 1, because an entry may be a secret.
 
-// headerSecret is a secret that is sent as the value of an HTTP header.
+// headerSecret parses a secret that is sent as the value of an HTTP header.
 func headerSecret(f field[Secret]) value {
 	return value{expects: "visible ASCII characters", parse: func(c *Config, text string) error {
 		if !visible(text) {
@@ -24,17 +24,21 @@ func headerSecret(f field[Secret]) value {
 	}}
 }
 
-// visible reports whether text is made of visible ASCII characters only, of at least one.
+// visible reports whether text is not empty and consists of visible ASCII characters.
 func visible(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// minAPIKey is the least length of a plain key, in characters: 20 random letters and digits have
+// minAPIKey is the minimum length of a plain key, in characters. 20 random letters and digits have
 // 119 bits.
 const minAPIKey = 20
 
 func apiKeys() value {
-	expects := fmt.Sprintf("a comma-separated list of keys of visible ASCII characters, each plain and of at least %d characters, or as sha256:<64 hex digits>", minAPIKey)
+	expects := fmt.Sprintf(
+		"a comma-separated list of keys of visible ASCII characters, "+
+			"each plain and of at least %d characters, or as sha256:<64 hex digits>",
+		minAPIKey,
+	)
 	return value{expects: expects, parse: func(c *Config, text string) error {
 		var hashes [][sha256.Size]byte
 		for i, key := range strings.Split(text, ",") {
@@ -61,12 +65,15 @@ func apiKeys() value {
 	}}
 }
 
-// tokenSecretLen is the least length of a secret: that of the hash that signs with it (RFC 2104,
-// section 3).
+// tokenSecretLen is the minimum length of a secret, in bytes: the output length of the hash that
+// signs with it (RFC 2104, section 3).
 const tokenSecretLen = 32
 
 func tokenSecrets() value {
-	expects := fmt.Sprintf("a comma-separated list of secrets of at least %d bytes each; openssl rand -hex 32 makes one", tokenSecretLen)
+	expects := fmt.Sprintf(
+		"a comma-separated list of secrets of at least %d bytes each; openssl rand -hex 32 makes one",
+		tokenSecretLen,
+	)
 	return value{expects: expects, parse: func(c *Config, text string) error {
 		var secrets []Secret
 		for i, s := range strings.Split(text, ",") {
@@ -82,7 +89,8 @@ func tokenSecrets() value {
 }
 
 func origins() value {
-	expects := "* for any, or a comma-separated list of origins as browsers send them, such as https://forms.example.com or http://localhost:3000"
+	expects := "* for any, or a comma-separated list of origins as browsers send them, " +
+		"such as https://forms.example.com or http://localhost:3000"
 	return value{expects: expects, parse: func(c *Config, text string) error {
 		var list []string
 		for o := range strings.SplitSeq(text, ",") {
@@ -103,8 +111,8 @@ func origins() value {
 }
 
 // isOrigin reports whether o is a serialized origin
-// (https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin): one that
-// is written otherwise never equals what a browser sends.
+// (https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin). An
+// origin in another form never equals what a browser sends.
 func isOrigin(o string) bool {
 	u, err := weburl.ParseBase(o)
 	if err != nil || weburl.Origin(u) != o || strings.ToLower(o) != o {

@@ -1,21 +1,21 @@
 // Package config is the only reader of the environment. [Load] reads the settings that one function
-// uses, checks each, and returns them typed, or one error that names every fault. There are no
-// silent defaults: what has none and is not given stops the process at its start. [Settings] is the
-// table of all of them.
+// uses, checks each, and returns them typed. If settings are missing or invalid, its error names
+// all of them. There are no silent defaults: a process does not start without a required setting.
+// [Settings] returns the table of all settings.
 package config
 
 import "time"
 
-// Local is the name under which all functions run in one process. It uses every setting.
+// Local is the function name of a process that runs all functions. It uses every setting.
 const Local = "local"
 
-// Config is what one function was told. Settings that the function does not use are zero. It prints
-// without its secrets.
+// Config holds the settings of one function. Settings that the function does not use are zero.
+// Printing a Config shows no secret.
 type Config struct {
 	Function      string
 	OnGoogleCloud bool   // K_SERVICE is set
-	Project       string // of every resource, and of the traces in the log
-	// RequestTimeout is when Google Cloud ends a request; 0 if it was not said.
+	Project       string // the project of every resource and of the traces in the log
+	// RequestTimeout is when Google Cloud ends a request; 0 if it is unknown.
 	RequestTimeout time.Duration
 
 	Pipeline  Pipeline
@@ -29,7 +29,7 @@ type Config struct {
 	Emulators Emulators
 }
 
-// Auth is how the pipeline is told who calls.
+// Auth is how requests to the pipeline are authenticated.
 type Auth string
 
 // The values of PIPELINE_AUTH.
@@ -38,22 +38,22 @@ const (
 	AuthOIDC Auth = "oidc" // a Google ID token
 )
 
-// Pipeline is the document pipeline.
+// Pipeline holds the settings of the document pipeline.
 type Pipeline struct {
 	URL        string // without a slash at its end
-	APIKey     Secret // unset: none is sent
+	APIKey     Secret // if unset, no key is sent
 	Auth       Auth
-	Idempotent bool          // it honours Idempotency-Key
+	Idempotent bool          // whether it honours Idempotency-Key
 	Timeout    time.Duration // of a dispatch
 }
 
-// Rules are the times that the rules of a case go by.
+// Rules holds the durations that the rules of a case use.
 type Rules struct {
-	CaseDeadline     time.Duration // of a run whose start does not name one
+	CaseDeadline     time.Duration // the default, for a start that names no deadline
 	MaxDeadline      time.Duration
 	CheckMinInterval time.Duration
 	CheckMaxInterval time.Duration
-	CheckTimeout     time.Duration // of one look
+	CheckTimeout     time.Duration // of one poll
 	StartGrace       time.Duration
 	CompletionGrace  time.Duration
 	StallAfter       time.Duration
@@ -62,25 +62,25 @@ type Rules struct {
 	FormRetention    time.Duration
 }
 
-// Stream is the event stream of status.
+// Stream holds the settings of the event stream of status.
 type Stream struct {
-	Hold time.Duration // how long one request is held at most
+	Hold time.Duration // the longest that one request is held
 }
 
-// Store says where runs are kept, as package drivers reads STORE.
+// Store says where runs are stored. Package drivers parses it from STORE.
 type Store struct {
-	Driver   string // its name; whether a program links it is another matter
+	Driver   string // the name of a driver, which the program may or may not link
 	Location Secret // a database id, the path of a file, or a URL that may hold a password
 }
 
-// Queue names the task queues.
+// Queue holds the settings of the task queues.
 type Queue struct {
 	Location       string
-	Check          string // id of the queue of checks; with Shards > 1 the prefix of their ids
+	Check          string // id of the queue of checks; with Shards > 1, the prefix of their ids
 	Dispatch       string // id of the queue of dispatches
 	Shards         int
-	Rate           float64 // dispatches a second, where the queue is made
-	Concurrency    int     // dispatches at once, where the queue is made
+	Rate           float64 // dispatches a second; used when the queue is created
+	Concurrency    int     // dispatches at the same time; used when the queue is created
 	ServiceAccount string  // whose ID token the tasks carry; "" for none
 }
 
@@ -89,42 +89,46 @@ type URLs struct{ Start, Status, Cancel, Check, Dispatch, Sweep string }
 
 // Topics are the ids of Pub/Sub topics in the project.
 type Topics struct {
-	PipelineEvents string // read: what the pipeline says
+	PipelineEvents string // read: events of the pipeline
 	Ended          string // written: cases that ended
-	DeadLetter     string // written: events that could not be read
+	DeadLetter     string // written: unreadable events
 }
 
-// Access says who may call: the first fields the public functions, then the private ones, the last
-// the console.
+// Access says who may call the functions. The fields up to OIDC are for the public functions, the
+// next two for the private ones, and the last two for the console.
 type Access struct {
 	APIKeys        APIKeys
 	AllowAnonymous bool
-	// AllowedOrigins are the origins whose pages may call, as browsers send them; ["*"] for any.
+	// AllowedOrigins are the origins whose pages may call, in the form that browsers send. ["*"]
+	// means any origin.
 	AllowedOrigins []string
-	// TokenSecrets sign the tokens of status and cancel URLs: the first signs, all verify. Each has
-	// at least 32 bytes.
+	// TokenSecrets sign the tokens of status and cancel URLs. The first one signs and all verify.
+	// Each has at least 32 bytes.
 	TokenSecrets []Secret
-	// OIDC are the ID tokens that the public functions accept; without an Issuer, none.
+	// OIDC describes the ID tokens that the public functions accept. Without an Issuer they accept
+	// none.
 	OIDC Tokens
 
-	// Invokers are the e-mail addresses of the accounts that may call the private functions, with
-	// Google's ID tokens as InvokerTokens says; none: nothing is checked, IAM alone guards them.
+	// Invokers are the e-mail addresses of the accounts that may call the private functions. Their
+	// ID tokens must be as InvokerTokens says. If there are none, the functions check nothing and
+	// rely on IAM.
 	Invokers      []string
 	InvokerTokens Tokens
 
-	// ConsoleUsers are the e-mail addresses, in lower case, of those who may use the console, by
-	// tokens of the issuer of InvokerTokens or of IAP, for one of ConsoleAudiences; none: whoever
-	// is on this machine. On Google Cloud there is always one.
+	// ConsoleUsers are the e-mail addresses of the users of the console, in lower case. Their
+	// tokens come from the issuer of InvokerTokens or from IAP, and are for one of
+	// ConsoleAudiences. Empty means that every local user may use the console. Required on Google
+	// Cloud.
 	ConsoleUsers     []string
 	ConsoleAudiences []string
 }
 
-// Tokens says which ID tokens are accepted: those of an issuer, for any of the audiences.
+// Tokens says which ID tokens are accepted: those of one issuer, for any of the audiences.
 type Tokens struct {
-	Issuer    string // as its tokens name it, with the slash at its end if it has one
+	Issuer    string // exactly as in its tokens, including a slash at the end
 	Audiences []string
 }
 
-// Emulators are host:port of the emulators in use; "" for the real service. On Google Cloud they
-// are always "".
+// Emulators are the emulators in use, as host:port. Empty means the real service. On Google Cloud
+// they are always empty.
 type Emulators struct{ Tasks, PubSub, Firestore string }

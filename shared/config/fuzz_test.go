@@ -31,7 +31,8 @@ func FuzzSettings(f *testing.F) {
 		}
 		// A secret is a password long enough not to stand in every other sentence.
 		told := fmt.Sprintf("%v %+v", err, c)
-		if long := len(text) > 20 && !strings.ContainsAny(text, ":,/ @"); long && slices.Contains(secrets, name) && strings.Contains(told, text) {
+		if long := len(text) > 20 && !strings.ContainsAny(text, ":,/ @"); long && slices.Contains(secrets, name) &&
+			strings.Contains(told, text) {
 			t.Errorf("%s=%q is told: %s", name, text, told)
 		}
 	})

@@ -11,7 +11,7 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// Fault is what is wrong with one setting. Detail never holds the value of a secret.
+// Fault is the error of one setting. Detail never holds the value of a secret.
 type Fault struct {
 	Name   string // of the setting
 	Detail string
@@ -19,13 +19,13 @@ type Fault struct {
 
 func (f Fault) Error() string { return f.Name + " " + f.Detail }
 
-// Error is every fault in the settings of a function, in the order of [Settings].
+// Error holds every invalid or missing setting of a function, in the order of [Settings].
 type Error struct {
 	Function string
 	Faults   []Fault
 }
 
-// Error names each faulty setting on a line of its own.
+// Error returns one line for each invalid or missing setting.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "faulty settings of the function %s (%d):", e.Function, len(e.Faults))
@@ -35,7 +35,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the faults as errors.
+// Unwrap returns the error of each setting.
 func (e *Error) Unwrap() []error {
 	errs := make([]error, len(e.Faults))
 	for i, f := range e.Faults {
@@ -44,9 +44,9 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Load reads the settings that a function uses with lookup, which is [os.LookupEnv] or stands for
-// it: it returns the value of a variable and whether it is set. Function is one of [Functions] or
-// [Local]. If any setting is missing or faulty, the error is an [*Error] that names all of them.
+// Load reads the settings of a function. The function is one of [Functions], or [Local]. lookup
+// returns the value of a variable and whether it is set, like [os.LookupEnv]. If a setting is
+// missing or invalid, the error is an [*Error] that names all such settings.
 func Load(function string, lookup func(name string) (value string, ok bool)) (*Config, error) {
 	if function != Local && !slices.Contains(Functions(), function) {
 		return nil, fmt.Errorf("no function is named %q; there are %s, and %s for all in one process",
@@ -92,7 +92,7 @@ func (l *loader) fault(name, format string, args ...any) {
 func (l *loader) set(s setting, value string) {
 	var err error
 	switch {
-	case value == "" && s.emptyAllowed: // as good as not set
+	case value == "" && s.emptyAllowed: // the same as unset
 		return
 	case strings.TrimSpace(value) == "":
 		err = errors.New("is set but empty, which is no value")
@@ -117,7 +117,7 @@ func (l *loader) unset(s setting) {
 	}
 }
 
-// relations checks what one setting says of another. What is faulty already is not compared.
+// relations checks the rules between settings. Settings that are invalid by themselves are skipped.
 func (l *loader) relations() {
 	c := l.c
 	l.atMost("CHECK_MIN_INTERVAL", c.Rules.CheckMinInterval, "CHECK_MAX_INTERVAL", c.Rules.CheckMaxInterval)
@@ -133,24 +133,43 @@ func (l *loader) relations() {
 	l.different("DEAD_LETTER_TOPIC", c.Topics.DeadLetter, "PIPELINE_EVENTS_TOPIC", c.Topics.PipelineEvents)
 	l.different("DEAD_LETTER_TOPIC", c.Topics.DeadLetter, "ENDED_TOPIC", c.Topics.Ended)
 
-	if s := lookupSetting("TASKS_SERVICE_ACCOUNT"); s.UsedBy(c.Function) && c.OnGoogleCloud && c.Queue.ServiceAccount == "" && !l.bad[s.Name] {
+	s := lookupSetting("TASKS_SERVICE_ACCOUNT")
+	if s.UsedBy(c.Function) && c.OnGoogleCloud && c.Queue.ServiceAccount == "" && !l.bad[s.Name] {
 		l.fault(s.Name, "is missing, and on Google Cloud no task arrives without it; expected %s", s.expects)
 	}
-	if s := lookupSetting("API_KEYS"); (c.Function == "start" || c.Function == Local) && c.Access.APIKeys.Len() == 0 && c.Access.OIDC.Issuer == "" &&
-		!c.Access.AllowAnonymous && !l.bad[s.Name] && !l.bad["ALLOW_ANONYMOUS"] && !l.bad["OIDC_ISSUER"] {
-		l.fault(s.Name, "is missing, and so nobody could start a case; expected %s, or OIDC_ISSUER, or ALLOW_ANONYMOUS=true to let anyone", s.expects)
-	}
+	l.callers()
 	l.together("OIDC_AUDIENCE", len(c.Access.OIDC.Audiences) > 0, "OIDC_ISSUER", c.Access.OIDC.Issuer != "")
 	l.together("OIDC_ISSUER", c.Access.OIDC.Issuer != "", "OIDC_AUDIENCE", len(c.Access.OIDC.Audiences) > 0)
 	l.together("CONSOLE_AUDIENCES", len(c.Access.ConsoleAudiences) > 0, "CONSOLE_USERS", len(c.Access.ConsoleUsers) > 0)
-	if s := lookupSetting("CONSOLE_USERS"); s.UsedBy(c.Function) && c.OnGoogleCloud && len(c.Access.ConsoleUsers) == 0 && !l.bad[s.Name] {
-		l.fault(s.Name, "is missing, and on Google Cloud nobody may use the console without it; expected %s", s.expects)
+	s = lookupSetting("CONSOLE_USERS")
+	if s.UsedBy(c.Function) && c.OnGoogleCloud && len(c.Access.ConsoleUsers) == 0 && !l.bad[s.Name] {
+		l.fault(s.Name, "is missing, and on Google Cloud the console needs it; expected %s", s.expects)
 	}
 	l.invokers()
-	l.together("INVOKER_AUDIENCES", len(c.Access.InvokerTokens.Audiences) > 0, "INVOKER_SERVICE_ACCOUNTS", len(c.Access.Invokers) > 0)
+	l.together(
+		"INVOKER_AUDIENCES",
+		len(c.Access.InvokerTokens.Audiences) > 0,
+		"INVOKER_SERVICE_ACCOUNTS",
+		len(c.Access.Invokers) > 0,
+	)
 }
 
-// invokers refuses INVOKER_SERVICE_ACCOUNTS where it cannot work, and its absence where nothing else
+// callers requires a way to start a case.
+func (l *loader) callers() {
+	s, access := lookupSetting("API_KEYS"), l.c.Access
+	if l.c.Function != "start" && l.c.Function != Local {
+		return
+	}
+	if l.bad[s.Name] || l.bad["ALLOW_ANONYMOUS"] || l.bad["OIDC_ISSUER"] {
+		return
+	}
+	if access.APIKeys.Len() == 0 && access.OIDC.Issuer == "" && !access.AllowAnonymous {
+		l.fault(s.Name, "is missing, so no caller could start a case; expected %s, or OIDC_ISSUER, "+
+			"or ALLOW_ANONYMOUS=true to allow everyone", s.expects)
+	}
+}
+
+// invokers rejects INVOKER_SERVICE_ACCOUNTS where it cannot work. It requires it where nothing else
 // guards the private functions.
 func (l *loader) invokers() {
 	s, given := lookupSetting("INVOKER_SERVICE_ACCOUNTS"), len(l.c.Access.Invokers) > 0
@@ -158,13 +177,14 @@ func (l *loader) invokers() {
 	case !s.UsedBy(l.c.Function) || l.bad[s.Name]:
 	case l.c.OnGoogleCloud && given:
 		// https://cloud.google.com/run/docs/troubleshooting#signature-removed
-		l.fault(s.Name, "is set, and Cloud Run may remove the signatures that it would check; expected none: IAM guards the function")
+		l.fault(s.Name, "is set, and Cloud Run may remove the signatures that it would check; "+
+			"expected none: IAM guards the function")
 	case !l.c.OnGoogleCloud && !given && l.c.Function != Local:
 		l.fault(s.Name, "is missing, and outside Google Cloud nothing else guards the function; expected %s", s.expects)
 	}
 }
 
-// together refuses that b is given and a, without which it means nothing, is not.
+// together rejects a missing setting a if setting b, which needs it, is given.
 func (l *loader) together(a string, given bool, b string, needed bool) {
 	if needed && !given && !l.bad[a] && !l.bad[b] {
 		l.fault(a, "is missing, and %s is set; expected %s", b, lookupSetting(a).expects)
@@ -177,7 +197,7 @@ func (l *loader) atMost(a string, av time.Duration, b string, bv time.Duration) 
 	}
 }
 
-// belowRequest refuses a time that the request it is spent in does not have.
+// belowRequest rejects a duration that is not shorter than the request in which it is spent.
 func (l *loader) belowRequest(name string, d time.Duration) {
 	limit := l.c.RequestTimeout
 	if limit > 0 && d >= limit && !l.bad[name] {

@@ -119,9 +119,21 @@ func TestDefaults(t *testing.T) {
 		Queue    config.Queue
 		Store    string
 	}
-	got := noSecrets{c.Function, c.OnGoogleCloud, [3]any{c.Pipeline.URL, c.Pipeline.Auth, c.Pipeline.Idempotent}, c.Pipeline.Timeout,
-		c.Rules, c.Stream.Hold, c.Queue, fmt.Sprint(c.Store.Driver, " ", c.Store.Location.Reveal())}
-	want := noSecrets{"local", false, [3]any{"https://pipeline.example.com", config.AuthNone, false}, 29*time.Minute + 30*time.Second,
+	got := noSecrets{
+		c.Function,
+		c.OnGoogleCloud,
+		[3]any{c.Pipeline.URL, c.Pipeline.Auth, c.Pipeline.Idempotent},
+		c.Pipeline.Timeout,
+		c.Rules,
+		c.Stream.Hold,
+		c.Queue,
+		fmt.Sprint(c.Store.Driver, " ", c.Store.Location.Reveal()),
+	}
+	want := noSecrets{
+		"local",
+		false,
+		[3]any{"https://pipeline.example.com", config.AuthNone, false},
+		29*time.Minute + 30*time.Second,
 		config.Rules{
 			CaseDeadline: time.Hour, MaxDeadline: 24 * time.Hour,
 			CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second, CheckTimeout: 10 * time.Second,
@@ -129,7 +141,14 @@ func TestDefaults(t *testing.T) {
 			UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
 		},
 		290 * time.Second,
-		config.Queue{Location: "europe-west1", Check: "casewatch-check", Dispatch: "casewatch-dispatch", Shards: 1, Rate: 500, Concurrency: 10},
+		config.Queue{
+			Location:    "europe-west1",
+			Check:       "casewatch-check",
+			Dispatch:    "casewatch-dispatch",
+			Shards:      1,
+			Rate:        500,
+			Concurrency: 10,
+		},
 		"sqlite .local/cases.db",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -168,7 +187,10 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		if diff := cmp.Diff(faulty, faultNames(t, err)); diff != "" {
 			t.Errorf("%s with nonsense everywhere, in the order of the table (-want +got):\n%s", function, diff)
 		}
-		if want := fmt.Sprintf("faulty settings of the function %s (%d):", function, len(faulty)); !strings.HasPrefix(err.Error(), want) {
+		if want := fmt.Sprintf("faulty settings of the function %s (%d):", function, len(faulty)); !strings.HasPrefix(
+			err.Error(),
+			want,
+		) {
 			t.Errorf("the text begins with %.60q, want %q", err.Error(), want)
 		}
 		var one config.Fault
@@ -194,7 +216,8 @@ func TestAFunctionAsksOnlyForWhatItUses(t *testing.T) {
 			}
 		}
 	}
-	if _, err := config.Load("console2", onCloud().lookup); err == nil || !strings.Contains(err.Error(), `"console2"`) ||
+	if _, err := config.Load("console2", onCloud().lookup); err == nil ||
+		!strings.Contains(err.Error(), `"console2"`) ||
 		!strings.Contains(err.Error(), "sweep") {
 		t.Errorf("a function that is not there: %v", err)
 	}
@@ -305,7 +328,12 @@ type holder struct {
 }
 
 func TestNothingPrintsASecret(t *testing.T) {
-	secrets := []string{"pipeline-key-7731", "caller-key-7732-7732", strings.Repeat("token-secret-7733", 3), "password-7734"}
+	secrets := []string{
+		"pipeline-key-7731",
+		"caller-key-7732-7732",
+		strings.Repeat("token-secret-7733", 3),
+		"password-7734",
+	}
 	env := onCloud().with(
 		"PIPELINE_API_KEY", secrets[0], "API_KEYS", secrets[1], "TOKEN_SECRET", secrets[2]+","+secrets[2]+"x",
 		"STORE", "postgres://casewatch:"+secrets[3]+"@db.internal/casewatch")
@@ -313,7 +341,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Pipeline.APIKey.Reveal() != secrets[0] || !c.Access.APIKeys.Match(secrets[1]) || c.Access.TokenSecrets[0].Reveal() != secrets[2] ||
+	if c.Pipeline.APIKey.Reveal() != secrets[0] || !c.Access.APIKeys.Match(secrets[1]) ||
+		c.Access.TokenSecrets[0].Reveal() != secrets[2] ||
 		!strings.Contains(c.Store.Location.Reveal(), secrets[3]) {
 		t.Fatal("a secret is not what was given")
 	}
@@ -332,7 +361,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 		out.Write(b)
 	}
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("x", "config", c, "value", *c, "secret", c.Store.Location, "keys", c.Access.APIKeys, "list", c.Access.TokenSecrets)
+		slog.New(h).
+			Info("x", "config", c, "value", *c, "secret", c.Store.Location, "keys", c.Access.APIKeys, "list", c.Access.TokenSecrets)
 	}
 	text, _ := c.Store.Location.MarshalText()
 	out.Write(text)
@@ -350,9 +380,26 @@ func TestNothingPrintsASecret(t *testing.T) {
 
 func TestFaultsOfSecretsDoNotQuoteThem(t *testing.T) {
 	const mark = "hunter2"
-	values := []string{" " + mark, mark + "\x00", mark + "\n", mark + "\xff", mark + " x", mark + "ö", mark + ",,", ",", "sha256:" + mark,
-		"postgres://u:" + mark + "@[/db", "postgres://u:" + mark + "@/db", "postgres://u:" + mark + "@h%zz/db", "https://u:" + mark + "@h/", "firestore :" + mark,
-		"http://u:" + mark + "@h:x/", "https://h/?key=" + mark, "https://h/#" + mark, "postgres://u:" + mark + "#@h/d"}
+	values := []string{
+		" " + mark,
+		mark + "\x00",
+		mark + "\n",
+		mark + "\xff",
+		mark + " x",
+		mark + "ö",
+		mark + ",,",
+		",",
+		"sha256:" + mark,
+		"postgres://u:" + mark + "@[/db",
+		"postgres://u:" + mark + "@/db",
+		"postgres://u:" + mark + "@h%zz/db",
+		"https://u:" + mark + "@h/",
+		"firestore :" + mark,
+		"http://u:" + mark + "@h:x/",
+		"https://h/?key=" + mark,
+		"https://h/#" + mark,
+		"postgres://u:" + mark + "#@h/d",
+	}
 	faulty := 0
 	for _, s := range config.Settings() {
 		if !s.Secret && !strings.HasSuffix(s.Name, "_URL") {

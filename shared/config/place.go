@@ -11,17 +11,21 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// The errors here never quote an address as it came: it may hold a password.
+// The errors here never quote an address, because it may hold a password.
 
 func pipelineURL(f field[string]) value {
-	return absoluteURL(f, "an absolute http or https URL without user, query and fragment, such as https://pipeline.example.com", false)
+	return absoluteURL(
+		f,
+		"an absolute http or https URL without user, query and fragment, such as https://pipeline.example.com",
+		false,
+	)
 }
 
 func functionURL(f field[string]) value {
 	return absoluteURL(f, "an absolute https URL (http too off Google Cloud) without user, query and fragment", true)
 }
 
-// absoluteURL is stored without the slashes at its end.
+// absoluteURL parses an absolute URL and stores it without slashes at the end.
 func absoluteURL(f field[string], expects string, secure bool) value {
 	return value{expects: expects, parse: func(c *Config, text string) error {
 		u, err := c.address(text, secure)
@@ -33,7 +37,7 @@ func absoluteURL(f field[string], expects string, secure bool) value {
 	}}
 }
 
-// address reads an absolute http or https URL; secure refuses http on Google Cloud.
+// address parses an absolute http or https URL. On Google Cloud, secure rejects http.
 func (c *Config) address(text string, secure bool) (*url.URL, error) {
 	u, err := weburl.ParseBase(text)
 	switch {

@@ -8,10 +8,10 @@ import (
 	"log/slog"
 )
 
-// mask is what is printed in place of a secret.
+// mask is printed in place of a secret.
 const mask = "[redacted]"
 
-// redacted prints itself as mask in every way that a value is usually printed.
+// redacted prints as mask with fmt, JSON and slog.
 type redacted struct{}
 
 func (redacted) String() string               { return mask }
@@ -21,12 +21,14 @@ func (redacted) MarshalText() ([]byte, error) { return []byte(mask), nil }
 func (redacted) MarshalJSON() ([]byte, error) { return []byte(`"` + mask + `"`), nil }
 func (redacted) LogValue() slog.Value         { return slog.StringValue(mask) }
 
-// Secret is a text that does not print: not with fmt, JSON or slog, nor from inside another value.
-// Only Reveal returns it. The zero Secret is unset. Copies share the text; two Secrets are == only
-// if one is a copy of the other.
+// Secret is a text that fmt, JSON and slog never print, even inside another value. Only Reveal
+// returns the text. The zero Secret is unset. Copies share the text. Two Secrets are == only if one
+// is a copy of the other.
 type Secret struct {
 	redacted
-	value *string // a pointer, so that fmt finds an address where it may call no method: in unexported fields
+	// value is a pointer because fmt calls no method of a value in an unexported field. It then
+	// prints an address instead of the text.
+	value *string
 }
 
 // NewSecret returns a Secret that holds value.
@@ -43,8 +45,8 @@ func (s Secret) Reveal() string {
 // IsZero reports whether s is unset.
 func (s Secret) IsZero() bool { return s.value == nil }
 
-// APIKeys is a set of API keys, kept as SHA-256 hashes only. The zero APIKeys is empty. It does not
-// print.
+// APIKeys is a set of API keys, stored as SHA-256 hashes. The zero APIKeys is empty. It prints as a
+// mask.
 type APIKeys struct {
 	redacted
 	hashes *[][sha256.Size]byte
@@ -61,8 +63,8 @@ func (k APIKeys) Len() int {
 	return len(*k.hashes)
 }
 
-// Match reports whether key is in the set. It takes the same time for every key of one length. The
-// empty key is in no set.
+// Match reports whether key is in the set. The time does not depend on which keys of the same
+// length are in the set. The empty key is never in the set.
 func (k APIKeys) Match(key string) bool {
 	if k.hashes == nil || key == "" {
 		return false

@@ -10,15 +10,15 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// googleIssuer signs the ID tokens of Google's service accounts
+// googleIssuer is the issuer of the ID tokens of Google's service accounts
 // (https://accounts.google.com/.well-known/openid-configuration).
 const (
 	googleHost   = "accounts.google.com"
 	googleIssuer = "https://" + googleHost
 )
 
-// list parses a comma-separated list whose entries parse accepts, each once. What it says of an
-// entry follows the name of the setting.
+// list parses a comma-separated list and removes duplicates. parse validates an entry; its error
+// continues a sentence that starts with the name of the setting.
 func list(text string, parse func(entry string) error) ([]string, error) {
 	var entries []string
 	for entry := range strings.SplitSeq(text, ",") {
@@ -34,20 +34,26 @@ func list(text string, parse func(entry string) error) ([]string, error) {
 }
 
 func invokers() value {
-	return value{expects: "a comma-separated list of e-mail addresses of service accounts, or nothing", emptyAllowed: true, parse: func(c *Config, text string) (err error) {
-		c.Access.Invokers, err = list(text, func(entry string) error {
-			if !email(entry) {
-				return errors.New("is no e-mail address")
-			}
-			return nil
-		})
-		return err
-	}}
+	return value{
+		expects:      "a comma-separated list of e-mail addresses of service accounts, or nothing",
+		emptyAllowed: true,
+		parse: func(c *Config, text string) (err error) {
+			c.Access.Invokers, err = list(text, func(entry string) error {
+				if !email(entry) {
+					return errors.New("is no e-mail address")
+				}
+				return nil
+			})
+			return err
+		},
+	}
 }
 
-// Audiences are kept as they are written: tokens are compared with them letter by letter.
+// invokerAudiences keeps each URL exactly as it is written, because tokens are compared with it
+// byte by byte.
 func invokerAudiences() value {
-	expects := "a comma-separated list of absolute https URLs (http too off Google Cloud), without user, query and fragment"
+	expects := "a comma-separated list of absolute https URLs (http too off Google Cloud), " +
+		"without user, query and fragment"
 	return value{expects: expects, emptyAllowed: true, parse: func(c *Config, text string) (err error) {
 		c.Access.InvokerTokens.Audiences, err = list(text, func(entry string) error {
 			_, err := c.address(entry, true)
@@ -58,39 +64,48 @@ func invokerAudiences() value {
 }
 
 func consoleUsers() value {
-	return value{expects: "a comma-separated list of e-mail addresses, or nothing", emptyAllowed: true, parse: func(c *Config, text string) (err error) {
-		c.Access.ConsoleUsers, err = list(strings.ToLower(text), func(entry string) error {
-			if !email(entry) {
-				return errors.New("is no e-mail address")
-			}
-			return nil
-		})
-		return err
-	}}
+	return value{
+		expects:      "a comma-separated list of e-mail addresses, or nothing",
+		emptyAllowed: true,
+		parse: func(c *Config, text string) (err error) {
+			c.Access.ConsoleUsers, err = list(strings.ToLower(text), func(entry string) error {
+				if !email(entry) {
+					return errors.New("is no e-mail address")
+				}
+				return nil
+			})
+			return err
+		},
+	}
 }
 
 func audiences(f field[[]string]) value {
-	return value{expects: "a comma-separated list of audiences of visible ASCII characters", parse: func(c *Config, text string) (err error) {
-		*f(c), err = list(text, func(entry string) error {
-			if !visible(entry) {
-				return errors.New("is empty or has other characters")
-			}
-			return nil
-		})
-		return err
-	}}
+	return value{
+		expects: "a comma-separated list of audiences of visible ASCII characters",
+		parse: func(c *Config, text string) (err error) {
+			*f(c), err = list(text, func(entry string) error {
+				if !visible(entry) {
+					return errors.New("is empty or has other characters")
+				}
+				return nil
+			})
+			return err
+		},
+	}
 }
 
-// consoleAudiences may be empty, as CONSOLE_USERS may.
+// consoleAudiences may be empty, like CONSOLE_USERS.
 func consoleAudiences() value {
 	v := audiences(func(c *Config) *[]string { return &c.Access.ConsoleAudiences })
 	v.emptyAllowed = true
 	return v
 }
 
-const expectedIssuer = "an https URL (http too on this machine, off Google Cloud) without user, query and fragment, as the tokens spell it"
+const expectedIssuer = "an https URL (http too on this machine, off Google Cloud) " +
+	"without user, query and fragment, as the tokens spell it"
 
-// issuer is kept as it is written: a slash at its end belongs to it.
+// issuer parses an issuer and keeps it exactly as it is written. A slash at the end is part of its
+// name.
 func issuer(f field[string]) value {
 	return value{expects: expectedIssuer, parse: func(c *Config, text string) error {
 		u, err := c.address(text, true)
@@ -98,28 +113,31 @@ func issuer(f field[string]) value {
 			return err
 		}
 		if u.Scheme != "https" && !weburl.IsLoopback(u.Hostname()) {
-			return errors.New("is not https, so anyone on the way could sign")
+			return errors.New("is not https, so the keys could be replaced in transit")
 		}
 		*f(c) = text
 		return nil
 	}}
 }
 
-// callerIssuer refuses Google's own accounts: with those, anybody would be a caller.
+// callerIssuer rejects the issuer of Google's own accounts, because every person with a Google
+// account would be a caller.
 func callerIssuer() value {
 	v := issuer(func(c *Config) *string { return &c.Access.OIDC.Issuer })
 	v.expects += ", and not Google's own " + googleIssuer
 	parse := v.parse
 	v.parse = func(c *Config, text string) error {
-		if u, err := url.Parse(text); err == nil && strings.TrimSuffix(strings.ToLower(u.Hostname()), ".") == googleHost {
-			return errors.New("is Google's own: anybody with a Google account would be a caller; Firebase Auth and Identity Platform have issuers for one project")
+		if u, err := url.Parse(text); err == nil &&
+			strings.TrimSuffix(strings.ToLower(u.Hostname()), ".") == googleHost {
+			return errors.New("is Google's own: every person with a Google account would be a caller; " +
+				"Firebase Auth and Identity Platform have issuers for one project")
 		}
 		return parse(c, text)
 	}
 	return v
 }
 
-// invokerIssuer refuses on Google Cloud all but Google, as emulators are refused there.
+// invokerIssuer accepts only Google on Google Cloud. Other issuers serve local tests.
 func invokerIssuer() value {
 	v := issuer(func(c *Config) *string { return &c.Access.InvokerTokens.Issuer })
 	v.expects = googleIssuer + " on Google Cloud, elsewhere " + expectedIssuer

@@ -10,18 +10,18 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// value is how the text of a setting becomes a field of the Config. The error of parse says what is
-// wrong, in words that follow the name of the setting.
+// value describes how the text of a setting is parsed into a field of the Config. The error of
+// parse continues a sentence that starts with the name of the setting.
 type value struct {
 	expects      string
 	parse        func(c *Config, text string) error
 	emptyAllowed bool
 }
 
-// field returns the place in the Config that a value is for.
+// field returns the field of the Config that a value sets.
 type field[T any] func(c *Config) *T
 
-// into stores what parse makes of the text. Parse returns false for what it cannot use.
+// into stores the parsed text. parse returns false for an invalid text.
 func into[T any](f field[T], expects string, parse func(string) (T, bool)) value {
 	return value{expects: expects, parse: func(c *Config, text string) error {
 		v, ok := parse(text)
@@ -36,7 +36,8 @@ func into[T any](f field[T], expects string, parse func(string) (T, bool)) value
 // maxQuoted is how much of a value an error quotes, in bytes.
 const maxQuoted = 80
 
-// quoted says what the value of a setting is that is no secret. It cuts a long one.
+// quoted returns an error that quotes the value of a setting, shortened to maxQuoted. The setting
+// must not be a secret.
 func quoted(text string) error {
 	if len(text) > maxQuoted {
 		text = printable.Cut(text, maxQuoted) + "…"
@@ -44,11 +45,11 @@ func quoted(text string) error {
 	return fmt.Errorf("is %q", text)
 }
 
-func duration(f field[time.Duration], least, most time.Duration) value {
-	return into(f, fmt.Sprintf("a duration from %s to %s, such as 90s or 1h30m", short(least), short(most)),
+func duration(f field[time.Duration], min, max time.Duration) value {
+	return into(f, fmt.Sprintf("a duration from %s to %s, such as 90s or 1h30m", short(min), short(max)),
 		func(text string) (time.Duration, bool) {
 			d, err := time.ParseDuration(text)
-			return d, err == nil && d >= least && d <= most
+			return d, err == nil && d >= min && d <= max
 		})
 }
 
@@ -64,30 +65,33 @@ func short(d time.Duration) string {
 	return s
 }
 
-func seconds(f field[time.Duration], most time.Duration) value {
-	limit := int(most / time.Second)
-	return into(f, fmt.Sprintf("a whole number of seconds from 1 to %d", limit), func(text string) (time.Duration, bool) {
+func seconds(f field[time.Duration], max time.Duration) value {
+	limit := int(max / time.Second)
+	expects := fmt.Sprintf("a whole number of seconds from 1 to %d", limit)
+	return into(f, expects, func(text string) (time.Duration, bool) {
 		n, err := strconv.Atoi(text)
 		return time.Duration(n) * time.Second, err == nil && n >= 1 && n <= limit
 	})
 }
 
-func integer(f field[int], least, most int) value {
-	return into(f, fmt.Sprintf("a whole number from %d to %d", least, most), func(text string) (int, bool) {
+func integer(f field[int], min, max int) value {
+	return into(f, fmt.Sprintf("a whole number from %d to %d", min, max), func(text string) (int, bool) {
 		n, err := strconv.Atoi(text)
-		return n, err == nil && n >= least && n <= most
+		return n, err == nil && n >= min && n <= max
 	})
 }
 
-func number(f field[float64], most float64) value {
-	return into(f, fmt.Sprintf("a number above 0, at most %v", most), func(text string) (float64, bool) {
+func number(f field[float64], max float64) value {
+	return into(f, fmt.Sprintf("a number above 0, at most %v", max), func(text string) (float64, bool) {
 		n, err := strconv.ParseFloat(text, 64)
-		return n, err == nil && !math.IsNaN(n) && n > 0 && n <= most
+		return n, err == nil && !math.IsNaN(n) && n > 0 && n <= max
 	})
 }
 
 func boolean(f field[bool]) value {
-	return into(f, "true or false", func(text string) (bool, bool) { return text == "true", text == "true" || text == "false" })
+	return into(f, "true or false", func(text string) (bool, bool) {
+		return text == "true", text == "true" || text == "false"
+	})
 }
 
 func oneOf[T ~string](f field[T], choices ...T) value {
@@ -105,7 +109,8 @@ func oneOf[T ~string](f field[T], choices ...T) value {
 	})
 }
 
-const expectedTopic = "a topic id of 3 to 255 letters, digits and - _ . ~ + %, beginning with a letter and not with goog"
+const expectedTopic = "a topic id of 3 to 255 letters, digits and - _ . ~ + %, " +
+	"beginning with a letter and not with goog"
 
 func named(f field[string], is func(string) bool, expects string) value {
 	return into(f, expects, func(text string) (string, bool) { return text, is(text) })
