@@ -197,7 +197,9 @@ type Job struct {
 	// flight), without a lower reading and without a report that it runs since.
 	CompleteSince time.Time `json:"complete_since,omitzero"`
 	// SucceededSince is when a succeeded event without a result came while a request was in flight.
-	SucceededSince time.Time `json:"succeeded_since,omitzero"`
+	// SucceededDropped is what of that event could not be read.
+	SucceededSince   time.Time `json:"succeeded_since,omitzero"`
+	SucceededDropped Dropped   `json:"succeeded_dropped,omitzero"`
 }
 
 // Progress is what readers are shown. Within a run Completed and Percent never decrease. In a run

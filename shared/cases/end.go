@@ -77,7 +77,9 @@ func (c *Case) finish(reason Reason, message string, source Source, now time.Tim
 
 // endSucceeded ends a run that the pipeline has finished, without a result.
 func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
-	n.Outcome.Reported = source == SourceEvent
+	if source == SourceEvent {
+		n.Outcome.Reported, n.Outcome.Dropped = true, n.Job.SucceededDropped
+	}
 	n.finish(ReasonCompleted, withoutResult, source, now)
 }
 

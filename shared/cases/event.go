@@ -51,7 +51,7 @@ func (c *Case) announceSuccess(in Event, now time.Time) Verdict {
 	if !c.Job.SucceededSince.IsZero() {
 		return Verdict{Kind: Ignored}
 	}
-	c.Job.SucceededSince = now
+	c.Job.SucceededSince, c.Job.SucceededDropped = now, in.Dropped
 	c.Dispatch.Confirmed = true
 	c.nowRunning(now)
 	c.rememberReport(in.ID)

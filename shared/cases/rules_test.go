@@ -682,6 +682,27 @@ func TestWhatWasDroppedIsSaid(t *testing.T) {
 	}
 }
 
+// An event whose result could not be read waits for the answer to the request in flight, which has the
+// result. If none arrives, the end says what was dropped; if it does, nothing is missing.
+func TestWhatWasDroppedIsSaidAfterTheGraceToo(t *testing.T) {
+	const said = "the result could not be read and was dropped"
+	announced := func() *life {
+		l := begin(rules, nil).inFlight()
+		return l.do(time.Second, Event{ID: "e", Status: StatusSucceeded, Dropped: Dropped{Result: true}})
+	}
+	l := announced()
+	l.poll(shows(1, 3, ""), time.Hour)
+	l.want(t, Succeeded, ReasonCompleted, SourceEvent)
+	if got := l.c.Outcome.End.Message; !strings.HasSuffix(got, "; "+said) {
+		t.Errorf("without an answer the message is %q, want it to end with %q", got, said)
+	}
+	l = announced().do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchSucceeded, Result: &Result{Raw: []byte("{}")}})
+	l.want(t, Succeeded, ReasonCompleted, SourceDispatch)
+	if got := l.c.Outcome.End.Message; got != "" {
+		t.Errorf("with an answer the message is %q, want none", got)
+	}
+}
+
 func TestWhatReadersSeeAfterTheEnd(t *testing.T) {
 	l := accepted(rules).read(time.Second, 4, 4)
 	l.poll(failed, time.Minute)
