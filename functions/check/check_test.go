@@ -32,7 +32,7 @@ func begin(t *testing.T, b *functiontest.Bench) {
 }
 
 func checks(b *functiontest.Bench) (seqs []int64) {
-	for _, task := range b.Queue.Tasks() {
+	for _, task := range b.Queue.Created() {
 		if task.Kind == queue.Check {
 			seqs = append(seqs, task.Seq)
 		}

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/casewatch/casewatch/functions/dispatch"
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const isJSON = "Content-Type: application/json"
@@ -59,7 +61,10 @@ func TestRetryCount(t *testing.T) {
 			u := b.Serve(dispatch.New)
 			b.Begin("c")
 			answer := make(chan struct{})
-			b.Pipe.Hold(answer)
+			b.Pipe.OnDispatch(func(context.Context, reconcile.Job) cases.DispatchOutcome {
+				<-answer
+				return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
+			})
 			first := make(chan functiontest.Answer, 1)
 			go func() { first <- b.Do("POST", u, task, isJSON, "X-CloudTasks-TaskRetryCount: 2") }()
 			for deadline := time.Now().Add(20 * time.Second); len(b.Pipe.Jobs()) == 0; time.Sleep(time.Millisecond) {

@@ -81,7 +81,7 @@ func TestNewCase(t *testing.T) {
 		t.Errorf("the form was not stored unchanged: %s %v", stored, err)
 	}
 	kinds := map[queue.Kind]int{}
-	for _, task := range b.Queue.Tasks() {
+	for _, task := range b.Queue.Created() {
 		kinds[task.Kind]++
 		if task.TraceParent != traceParent {
 			t.Errorf("the task has the trace %q, want that of the request", task.TraceParent)
@@ -166,7 +166,7 @@ func TestBadInput(t *testing.T) {
 	if errs, ok := a.JSON(t)["errors"].([]any); !ok || len(errs) != 3 {
 		t.Errorf("got %s, want 3 field errors", a.Body)
 	}
-	if len(b.Queue.Tasks()) != 0 {
+	if len(b.Queue.Created()) != 0 {
 		t.Error("bad input started a run")
 	}
 }
@@ -274,7 +274,7 @@ func TestRepeats(t *testing.T) {
 	if a.Status != 202 {
 		t.Fatal(a.Body)
 	}
-	for _, task := range b.Queue.Tasks() {
+	for _, task := range b.Queue.Created() {
 		if task.CaseID == "adopted" && task.Kind == queue.Dispatch {
 			t.Error("an adopted case has a dispatch task")
 		}
@@ -309,8 +309,8 @@ func TestConcurrentStartsBeginOneRun(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if len(counts) != 2 || counts["202 run 1"] != 1 || counts["200 run 1"] != 49 || len(b.Queue.Tasks()) != 2 {
-		t.Errorf("%v, %d tasks", counts, len(b.Queue.Tasks()))
+	if len(counts) != 2 || counts["202 run 1"] != 1 || counts["200 run 1"] != 49 || len(b.Queue.Created()) != 2 {
+		t.Errorf("%v, %d tasks", counts, len(b.Queue.Created()))
 	}
 }
 
@@ -329,7 +329,7 @@ func TestQueueDown(t *testing.T) {
 	}
 	b.Queue.SetDown(false)
 	if a := b.Do("POST", u, `{"case_id":"c","secret":"not for logs"}`, isJSON, key); a.Status != 200 ||
-		len(b.Queue.Tasks()) != 2 {
+		len(b.Queue.Created()) != 2 {
 		t.Errorf("a repeated start did not create the tasks: got %d %s", a.Status, a.Body)
 	}
 }

@@ -655,7 +655,7 @@ func TestTransientErrors(t *testing.T) {
 		}
 		c.Version++
 		c.Viewers.Shown.Version = c.Version
-		if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
+		if err := b.Store.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -70,6 +70,7 @@ var layers = []layer{
 	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, notBelow: cloud},
 	{in: "shared/pipeline/report", ours: []string{"shared/cases", "shared/jsonscan"}, notBelow: append([]string{"net/http"}, cloud...)},
 	// helpers of tests, never deployed
+	{in: "shared/reconcile/reconciletest", ours: []string{"shared/..."}, others: []string{"..."}},
 	{in: "shared/store/storetest", ours: []string{"shared/store", "shared/cases", "shared/schedule"}, others: []string{"..."}},
 	{in: "shared/queue/queuetest", ours: []string{"shared/queue"}, others: []string{"..."}},
 	{in: "shared/pipeline/pipelinetest", others: []string{"..."}},
@@ -182,7 +183,7 @@ func TestImportsGoDownwardsOnly(t *testing.T) {
 	for _, a := range adapters {
 		for _, p := range pkgs {
 			at, _ := place(p.ImportPath)
-			if slices.Contains(p.Imports, module+"/"+a) && at != "shared/app" && at != "functions/internal/functiontest" && !fits("deploy/...", at) {
+			if slices.Contains(p.Imports, module+"/"+a) && at != "shared/app" && at != "shared/reconcile/reconciletest" && !fits("deploy/...", at) {
 				t.Errorf("%s imports the adapter %s: only shared/app does", at, a)
 			}
 		}

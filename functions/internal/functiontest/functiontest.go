@@ -1,19 +1,15 @@
 // Package functiontest serves one function over HTTP for tests, as the deployed service does. The
-// store is real; the queue, the topic and the pipeline are kept in memory.
+// store is real; the queue, the topic and the pipeline are those of reconciletest.
 package functiontest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,11 +19,8 @@ import (
 	"github.com/casewatch/casewatch/shared/app"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/config"
-	"github.com/casewatch/casewatch/shared/gcplog"
-	"github.com/casewatch/casewatch/shared/queue"
 	"github.com/casewatch/casewatch/shared/reconcile"
-	"github.com/casewatch/casewatch/shared/store"
-	"github.com/casewatch/casewatch/shared/store/sqlite"
+	"github.com/casewatch/casewatch/shared/reconcile/reconciletest"
 )
 
 // Key is an API key of the test configuration.
@@ -38,11 +31,11 @@ type Bench struct {
 	T          testing.TB
 	Config     *config.Config
 	Reconciler *reconcile.Reconciler
-	Store      *Store
-	Queue      *Queue
-	Topic      *Topic
-	Pipe       *Pipeline
-	Log        *Buffer
+	Store      *reconciletest.Store
+	Queue      *reconciletest.Queue
+	Topic      *reconciletest.Topic
+	Pipe       *reconciletest.Pipeline
+	Log        *reconciletest.Log
 
 	ahead atomic.Int64 // nanoseconds by which the reconciler's clock is ahead of the real one
 }
@@ -51,15 +44,6 @@ type Bench struct {
 // them.
 func New(t testing.TB, env map[string]string) *Bench {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), store.Options{Location: filepath.Join(t.TempDir(), "cases.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	settings := map[string]string{
 		"PIPELINE_API_URL":     "http://pipeline.example",
 		"STORE":                "sqlite:unused",
@@ -90,15 +74,15 @@ func New(t testing.TB, env map[string]string) *Bench {
 	b := &Bench{
 		T:      t,
 		Config: cfg,
-		Store:  &Store{Store: s},
-		Queue:  &Queue{tasks: map[string]queue.Task{}},
-		Topic:  &Topic{},
-		Pipe:   &Pipeline{},
-		Log:    &Buffer{},
+		Store:  reconciletest.NewStore(t),
+		Queue:  &reconciletest.Queue{},
+		Topic:  &reconciletest.Topic{},
+		Pipe:   &reconciletest.Pipeline{},
+		Log:    &reconciletest.Log{},
 	}
 	b.Reconciler, err = reconcile.New(app.ReconcileConfig(cfg), reconcile.Deps{
 		Store: b.Store, Queue: b.Queue, Pipeline: b.Pipe, Events: b.Topic,
-		Now: b.now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: slog.New(gcplog.New(b.Log, gcplog.Options{Project: "functiontest"})),
+		Now: b.now, Jitter: rand.Float64, Nonce: uuid.NewString, Log: b.Log.Logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -215,15 +199,3 @@ func (b *Bench) Problem(a Answer, status int) {
 		b.T.Errorf("the problem shows an internal detail: %s", a.Body)
 	}
 }
-
-// Buffer is a log. It is safe for concurrent use.
-type Buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (b *Buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
-
-// String returns what was written so far.
-func (b *Buffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
