@@ -252,55 +252,142 @@ func TestRelations(t *testing.T) {
 	}{
 		{"min above max", "check", onCloud().with("CHECK_MIN_INTERVAL", "61s"), []string{"CHECK_MIN_INTERVAL"}},
 		{"min is max", "check", onCloud().with("CHECK_MIN_INTERVAL", "60s"), nil},
-		{"max faulty: min is not compared", "check", onCloud().with("CHECK_MIN_INTERVAL", "61s", "CHECK_MAX_INTERVAL", "x"), []string{"CHECK_MAX_INTERVAL"}},
+		{
+			"max faulty: min is not compared", "check",
+			onCloud().with("CHECK_MIN_INTERVAL", "61s", "CHECK_MAX_INTERVAL", "x"),
+			[]string{"CHECK_MAX_INTERVAL"},
+		},
 		{"case above max", "start", onCloud().with("CASE_DEADLINE", "49h"), []string{"CASE_DEADLINE"}},
 		{"case is max", "start", onCloud().with("CASE_DEADLINE", "48h"), nil},
-		{"pipeline not below the request", "dispatch", onCloud().with("PIPELINE_TIMEOUT", "30m"), []string{"PIPELINE_TIMEOUT"}},
+		{
+			"pipeline not below the request", "dispatch", onCloud().with("PIPELINE_TIMEOUT", "30m"),
+			[]string{"PIPELINE_TIMEOUT"},
+		},
 		{"pipeline below the request", "dispatch", onCloud().with("PIPELINE_TIMEOUT", "29m59s"), nil},
-		{"pipeline's default, request too short", "dispatch", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "60").without("PIPELINE_TIMEOUT"), []string{"PIPELINE_TIMEOUT"}},
-		{"pipeline, request not said", "dispatch", onCloud().with("PIPELINE_TIMEOUT", "30m").without("CLOUD_RUN_TIMEOUT_SECONDS"), nil},
-		{"pipeline, request faulty", "dispatch", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "1m"), []string{"CLOUD_RUN_TIMEOUT_SECONDS"}},
+		{
+			"pipeline's default, request too short", "dispatch",
+			onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "60").without("PIPELINE_TIMEOUT"),
+			[]string{"PIPELINE_TIMEOUT"},
+		},
+		{
+			"pipeline, request not said", "dispatch",
+			onCloud().with("PIPELINE_TIMEOUT", "30m").without("CLOUD_RUN_TIMEOUT_SECONDS"), nil,
+		},
+		{
+			"pipeline, request faulty", "dispatch", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "1m"),
+			[]string{"CLOUD_RUN_TIMEOUT_SECONDS"},
+		},
 		{"another function's request is shorter", "check", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "60"), nil},
 		{"stream below the request", "status", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "281"), nil},
-		{"stream not below the request", "status", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "280"), []string{"STREAM_HOLD"}},
-		{"stream's default, request too short", "status", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "60").without("STREAM_HOLD"), []string{"STREAM_HOLD"}},
+		{
+			"stream not below the request", "status", onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "280"),
+			[]string{"STREAM_HOLD"},
+		},
+		{
+			"stream's default, request too short", "status",
+			onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "60").without("STREAM_HOLD"), []string{"STREAM_HOLD"},
+		},
 		{"stream, request not said", "status", onCloud().without("CLOUD_RUN_TIMEOUT_SECONDS"), nil},
-		{"both in one process", config.Local, onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "280"), []string{"PIPELINE_TIMEOUT", "STREAM_HOLD"}},
+		{
+			"both in one process", config.Local, onCloud().with("CLOUD_RUN_TIMEOUT_SECONDS", "280"),
+			[]string{"PIPELINE_TIMEOUT", "STREAM_HOLD"},
+		},
 		{"one queue for both", "start", onCloud().with("CHECK_QUEUE", "casewatch-dispatch"), []string{"CHECK_QUEUE"}},
-		{"own events read again", config.Local, onCloud().with("ENDED_TOPIC", "casewatch-pipeline-events"), []string{"ENDED_TOPIC"}},
-		{"dead letters read again", config.Local, onCloud().with("DEAD_LETTER_TOPIC", "casewatch-pipeline-events"), []string{"DEAD_LETTER_TOPIC"}},
-		{"dead letters among the ends", "complete", onCloud().with("DEAD_LETTER_TOPIC", "casewatch-ended"), []string{"DEAD_LETTER_TOPIC"}},
-		{"no account for tasks", "sweep", onCloud().without("TASKS_SERVICE_ACCOUNT"), []string{"TASKS_SERVICE_ACCOUNT"}},
+		{
+			"own events read again", config.Local, onCloud().with("ENDED_TOPIC", "casewatch-pipeline-events"),
+			[]string{"ENDED_TOPIC"},
+		},
+		{
+			"dead letters read again", config.Local,
+			onCloud().with("DEAD_LETTER_TOPIC", "casewatch-pipeline-events"), []string{"DEAD_LETTER_TOPIC"},
+		},
+		{
+			"dead letters among the ends", "complete", onCloud().with("DEAD_LETTER_TOPIC", "casewatch-ended"),
+			[]string{"DEAD_LETTER_TOPIC"},
+		},
+		{
+			"no account for tasks", "sweep", onCloud().without("TASKS_SERVICE_ACCOUNT"),
+			[]string{"TASKS_SERVICE_ACCOUNT"},
+		},
 		{"no account for tasks, elsewhere", "sweep", elsewhere().without("TASKS_SERVICE_ACCOUNT"), nil},
-		{"no account for the checks that status brings forward", "status", onCloud().without("TASKS_SERVICE_ACCOUNT"), []string{"TASKS_SERVICE_ACCOUNT"}},
+		{
+			"no account for the checks that status brings forward", "status",
+			onCloud().without("TASKS_SERVICE_ACCOUNT"), []string{"TASKS_SERVICE_ACCOUNT"},
+		},
 		{"status dispatches nothing", "status", onCloud().without("DISPATCH_QUEUE", "DISPATCH_URL"), nil},
-		{"nobody may start", "start", onCloud().without("API_KEYS", "ALLOW_ANONYMOUS", "OIDC_ISSUER", "OIDC_AUDIENCE"), []string{"API_KEYS"}},
-		{"nobody may start, explicitly", "start", onCloud().without("API_KEYS", "OIDC_ISSUER", "OIDC_AUDIENCE").with("ALLOW_ANONYMOUS", "false"), []string{"API_KEYS"}},
+		{
+			"nobody may start", "start",
+			onCloud().without("API_KEYS", "ALLOW_ANONYMOUS", "OIDC_ISSUER", "OIDC_AUDIENCE"),
+			[]string{"API_KEYS"},
+		},
+		{
+			"nobody may start, explicitly", "start",
+			onCloud().without("API_KEYS", "OIDC_ISSUER", "OIDC_AUDIENCE").with("ALLOW_ANONYMOUS", "false"),
+			[]string{"API_KEYS"},
+		},
 		{"anyone may start", "start", onCloud().without("API_KEYS", "OIDC_ISSUER", "OIDC_AUDIENCE"), nil},
 		{"keys only", "start", onCloud().without("ALLOW_ANONYMOUS", "OIDC_ISSUER", "OIDC_AUDIENCE"), nil},
 		{"ID tokens only", "start", onCloud().without("ALLOW_ANONYMOUS", "API_KEYS"), nil},
 		{"an issuer without audience", "status", onCloud().without("OIDC_AUDIENCE"), []string{"OIDC_AUDIENCE"}},
 		{"an audience without issuer", "cancel", onCloud().without("OIDC_ISSUER"), []string{"OIDC_ISSUER"}},
-		{"an audience without issuer, and nobody may start", "start", onCloud().without("OIDC_ISSUER", "API_KEYS", "ALLOW_ANONYMOUS"), []string{"API_KEYS", "OIDC_ISSUER"}},
-		{"a faulty issuer is not compared", "start", onCloud().with("OIDC_ISSUER", "x").without("OIDC_AUDIENCE", "API_KEYS", "ALLOW_ANONYMOUS"), []string{"OIDC_ISSUER"}},
+		{
+			"an audience without issuer, and nobody may start", "start",
+			onCloud().without("OIDC_ISSUER", "API_KEYS", "ALLOW_ANONYMOUS"),
+			[]string{"API_KEYS", "OIDC_ISSUER"},
+		},
+		{
+			"a faulty issuer is not compared", "start",
+			onCloud().with("OIDC_ISSUER", "x").without("OIDC_AUDIENCE", "API_KEYS", "ALLOW_ANONYMOUS"),
+			[]string{"OIDC_ISSUER"},
+		},
 		{"private functions know nothing of it", "check", onCloud().without("OIDC_AUDIENCE"), nil},
 		{"accounts without audience", "check", elsewhere().without("INVOKER_AUDIENCES"), []string{"INVOKER_AUDIENCES"}},
-		{"accounts with an empty audience", "sweep", elsewhere().with("INVOKER_AUDIENCES", ""), []string{"INVOKER_AUDIENCES"}},
+		{
+			"accounts with an empty audience", "sweep", elsewhere().with("INVOKER_AUDIENCES", ""),
+			[]string{"INVOKER_AUDIENCES"},
+		},
 		{"accounts", "complete", elsewhere(), nil},
-		{"accounts on Google Cloud", "complete", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "a@b.c"), []string{"INVOKER_SERVICE_ACCOUNTS"}},
-		{"faulty accounts on Google Cloud", "complete", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "a"), []string{"INVOKER_SERVICE_ACCOUNTS"}},
-		{"no accounts on Google Cloud", "dispatch", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "").without("INVOKER_AUDIENCES"), nil},
-		{"no accounts", "dispatch", elsewhere().without("INVOKER_SERVICE_ACCOUNTS"), []string{"INVOKER_SERVICE_ACCOUNTS"}},
-		{"no accounts, explicitly", "sweep", elsewhere().with("INVOKER_SERVICE_ACCOUNTS", ""), []string{"INVOKER_SERVICE_ACCOUNTS"}},
+		{
+			"accounts on Google Cloud", "complete", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "a@b.c"),
+			[]string{"INVOKER_SERVICE_ACCOUNTS"},
+		},
+		{
+			"faulty accounts on Google Cloud", "complete", onCloud().with("INVOKER_SERVICE_ACCOUNTS", "a"),
+			[]string{"INVOKER_SERVICE_ACCOUNTS"},
+		},
+		{
+			"no accounts on Google Cloud", "dispatch",
+			onCloud().with("INVOKER_SERVICE_ACCOUNTS", "").without("INVOKER_AUDIENCES"), nil,
+		},
+		{
+			"no accounts", "dispatch", elsewhere().without("INVOKER_SERVICE_ACCOUNTS"),
+			[]string{"INVOKER_SERVICE_ACCOUNTS"},
+		},
+		{
+			"no accounts, explicitly", "sweep", elsewhere().with("INVOKER_SERVICE_ACCOUNTS", ""),
+			[]string{"INVOKER_SERVICE_ACCOUNTS"},
+		},
 		{"no accounts in one process", config.Local, elsewhere().without("INVOKER_SERVICE_ACCOUNTS"), nil},
 		{"public functions know nothing of accounts", "status", elsewhere().without("INVOKER_SERVICE_ACCOUNTS"), nil},
 		{"nobody may use the console", "console", onCloud().without("CONSOLE_USERS"), []string{"CONSOLE_USERS"}},
-		{"nobody may use the console, explicitly", "console", onCloud().with("CONSOLE_USERS", "").without("CONSOLE_AUDIENCES"), []string{"CONSOLE_USERS"}},
+		{
+			"nobody may use the console, explicitly", "console",
+			onCloud().with("CONSOLE_USERS", "").without("CONSOLE_AUDIENCES"), []string{"CONSOLE_USERS"},
+		},
 		{"nobody is named, on this machine", "console", elsewhere().without("CONSOLE_USERS", "CONSOLE_AUDIENCES"), nil},
-		{"faulty users are not missing too", "console", onCloud().with("CONSOLE_USERS", "somebody"), []string{"CONSOLE_USERS"}},
+		{
+			"faulty users are not missing too", "console", onCloud().with("CONSOLE_USERS", "somebody"),
+			[]string{"CONSOLE_USERS"},
+		},
 		{"users without audience", "console", onCloud().without("CONSOLE_AUDIENCES"), []string{"CONSOLE_AUDIENCES"}},
-		{"users with an empty audience, on this machine", "console", elsewhere().with("CONSOLE_AUDIENCES", ""), []string{"CONSOLE_AUDIENCES"}},
-		{"other functions know nothing of its users", "sweep", onCloud().without("CONSOLE_USERS", "CONSOLE_AUDIENCES"), nil},
+		{
+			"users with an empty audience, on this machine", "console",
+			elsewhere().with("CONSOLE_AUDIENCES", ""), []string{"CONSOLE_AUDIENCES"},
+		},
+		{
+			"other functions know nothing of its users", "sweep",
+			onCloud().without("CONSOLE_USERS", "CONSOLE_AUDIENCES"), nil,
+		},
 		{"status without keys", "status", onCloud().without("API_KEYS", "ALLOW_ANONYMOUS"), nil},
 		{"sqlite on Google Cloud", "sweep", onCloud().with("STORE", "sqlite:x.db"), []string{"STORE"}},
 	} {
@@ -349,7 +436,10 @@ func TestNothingPrintsASecret(t *testing.T) {
 	var out bytes.Buffer
 	h := holder{c, *c, c.Pipeline.APIKey, c.Access.APIKeys}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		for _, v := range []any{c, *c, h, &h, c.Pipeline, c.Access, c.Access.APIKeys, &c.Store, c.Store.Location, &c.Store.Location, c.Access.TokenSecrets} {
+		for _, v := range []any{
+			c, *c, h, &h, c.Pipeline, c.Access, c.Access.APIKeys, &c.Store, c.Store.Location, &c.Store.Location,
+			c.Access.TokenSecrets,
+		} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 	}

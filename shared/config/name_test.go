@@ -22,9 +22,12 @@ var grammars = []struct {
 // FuzzNames holds what reads names to their grammars.
 func FuzzNames(f *testing.F) {
 	for _, text := range []string{
-		"", "a", "A", "1", "-", "_", ".", ":", "@", "a-", "-a", "a.", ".a", "a..b", "a_b", "a:b", ":b", "a:", "a:b:c", "example.com:my-project", "my-project", "us-central1", "us",
-		"(default)", "(default", "abc", "abcd", "goog", "google", "go", "a@b", "a@b.c", "a@b.c.", "a@.c", "@b.c", "a@b@c.d", "a b", "a\n", "\na", "é", "a\x00", "\xff", "a%b~c+d", "x..", "a-b.c_d.",
-		"a" + strings.Repeat("b", 61), "a" + strings.Repeat("b", 62), "a" + strings.Repeat("b", 63), "a" + strings.Repeat("-", 61) + "b", "a" + strings.Repeat("-", 62) + "b",
+		"", "a", "A", "1", "-", "_", ".", ":", "@", "a-", "-a", "a.", ".a", "a..b", "a_b", "a:b", ":b", "a:",
+		"a:b:c", "example.com:my-project", "my-project", "us-central1", "us",
+		"(default)", "(default", "abc", "abcd", "goog", "google", "go", "a@b", "a@b.c", "a@b.c.", "a@.c",
+		"@b.c", "a@b@c.d", "a b", "a\n", "\na", "é", "a\x00", "\xff", "a%b~c+d", "x..", "a-b.c_d.",
+		"a" + strings.Repeat("b", 61), "a" + strings.Repeat("b", 62), "a" + strings.Repeat("b", 63),
+		"a" + strings.Repeat("-", 61) + "b", "a" + strings.Repeat("-", 62) + "b",
 		strings.Repeat("q", 96), strings.Repeat("q", 97), strings.Repeat("t", 255), strings.Repeat("t", 256),
 	} {
 		f.Add(text)

@@ -352,7 +352,10 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 				}
 			}
 		}
-		for _, dsn := range []string{"postgres://u:p@" + host + "/db", "postgres://h/db?host=" + strings.Trim(host, "[]"), "postgres://" + host + "/db?hostaddr=10.1.2.3"} {
+		for _, dsn := range []string{
+			"postgres://u:p@" + host + "/db", "postgres://h/db?host=" + strings.Trim(host, "[]"),
+			"postgres://" + host + "/db?hostaddr=10.1.2.3",
+		} {
 			if _, err := config.Load("sweep", onCloud().with("STORE", dsn).lookup); err == nil {
 				t.Errorf("STORE=%s is accepted on Google Cloud", dsn)
 			}
@@ -375,7 +378,9 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"INVOKER_ISSUER", "OIDC_ISSUER", "INVOKER_AUDIENCES"} {
-		for _, value := range []string{"http://127.0.0.1:8080", "https://127.0.0.1:8080", "https://localhost", "http://issuer.example"} {
+		for _, value := range []string{
+			"http://127.0.0.1:8080", "https://127.0.0.1:8080", "https://localhost", "http://issuer.example",
+		} {
 			_, err := config.Load(config.Local, onCloud().with(name, value).lookup)
 			if err == nil || !slices.Equal(faultNames(t, err), []string{name}) {
 				t.Errorf("%s=%s on Google Cloud: %v", name, value, err)
@@ -387,7 +392,10 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 		!strings.Contains(err.Error(), "https://accounts.google.com") {
 		t.Errorf("another issuer than Google on Google Cloud: %v", err)
 	}
-	for _, dsn := range []string{"postgres://casewatch@/cases?host=/cloudsql/example-project:us-central1:main", "postgres://u:p%23@/cases?host=/cloudsql/example.com:proj:europe-west1:main&sslmode=disable"} {
+	for _, dsn := range []string{
+		"postgres://casewatch@/cases?host=/cloudsql/example-project:us-central1:main",
+		"postgres://u:p%23@/cases?host=/cloudsql/example.com:proj:europe-west1:main&sslmode=disable",
+	} {
 		c, err := config.Load("sweep", onCloud().with("STORE", dsn).lookup)
 		if err != nil || c.Store.Driver != drivers.Postgres || c.Store.Location.Reveal() != dsn {
 			t.Errorf("STORE=%s: %+v, %v", dsn, c, err)
@@ -402,10 +410,15 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 
 func TestWhatValuesBecome(t *testing.T) {
 	env := onePlace().with(
-		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/", "STORE", "postgres://u:p@h/db",
-		"API_KEYS", "plain-plain-plain-plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))), "ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
-		"CONSOLE_USERS", "Operator@Example.com, a@b.c,operator@example.com", "CONSOLE_AUDIENCES", "https://console.example, /projects/1/locations/l/services/s",
-		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c", "INVOKER_AUDIENCES", "https://x.example/,http://127.0.0.1:8080", "OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE", "one, two",
+		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/", "STORE",
+		"postgres://u:p@h/db",
+		"API_KEYS", "plain-plain-plain-plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))),
+		"ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
+		"CONSOLE_USERS", "Operator@Example.com, a@b.c,operator@example.com", "CONSOLE_AUDIENCES",
+		"https://console.example, /projects/1/locations/l/services/s",
+		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c", "INVOKER_AUDIENCES",
+		"https://x.example/,http://127.0.0.1:8080", "OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE",
+		"one, two",
 		"DISPATCH_RATE", "2.5", "CLOUD_RUN_TIMEOUT_SECONDS", "3000", "PUBSUB_EMULATOR_HOST", "localhost:8085", "CASE_DEADLINE", "90m")
 	c, err := config.Load(config.Local, env.lookup)
 	if err != nil {
@@ -432,7 +445,10 @@ func TestWhatValuesBecome(t *testing.T) {
 		[]string{
 			"a@b.c",
 			"d@e.f",
-		}, config.Tokens{Issuer: "https://accounts.google.com", Audiences: []string{"https://x.example/", "http://127.0.0.1:8080"}},
+		}, config.Tokens{
+			Issuer:    "https://accounts.google.com",
+			Audiences: []string{"https://x.example/", "http://127.0.0.1:8080"},
+		},
 		config.Tokens{Issuer: "https://t.auth0.com/", Audiences: []string{"one", "two"}},
 		[]string{
 			"operator@example.com",
@@ -441,7 +457,10 @@ func TestWhatValuesBecome(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for key, want := range map[string]bool{"plain-plain-plain-plain": true, "hashed": true, "": false, "Plain-plain-plain-plain": false, "plain-plain-plain-plain ": false} {
+	for key, want := range map[string]bool{
+		"plain-plain-plain-plain": true, "hashed": true, "": false, "Plain-plain-plain-plain": false,
+		"plain-plain-plain-plain ": false,
+	} {
 		if got := c.Access.APIKeys.Match(key); got != want {
 			t.Errorf("Match(%q) = %v", key, got)
 		}
@@ -464,7 +483,10 @@ func TestWhatValuesBecome(t *testing.T) {
 // FuzzPlaces: whatever an address looks like, loading neither panics nor accepts this machine on
 // Google Cloud.
 func FuzzPlaces(f *testing.F) {
-	for _, s := range []string{"https://localhost", "postgres://u:p@h/db?host=/x", "http://[::1%25lo]:1", "firestore:", "http://127.1", "https://a@b"} {
+	for _, s := range []string{
+		"https://localhost", "postgres://u:p@h/db?host=/x", "http://[::1%25lo]:1", "firestore:", "http://127.1",
+		"https://a@b",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
