@@ -18,26 +18,32 @@ import (
 )
 
 const (
-	maxDocument = 1 << 20 // bytes; Google's have 2 KiB
+	maxDocument = 1 << 20 // bytes; the documents of Google have 2 KiB
 
-	// How long keys are fresh: as long as their answer says, within bounds.
-	leastFresh   = time.Minute
-	mostFresh    = 6 * time.Hour
+	// How long keys are fresh: as long as the Cache-Control of the answer allows, within bounds.
+	minFresh     = time.Minute
+	maxFresh     = 6 * time.Hour
 	defaultFresh = time.Hour
 )
 
-// newClient returns a client for a few requests an hour: a connection kept open would only be found dead.
+// newClient returns a client for a few requests an hour. It keeps no connection, since an idle one
+// would be dead by the next request.
 func newClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: fetchTimeout}).DialContext, TLSHandshakeTimeout: fetchTimeout,
-			DisableKeepAlives: true, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
+			TLSHandshakeTimeout:    fetchTimeout,
+			DisableKeepAlives:      true,
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// fetch asks for the issuer's keys, and before that where they are, if that was not said.
+// fetch requests the keys of the issuer. If their address is not configured, it first reads the
+// discovery document.
 func (k *keySet) fetch(ctx context.Context) (*published, error) {
 	address, algorithms := k.address, []string(nil)
 	if address == "" {
@@ -56,7 +62,7 @@ func (k *keySet) fetch(ctx context.Context) (*published, error) {
 	issued := &published{algorithms: algorithms, fetched: k.now()}
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if json.Unmarshal(raw, &key) == nil && forSignatures(key) { // one of another kind is no fault of the others
+		if json.Unmarshal(raw, &key) == nil && forSignatures(key) { // keys of other kinds are ignored
 			issued.keys = append(issued.keys, key)
 		}
 	}
@@ -67,14 +73,16 @@ func (k *keySet) fetch(ctx context.Context) (*published, error) {
 	return issued, nil
 }
 
-// discover asks an issuer where its keys are and what it signs with (https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig).
+// discover reads the discovery document of an issuer: the address of its keys and its signature
+// algorithms (https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig).
 func discover(ctx context.Context, client *http.Client, issuer string) (keys string, algorithms []string, err error) {
 	var about struct {
 		Issuer     string   `json:"issuer"`
 		Keys       string   `json:"jwks_uri"`
 		Algorithms []string `json:"id_token_signing_alg_values_supported"`
 	}
-	if _, err := get(ctx, client, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", &about); err != nil {
+	address := strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+	if _, err := get(ctx, client, address, &about); err != nil {
 		return "", nil, err
 	}
 	if about.Issuer != issuer {
@@ -83,7 +91,7 @@ func discover(ctx context.Context, client *http.Client, issuer string) (keys str
 	return about.Keys, about.Algorithms, nil
 }
 
-// get reads a JSON document.
+// get requests a JSON document of at most maxDocument bytes.
 func get(ctx context.Context, client *http.Client, address string, into any) (http.Header, error) {
 	if !trusted(address) {
 		return nil, fmt.Errorf("%q is not an https address, nor one on this machine", address)
@@ -114,27 +122,27 @@ func get(ctx context.Context, client *http.Client, address string, into any) (ht
 	return res.Header, nil
 }
 
-// trusted reports whether what an address answers can be relied on: nobody on the way can change it.
+// trusted reports whether an answer from the address cannot be changed in transit.
 func trusted(address string) bool {
 	u, err := weburl.Parse(address)
 	return err == nil && (u.Scheme == "https" || weburl.IsLoopback(u.Hostname()))
 }
 
-// freshness reads how long an answer may be kept (RFC 9111, section 5.2.2), within bounds.
+// freshness returns how long an answer may be cached (RFC 9111, section 5.2.2), within bounds.
 func freshness(header http.Header) time.Duration {
 	fresh := defaultFresh
 	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
 		switch name {
 		case "no-store", "no-cache":
-			return leastFresh
+			return minFresh
 		case "max-age":
 			seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32)
 			if err != nil {
-				return leastFresh
+				return minFresh
 			}
 			fresh = time.Duration(seconds) * time.Second
 		}
 	}
-	return min(max(fresh, leastFresh), mostFresh)
+	return min(max(fresh, minFresh), maxFresh)
 }

@@ -15,7 +15,9 @@ func TestKeysURL(t *testing.T) {
 	stranger, _ := identitytest.NewIAP(t, identity.IAP)
 	google := identitytest.NewIssuer(t)
 	clock := newClock()
-	v := identity.New(identity.Config{Issuer: identity.IAP, KeysURL: keys, Audiences: []string{service}, Now: clock.now})
+	v := identity.New(
+		identity.Config{Issuer: identity.IAP, KeysURL: keys, Audiences: []string{service}, Now: clock.now},
+	)
 	sign := func(changes ...identitytest.Change) string { return iap.Sign(account, service, changes...) }
 	for _, test := range []struct{ name, token, want string }{
 		{"good", sign(), ""},
@@ -24,7 +26,10 @@ func TestKeysURL(t *testing.T) {
 		{"expired", sign(identitytest.Expires(clock.now().Add(-time.Minute))), refused},
 		{"another issuer", sign(identitytest.Claim("iss", "https://accounts.google.com")), refused},
 		{"another issuer's key", stranger.Sign(account, service), refused},
-		{"another issuer's key under this one's id", stranger.Sign(account, service, identitytest.Header("kid", iap.KeyID())), refused},
+		{
+			"another issuer's key under this one's id",
+			stranger.Sign(account, service, identitytest.Header("kid", iap.KeyID())), refused,
+		},
 		{"RS256 in name", sign(identitytest.Header("alg", "RS256")), refused},
 		{"an ID token of Google's", google.Sign(account, service), refused},
 	} {

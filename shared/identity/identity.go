@@ -1,8 +1,9 @@
-// Package identity verifies ID tokens (OpenID Connect Core 1.0, https://openid.net/specs/openid-connect-core-1_0.html#IDToken): that an
-// issuer signed them, for whom they are, and that they hold now.
+// Package identity verifies ID tokens (OpenID Connect Core 1.0,
+// https://openid.net/specs/openid-connect-core-1_0.html#IDToken): their signature, issuer, audience
+// and lifetime.
 //
-// The checks are go-oidc's and go-jose's. What is here is where the keys come from and how long they are kept, for an instance that gets no CPU
-// between two requests: everything happens inside a call.
+// go-oidc and go-jose do the checks. This package fetches and caches the keys. It works only inside
+// calls, because an instance gets no CPU between two requests.
 package identity
 
 import (
@@ -23,16 +24,19 @@ import (
 )
 
 const (
-	// leeway is how far the clocks of issuer and instance may differ.
+	// leeway is the accepted difference between the clocks of the issuer and the instance.
 	leeway = 30 * time.Second
-	// maxToken is the longest token that is looked at, in bytes. Those of Google and Firebase have about 1 KiB.
+	// maxToken is the longest token that is parsed, in bytes. Tokens of Google and Firebase have
+	// about 1 KiB.
 	maxToken = 16 << 10
 )
 
-// Google is the issuer of the ID tokens of Google's accounts and service accounts. It names itself in tokens with or without https://.
+// Google is the issuer of the ID tokens of Google's accounts and service accounts. Its tokens name
+// it with or without https://.
 const Google = "https://accounts.google.com"
 
-// IAP is the issuer of the assertions by which Identity-Aware Proxy says who it let in, and IAPKeys where its keys are: it publishes nothing else
+// IAP is the issuer of the assertions with which Identity-Aware Proxy identifies its users. IAPKeys
+// is the address of its keys, since it publishes no discovery document
 // (https://cloud.google.com/iap/docs/signed-headers-howto#verifying_the_jwt_payload).
 const (
 	IAP     = "https://cloud.google.com/iap"
@@ -41,34 +45,37 @@ const (
 
 // Config says which tokens are accepted.
 type Config struct {
-	// Issuer is the issuer as its tokens name it: https, or http on this machine. A slash at its end belongs to it.
+	// Issuer is the issuer exactly as its tokens name it: https, or http on this machine. A slash
+	// at the end is part of the name.
 	Issuer string
-	// Audiences are for whom a token may be: one of its audiences has to be one of these.
+	// Audiences are the accepted audiences. A token must name at least one of them.
 	Audiences []string
-	// KeysURL is where the issuer's keys are, https or on this machine, for an issuer that publishes nothing else; "": the issuer is asked
+	// KeysURL is the address of the keys, https or on this machine. It is for issuers without a
+	// discovery document. If it is empty, the address is read from that document
 	// (https://openid.net/specs/openid-connect-discovery-1_0.html).
 	KeysURL string
-	// Client fetches the keys; nil for one that follows no redirect and keeps no connection.
+	// Client fetches the keys. nil means a client that follows no redirect and keeps no connection.
 	Client *http.Client
 	Now    func() time.Time // nil for time.Now
 }
 
-// Claims are what a token says of its subject.
+// Claims holds the claims of a verified token.
 type Claims struct {
-	Issuer        string // as configured, however the token spells it
-	Subject       string // never empty; unique and never reassigned within the issuer
+	Issuer        string // as configured, even if the token spells it otherwise
+	Subject       string // never empty; unique within the issuer, and never reassigned
 	Email         string
 	EmailVerified bool
 	Audience      []string
 }
 
-// Verifier verifies the tokens of one issuer. It is safe for concurrent use. Its keys are fetched at the first use.
+// Verifier verifies the tokens of one issuer. It is safe for concurrent use. It fetches the keys on
+// first use.
 type Verifier struct {
 	cfg  Config
 	keys *keySet
 }
 
-// New returns a Verifier. It asks nobody: what is wrong with the issuer shows when it is first asked.
+// New returns a Verifier. It sends no request. Verify returns an error if the issuer is wrong.
 func New(cfg Config) *Verifier {
 	if cfg.Client == nil {
 		cfg.Client = newClient()
@@ -79,16 +86,18 @@ func New(cfg Config) *Verifier {
 	return &Verifier{cfg: cfg, keys: newKeySet(cfg)}
 }
 
-// Verify returns the claims of a token that is signed by the issuer, for one of the audiences, and holds now, with 30 s of leeway.
+// Verify verifies a token and returns its claims. The issuer must have signed it, for one of the
+// audiences, and it must be valid now, with 30 s of leeway.
 //
-// Errors are classified with [fault]: Unauthorized for any other token, Unavailable if the keys to tell cannot be had. What their
-// callers read of them holds nothing of the token. A call that finds somebody else fetching keys waits no longer than its context; one that
-// fetches them itself ends at most 5 s late.
+// Errors are classified with [fault]: Unavailable if the keys cannot be fetched, else Unauthorized.
+// The text for callers holds nothing of the token. A call that waits for the fetch of another call
+// returns when its context ends. A call that fetches keys itself may return up to 5 s later than
+// that.
 func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	if !IsToken(token) {
 		return Claims{}, fault.New(fault.Unauthorized, "this is no ID token")
 	}
-	parsed, err := jose.ParseSignedCompact(token, algorithms) // without a signature, go-oidc would let "none" pass
+	parsed, err := jose.ParseSignedCompact(token, algorithms) // go-oidc alone would accept the algorithm "none"
 	switch {
 	case err != nil:
 		return Claims{}, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
@@ -98,7 +107,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	signature := &signature{keys: v.keys}
 	checks := oidc.NewVerifier(v.cfg.Issuer, signature, &oidc.Config{
 		SupportedSigningAlgs: algorithmNames,
-		SkipClientIDCheck:    true, // any of several is accepted, below
+		SkipClientIDCheck:    true, // checked below, against several audiences
 		Now:                  func() time.Time { return v.cfg.Now().Add(-leeway) },
 	})
 	verified, err := checks.Verify(ctx, token)
@@ -109,7 +118,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	case errors.As(err, &expired):
 		return Claims{}, fault.Wrap(fault.Unauthorized, err, "the token has expired")
 	case err != nil:
-		return Claims{}, fault.Wrap(fault.Unauthorized, err, "the token is of another issuer, or cannot be read, or is signed otherwise than ID tokens are")
+		return Claims{}, fault.Wrap(fault.Unauthorized, err,
+			"the token is of another issuer, or cannot be read, or is signed otherwise than ID tokens are")
 	}
 	var more struct {
 		Email         string  `json:"email"`
@@ -127,22 +137,31 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	case verified.Subject == "":
 		return Claims{}, fault.New(fault.Unauthorized, "the token has no subject")
 	}
-	return Claims{Issuer: v.cfg.Issuer, Subject: verified.Subject, Email: more.Email, EmailVerified: bool(more.EmailVerified), Audience: verified.Audience}, nil
+	return Claims{
+		Issuer:        v.cfg.Issuer,
+		Subject:       verified.Subject,
+		Email:         more.Email,
+		EmailVerified: bool(more.EmailVerified),
+		Audience:      verified.Audience,
+	}, nil
 }
 
-// isIDTokenType reports whether the type in a token's header can be that of an ID token: it is missing, or names no
-// special use. Tokens for other uses say so there, with a type such as at+jwt (RFC 8725, section 3.11): an access token
-// (RFC 9068) or logout token of the same issuer may have the same audience, and is not meant to show who calls.
+// isIDTokenType reports whether the type in the header of a token may be that of an ID token. The
+// type must be missing or general. Access tokens (RFC 9068) and logout tokens may have the same
+// issuer and audience, but do not identify a caller. They have a type such as at+jwt (RFC 8725,
+// section 3.11).
 func isIDTokenType(typ any) bool {
 	if typ == nil {
 		return true
 	}
 	text, _ := typ.(string)
-	mediaType, _, err := mime.ParseMediaType(text) // in lower case; application/ may be left out (RFC 7515, section 4.1.9)
+	// The result is in lower case. "application/" may be missing (RFC 7515, section 4.1.9).
+	mediaType, _, err := mime.ParseMediaType(text)
 	return err == nil && !strings.HasSuffix(mediaType, "+jwt")
 }
 
-// signature checks the signature of one token, and keeps why that failed: go-oidc hands on only the text.
+// signature verifies the signature of one token. It keeps the error, because go-oidc returns only
+// its text.
 type signature struct {
 	keys *keySet
 	err  error
@@ -154,7 +173,7 @@ func (s *signature) VerifySignature(ctx context.Context, token string) (payload 
 	return payload, s.err
 }
 
-// flag is a boolean claim, which some issuers write as a string.
+// flag is a boolean claim. Some issuers write it as a string.
 type flag bool
 
 func (f *flag) UnmarshalJSON(data []byte) error {
@@ -162,8 +181,9 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// IsToken reports whether text has the form of a signed token (RFC 7515, section 7.1): three parts in base64url, the first of which is a JSON object
-// that names an algorithm. It says nothing of whether the token is good. No token is longer than 16 KiB.
+// IsToken reports whether text has the form of a signed token (RFC 7515, section 7.1): three parts
+// in base64url, the first of which is a JSON object that names an algorithm. The limit is 16 KiB.
+// It does not verify the token.
 func IsToken(text string) bool {
 	parts := strings.SplitN(text, ".", 4)
 	if len(text) > maxToken || len(parts) != 3 {

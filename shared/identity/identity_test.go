@@ -81,15 +81,26 @@ func TestVerify(t *testing.T) {
 		{"not yet, far", sign(identitytest.Claim("nbf", in(time.Hour))), refused},
 		{"wrong audience", issuer.Sign(account, "https://other.example"), refused},
 		{"audience with a slash", issuer.Sign(account, audience+"/"), refused},
-		{"audiences, none ours", sign(identitytest.Claim("aud", []string{"https://x.example", "https://y.example"})), refused},
+		{
+			"audiences, none ours",
+			sign(identitytest.Claim("aud", []string{"https://x.example", "https://y.example"})), refused,
+		},
 		{"no audience", sign(identitytest.Claim("aud", nil)), refused},
 		{"wrong issuer", sign(identitytest.Claim("iss", "https://evil.example")), refused},
 		{"issuer with a slash", sign(identitytest.Claim("iss", issuer.URL+"/")), refused},
 		{"no issuer", sign(identitytest.Claim("iss", nil)), refused},
 		{"no subject", sign(identitytest.Claim("sub", nil)), refused},
 		{"another issuer's key", stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL)), refused},
-		{"another issuer's key under our key's id", stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL), identitytest.Header("kid", issuer.KeyID())), refused},
-		{"another issuer's key, no id", stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL), identitytest.Header("kid", nil)), refused},
+		{
+			"another issuer's key under our key's id",
+			stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL), identitytest.Header("kid", issuer.KeyID())),
+			refused,
+		},
+		{
+			"another issuer's key, no id",
+			stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL), identitytest.Header("kid", nil)),
+			refused,
+		},
 		{"wrong key id", sign(identitytest.Header("kid", "nobody's")), refused},
 		{"alg none", none, refused},
 		{"alg None", encode([]byte(`{"alg":"None"}`)) + "." + parts[1] + ".", refused},
@@ -99,9 +110,20 @@ func TestVerify(t *testing.T) {
 		{"HS256 with the modulus", shared(hs256, modulus), refused},
 		{"RS512 that the issuer does not use", sign(identitytest.Header("alg", "RS512")), refused},
 		{"PS256 in name only", sign(identitytest.Header("alg", "PS256")), refused},
-		{"a header that must be understood", sign(identitytest.Header("crit", []string{"b64"}), identitytest.Header("b64", false)), refused},
-		{"own key in the header", sign(identitytest.Header("jwk", json.RawMessage(`{"kty":"oct","k":"AAAA"}`)), identitytest.Header("kid", "x")), refused},
-		{"claims of another token", parts[0] + "." + strings.Split(sign(identitytest.Claim("email", "x@y.z")), ".")[1] + "." + parts[2], refused},
+		{
+			"a header that must be understood",
+			sign(identitytest.Header("crit", []string{"b64"}), identitytest.Header("b64", false)), refused,
+		},
+		{
+			"own key in the header",
+			sign(identitytest.Header("jwk", json.RawMessage(`{"kty":"oct","k":"AAAA"}`)), identitytest.Header("kid", "x")),
+			refused,
+		},
+		{
+			"claims of another token",
+			parts[0] + "." + strings.Split(sign(identitytest.Claim("email", "x@y.z")), ".")[1] + "." + parts[2],
+			refused,
+		},
 		{"no signature", parts[0] + "." + parts[1] + ".", refused},
 		{"signature removed", parts[0] + "." + parts[1] + ".SIGNATURE_REMOVED_BY_GOOGLE", refused},
 		{"two parts", parts[0] + "." + parts[1], refused},
@@ -109,7 +131,11 @@ func TestVerify(t *testing.T) {
 		{"empty", "", refused},
 		{"garbage", "garbage", refused},
 		{"dots", "..", refused},
-		{"JSON serialization", `{"protected":"` + parts[0] + `","payload":"` + parts[1] + `","signature":"` + parts[2] + `"}`, refused},
+		{
+			"JSON serialization",
+			`{"protected":"` + parts[0] + `","payload":"` + parts[1] + `","signature":"` + parts[2] + `"}`,
+			refused,
+		},
 		{"no type", sign(identitytest.Header("typ", nil)), ""},
 		{"type in small letters", sign(identitytest.Header("typ", "jwt")), ""},
 		{"type in full", sign(identitytest.Header("typ", "application/JWT")), ""},
@@ -126,7 +152,9 @@ func TestVerify(t *testing.T) {
 		{"far too long", good + strings.Repeat("A", 16<<10), refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := identity.New(identity.Config{Issuer: issuer.URL, Audiences: []string{audience, "https://dispatch.example"}})
+			v := identity.New(
+				identity.Config{Issuer: issuer.URL, Audiences: []string{audience, "https://dispatch.example"}},
+			)
 			claims, err := v.Verify(t.Context(), test.token)
 			if kindOf(err) != test.want {
 				t.Fatalf("%+v, %v; want %q", claims, err, test.want)
@@ -142,7 +170,9 @@ func TestVerify(t *testing.T) {
 				}
 				return
 			}
-			if claims.Email != account || !claims.EmailVerified || claims.Subject != "id-of-"+account || claims.Issuer != issuer.URL || len(claims.Audience) == 0 {
+			if claims.Email != account || !claims.EmailVerified || claims.Subject != "id-of-"+account ||
+				claims.Issuer != issuer.URL ||
+				len(claims.Audience) == 0 {
 				t.Errorf("%+v", claims)
 			}
 		})
@@ -156,7 +186,10 @@ func TestEmailVerified(t *testing.T) {
 		value any
 		want  bool
 	}{{true, true}, {"true", true}, {false, false}, {"false", false}, {nil, false}, {1, false}, {[]bool{true}, false}, {"TRUE", false}} {
-		claims, err := v.Verify(t.Context(), issuer.Sign(account, audience, identitytest.Claim("email_verified", test.value)))
+		claims, err := v.Verify(
+			t.Context(),
+			issuer.Sign(account, audience, identitytest.Claim("email_verified", test.value)),
+		)
 		if err != nil || claims.EmailVerified != test.want {
 			t.Errorf("%v: %+v, %v", test.value, claims, err)
 		}
@@ -191,7 +224,8 @@ func newPublisher(t *testing.T) *publisher {
 	return p
 }
 
-// What other issuers than Google do: a slash at the end of their name, other algorithms, keys of other kinds among theirs.
+// What other issuers than Google do: a slash at the end of their name, other algorithms, keys of
+// other kinds among theirs.
 func TestOtherIssuers(t *testing.T) {
 	p := newPublisher(t)
 	p.discovery["issuer"] = p.url + "/tenant/"
@@ -211,13 +245,26 @@ func TestOtherIssuers(t *testing.T) {
 	secret := []byte(strings.Repeat("s", 32))
 	keys := []any{
 		json.RawMessage(`{"kty":"future","kid":"f"}`), json.RawMessage(`7`),
-		jose.JSONWebKey{Key: secret, KeyID: "secret"}, jose.JSONWebKey{Key: &large.PublicKey, KeyID: "for encryption", Use: "enc"},
+		jose.JSONWebKey{
+			Key:   secret,
+			KeyID: "secret",
+		}, jose.JSONWebKey{Key: &large.PublicKey, KeyID: "for encryption", Use: "enc"},
 		jose.JSONWebKey{Key: large, KeyID: "private"},
 		jose.JSONWebKey{Key: &p256.PublicKey, KeyID: "p256"}, jose.JSONWebKey{Key: &p384.PublicKey, KeyID: "p384"},
-		jose.JSONWebKey{Key: &large.PublicKey, KeyID: "rsa"}, jose.JSONWebKey{Key: &large.PublicKey, KeyID: "rsa for PS256 only", Algorithm: "PS256"},
+		jose.JSONWebKey{
+			Key:   &large.PublicKey,
+			KeyID: "rsa",
+		}, jose.JSONWebKey{Key: &large.PublicKey, KeyID: "rsa for PS256 only", Algorithm: "PS256"},
 	}
 	p.keys = map[string]any{"keys": keys}
-	claims, err := json.Marshal(map[string]any{"iss": p.url + "/tenant/", "aud": "project", "sub": "u", "exp": time.Now().Add(time.Hour).Unix()})
+	claims, err := json.Marshal(
+		map[string]any{
+			"iss": p.url + "/tenant/",
+			"aud": "project",
+			"sub": "u",
+			"exp": time.Now().Add(time.Hour).Unix(),
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +284,10 @@ func TestOtherIssuers(t *testing.T) {
 		{"a key that should be private", jose.RS256, large, "private", refused},
 		{"a key of another algorithm", jose.RS256, large, "rsa for PS256 only", refused},
 	} {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: test.alg, Key: jose.JSONWebKey{Key: test.key, KeyID: test.id}}, nil)
+		signer, err := jose.NewSigner(
+			jose.SigningKey{Algorithm: test.alg, Key: jose.JSONWebKey{Key: test.key, KeyID: test.id}},
+			nil,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +306,8 @@ func TestOtherIssuers(t *testing.T) {
 	}
 }
 
-// An issuer that cannot be trusted or understood has no keys for us, and that is never the caller's fault.
+// An issuer that cannot be trusted or understood has no keys for us, and that is never the caller's
+// fault.
 func TestBadIssuers(t *testing.T) {
 	token := identitytest.New("https://unused.example").Sign(account, audience)
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -294,24 +345,36 @@ func TestBadIssuers(t *testing.T) {
 			}
 		})
 	}
-	for _, issuer := range []string{"", "http://issuer.example", "ftp://127.0.0.1", "http://127.0.0.1.example", "https://u:p@issuer.example"} {
+	for _, issuer := range []string{
+		"", "http://issuer.example", "ftp://127.0.0.1", "http://127.0.0.1.example",
+		"https://u:p@issuer.example",
+	} {
 		v := identity.New(identity.Config{Issuer: issuer, Audiences: []string{audience}})
-		if _, err := v.Verify(t.Context(), token); kindOf(err) != "Service Unavailable" || !strings.Contains(err.Error(), "not an https address") {
+		if _, err := v.Verify(t.Context(), token); kindOf(err) != "Service Unavailable" ||
+			!strings.Contains(err.Error(), "not an https address") {
 			t.Errorf("%q: %v", issuer, err)
 		}
 	}
 }
 
-// FuzzIsToken: what has the form of a token is in the alphabet of headers, and no text makes the verifier panic or accept it.
+// FuzzIsToken: what has the form of a token is in the alphabet of headers, and no text makes the
+// verifier panic or accept it.
 func FuzzIsToken(f *testing.F) {
 	issuer := identitytest.New("https://issuer.example")
 	f.Add(issuer.Sign(account, audience))
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
 	f.Add("a.b.c")
 	f.Add("..")
-	v := identity.New(identity.Config{Issuer: "https://issuer.example", Audiences: []string{audience}, Client: &http.Client{Transport: nobody{}}})
+	v := identity.New(
+		identity.Config{
+			Issuer:    "https://issuer.example",
+			Audiences: []string{audience},
+			Client:    &http.Client{Transport: nobody{}},
+		},
+	)
 	f.Fuzz(func(t *testing.T, text string) {
-		if identity.IsToken(text) && (strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.Count(text, ".") != 2) {
+		if identity.IsToken(text) &&
+			(strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.Count(text, ".") != 2) {
 			t.Errorf("%q has the form of a token", text)
 		}
 		if claims, err := v.Verify(t.Context(), text); err == nil {

@@ -17,21 +17,24 @@ import (
 )
 
 const (
-	// refetchAfter is the least time between two fetches while there are keys, so that tokens with
-	// made-up key ids cannot make us ask the issuer without end.
+	// refetchAfter is the minimum time between two fetches if there are keys. It bounds the
+	// requests that tokens with invented key ids cause.
 	refetchAfter = 30 * time.Second
-	// retryAfter is the least time between two fetches while there are none.
+	// retryAfter is the minimum time between two fetches if there are no keys.
 	retryAfter = 2 * time.Second
-	// keptFor is how long keys serve after they were fetched if no newer ones can be had.
+	// keptFor is how long keys are used after they were fetched if newer keys cannot be fetched.
 	keptFor = 24 * time.Hour
 	// fetchTimeout bounds one fetch.
 	fetchTimeout = 5 * time.Second
 )
 
-// algorithms are those of signatures that only the issuer can make. Of these, RS256, ES256 and what
-// the issuer lists are accepted.
+// algorithms are the asymmetric signature algorithms. RS256, ES256 and those that the issuer lists
+// are accepted.
 var algorithms = []jose.SignatureAlgorithm{
-	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
+	jose.RS256, jose.RS384, jose.RS512,
+	jose.PS256, jose.PS384, jose.PS512,
+	jose.ES256, jose.ES384, jose.ES512,
+	jose.EdDSA,
 }
 
 var algorithmNames = func() []string {
@@ -42,25 +45,25 @@ var algorithmNames = func() []string {
 	return names
 }()
 
-// published is what an issuer published at one time. It is not changed once made.
+// published holds the keys that an issuer published at one time. It is immutable.
 type published struct {
-	keys       []jose.JSONWebKey // for signatures, with their public halves only
-	algorithms []string          // that the issuer says it signs with
+	keys       []jose.JSONWebKey // public keys for signatures
+	algorithms []string          // the algorithms that the issuer lists
 	fetched    time.Time
 	freshUntil time.Time
 }
 
-// keySet has the keys of an issuer. It fetches them when they are first needed, when they are no
-// longer fresh, and when a token names a key that is not among them. One call at a time fetches.
+// keySet holds the keys of an issuer. It fetches them on first use, when they are no longer fresh,
+// and when a token names an unknown key. One call at a time fetches.
 type keySet struct {
 	issuer   string
-	address  string // of the keys; "": the issuer says
+	address  string // of the keys; if empty, read from the discovery document
 	client   *http.Client
 	now      func() time.Time
 	fetching singleflight.Flight[struct{}]
 
 	mu    sync.Mutex
-	had   *published // nil before the first
+	had   *published // nil before the first successful fetch
 	tried time.Time  // when the last fetch ended
 	err   error      // of the last fetch
 }
@@ -81,7 +84,8 @@ func (k *keySet) verify(ctx context.Context, token string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if header.Algorithm != string(jose.RS256) && header.Algorithm != string(jose.ES256) && !slices.Contains(issued.algorithms, header.Algorithm) {
+	if header.Algorithm != string(jose.RS256) && header.Algorithm != string(jose.ES256) &&
+		!slices.Contains(issued.algorithms, header.Algorithm) {
 		return nil, fault.New(fault.Unauthorized, "the token is signed otherwise than the issuer signs")
 	}
 	for _, key := range issued.keys {
@@ -95,18 +99,18 @@ func (k *keySet) verify(ctx context.Context, token string) ([]byte, error) {
 	return nil, fault.New(fault.Unauthorized, "the token's signature is not the issuer's")
 }
 
-// with returns keys that include the one of that id, and fetches them if it has to. Errors:
-// Unauthorized if the issuer has no such key, Unavailable if that cannot be told.
+// with returns keys that include the one with that id, and fetches them if necessary. Errors:
+// Unauthorized if the issuer has no such key, Unavailable if the keys cannot be fetched.
 func (k *keySet) with(ctx context.Context, id string) (*published, error) {
 	for {
-		found, due, err := k.look(id)
+		found, due, err := k.cached(id)
 		if !due {
 			return found, err
 		}
 		fetch := func() (struct{}, error) { k.fetchIfDue(ctx, id); return struct{}{}, nil }
 		if found != nil {
 			if _, ran, _ := k.fetching.Try(fetch); !ran {
-				return found, nil // another call fetches; the keys at hand will do
+				return found, nil // another call fetches; these keys are still usable
 			}
 		} else if _, err := k.fetching.Do(ctx, fetch); err != nil {
 			return nil, fault.Wrap(fault.Unavailable, err, keysMissing)
@@ -114,12 +118,12 @@ func (k *keySet) with(ctx context.Context, id string) (*published, error) {
 	}
 }
 
-// keysMissing is the text that callers read.
+// keysMissing is an error text for callers.
 const keysMissing = "the issuer's keys cannot be had; try again"
 
-// look returns the keys if they include the one of that id, else why not, and whether to fetch
-// before that counts. It asks nobody.
-func (k *keySet) look(id string) (found *published, due bool, err error) {
+// cached returns the cached keys if they include the one with that id, else an error. due reports
+// whether to fetch keys first. cached sends no request.
+func (k *keySet) cached(id string) (found *published, due bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
@@ -145,12 +149,12 @@ func (k *keySet) look(id string) (found *published, due bool, err error) {
 	return nil, false, fault.New(fault.Unauthorized, "the token is signed with a key that the issuer does not have")
 }
 
-// fetchIfDue fetches keys, unless a fetch that has just ended did.
+// fetchIfDue fetches keys, unless another call has just fetched them.
 func (k *keySet) fetchIfDue(ctx context.Context, id string) {
-	if _, due, _ := k.look(id); !due {
+	if _, due, _ := k.cached(id); !due {
 		return
 	}
-	// Other calls wait for this too: it does not end with the context of this one.
+	// Other calls wait for this fetch, so it does not end with the context of this call.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
 	issued, err := k.fetch(ctx)
@@ -162,12 +166,12 @@ func (k *keySet) fetchIfDue(ctx context.Context, id string) {
 	}
 }
 
-// has reports whether a key has that id. A token that names no id may be signed with any key.
+// has reports whether a key has that id. A token without an id may be signed with any key.
 func (p *published) has(id string) bool {
 	return id == "" || slices.ContainsFunc(p.keys, func(key jose.JSONWebKey) bool { return key.KeyID == id })
 }
 
-// forSignatures reports whether a key can verify signatures that only its owner can make.
+// forSignatures reports whether a key is a public key for signatures.
 func forSignatures(key jose.JSONWebKey) bool {
 	if key.Use != "" && key.Use != "sig" {
 		return false

@@ -71,7 +71,9 @@ func TestKeysAreKeptWhileFresh(t *testing.T) {
 	b.want(b.token(), "", 1)
 	b.clock.advance(2 * time.Minute) // an hour was said
 	b.want(b.token(), "", 2)
-	for maxAge, least := range map[time.Duration]time.Duration{0: time.Minute, time.Second: time.Minute, 2 * time.Hour: 2 * time.Hour, 1000 * time.Hour: 6 * time.Hour} {
+	for maxAge, least := range map[time.Duration]time.Duration{
+		0: time.Minute, time.Second: time.Minute, 2 * time.Hour: 2 * time.Hour, 1000 * time.Hour: 6 * time.Hour,
+	} {
 		b := newBench(t)
 		b.issuer.SetMaxAge(maxAge)
 		b.want(b.token(), "", 1)
@@ -106,7 +108,9 @@ func TestFloodOfMadeUpKeys(t *testing.T) {
 		for worker := range 8 {
 			wg.Go(func() {
 				for i := range 50 {
-					if _, err := b.v.Verify(t.Context(), b.token(identitytest.Header("kid", fmt.Sprint(minute, worker, i)))); kindOf(err) != refused {
+					if _, err := b.v.Verify(t.Context(), b.token(identitytest.Header("kid", fmt.Sprint(minute, worker, i)))); kindOf(
+						err,
+					) != refused {
 						t.Errorf("%v", err)
 					}
 				}
@@ -151,7 +155,10 @@ func TestIssuerDown(t *testing.T) {
 }
 
 // slow is an issuer that does not answer until it is let.
-func slow(t *testing.T, issuer *identitytest.Issuer) (v *identity.Verifier, asked <-chan struct{}, let func(), requests *atomic.Int64) {
+func slow(
+	t *testing.T,
+	issuer *identitytest.Issuer,
+) (v *identity.Verifier, asked <-chan struct{}, let func(), requests *atomic.Int64) {
 	t.Helper()
 	began, released := make(chan struct{}, 1000), make(chan struct{})
 	requests = &atomic.Int64{}
@@ -200,7 +207,8 @@ func TestOneFetchAtATime(t *testing.T) {
 	}
 }
 
-// The fetch does not end with the call that happens to make it: whoever goes away cannot keep the keys from the others.
+// The fetch does not end with the call that happens to make it: whoever goes away cannot keep the
+// keys from the others.
 func TestCallerGoesAway(t *testing.T) {
 	issuer := identitytest.New("")
 	v, asked, let, requests := slow(t, issuer)

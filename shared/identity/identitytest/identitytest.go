@@ -1,4 +1,5 @@
-// Package identitytest is an OpenID issuer of one's own: for tests, and for a machine that has no Google to sign its tokens.
+// Package identitytest is an OpenID issuer for tests, and for machines on which Google does not
+// sign tokens.
 package identitytest
 
 import (
@@ -21,23 +22,24 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Lifetime is how long its tokens hold, as long as Google's.
+// Lifetime is how long its tokens are valid, the same as for tokens of Google.
 const Lifetime = time.Hour
 
-// Issuer signs ID tokens as Google does for service accounts, or as IAP, and publishes the keys to verify them. It is safe for concurrent use.
+// Issuer signs ID tokens in the format of Google's service accounts or of IAP. It publishes the
+// keys to verify them. It is safe for concurrent use.
 type Issuer struct {
-	URL string // how its tokens name it, without a slash at its end
+	URL string // the name in its tokens, without a slash at the end
 
 	mu      sync.Mutex
 	es256   bool
-	keys    []key // the first signs, all are published
+	keys    []key // the first one signs; all are published
 	made    int
 	down    bool
 	maxAge  time.Duration
 	fetches int
 }
 
-// key signs: by RS256 as Google's accounts do, or by ES256 as IAP does.
+// key is a signing key: RS256 as for Google's accounts, or ES256 as for IAP.
 type key struct {
 	id  string
 	rsa *rsa.PrivateKey
@@ -58,7 +60,7 @@ func (k key) public() any {
 	return &k.rsa.PublicKey
 }
 
-// sign returns the signature of a text, in base64url (RFC 7518, sections 3.3 and 3.4).
+// sign returns the signature of a text in base64url (RFC 7518, sections 3.3 and 3.4).
 func (k key) sign(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	var signature []byte
@@ -77,14 +79,15 @@ func (k key) sign(text string) string {
 	return base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// New returns an issuer that is to be served, by its ServeHTTP, at an address: http or https, with or without a path, which is stripped first.
+// New returns an issuer for the given URL, http or https. The caller serves its ServeHTTP there,
+// and strips the path of the URL, if it has one, from requests.
 func New(url string) *Issuer {
 	i := &Issuer{URL: url, maxAge: time.Hour}
 	i.Rotate()
 	return i
 }
 
-// NewIssuer returns an issuer that is served on loopback until the test ends.
+// NewIssuer returns an issuer that serves on loopback until the test ends.
 func NewIssuer(t testing.TB) *Issuer {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
@@ -95,8 +98,8 @@ func NewIssuer(t testing.TB) *Issuer {
 	return i
 }
 
-// NewIAP returns an issuer that names itself so and signs as IAP does: by ES256, its keys at KeysURL and nothing else published. It is served on
-// loopback until the test ends.
+// NewIAP returns an issuer that signs like IAP, with ES256, under the given name. It publishes its
+// keys at keysURL and no discovery document. It serves on loopback until the test ends.
 func NewIAP(t testing.TB, url string) (i *Issuer, keysURL string) {
 	t.Helper()
 	i = &Issuer{URL: url, maxAge: time.Hour, es256: true}
@@ -112,7 +115,7 @@ func NewIAP(t testing.TB, url string) (i *Issuer, keysURL string) {
 	return i, server.URL + "/keys"
 }
 
-// Rotate makes a new key, which signs from now on. The keys before it stay published.
+// Rotate creates a new key, which signs from now on. Earlier keys stay published.
 func (i *Issuer) Rotate() {
 	var k key
 	var err error
@@ -122,7 +125,7 @@ func (i *Issuer) Rotate() {
 		k.rsa, err = rsa.GenerateKey(rand.Reader, 2048)
 	}
 	if err != nil {
-		panic(err) // there is no randomness
+		panic(err) // no randomness is available
 	}
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails
@@ -133,16 +136,17 @@ func (i *Issuer) Rotate() {
 	i.keys = append([]key{k}, i.keys...)
 }
 
-// Retire publishes no key any longer but the one that signs.
+// Retire withdraws all keys except the one that signs.
 func (i *Issuer) Retire() { i.mu.Lock(); defer i.mu.Unlock(); i.keys = i.keys[:1] }
 
-// SetDown makes every request fail, or not.
+// SetDown sets whether every request fails.
 func (i *Issuer) SetDown(down bool) { i.mu.Lock(); defer i.mu.Unlock(); i.down = down }
 
-// SetMaxAge sets how long the keys may be cached; an hour at first.
+// SetMaxAge sets how long the keys may be cached. The initial value is one hour.
 func (i *Issuer) SetMaxAge(d time.Duration) { i.mu.Lock(); defer i.mu.Unlock(); i.maxAge = d }
 
-// Fetches returns how often its keys were asked for while it was up, and how often anything was while it was down.
+// Fetches returns how many times the keys were requested. While the issuer is down, it counts every
+// request.
 func (i *Issuer) Fetches() int { i.mu.Lock(); defer i.mu.Unlock(); return i.fetches }
 
 // ServeHTTP serves the discovery document and the keys.
@@ -159,13 +163,19 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	case r.URL.Path == "/.well-known/openid-configuration":
-		answer = map[string]any{"issuer": i.URL, "jwks_uri": strings.TrimSuffix(i.URL, "/") + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"},
-			"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"}}
+		answer = map[string]any{
+			"issuer":                                i.URL,
+			"jwks_uri":                              strings.TrimSuffix(i.URL, "/") + "/keys",
+			"id_token_signing_alg_values_supported": []string{"RS256"},
+			"response_types_supported":              []string{"id_token"},
+			"subject_types_supported":               []string{"public"},
+		}
 	case r.URL.Path == "/keys":
 		i.fetches++
 		var set jose.JSONWebKeySet
 		for _, k := range i.keys {
-			set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.public(), KeyID: k.id, Algorithm: k.algorithm(), Use: "sig"})
+			public := jose.JSONWebKey{Key: k.public(), KeyID: k.id, Algorithm: k.algorithm(), Use: "sig"}
+			set.Keys = append(set.Keys, public)
 		}
 		answer = set
 	default:
@@ -174,7 +184,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(i.maxAge.Seconds())))
-	_ = json.NewEncoder(w).Encode(answer) // the client may be gone
+	_ = json.NewEncoder(w).Encode(answer) // the client may have disconnected
 }
 
 // Token is a token before it is signed.
@@ -183,13 +193,13 @@ type Token struct {
 	Claims map[string]any
 }
 
-// Change makes a token another one.
+// Change modifies a token before it is signed.
 type Change func(*Token)
 
-// Claim sets a claim; nil leaves it out.
+// Claim sets a claim; nil removes it.
 func Claim(name string, value any) Change { return func(t *Token) { set(t.Claims, name, value) } }
 
-// Header sets a field of the header; nil leaves it out. The signature stays as it is made.
+// Header sets a field of the header; nil removes it. It does not change how the token is signed.
 func Header(name string, value any) Change { return func(t *Token) { set(t.Header, name, value) } }
 
 func set(fields map[string]any, name string, value any) {
@@ -198,10 +208,11 @@ func set(fields map[string]any, name string, value any) {
 	}
 }
 
-// Expires sets until when the token holds.
+// Expires sets when the token expires.
 func Expires(at time.Time) Change { return Claim("exp", at.Unix()) }
 
-// Sign returns the token of an account for an audience, as Google signs it for a service account, but for the changes.
+// Sign returns a token of an account for an audience, in the format of Google's service accounts,
+// with the changes applied.
 func (i *Issuer) Sign(email, audience string, changes ...Change) string {
 	i.mu.Lock()
 	k := i.keys[0]
@@ -209,8 +220,16 @@ func (i *Issuer) Sign(email, audience string, changes ...Change) string {
 	now := time.Now()
 	t := &Token{
 		Header: map[string]any{"alg": k.algorithm(), "kid": k.id, "typ": "JWT"},
-		Claims: map[string]any{"iss": i.URL, "sub": "id-of-" + email, "azp": "id-of-" + email, "aud": audience, "email": email, "email_verified": true,
-			"iat": now.Unix(), "exp": now.Add(Lifetime).Unix()},
+		Claims: map[string]any{
+			"iss":            i.URL,
+			"sub":            "id-of-" + email,
+			"azp":            "id-of-" + email,
+			"aud":            audience,
+			"email":          email,
+			"email_verified": true,
+			"iat":            now.Unix(),
+			"exp":            now.Add(Lifetime).Unix(),
+		},
 	}
 	for _, change := range changes {
 		change(t)
@@ -219,7 +238,7 @@ func (i *Issuer) Sign(email, audience string, changes ...Change) string {
 	return text + "." + k.sign(text)
 }
 
-// PublicKey returns the public half of the key that signs by RS256.
+// PublicKey returns the public key of the RS256 key that signs.
 func (i *Issuer) PublicKey() *rsa.PublicKey {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -229,7 +248,7 @@ func (i *Issuer) PublicKey() *rsa.PublicKey {
 // KeyID returns the id of the key that signs.
 func (i *Issuer) KeyID() string { i.mu.Lock(); defer i.mu.Unlock(); return i.keys[0].id }
 
-// Encode returns what is signed of a token: its header and its claims.
+// Encode returns the signed text of a token: its header and its claims.
 func (t *Token) Encode() string {
 	part := func(v any) string {
 		data, err := json.Marshal(v)
