@@ -60,13 +60,16 @@ func TestReactions(t *testing.T) {
 		status int // 0: the connection breaks
 		body   string
 	}{
-		"async":         {pipelinetest.Async(3), 202, `{"status":"accepted","case_id":"c"}`},
-		"busy":          {pipelinetest.Busy(429, ""), 429, `{"error":"busy"}`},
-		"refuse":        {pipelinetest.Refuse(400, "no"), 400, `{"error":"no"}`},
-		"detail":        {pipelinetest.RefuseDetail(403, "no"), 403, `{"detail":"no"}`},
-		"object":        {pipelinetest.RefuseObject(409, "no"), 409, `{"detail":{"message":"no"}}`},
-		"text":          {pipelinetest.RefuseText(418, "no"), 418, "no"},
-		"invalid":       {pipelinetest.RefuseInvalid("Form"), 422, `{"detail":[{"type":"missing","loc":["body","Form"],"msg":"Field required","input":{"secret":"of the form"}}]}`},
+		"async":  {pipelinetest.Async(3), 202, `{"status":"accepted","case_id":"c"}`},
+		"busy":   {pipelinetest.Busy(429, ""), 429, `{"error":"busy"}`},
+		"refuse": {pipelinetest.Refuse(400, "no"), 400, `{"error":"no"}`},
+		"detail": {pipelinetest.RefuseDetail(403, "no"), 403, `{"detail":"no"}`},
+		"object": {pipelinetest.RefuseObject(409, "no"), 409, `{"detail":{"message":"no"}}`},
+		"text":   {pipelinetest.RefuseText(418, "no"), 418, "no"},
+		"invalid": {
+			pipelinetest.RefuseInvalid("Form"), 422,
+			`{"detail":[{"type":"missing","loc":["body","Form"],"msg":"Field required","input":{"secret":"of the form"}}]}`,
+		},
 		"redirect":      {pipelinetest.Redirect(307, "/x"), 307, ""},
 		"failed":        {pipelinetest.Failed(500, "x"), 500, `{"success":false,"error":"x"}`},
 		"failed detail": {pipelinetest.FailedDetail(200, "x"), 200, `{"detail":{"success":false,"error":"x"}}`},

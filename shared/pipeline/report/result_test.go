@@ -57,7 +57,8 @@ func TestParseResult(t *testing.T) {
 		t.Errorf("%q %v", got.Raw, err)
 	}
 	for in, want := range map[string]string{
-		`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"error":{"a" : 1}}`: `a: 1`, `plain words`: "plain words", `<html>`: "",
+		`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"error":{"a" : 1}}`: `a: 1`,
+		`plain words`: "plain words", `<html>`: "",
 		`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123"},"ctx":{"ssn":"123"}}]}`: "body.Form: Field required",
 	} {
 		if got := Message([]byte(in)); got != want {
@@ -70,8 +71,12 @@ func TestParseResult(t *testing.T) {
 // of it, too large to be saved.
 func TestParseResultWithoutEnd(t *testing.T) {
 	longest := "https://o.example/" + strings.Repeat("u", 8<<10-len("https://o.example/"))
-	for _, form := range []string{`{"success":true,"output_url":%q}`, `{"success":true,"webhook_summary":{"output_url":%q}}`} {
-		for url, want := range map[string]string{longest: longest, longest + "u": "", longest + strings.Repeat("u", 64<<10): ""} {
+	for _, form := range []string{
+		`{"success":true,"output_url":%q}`, `{"success":true,"webhook_summary":{"output_url":%q}}`,
+	} {
+		for url, want := range map[string]string{
+			longest: longest, longest + "u": "", longest + strings.Repeat("u", 64<<10): "",
+		} {
 			got, err := ParseResult(fmt.Appendf(nil, form, url))
 			if err != nil || got.OutputURL != want {
 				t.Errorf("%.40s of %d bytes: %d bytes are kept, %v", form, len(url), len(got.OutputURL), err)
