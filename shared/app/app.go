@@ -1,8 +1,7 @@
-// Package app is the composition root: it turns settings into clients, and clients into functions.
-// It alone imports adapters.
+// Package app is the composition root: it opens clients from the settings and builds functions from
+// the clients. It is the only package that imports adapters.
 //
-// Clients are opened on first use, once. If that fails, the next request tries again, so that a
-// process never stays broken by how it began.
+// Clients are opened once, on first use. If that fails, the next request tries again.
 package app
 
 import (
@@ -29,15 +28,14 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Options are what a process is made of. The zero Options are a deployed function's.
+// Options configures a process. The zero Options are those of a deployed function.
 type Options struct {
 	Lookup func(name string) (string, bool) // the environment; nil for the process's
-	Stores map[string]store.Opener          // store drivers by name; nil for those of a deployed function
+	Stores map[string]store.Opener          // store drivers by name; nil for the linked ones
 	Log    io.Writer                        // safe for concurrent use; nil for standard output
 	Now    func() time.Time                 // nil for time.Now
 
-	// Handler writes the log in place of the JSON lines that go to Log; nil for those. A deployed
-	// function has none.
+	// Handler replaces the JSON log that goes to Log; nil keeps it. A deployed function sets none.
 	Handler slog.Handler
 }
 
@@ -49,14 +47,14 @@ type Process struct {
 
 	opening singleflight.Flight[*reconcile.Reconciler]
 
-	mu         sync.Mutex // held for moments only
+	mu         sync.Mutex // never held during a call to another service
 	cfg        *config.Config
 	reconciler *reconcile.Reconciler // nil while the clients are not open
 	closers    []func() error
 }
 
-// New returns the process of a function, or of all with [config.Local]. It reads no setting and
-// opens nothing.
+// New returns the process of one function, or of all functions with [config.Local]. It reads no
+// setting and opens no client.
 func New(function string, opts Options) *Process {
 	if opts.Lookup == nil {
 		opts.Lookup = os.LookupEnv
@@ -73,8 +71,8 @@ func New(function string, opts Options) *Process {
 	return &Process{function: function, opts: opts}
 }
 
-// Config returns the settings, which it reads once. The error names every setting that is wrong; STORE
-// is, too, if this program does not link the driver that it names.
+// Config returns the settings, which it reads once. The error names every missing or invalid
+// setting. STORE is invalid if the program does not link the driver that it names.
 func (p *Process) Config() (*config.Config, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,13 +112,15 @@ func newLog(w io.Writer, project string) *slog.Logger {
 	return slog.New(gcplog.New(w, gcplog.Options{Project: project}))
 }
 
-// Build makes a function of the settings and the reconciler.
+// Build builds a function from the settings and the reconciler.
 type Build = func(*config.Config, *reconcile.Reconciler) http.Handler
 
-// Handler serves what build makes. The first request reads the settings and opens the clients. If
-// that fails, the request is answered 503 and the next one tries again; requests at the same time
-// share one try, of at most 30 s. A request for an event stream is answered 200 instead, with an
-// empty stream that tells the client to reconnect, since a browser does not reconnect after a 503.
+// Handler serves the function that build returns. The first request reads the settings and opens
+// the clients. If that fails, the answer is 503 and the next request tries again. Concurrent
+// requests share one attempt of at most 30 s.
+//
+// A request for an event stream gets 200 instead of 503, because a browser does not reconnect after
+// a 503. The stream is empty and tells the client to reconnect.
 func (p *Process) Handler(build Build) http.Handler {
 	var mu sync.Mutex
 	var built http.Handler
@@ -145,7 +145,8 @@ func (p *Process) Handler(build Build) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, err := get(r.Context())
 		if err != nil {
-			p.Log().ErrorContext(r.Context(), "the function cannot work yet", "function", p.function, "error", err.Error())
+			p.Log().ErrorContext(r.Context(), "the function cannot work yet",
+				"function", p.function, "error", err.Error())
 			if r.Method == http.MethodGet && strings.Contains(strings.ToLower(r.Header.Get("Accept")), eventStream) {
 				reconnectLater(w)
 				return
@@ -163,31 +164,31 @@ func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfterSeconds()))
 	w.WriteHeader(e.Kind.Status())
-	_ = json.NewEncoder(w).Encode(e.Problem("")) // the client may be gone
+	_ = json.NewEncoder(w).Encode(e.Problem("")) // the client may have disconnected
 }
 
 const eventStream = "text/event-stream"
 
-// reconnectLater sends an event stream without events that tells the client to reconnect in 5 s.
-// Pages of every origin may read it: the allowed ones are not known before the function works. No
-// empty line follows, since libraries deliver a block without data as an empty message.
-// https://html.spec.whatwg.org/multipage/server-sent-events.html
+// reconnectLater sends an event stream without events that tells the client to reconnect in 5 s
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html). Pages of every origin may read
+// it, because the allowed origins may be unknown until the function works. No empty line follows,
+// since libraries deliver a block without data as an empty message.
 func reconnectLater(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", eventStream)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = io.WriteString(w, "retry: 5000\n") // the client may be gone
+	_, _ = io.WriteString(w, "retry: 5000\n") // the client may have disconnected
 }
 
-// sweepAtOnce is how many runs a sweep repairs at the same time. Each waits for four or five calls
-// of the queue, the store and the topic. So 10,000 runs whose tasks were purged take about a minute;
-// one after the other they would take half an hour.
-const sweepAtOnce = 32
+// sweepConcurrency is how many runs a sweep repairs at the same time. A repair waits for four or
+// five calls to the queue, the store and the topic. With this value, 10,000 runs with purged tasks
+// take about a minute; one at a time they would take half an hour.
+const sweepConcurrency = 32
 
-// ReconcileConfig returns the settings by which a Reconciler works.
+// ReconcileConfig returns the settings of the reconciler.
 func ReconcileConfig(cfg *config.Config) reconcile.Config {
 	return reconcile.Config{
-		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout, SweepAtOnce: sweepAtOnce,
+		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout, SweepAtOnce: sweepConcurrency,
 		Rules: cases.Rules{
 			PipelineTimeout: cfg.Pipeline.Timeout, Idempotent: cfg.Pipeline.Idempotent,
 			CheckMinInterval: cfg.Rules.CheckMinInterval, CheckMaxInterval: cfg.Rules.CheckMaxInterval,

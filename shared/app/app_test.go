@@ -33,7 +33,10 @@ const (
 // its own as when deployed. Together they take one case from its start to its end.
 func TestFunctions(t *testing.T) {
 	p := newPlace(t)
-	message := fmt.Sprintf(`{"message":{"messageId":"1","data":%q}}`, base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","run":1,"status":"succeeded","result":{}}`)))
+	message := fmt.Sprintf(
+		`{"message":{"messageId":"1","data":%q}}`,
+		base64.StdEncoding.EncodeToString([]byte(`{"case_id":"c","run":1,"status":"succeeded","result":{}}`)),
+	)
 	var served []string
 	for _, test := range []struct {
 		function           string
@@ -63,7 +66,8 @@ func TestFunctions(t *testing.T) {
 			if a.Code != test.want {
 				t.Errorf("%d %s, want %d\n%s", a.Code, a.Body, test.want, log)
 			}
-			if strings.Contains(log.String(), `"severity":"ERROR"`) || strings.Contains(log.String(), "example-key-of-20-characters") {
+			if strings.Contains(log.String(), `"severity":"ERROR"`) ||
+				strings.Contains(log.String(), "example-key-of-20-characters") {
 				t.Errorf("%s", log)
 			}
 		})
@@ -87,10 +91,14 @@ func TestFunctions(t *testing.T) {
 	for _, r := range p.reached() {
 		asked = append(asked, r.Method+" "+r.URL.Path+" "+r.Header.Get("X-API-Key"))
 	}
-	if strings.Join(asked, ", ") != "POST /api/normalize example-pipeline-key, GET /api/progress/c example-pipeline-key" {
+	if strings.Join(
+		asked,
+		", ",
+	) != "POST /api/normalize example-pipeline-key, GET /api/progress/c example-pipeline-key" {
 		t.Errorf("the pipeline was asked %v", asked)
 	}
-	if ended := p.topics.Messages(); len(ended) != 1 || ended[0].Attributes["ce-id"] != "c:1:ended" || ended[0].Attributes["ce-source"] != "/projects/example-project/casewatch" {
+	if ended := p.topics.Messages(); len(ended) != 1 || ended[0].Attributes["ce-id"] != "c:1:ended" ||
+		ended[0].Attributes["ce-source"] != "/projects/example-project/casewatch" {
 		t.Errorf("%+v", ended)
 	}
 	if opened, closed := p.counts(); opened != len(all) || closed != opened {
@@ -145,7 +153,11 @@ func TestFunctionsOpenOnlyTheirClients(t *testing.T) {
 func problem(t *testing.T, code int, contentType, body string) {
 	t.Helper()
 	var p fault.Problem
-	if err := json.Unmarshal([]byte(body), &p); err != nil || code != 503 || p.Status != 503 || p.Title != "Service Unavailable" || p.Type == "" || p.Detail == "" || contentType != fault.ContentType {
+	if err := json.Unmarshal([]byte(body), &p); err != nil || code != 503 || p.Status != 503 ||
+		p.Title != "Service Unavailable" ||
+		p.Type == "" ||
+		p.Detail == "" ||
+		contentType != fault.ContentType {
 		t.Errorf("%d %s %s: no problem of 503", code, contentType, body)
 	}
 }
@@ -163,12 +175,15 @@ func TestOpenedWhenItCanBe(t *testing.T) {
 			t.Errorf("%v %s", a.Header(), a.Body)
 		}
 	}
-	if n := strings.Count(log.String(), "10.0.0.7"); n != 2 || !strings.Contains(log.String(), "the function cannot work yet") {
+	if n := strings.Count(log.String(), "10.0.0.7"); n != 2 ||
+		!strings.Contains(log.String(), "the function cannot work yet") {
 		t.Errorf("%s", log)
 	}
 	// A browser that wants events would not come back from a 503.
 	stream := call(t, h, "GET", "/c", "", key, "Accept: text/event-stream")
-	if stream.Code != 200 || stream.Body.String() != "retry: 5000\n" || stream.Header().Get("Content-Type") != "text/event-stream" || stream.Header().Get("Access-Control-Allow-Origin") != "*" {
+	if stream.Code != 200 || stream.Body.String() != "retry: 5000\n" ||
+		stream.Header().Get("Content-Type") != "text/event-stream" ||
+		stream.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("%d %v %s", stream.Code, stream.Header(), stream.Body)
 	}
 	if a := call(t, h, "POST", "/c", "", key, "Accept: text/event-stream"); a.Code != 503 {
@@ -195,7 +210,14 @@ func TestOpenedWhenItCanBe(t *testing.T) {
 func TestHandlersShare(t *testing.T) {
 	p := newPlace(t)
 	p.overrides["STORE"] = "sqlite:" + p.db
-	process := app.New(config.Local, app.Options{Lookup: p.lookup(config.Local), Log: &buffer{}, Stores: map[string]store.Opener{drivers.SQLite: p.open}})
+	process := app.New(
+		config.Local,
+		app.Options{
+			Lookup: p.lookup(config.Local),
+			Log:    &buffer{},
+			Stores: map[string]store.Opener{drivers.SQLite: p.open},
+		},
+	)
 	if a := call(t, process.Handler(start.New), "POST", "/", `{"case_id":"c"}`, key, "Content-Type: application/json"); a.Code != 202 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
@@ -226,10 +248,19 @@ func TestWhatWasOpenedIsClosed(t *testing.T) {
 }
 
 func TestFaultySettings(t *testing.T) {
-	env := map[string]string{"STORE": "mysql:password@db", "TOKEN_SECRET": "too-short-secret", "GOOGLE_CLOUD_PROJECT": "p p",
-		"TASKS_LOCATION": "europe-west1", "CHECK_QUEUE": "check", "CHECK_URL": "https://check.example"}
+	env := map[string]string{
+		"STORE":                "mysql:password@db",
+		"TOKEN_SECRET":         "too-short-secret",
+		"GOOGLE_CLOUD_PROJECT": "p p",
+		"TASKS_LOCATION":       "europe-west1",
+		"CHECK_QUEUE":          "check",
+		"CHECK_URL":            "https://check.example",
+	}
 	log := &buffer{}
-	process := app.New("status", app.Options{Log: log, Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
+	process := app.New(
+		"status",
+		app.Options{Log: log, Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }},
+	)
 	_, err := process.Config()
 	var faults *config.Error
 	if !errors.As(err, &faults) || len(faults.Faults) != 3 {
@@ -238,7 +269,8 @@ func TestFaultySettings(t *testing.T) {
 	a := call(t, process.Handler(status.New), "GET", "/c", "")
 	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
 	for _, name := range []string{"STORE", "TOKEN_SECRET", "GOOGLE_CLOUD_PROJECT"} {
-		if !strings.Contains(log.String(), name) || !strings.Contains(err.Error(), name) || strings.Contains(a.Body.String(), name) {
+		if !strings.Contains(log.String(), name) || !strings.Contains(err.Error(), name) ||
+			strings.Contains(a.Body.String(), name) {
 			t.Errorf("%s: %v\n%s\n%s", name, err, log, a.Body)
 		}
 	}
@@ -262,7 +294,10 @@ func TestNoDriver(t *testing.T) {
 	}
 	a := call(t, process.Handler(status.New), "GET", "/c", "", key)
 	problem(t, a.Code, a.Header().Get("Content-Type"), a.Body.String())
-	if !strings.Contains(log.String(), "names sqlite, and this program has no driver for it; it has: firestore, postgres") {
+	if !strings.Contains(
+		log.String(),
+		"names sqlite, and this program has no driver for it; it has: firestore, postgres",
+	) {
 		t.Errorf("%s", log)
 	}
 }

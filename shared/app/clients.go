@@ -22,10 +22,10 @@ import (
 // checkSlack is how much longer the delivery of a check may take than its poll.
 const checkSlack = 50 * time.Second
 
-// dispatchDeadline is the longest that Cloud Tasks waits for an answer.
+// dispatchDeadline is the longest time that Cloud Tasks waits for an answer.
 const dispatchDeadline = 30 * time.Minute
 
-// Queues returns the settings of the queues as the Cloud Tasks adapter takes them.
+// Queues returns the settings of the Cloud Tasks adapter.
 func Queues(cfg *config.Config) cloudtasks.Config {
 	return cloudtasks.Config{
 		Project: cfg.Project, Location: cfg.Queue.Location,
@@ -36,7 +36,7 @@ func Queues(cfg *config.Config) cloudtasks.Config {
 	}
 }
 
-// storeOptions returns the settings of the store, as its driver takes them.
+// storeOptions returns the settings of the store driver.
 func storeOptions(cfg *config.Config) store.Options {
 	return store.Options{
 		Location: cfg.Store.Location.Reveal(), Project: cfg.Project, EmulatorHost: cfg.Emulators.Firestore,
@@ -59,7 +59,7 @@ func openPublisher(ctx context.Context, cfg *config.Config) (*pubsub.Publisher, 
 	})
 }
 
-// pipelineClient fits the pipeline's client to what watch asks for.
+// pipelineClient adapts the pipeline's client to the interface of package reconcile.
 type pipelineClient struct{ client *pipeline.Client }
 
 func openPipeline(cfg *config.Config) (pipelineClient, error) {
@@ -79,7 +79,12 @@ func openPipeline(cfg *config.Config) (pipelineClient, error) {
 }
 
 func (p pipelineClient) Dispatch(ctx context.Context, job reconcile.Job) cases.DispatchOutcome {
-	return p.client.Dispatch(ctx, pipeline.Request{CaseID: job.CaseID, Run: job.Run, Form: job.Form, TraceParent: job.TraceParent})
+	return p.client.Dispatch(ctx, pipeline.Request{
+		CaseID:      job.CaseID,
+		Run:         job.Run,
+		Form:        job.Form,
+		TraceParent: job.TraceParent,
+	})
 }
 
 func (p pipelineClient) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
@@ -91,23 +96,23 @@ func (p pipelineClient) close() error {
 	return nil
 }
 
-// tokenSource returns Google ID tokens for an audience, kept until they expire. The first call that
-// can makes the source, which outlives its request. Calls at the same time share one token; a call
-// that waits for another's ends with its context.
+// tokenSource returns Google ID tokens for an audience and caches them until they expire. The first
+// successful call creates the source, which outlives its request. Concurrent calls share one token.
+// A call that waits for another call returns when its context ends.
 func tokenSource(audience string) func(context.Context) (string, error) {
 	var fetching singleflight.Flight[string]
-	var source oauth2.TokenSource // used by the call that fetches only
+	var source oauth2.TokenSource // used only inside fetch, by one call at a time
 	fetch := func() (string, error) {
 		if source == nil {
 			made, err := idtoken.NewTokenSource(context.Background(), audience)
 			if err != nil {
-				return "", fmt.Errorf("no ID tokens can be had: %w", err)
+				return "", fmt.Errorf("ID tokens are not available: %w", err)
 			}
 			source = made
 		}
 		token, err := source.Token()
 		if err != nil {
-			return "", fmt.Errorf("no ID token can be had: %w", err)
+			return "", fmt.Errorf("fetch an ID token: %w", err)
 		}
 		return token.AccessToken, nil
 	}

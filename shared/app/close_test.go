@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What was opened last may use what was opened before, and is closed first; one that fails keeps none from being closed.
+// What was opened last may use what was opened before, and is closed first; one that fails keeps
+// none from being closed.
 func TestCloseAllInReverse(t *testing.T) {
 	var order []int
 	first, third := errors.New("first"), errors.New("third")

@@ -5,9 +5,9 @@ import (
 	"os"
 )
 
-// Function returns an entry point for the functions framework. When the process is deployed as that
-// function (FUNCTION_TARGET), wrong settings stop it here, at its start, with a log line that names
-// each. Otherwise no setting is read before the first request.
+// Function returns an entry point for the functions framework. If FUNCTION_TARGET names this
+// function, invalid settings end the process immediately, with a log line that names each.
+// Otherwise settings are read at the first request.
 func Function(name string, build Build) func(http.ResponseWriter, *http.Request) {
 	p := New(name, Options{})
 	if os.Getenv("FUNCTION_TARGET") == name {

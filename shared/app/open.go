@@ -13,18 +13,18 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// Open opens the clients now instead of at the first request.
+// Open opens the clients before the first request.
 func (p *Process) Open() error {
 	_, _, err := p.open(context.Background())
 	return err
 }
 
-// openFor bounds one try to open the clients.
+// openFor bounds one attempt to open the clients.
 const openFor = 30 * time.Second
 
-// open returns the settings and the reconciler, and opens on the first call the clients that the
-// function uses. Calls at the same time share one try, since each try of its own would wait for
-// long while a store does not answer. A call that waits for another's try ends with ctx.
+// open returns the settings and the reconciler. The first call opens the clients that the function
+// uses. Concurrent calls share one attempt, so that a store that does not answer is waited for
+// once. A call that waits for the attempt of another call returns when ctx ends.
 func (p *Process) open(ctx context.Context) (*config.Config, *reconcile.Reconciler, error) {
 	cfg, err := p.Config()
 	if err != nil {
@@ -44,12 +44,12 @@ func (p *Process) opened() *reconcile.Reconciler {
 	return p.reconciler
 }
 
-// try opens the clients, unless a try that has just ended did.
+// try opens the clients, unless another call has just opened them.
 func (p *Process) try(cfg *config.Config) (*reconcile.Reconciler, error) {
 	if reconciler := p.opened(); reconciler != nil {
 		return reconciler, nil
 	}
-	// The clients outlive the request that happens to open them.
+	// The clients outlive the request that opens them.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
 	deps, closers, err := p.openClients(ctx, cfg)
@@ -66,8 +66,8 @@ func (p *Process) try(cfg *config.Config) (*reconcile.Reconciler, error) {
 	return reconciler, nil
 }
 
-// openClients opens the clients that the function uses. The caller closes those that it returns,
-// also when there is an error.
+// openClients opens the clients that the function uses. The caller must call the returned closers,
+// even if there is an error.
 func (p *Process) openClients(ctx context.Context, cfg *config.Config) (
 	deps reconcile.Deps, closers []func() error, err error,
 ) {
@@ -109,7 +109,7 @@ func (p *Process) Close() error {
 	return err
 }
 
-// closeAll closes clients, the one opened last first.
+// closeAll closes clients in the reverse order of their opening.
 func closeAll(closers []func() error) error {
 	var errs []error
 	for i := len(closers) - 1; i >= 0; i-- {

@@ -16,8 +16,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
-// While a store does not answer, requests do not queue for a try each: those that come meanwhile share the one that is under way, and
-// one that ends does not wait for it.
+// While a store does not answer, requests do not queue for a try each: those that come meanwhile
+// share the one that is under way, and one that ends does not wait for it.
 func TestRequestsShareATry(t *testing.T) {
 	lookup := newPlace(t).lookup("status")
 	synctest.Test(t, func(t *testing.T) {

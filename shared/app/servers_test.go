@@ -107,7 +107,8 @@ func newPlace(t *testing.T) *place {
 	p.invoker = "Authorization: Bearer " + issuer.Sign(invoker, "https://functions.example")
 	p.overrides = map[string]string{
 		"PIPELINE_API_URL": p.pipelineAt, "PIPELINE_AUTH": "none", "TASKS_SERVICE_ACCOUNT": "",
-		"INVOKER_SERVICE_ACCOUNTS": invoker, "INVOKER_AUDIENCES": "https://functions.example", "INVOKER_ISSUER": issuer.URL,
+		"INVOKER_SERVICE_ACCOUNTS": invoker, "INVOKER_AUDIENCES": "https://functions.example",
+		"INVOKER_ISSUER":            issuer.URL,
 		"CLOUD_TASKS_EMULATOR_HOST": p.tasksAddr, "PUBSUB_EMULATOR_HOST": p.topics.Addr,
 	}
 	return p
@@ -131,7 +132,8 @@ func (p *place) reached() []*http.Request {
 	return append([]*http.Request(nil), p.pipeline...)
 }
 
-// lookup is the environment of a function: the examples of all settings that it uses, and no others.
+// lookup is the environment of a function: the examples of all settings that it uses, and no
+// others.
 func (p *place) lookup(function string) func(string) (string, bool) {
 	env := map[string]string{}
 	for _, s := range config.Settings() {
@@ -183,7 +185,10 @@ func (c *closing) Close() error {
 func (p *place) process(t *testing.T, function string) (*app.Process, *buffer) {
 	t.Helper()
 	log := &buffer{}
-	process := app.New(function, app.Options{Lookup: p.lookup(function), Log: log, Stores: map[string]store.Opener{drivers.Firestore: p.open}})
+	process := app.New(
+		function,
+		app.Options{Lookup: p.lookup(function), Log: log, Stores: map[string]store.Opener{drivers.Firestore: p.open}},
+	)
 	t.Cleanup(func() {
 		if err := process.Close(); err != nil {
 			t.Error(err)

@@ -2,6 +2,6 @@ package app
 
 import "github.com/casewatch/casewatch/shared/store"
 
-// linked are the store drivers of a deployed program, by name: each file of this package that is named
-// as a driver adds it. A deployment leaves out those that it does not use, by their build tags.
+// linked holds the store drivers of the program by name. The file of each driver in this package
+// adds it. A build tag in that file leaves the driver out of a deployment.
 var linked = map[string]store.Opener{}

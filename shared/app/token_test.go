@@ -21,8 +21,8 @@ import (
 	"github.com/casewatch/casewatch/functions/start"
 )
 
-// With PIPELINE_AUTH=oidc a dispatch without an ID token is not sent, and not lost: nothing was started, and it is tried again. Once a token
-// can be had, the same process has it.
+// With PIPELINE_AUTH=oidc a dispatch without an ID token is not sent, and not lost: nothing was
+// started, and it is tried again. Once a token can be had, the same process has it.
 func TestIDTokens(t *testing.T) {
 	p := newPlace(t)
 	p.overrides["PIPELINE_AUTH"] = "oidc"
@@ -37,14 +37,17 @@ func TestIDTokens(t *testing.T) {
 		t.Fatalf("%d %s", a.Code, a.Body)
 	}
 	sending, log := p.process(t, "dispatch")
-	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":1}`, isJSON, p.invoker); a.Code != 200 || len(p.reached()) != 0 {
+	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":1}`, isJSON, p.invoker); a.Code != 200 ||
+		len(p.reached()) != 0 {
 		t.Errorf("%d %s, %d requests\n%s", a.Code, a.Body, len(p.reached()), log)
 	}
 	if !strings.Contains(log.String(), `"outcome":"unreachable"`) {
 		t.Errorf("%s", log)
 	}
 	looking, log := p.process(t, "check")
-	if a := call(t, looking.Handler(check.New), "POST", "/", task, isJSON, p.invoker); a.Code != 200 || len(p.reached()) != 0 || !strings.Contains(log.String(), `"found":"unable"`) {
+	if a := call(t, looking.Handler(check.New), "POST", "/", task, isJSON, p.invoker); a.Code != 200 ||
+		len(p.reached()) != 0 ||
+		!strings.Contains(log.String(), `"found":"unable"`) {
 		t.Errorf("%d %s, %d requests\n%s", a.Code, a.Body, len(p.reached()), log)
 	}
 
@@ -66,7 +69,8 @@ func TestIDTokens(t *testing.T) {
 	}
 }
 
-// serviceAccount writes the credentials of an account, whose tokens come from a server of this test and are for the audience. It returns the token.
+// serviceAccount writes the credentials of an account, whose tokens come from a server of this test
+// and are for the audience. It returns the token.
 func serviceAccount(t *testing.T, file, audience string) string {
 	t.Helper()
 	part := func(v any) string {
@@ -76,7 +80,11 @@ func serviceAccount(t *testing.T, file, audience string) string {
 		}
 		return base64.RawURLEncoding.EncodeToString(data)
 	}
-	token := part(map[string]any{"alg": "none"}) + "." + part(map[string]any{"aud": audience, "exp": time.Now().Add(time.Hour).Unix()}) + ".c2ln"
+	token := part(
+		map[string]any{"alg": "none"},
+	) + "." + part(
+		map[string]any{"aud": audience, "exp": time.Now().Add(time.Hour).Unix()},
+	) + ".c2ln"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims := strings.Split(r.FormValue("assertion"), ".")
 		payload, err := base64.RawURLEncoding.DecodeString(claims[min(1, len(claims)-1)])
@@ -100,8 +108,18 @@ func serviceAccount(t *testing.T, file, audience string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := json.Marshal(map[string]string{"type": "service_account", "client_email": "t@example-project.iam.gserviceaccount.com", "private_key_id": "1", "project_id": "example-project",
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": server.URL})
+	data, err := json.Marshal(
+		map[string]string{
+			"type":           "service_account",
+			"client_email":   "t@example-project.iam.gserviceaccount.com",
+			"private_key_id": "1",
+			"project_id":     "example-project",
+			"private_key": string(
+				pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+			),
+			"token_uri": server.URL,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
