@@ -30,23 +30,40 @@ func TestCauses(t *testing.T) {
 		config func(*Config)
 		want   string // of both causes, before the host; "-": none
 	}{
-		"refused": {url: "http://" + gone.Addr().String(), want: "dial tcp " + gone.Addr().String() + ": connect: connection refused"},
+		"refused": {
+			url:  "http://" + gone.Addr().String(),
+			want: "dial tcp " + gone.Addr().String() + ": connect: connection refused",
+		},
 		"no such name": {url: "http://pipeline.invalid", want: "dial tcp: lookup pipeline.invalid: no such host", config: func(c *Config) {
 			c.DialContext = func(context.Context, string, string) (net.Conn, error) {
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true}}
+				return nil, &net.OpError{
+					Op: "dial", Net: "tcp",
+					Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true},
+				}
 			}
 		}},
-		"reset":       {url: "http://" + resets.addr, want: "read: connection reset by peer"},
-		"not HTTP":    {url: "http://" + garbage.addr, want: "the connection broke, or the answer is not HTTP"},
-		"in no time":  {react: pipelinetest.Hang(false, 0), want: "it took longer than 50ms", config: func(c *Config) { c.Timeout, c.CheckTimeout = 50*time.Millisecond, 50*time.Millisecond }},
-		"500":         {react: pipelinetest.Answer(500, `{"error":"form-content"}`), want: "500 Internal Server Error"},
-		"401":         {react: pipelinetest.Answer(401, `{"detail":"s3cr3t-key form-content"}`), want: "401 Unauthorized"},
-		"429":         {react: pipelinetest.Busy(429, "7"), want: "429 Too Many Requests"},
-		"redirect":    {react: pipelinetest.Redirect(302, "http://elsewhere.example/form-content"), want: "302 Found"},
-		"a page":      {react: pipelinetest.Answer(200, "<html>form-content"), want: "200 OK"},
-		"broken off":  {react: pipelinetest.ResetDuring(pipelinetest.Answer(200, `{"success":true,"total":1}`)), want: "200 OK, but "},
-		"nothing":     {react: pipelinetest.Answer(200, `{"success":true,"total":1}`), want: "-"},
-		"its failure": {react: pipelinetest.Answer(200, `{"success":false,"total":1,"status":"failed","error":"no ink"}`), want: "-"},
+		"reset":    {url: "http://" + resets.addr, want: "read: connection reset by peer"},
+		"not HTTP": {url: "http://" + garbage.addr, want: "the connection broke, or the answer is not HTTP"},
+		"in no time": {
+			react: pipelinetest.Hang(false, 0), want: "it took longer than 50ms",
+			config: func(c *Config) { c.Timeout, c.CheckTimeout = 50*time.Millisecond, 50*time.Millisecond },
+		},
+		"500": {react: pipelinetest.Answer(500, `{"error":"form-content"}`), want: "500 Internal Server Error"},
+		"401": {
+			react: pipelinetest.Answer(401, `{"detail":"s3cr3t-key form-content"}`), want: "401 Unauthorized",
+		},
+		"429":      {react: pipelinetest.Busy(429, "7"), want: "429 Too Many Requests"},
+		"redirect": {react: pipelinetest.Redirect(302, "http://elsewhere.example/form-content"), want: "302 Found"},
+		"a page":   {react: pipelinetest.Answer(200, "<html>form-content"), want: "200 OK"},
+		"broken off": {
+			react: pipelinetest.ResetDuring(pipelinetest.Answer(200, `{"success":true,"total":1}`)),
+			want:  "200 OK, but ",
+		},
+		"nothing": {react: pipelinetest.Answer(200, `{"success":true,"total":1}`), want: "-"},
+		"its failure": {
+			react: pipelinetest.Answer(200, `{"success":false,"total":1,"status":"failed","error":"no ink"}`),
+			want:  "-",
+		},
 		"no token": {url: "http://pipeline.invalid", want: "no ID token for the pipeline: no metadata for [redacted]", config: func(c *Config) {
 			c.Auth, c.TokenSource = AuthOIDC, func(context.Context) (string, error) { return "", fmt.Errorf("no metadata for s3cr3t-key") }
 		}},
@@ -68,7 +85,9 @@ func TestCauses(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, poll := c.Dispatch(t.Context(), request), c.Poll(t.Context(), "c-1", 2, "")
-			for what, said := range map[string][2]string{"dispatch": {got.Cause, got.Message}, "poll": {poll.Cause, poll.Message}} {
+			for what, said := range map[string][2]string{
+				"dispatch": {got.Cause, got.Message}, "poll": {poll.Cause, poll.Message},
+			} {
 				cause, message := said[0], said[1]
 				if tc.want == "-" {
 					if cause != "" {

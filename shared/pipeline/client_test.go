@@ -39,7 +39,10 @@ func TestNewNamesEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, part := range []string{"the URL has another scheme", "API key", `auth is "basic"`, "the timeout 0s", "check timeout 0s", "largest answer"} {
+	for _, part := range []string{
+		"the URL has another scheme", "API key", `auth is "basic"`, "the timeout 0s", "check timeout 0s",
+		"largest answer",
+	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is missing in: %v", part, err)
 		}
@@ -47,7 +50,10 @@ func TestNewNamesEveryFault(t *testing.T) {
 	if strings.Contains(err.Error(), "hush") {
 		t.Errorf("the error has the key: %v", err)
 	}
-	for _, url := range []string{"", "x", "http://", "http://:80", "http://u:hush@x", "http://x?a=hush", "http://x?", "http://x#hush", "http://[", "http://x\n"} {
+	for _, url := range []string{
+		"", "x", "http://", "http://:80", "http://u:hush@x", "http://x?a=hush", "http://x?", "http://x#hush",
+		"http://[", "http://x\n",
+	} {
 		_, err := New(Config{URL: url, Timeout: 1, CheckTimeout: 1})
 		if err == nil || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%q: %v", url, err)
@@ -60,7 +66,8 @@ func TestNewNamesEveryFault(t *testing.T) {
 
 func TestAudience(t *testing.T) {
 	for url, want := range map[string]string{
-		"https://p-abc.a.run.app/v1/": "https://p-abc.a.run.app", "http://127.0.0.1:8000": "http://127.0.0.1:8000", "x": "",
+		"https://p-abc.a.run.app/v1/": "https://p-abc.a.run.app",
+		"http://127.0.0.1:8000":       "http://127.0.0.1:8000", "x": "",
 	} {
 		if got, err := Audience(url); got != want || (err == nil) != (want != "") {
 			t.Errorf("Audience(%q) = %q, %v", url, got, err)

@@ -38,8 +38,9 @@ func TestDispatchSendsTheForm(t *testing.T) {
 			t.Errorf("body %s", post.Body)
 		}
 		for name, want := range map[string]string{
-			"Content-Type": "application/json", "X-Api-Key": "key-1", "Authorization": "Bearer token-1", "Idempotency-Key": "c-1:2",
-			"Traceparent": request.TraceParent, "User-Agent": "casewatch", "Accept-Encoding": "",
+			"Content-Type": "application/json", "X-Api-Key": "key-1", "Authorization": "Bearer token-1",
+			"Idempotency-Key": "c-1:2",
+			"Traceparent":     request.TraceParent, "User-Agent": "casewatch", "Accept-Encoding": "",
 		} {
 			if got := post.Header.Get(name); got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
@@ -74,26 +75,39 @@ func TestDispatchOutcomes(t *testing.T) {
 		kind    cases.DispatchKind
 		message string // a part of it; "" for none at all
 	}{
-		"accepted":       {pipelinetest.Async(3), cases.DispatchAccepted, ""},
-		"succeeded":      {pipelinetest.Work(2, 1, time.Millisecond), cases.DispatchSucceeded, ""},
-		"large":          {pipelinetest.Answer(200, large), cases.DispatchSucceeded, ""},
-		"too large":      {pipelinetest.Answer(200, large+strings.Repeat(" ", 500<<10)), cases.DispatchUncertain, "more than 1048576 bytes"},
-		"slow":           {pipelinetest.Slow(20*time.Millisecond, pipelinetest.Answer(200, large)), cases.DispatchSucceeded, ""},
+		"accepted":  {pipelinetest.Async(3), cases.DispatchAccepted, ""},
+		"succeeded": {pipelinetest.Work(2, 1, time.Millisecond), cases.DispatchSucceeded, ""},
+		"large":     {pipelinetest.Answer(200, large), cases.DispatchSucceeded, ""},
+		"too large": {
+			pipelinetest.Answer(200, large+strings.Repeat(" ", 500<<10)), cases.DispatchUncertain,
+			"more than 1048576 bytes",
+		},
+		"slow": {
+			pipelinetest.Slow(20*time.Millisecond, pipelinetest.Answer(200, large)), cases.DispatchSucceeded,
+			"",
+		},
 		"failed":         {pipelinetest.Failed(200, "no ink"), cases.DispatchFailed, "no ink"},
 		"failed, detail": {pipelinetest.FailedDetail(500, "no ink"), cases.DispatchFailed, "no ink"},
 		"error":          {pipelinetest.Refuse(400, "no form"), cases.DispatchRefused, "no form"},
 		"detail":         {pipelinetest.RefuseDetail(403, "no right"), cases.DispatchRefused, "no right"},
 		"object":         {pipelinetest.RefuseObject(409, "twice"), cases.DispatchRefused, "twice"},
 		"text":           {pipelinetest.RefuseText(418, "teapot"), cases.DispatchRefused, "teapot"},
-		"invalid":        {pipelinetest.RefuseInvalid("Form", "Id"), cases.DispatchRefused, "body.Form: Field required; body.Id: Field required"},
-		"busy":           {pipelinetest.Busy(429, ""), cases.DispatchBusy, "busy"},
-		"busy 503":       {pipelinetest.Busy(503, "1"), cases.DispatchBusy, "busy"},
-		"down":           {pipelinetest.Busy(503, ""), cases.DispatchUncertain, "503"},
-		"not JSON":       {pipelinetest.NotJSON(), cases.DispatchUncertain, "200 OK"},
-		"reset":          {pipelinetest.Reset(true, 1), cases.DispatchUncertain, "no answer"},
-		"reset during":   {pipelinetest.ResetDuring(pipelinetest.Answer(200, large)), cases.DispatchUncertain, "200 OK, but"},
-		"refusal cut":    {pipelinetest.ResetDuring(pipelinetest.Answer(400, large)), cases.DispatchRefused, "400 Bad Request"},
-		"202 cut":        {pipelinetest.ResetDuring(pipelinetest.Answer(202, large)), cases.DispatchAccepted, ""},
+		"invalid": {
+			pipelinetest.RefuseInvalid("Form", "Id"), cases.DispatchRefused,
+			"body.Form: Field required; body.Id: Field required",
+		},
+		"busy":     {pipelinetest.Busy(429, ""), cases.DispatchBusy, "busy"},
+		"busy 503": {pipelinetest.Busy(503, "1"), cases.DispatchBusy, "busy"},
+		"down":     {pipelinetest.Busy(503, ""), cases.DispatchUncertain, "503"},
+		"not JSON": {pipelinetest.NotJSON(), cases.DispatchUncertain, "200 OK"},
+		"reset":    {pipelinetest.Reset(true, 1), cases.DispatchUncertain, "no answer"},
+		"reset during": {
+			pipelinetest.ResetDuring(pipelinetest.Answer(200, large)), cases.DispatchUncertain, "200 OK, but",
+		},
+		"refusal cut": {
+			pipelinetest.ResetDuring(pipelinetest.Answer(400, large)), cases.DispatchRefused, "400 Bad Request",
+		},
+		"202 cut": {pipelinetest.ResetDuring(pipelinetest.Answer(202, large)), cases.DispatchAccepted, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pipelinetest.New(t)

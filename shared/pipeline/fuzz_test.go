@@ -10,7 +10,10 @@ import (
 // FuzzURL: an address that is accepted is called with nothing but the paths of the API put behind
 // it, and its tokens are for its host.
 func FuzzURL(f *testing.F) {
-	for _, address := range []string{"https://p.example/base/", "http://[::1%25lo]:1", "https://u:p@h", "http://h?x", "http://h/%2e%2e/", "http://h/a b", "HTTP://H", "http:\\\\h", "http://h#"} {
+	for _, address := range []string{
+		"https://p.example/base/", "http://[::1%25lo]:1", "https://u:p@h", "http://h?x", "http://h/%2e%2e/",
+		"http://h/a b", "HTTP://H", "http:\\\\h", "http://h#",
+	} {
 		f.Add(address)
 	}
 	f.Fuzz(func(t *testing.T, address string) {

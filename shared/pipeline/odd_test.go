@@ -23,15 +23,23 @@ const (
 
 // odd are answers that pipelines gave, for the fuzz targets.
 var odd = []string{
-	`{"success":true,"webhook_summary":{"total_sets":3}}`, `{"success":true,"webhook_summary":{"total_sets":3,"succeeded":null,"failed":3}}`,
-	`{"total_sets":3.0,"succeeded":0,"failed":3}`, `{"webhook_summary":{"total_sets":3e0,"succeeded":"0","failed":3},"output_url":false}`,
+	`{"success":true,"webhook_summary":{"total_sets":3}}`,
+	`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":null,"failed":3}}`,
+	`{"total_sets":3.0,"succeeded":0,"failed":3}`,
+	`{"webhook_summary":{"total_sets":3e0,"succeeded":"0","failed":3},"output_url":false}`,
 	`{"success":true,"case_id":"other-7","output_url":"https://o"}`, `{"case_id":7,"run":1.0,"completed":1,"total":2}`,
-	`{"completed":7,"total":0,"status":"running"}`, `{"completed":3,"total":3,"status":"running"}`, `{"completed":"1","total":"2","status":"Running"}`,
-	"\xef\xbb\xbf{\"completed\":1,\"total\":2}", "\xfe\xff\x00{\x00}", "\xff\xfe{\x00}\x00\x3d\xd8", packed(`{"success":true}`),
-	`{"completed":NaN,"total":-Infinity,"a":"NaN"}`, `{"completed":3,"total":7,"progress_percent":0.43}`, `{"total":7,"progress_percent":"43.7%"}`,
-	`{"status":"failed","result":[1,2],"progress":"x"}`, `{"error":true,"message":"no ink"}`, `{"error":"Bad Request","message":"no ink"}`,
-	`{"errors":[{"message":"no ink","path":["a"]}],"data":null}`, `{"errors":{"city":["must not be blank"],"errors":{"errors":{}}}}`,
-	`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"error":"no ink"}}`, `{"title":"Bad Request","status":400,"detail":"no ink"}`,
+	`{"completed":7,"total":0,"status":"running"}`, `{"completed":3,"total":3,"status":"running"}`,
+	`{"completed":"1","total":"2","status":"Running"}`,
+	"\xef\xbb\xbf{\"completed\":1,\"total\":2}", "\xfe\xff\x00{\x00}", "\xff\xfe{\x00}\x00\x3d\xd8",
+	packed(`{"success":true}`),
+	`{"completed":NaN,"total":-Infinity,"a":"NaN"}`, `{"completed":3,"total":7,"progress_percent":0.43}`,
+	`{"total":7,"progress_percent":"43.7%"}`,
+	`{"status":"failed","result":[1,2],"progress":"x"}`, `{"error":true,"message":"no ink"}`,
+	`{"error":"Bad Request","message":"no ink"}`,
+	`{"errors":[{"message":"no ink","path":["a"]}],"data":null}`,
+	`{"errors":{"city":["must not be blank"],"errors":{"errors":{}}}}`,
+	`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"error":"no ink"}}`,
+	`{"title":"Bad Request","status":400,"detail":"no ink"}`,
 	`{"timestamp":"x","status":400,"error":"Bad Request","errors":[{"field":"city","rejectedValue":"x","defaultMessage":"is bad"}]}`,
 }
 
@@ -185,7 +193,10 @@ func TestAnswersOfOthers(t *testing.T) {
 			}{
 				{200, `{%s"completed":1,"total":2}`, cases.CheckReading},
 				{200, `{%s"total":0}`, cases.CheckUnknown},
-				{200, `{"status":"succeeded","result":{%s"success":true,"output_url":"https://o"}}`, cases.CheckReading},
+				{
+					200, `{"status":"succeeded","result":{%s"success":true,"output_url":"https://o"}}`,
+					cases.CheckReading,
+				},
 				{404, `{%s"detail":"Case not found"}`, cases.CheckUnknown},
 			} {
 				want := answer.kind
@@ -202,7 +213,9 @@ func TestAnswersOfOthers(t *testing.T) {
 	}
 	// A case whose id is a number, told as one.
 	p := pipelinetest.New(t)
-	for id, literal := range map[string]string{"7": "7", "1200": "1.2e3", "12345678901234567890": "12345678901234567890"} {
+	for id, literal := range map[string]string{
+		"7": "7", "1200": "1.2e3", "12345678901234567890": "12345678901234567890",
+	} {
 		p.ScriptPolls(id, pipelinetest.Answer(200, `{"case_id":`+literal+`,"total":2}`))
 		if got := open(t, p.URL).Poll(t.Context(), id, 1, ""); got.Kind != cases.CheckReading {
 			t.Errorf("%s told as %s: %+v", id, literal, got)
@@ -213,25 +226,56 @@ func TestAnswersOfOthers(t *testing.T) {
 // What the pipeline says beats what its counts suggest.
 func TestStatusBeatsCounts(t *testing.T) {
 	for body, want := range map[string]cases.CheckOutcome{
-		`{"completed":7,"total":0,"status":"running"}`:      {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 7, Percent: -1, Status: "running"}},
-		`{"total":0,"status":"running"}`:                    {Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "running"}},
-		`{"status":"running"}`:                              {Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "running"}},
-		`{"completed":3,"total":3,"status":"running"}`:      {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 3, Total: 3, Percent: -1, Status: "running"}},
-		`{"total":0,"status":"succeeded"}`:                  {Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "succeeded"}},
-		`{"total":0,"status":"failed"}`:                     {Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "failed"}},
-		`{"completed":7,"total":0}`:                         {Kind: cases.CheckUnknown},
-		`{"completed":7,"total":0,"status":"processing"}`:   {Kind: cases.CheckUnknown},
-		`{"completed":7,"total":0,"status":"Running"}`:      {Kind: cases.CheckUnknown},
-		`{"completed":7,"total":0,"status":["running"]}`:    {Kind: cases.CheckUnknown},
-		`{"completed":1,"total":2,"status":7}`:              {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		`{"completed":"1","total":"2.0"}`:                   {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		`{"completed":NaN,"total":2,"status":"running"}`:    {Kind: cases.CheckReading, Reading: cases.Reading{Total: 2, Percent: -1, Status: "running"}},
-		`{"completed":1,"total":2,"progress_percent":NaN}`:  {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		`{"completed":1,"total":2,"progress_percent":[5]}`:  {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		`{"completed":1,"total":2,"current_doc":{"a":"b"}}`: {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		"\xef\xbb\xbf" + `{"completed":1,"total":2}`:        {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		packed(`{"completed":1,"total":2}`):                 {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
-		wide(`{"completed":1,"total":2}`, true):             {Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1}},
+		`{"completed":7,"total":0,"status":"running"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 7, Percent: -1, Status: "running"},
+		},
+		`{"total":0,"status":"running"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "running"},
+		},
+		`{"status":"running"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "running"},
+		},
+		`{"completed":3,"total":3,"status":"running"}`: {
+			Kind:    cases.CheckReading,
+			Reading: cases.Reading{Completed: 3, Total: 3, Percent: -1, Status: "running"},
+		},
+		`{"total":0,"status":"succeeded"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "succeeded"},
+		},
+		`{"total":0,"status":"failed"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Percent: -1, Status: "failed"},
+		},
+		`{"completed":7,"total":0}`:                       {Kind: cases.CheckUnknown},
+		`{"completed":7,"total":0,"status":"processing"}`: {Kind: cases.CheckUnknown},
+		`{"completed":7,"total":0,"status":"Running"}`:    {Kind: cases.CheckUnknown},
+		`{"completed":7,"total":0,"status":["running"]}`:  {Kind: cases.CheckUnknown},
+		`{"completed":1,"total":2,"status":7}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		`{"completed":"1","total":"2.0"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		`{"completed":NaN,"total":2,"status":"running"}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Total: 2, Percent: -1, Status: "running"},
+		},
+		`{"completed":1,"total":2,"progress_percent":NaN}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		`{"completed":1,"total":2,"progress_percent":[5]}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		`{"completed":1,"total":2,"current_doc":{"a":"b"}}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		"\xef\xbb\xbf" + `{"completed":1,"total":2}`: {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		packed(`{"completed":1,"total":2}`): {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
+		wide(`{"completed":1,"total":2}`, true): {
+			Kind: cases.CheckReading, Reading: cases.Reading{Completed: 1, Total: 2, Percent: -1},
+		},
 	} {
 		got := polled(t, pipelinetest.Answer(200, body))
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -299,10 +343,12 @@ func TestTryAgain(t *testing.T) {
 		saysFailed bool
 		check      cases.CheckKind
 	}{
-		"429":                        {429, "", `{"error":"full"}`, cases.DispatchBusy, false, cases.CheckBusy},
-		"429 failed":                 {429, "", failed, cases.DispatchBusy, true, cases.CheckBusy},
-		"429 failed, seconds":        {429, "7", failed, cases.DispatchBusy, true, cases.CheckBusy},
-		"429 failed, below detail":   {429, "7", `{"detail":` + failed + `}`, cases.DispatchBusy, true, cases.CheckBusy},
+		"429":                 {429, "", `{"error":"full"}`, cases.DispatchBusy, false, cases.CheckBusy},
+		"429 failed":          {429, "", failed, cases.DispatchBusy, true, cases.CheckBusy},
+		"429 failed, seconds": {429, "7", failed, cases.DispatchBusy, true, cases.CheckBusy},
+		"429 failed, below detail": {
+			429, "7", `{"detail":` + failed + `}`, cases.DispatchBusy, true, cases.CheckBusy,
+		},
 		"429 succeeded":              {429, "", `{"success":true}`, cases.DispatchBusy, false, cases.CheckBusy},
 		"429 page":                   {429, "7", `<html>`, cases.DispatchBusy, false, cases.CheckBusy},
 		"429 packed":                 {429, "7", packed(failed), cases.DispatchBusy, true, cases.CheckBusy},

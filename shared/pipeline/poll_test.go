@@ -23,22 +23,31 @@ func TestPollOutcomes(t *testing.T) {
 		kind    cases.CheckKind
 		message string
 	}{
-		"reading":   {pipelinetest.Truth(), cases.CheckReading, ""},
-		"slow":      {pipelinetest.Slow(10*time.Millisecond, pipelinetest.Truth()), cases.CheckReading, ""},
-		"failed":    {pipelinetest.Answer(200, `{"status":"failed","error":"no ink"}`), cases.CheckReading, "no ink"},
-		"unknown":   {pipelinetest.Answer(404, `{"detail":"Case not found"}`), cases.CheckUnknown, ""},
-		"404 page":  {pipelinetest.Answer(404, `<html>`), cases.CheckUnknown, ""},
-		"total 0":   {pipelinetest.Answer(200, `{"completed":0,"total":0}`), cases.CheckUnknown, ""},
-		"not JSON":  {pipelinetest.NotJSON(), cases.CheckFailed, "not a JSON object"},
-		"500":       {pipelinetest.Answer(500, half), cases.CheckFailed, "the pipeline answered 500 Internal Server Error"},
-		"401":       {pipelinetest.RefuseDetail(401, "bad key hush-key"), cases.CheckFailed, "the pipeline answered 401 Unauthorized: bad key [redacted]"},
-		"429":       {pipelinetest.Busy(429, "1"), cases.CheckBusy, "busy"},
-		"204":       {pipelinetest.Answer(204, ""), cases.CheckFailed, "204"},
-		"redirect":  {pipelinetest.Redirect(302, "/api/progress/c-1?again"), cases.CheckFailed, "302 Found"},
-		"too large": {pipelinetest.Answer(200, half+strings.Repeat(" ", 1<<20)), cases.CheckFailed, "more than 1048576 bytes"},
-		"reset":     {pipelinetest.Reset(false, 0), cases.CheckFailed, "no answer: "},
-		"cut":       {pipelinetest.ResetDuring(pipelinetest.Answer(200, half)), cases.CheckFailed, "200 OK, but"},
-		"hangs":     {pipelinetest.Hang(false, 0), cases.CheckFailed, "it took longer than 100ms"},
+		"reading":  {pipelinetest.Truth(), cases.CheckReading, ""},
+		"slow":     {pipelinetest.Slow(10*time.Millisecond, pipelinetest.Truth()), cases.CheckReading, ""},
+		"failed":   {pipelinetest.Answer(200, `{"status":"failed","error":"no ink"}`), cases.CheckReading, "no ink"},
+		"unknown":  {pipelinetest.Answer(404, `{"detail":"Case not found"}`), cases.CheckUnknown, ""},
+		"404 page": {pipelinetest.Answer(404, `<html>`), cases.CheckUnknown, ""},
+		"total 0":  {pipelinetest.Answer(200, `{"completed":0,"total":0}`), cases.CheckUnknown, ""},
+		"not JSON": {pipelinetest.NotJSON(), cases.CheckFailed, "not a JSON object"},
+		"500": {
+			pipelinetest.Answer(500, half), cases.CheckFailed,
+			"the pipeline answered 500 Internal Server Error",
+		},
+		"401": {
+			pipelinetest.RefuseDetail(401, "bad key hush-key"), cases.CheckFailed,
+			"the pipeline answered 401 Unauthorized: bad key [redacted]",
+		},
+		"429":      {pipelinetest.Busy(429, "1"), cases.CheckBusy, "busy"},
+		"204":      {pipelinetest.Answer(204, ""), cases.CheckFailed, "204"},
+		"redirect": {pipelinetest.Redirect(302, "/api/progress/c-1?again"), cases.CheckFailed, "302 Found"},
+		"too large": {
+			pipelinetest.Answer(200, half+strings.Repeat(" ", 1<<20)), cases.CheckFailed,
+			"more than 1048576 bytes",
+		},
+		"reset": {pipelinetest.Reset(false, 0), cases.CheckFailed, "no answer: "},
+		"cut":   {pipelinetest.ResetDuring(pipelinetest.Answer(200, half)), cases.CheckFailed, "200 OK, but"},
+		"hangs": {pipelinetest.Hang(false, 0), cases.CheckFailed, "it took longer than 100ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pipelinetest.New(t)
@@ -82,7 +91,8 @@ func TestPollAsksForTheCase(t *testing.T) {
 			t.Fatalf("%s: %d polls", id, len(polls))
 		}
 		for name, want := range map[string]string{
-			"X-Api-Key": "key-1", "Authorization": "Bearer token-1", "Traceparent": request.TraceParent, "Idempotency-Key": "",
+			"X-Api-Key": "key-1", "Authorization": "Bearer token-1", "Traceparent": request.TraceParent,
+			"Idempotency-Key": "",
 		} {
 			if got := polls[0].Header.Get(name); got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)

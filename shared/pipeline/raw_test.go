@@ -133,7 +133,9 @@ func TestBrokenRecord(t *testing.T) {
 	secure.TLS = &tls.Config{MaxVersion: tls.VersionTLS12}
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	for limit, want := range map[int]cases.DispatchKind{0: cases.DispatchUnreachable, 1: cases.DispatchUncertain, 9: cases.DispatchUncertain} {
+	for limit, want := range map[int]cases.DispatchKind{
+		0: cases.DispatchUnreachable, 1: cases.DispatchUncertain, 9: cases.DispatchUncertain,
+	} {
 		c := open(t, secure.URL, func(c *Config) {
 			c.TLS = secure.Client().Transport.(*http.Transport).TLSClientConfig
 			c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

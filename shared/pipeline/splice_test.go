@@ -10,19 +10,27 @@ import (
 
 func TestSplice(t *testing.T) {
 	for name, tc := range map[string]struct{ form, want string }{
-		"empty":              {`{}`, `{"case_id":"c-1","run":2}`},
-		"empty with space":   {" {\n} \n", " {\"case_id\":\"c-1\",\"run\":2\n} \n"},
-		"added in front":     {`{"b":1.0,"a":1e400}`, `{"case_id":"c-1","run":2,"b":1.0,"a":1e400}`},
-		"case_id in place":   {`{"a":1, "case_id" : "x" ,"b":2}`, `{"run":2,"a":1, "case_id" : "c-1" ,"b":2}`},
-		"run in place":       {`{"run":7}`, `{"case_id":"c-1","run":2}`},
-		"both in place":      {`{"run":[1,{"run":1}],"case_id":null}`, `{"run":2,"case_id":"c-1"}`},
-		"escaped key":        {`{"case\u005fid":"x","r\u0075n":true}`, `{"case\u005fid":"c-1","r\u0075n":2}`},
-		"duplicate":          {`{"case_id":"x","a":1,"case_id":"y"}`, `{"run":2,"case_id":"c-1","a":1}`},
-		"many duplicates":    {`{"run":1 , "run":2 , "case_id":3,"run":4,"z":[]}`, `{"run":2  , "case_id":"c-1","z":[]}`},
-		"other case of key":  {`{"Case_ID":1,"RUN":2}`, `{"case_id":"c-1","run":2,"Case_ID":1,"RUN":2}`},
-		"nested are not top": {`{"a":{"case_id":"x","run":[1]},"b":[{"run":1}]}`, `{"case_id":"c-1","run":2,"a":{"case_id":"x","run":[1]},"b":[{"run":1}]}`},
-		"brackets in text":   {`{"a":"}],\"{","run":"}\\"}`, `{"case_id":"c-1","a":"}],\"{","run":2}`},
-		"big numbers":        {`{"n":12345678901234567890.10,"e":1E+2,"z":-0}`, `{"case_id":"c-1","run":2,"n":12345678901234567890.10,"e":1E+2,"z":-0}`},
+		"empty":            {`{}`, `{"case_id":"c-1","run":2}`},
+		"empty with space": {" {\n} \n", " {\"case_id\":\"c-1\",\"run\":2\n} \n"},
+		"added in front":   {`{"b":1.0,"a":1e400}`, `{"case_id":"c-1","run":2,"b":1.0,"a":1e400}`},
+		"case_id in place": {`{"a":1, "case_id" : "x" ,"b":2}`, `{"run":2,"a":1, "case_id" : "c-1" ,"b":2}`},
+		"run in place":     {`{"run":7}`, `{"case_id":"c-1","run":2}`},
+		"both in place":    {`{"run":[1,{"run":1}],"case_id":null}`, `{"run":2,"case_id":"c-1"}`},
+		"escaped key":      {`{"case\u005fid":"x","r\u0075n":true}`, `{"case\u005fid":"c-1","r\u0075n":2}`},
+		"duplicate":        {`{"case_id":"x","a":1,"case_id":"y"}`, `{"run":2,"case_id":"c-1","a":1}`},
+		"many duplicates": {
+			`{"run":1 , "run":2 , "case_id":3,"run":4,"z":[]}`, `{"run":2  , "case_id":"c-1","z":[]}`,
+		},
+		"other case of key": {`{"Case_ID":1,"RUN":2}`, `{"case_id":"c-1","run":2,"Case_ID":1,"RUN":2}`},
+		"nested are not top": {
+			`{"a":{"case_id":"x","run":[1]},"b":[{"run":1}]}`,
+			`{"case_id":"c-1","run":2,"a":{"case_id":"x","run":[1]},"b":[{"run":1}]}`,
+		},
+		"brackets in text": {`{"a":"}],\"{","run":"}\\"}`, `{"case_id":"c-1","a":"}],\"{","run":2}`},
+		"big numbers": {
+			`{"n":12345678901234567890.10,"e":1E+2,"z":-0}`,
+			`{"case_id":"c-1","run":2,"n":12345678901234567890.10,"e":1E+2,"z":-0}`,
+		},
 		"spelling of text":   {`{"a":"\u00e9\/<é>","a":2}`, `{"case_id":"c-1","run":2,"a":"\u00e9\/<é>","a":2}`},
 		"key with no letter": {`{"":1,"case_id":2}`, `{"run":2,"":1,"case_id":"c-1"}`},
 	} {
@@ -69,7 +77,8 @@ func members(t *testing.T, object []byte) (all []member) {
 
 func FuzzSplice(f *testing.F) {
 	for _, form := range []string{
-		`{}`, ` { "run" : 1 , "case_id" : "x" } `, `{"case\u005fid":"x","case_id":[{}],"a":"\\\""}`, `{"a":1,"run":2,"run":3,"b":{"run":1}}`,
+		`{}`, ` { "run" : 1 , "case_id" : "x" } `, `{"case\u005fid":"x","case_id":[{}],"a":"\\\""}`,
+		`{"a":1,"run":2,"run":3,"b":{"run":1}}`,
 		`[]`, `{"a":-1.5e-7,"":null,"case_id":{"a":[1,2,"]"]},"z":true}`, "{\"\xff\":1}",
 	} {
 		f.Add([]byte(form), "c-1", 1)

@@ -41,7 +41,10 @@ func TestNothingWasWritten(t *testing.T) {
 		"refused port": {url: "http://" + closed.Addr().String(), message: "connection refused"},
 		"no such name": {url: "http://pipeline.invalid", message: "its name cannot be resolved", config: func(c *Config) {
 			c.DialContext = func(context.Context, string, string) (net.Conn, error) {
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true}}
+				return nil, &net.OpError{
+					Op: "dial", Net: "tcp",
+					Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true},
+				}
 			}
 		}},
 		"dial hangs": {url: "http://" + closed.Addr().String(), message: "it took longer than 30ms", config: func(c *Config) {
@@ -50,7 +53,10 @@ func TestNothingWasWritten(t *testing.T) {
 		}},
 		"TLS to plaintext": {url: "https://" + plain.addr, message: "it does not speak TLS"},
 		"TLS not trusted":  {url: secure.URL, message: "certificate"},
-		"TLS silent":       {url: "https://" + silent.addr, message: "it took longer", config: func(c *Config) { c.Timeout = 30 * time.Millisecond }},
+		"TLS silent": {
+			url: "https://" + silent.addr, message: "it took longer",
+			config: func(c *Config) { c.Timeout = 30 * time.Millisecond },
+		},
 		"first write fails": {url: "http://" + silent.addr, message: "connection", config: func(c *Config) {
 			c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -141,13 +147,24 @@ func TestSomethingWasWritten(t *testing.T) {
 		serve   func(net.Conn)
 		message string
 	}{
-		"reset after a byte":       {func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1)); reset(c) }, "no answer to the request"},
+		"reset after a byte": {
+			func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1)); reset(c) }, "no answer to the request",
+		},
 		"reset after the request":  {func(c net.Conn) { readRequest(c); reset(c) }, "connection reset by peer"},
 		"closed after the request": {readRequest, "closed in the middle"},
 		"reset in the answer":      {func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, head); reset(c) }, ""},
-		"closed in the answer":     {func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, head) }, "200 OK, but the connection was closed in the middle"},
-		"closed in the head":       {func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: y") }, "closed in the middle"},
-		"not HTTP":                 {func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, "form-content\r\n\r\n") }, "the answer is not HTTP"},
+		"closed in the answer": {
+			func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, head) },
+			"200 OK, but the connection was closed in the middle",
+		},
+		"closed in the head": {
+			func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX: y") },
+			"closed in the middle",
+		},
+		"not HTTP": {
+			func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, "form-content\r\n\r\n") },
+			"the answer is not HTTP",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, tc.serve)
@@ -196,7 +213,9 @@ func TestDispatchIsNeverSentTwice(t *testing.T) {
 		}
 	})
 	c := open(t, "http://"+s.addr)
-	for _, want := range []cases.DispatchKind{cases.DispatchAccepted, cases.DispatchAccepted, cases.DispatchUncertain, cases.DispatchUncertain} {
+	for _, want := range []cases.DispatchKind{
+		cases.DispatchAccepted, cases.DispatchAccepted, cases.DispatchUncertain, cases.DispatchUncertain,
+	} {
 		if got := c.Dispatch(t.Context(), request); got.Kind != want {
 			t.Fatalf("got %+v, want %s", got, want)
 		}
