@@ -15,25 +15,25 @@ var (
 	errTimeout = errors.New("sim: no answer in time")
 )
 
-// call is something that an invocation asks of the world.
+// call is a request of an invocation to the world.
 type call struct {
 	inv   *invocation
-	n     int // which of the invocation's
+	n     int // its number within the invocation
 	what  string
 	about runKey
-	// effect is what it does, in the scheduler, at one moment. data is what the record keeps of it.
+	// effect runs in the scheduler, at one moment. data is what the record keeps of it.
 	effect func() (data any, err error)
-	// wait is, if not nil, how the answer comes: it calls back when there is one. Without, it comes soon.
+	// wait, if not nil, calls back when the answer is ready. If it is nil, the answer comes soon.
 	wait func(c *call, err error)
-	// down says that it fails now without effect.
+	// down reports whether the call fails now without effect.
 	down func() bool
 
 	err  error
 	done chan struct{}
-	gone bool // answered, or nobody waits
+	gone bool // answered, or its invocation has ended
 }
 
-// wake lets the invocation go on.
+// wake lets the invocation continue.
 func (c *call) wake() {
 	if c.gone {
 		return
@@ -42,7 +42,8 @@ func (c *call) wake() {
 	close(c.done)
 }
 
-// do submits the call and waits until it is answered or ctx ends. If the instance dies meanwhile, it does not return.
+// do submits the call and waits until it is answered or ctx ends. If the instance dies meanwhile,
+// it does not return.
 func (c *call) do(ctx context.Context, w *world) error {
 	if c.inv.dead.Load() {
 		runtime.Goexit()
@@ -66,8 +67,15 @@ func (c *call) do(ctx context.Context, w *world) error {
 	}
 }
 
-// ask is a call that returns something.
-func ask[T any](ctx context.Context, w *world, what string, about runKey, down func() bool, f func() (T, any, error)) (T, error) {
+// ask submits a call that returns a value.
+func ask[T any](
+	ctx context.Context,
+	w *world,
+	what string,
+	about runKey,
+	down func() bool,
+	f func() (T, any, error),
+) (T, error) {
 	var v T
 	c := &call{inv: invocationOf(ctx), what: what, about: about, down: down}
 	c.effect = func() (data any, err error) {
@@ -82,7 +90,7 @@ func ask[T any](ctx context.Context, w *world, what string, about runKey, down f
 	return v, nil
 }
 
-// submit decides what becomes of a call.
+// submit decides whether and how a call fails.
 func (w *world) submit(c *call) {
 	inv := c.inv
 	inv.calls++
@@ -110,8 +118,11 @@ func (w *world) submit(c *call) {
 		}
 	}
 	if limit := c.limit(); limit > 0 && there+back > limit {
-		if faulty { // it would not be seen
-			w.rec.Faults = slices.DeleteFunc(w.rec.Faults, func(f Fault) bool { return f == fault && f.Kind != SlowBefore && f.Kind != SlowAfter })
+		if faulty { // the fault would have no visible effect
+			w.rec.Faults = slices.DeleteFunc(
+				w.rec.Faults,
+				func(f Fault) bool { return f == fault && f.Kind != SlowBefore && f.Kind != SlowAfter },
+			)
 		}
 		w.after(min(there, limit+c.inv.rnd.evenly(0, 10*time.Second)), func() {
 			if !inv.dead.Load() {
@@ -124,7 +135,7 @@ func (w *world) submit(c *call) {
 	w.after(there, func() { w.reach(c, fault, faulty, back) })
 }
 
-// limit is how long the client of a service waits for it; 0: as long as the invocation.
+// limit is how long the client of a service waits for the call. 0 means as long as the invocation.
 func (c *call) limit() time.Duration {
 	switch {
 	case c.what == "store: wait":
@@ -137,7 +148,7 @@ func (c *call) limit() time.Duration {
 	return 0
 }
 
-// latency is how long a message takes.
+// latency returns the travel time of a message.
 func (c chooser) latency(slow float64) time.Duration {
 	if c.chance(slow) {
 		return c.between(200*time.Millisecond, 70*time.Second)
@@ -145,7 +156,7 @@ func (c chooser) latency(slow float64) time.Duration {
 	return c.between(500*time.Microsecond, 40*time.Millisecond)
 }
 
-// take lets the call have its effect and its answer.
+// take executes the effect of the call and sends its answer.
 func (w *world) take(c *call, back time.Duration) {
 	err := w.affect(c, "")
 	if c.wait != nil {
@@ -179,6 +190,20 @@ func (w *world) reply(c *call, err error, back time.Duration) {
 }
 
 func (w *world) noteCall(c *call, fault string, err error, data any) {
-	w.rec.add(Entry{At: w.now(), Invocation: c.inv.name, Began: c.inv.began, Instance: c.inv.inst.number, Seq: c.inv.seq, What: c.what, Call: c.n,
-		Case: c.about.id, Run: c.about.run, Fault: fault, Err: err, Data: data})
+	w.rec.add(
+		Entry{
+			At:         w.now(),
+			Invocation: c.inv.name,
+			Began:      c.inv.began,
+			Instance:   c.inv.inst.number,
+			Seq:        c.inv.seq,
+			What:       c.what,
+			Call:       c.n,
+			Case:       c.about.id,
+			Run:        c.about.run,
+			Fault:      fault,
+			Err:        err,
+			Data:       data,
+		},
+	)
 }

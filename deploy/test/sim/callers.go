@@ -10,7 +10,7 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// setUp plans everything that the world does by itself.
+// setUp schedules every event of the plan.
 func (w *world) setUp() {
 	for _, c := range w.plan.Cases {
 		for n, a := range c.Actions {
@@ -45,32 +45,39 @@ func (w *world) setUp() {
 	}
 }
 
-// request does what an action says, and again until it is answered.
+// request performs an action, and repeats it until it is answered.
 func (w *world) request(a Action, id, name string, try int) {
 	rnd := chooser{stream(w.plan.Seed, fmt.Sprint(name, try))}
 	var asked Asked
 	began := w.now()
-	w.spawn(fmt.Sprintf("%s try %d", name, try+1), runKey{id: id}, w.anyInstance(rnd), requestLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
-		var err error
-		asked, err = w.perform(ctx, to, a, id, name)
-		return err
-	}, func(err error) {
-		again := false
-		switch {
-		case err == nil:
-			w.rec.add(Entry{At: w.now(), What: "answered", Began: began, Case: id, Run: asked.Run, Data: asked})
-			again = a.Again > 0
-			a.Again--
-		case errors.Is(err, errDied), errors.Is(err, errTimeout), fault.KindOf(err) == fault.Unavailable:
-			again = true
-			a.Tries--
-		case fault.KindOf(err) == fault.Internal:
-			w.rec.add(Entry{At: w.now(), What: "answered", Case: id, Err: err, Data: Broken{err.Error()}})
-		}
-		if again && a.Tries > 0 {
-			w.after(rnd.between(100*time.Millisecond, 30*time.Second), func() { w.request(a, id, name, try+1) })
-		}
-	})
+	w.spawn(
+		fmt.Sprintf("%s try %d", name, try+1),
+		runKey{id: id},
+		w.anyInstance(rnd),
+		requestLimit,
+		func(ctx context.Context, to *reconcile.Reconciler) error {
+			var err error
+			asked, err = w.perform(ctx, to, a, id, name)
+			return err
+		},
+		func(err error) {
+			again := false
+			switch {
+			case err == nil:
+				w.rec.add(Entry{At: w.now(), What: "answered", Began: began, Case: id, Run: asked.Run, Data: asked})
+				again = a.Again > 0
+				a.Again--
+			case errors.Is(err, errDied), errors.Is(err, errTimeout), fault.KindOf(err) == fault.Unavailable:
+				again = true
+				a.Tries--
+			case fault.KindOf(err) == fault.Internal:
+				w.rec.add(Entry{At: w.now(), What: "answered", Case: id, Err: err, Data: Broken{err.Error()}})
+			}
+			if again && a.Tries > 0 {
+				w.after(rnd.between(100*time.Millisecond, 30*time.Second), func() { w.request(a, id, name, try+1) })
+			}
+		},
+	)
 }
 
 func (w *world) perform(ctx context.Context, to *reconcile.Reconciler, a Action, id, name string) (Asked, error) {
@@ -78,10 +85,24 @@ func (w *world) perform(ctx context.Context, to *reconcile.Reconciler, a Action,
 	switch a.Do {
 	case "start":
 		if a.Adopt {
-			// Somebody handed it over before; that is no call of ours.
-			_, _ = ask(ctx, w, "the pipeline works on it already", runKey{id: id}, nil, func() (bool, any, error) { w.pipe.adopted(id); return true, nil, nil })
+			// Another system sent it to the pipeline before; that is no call of Casewatch.
+			_, _ = ask(
+				ctx,
+				w,
+				"the pipeline works on it already",
+				runKey{id: id},
+				nil,
+				func() (bool, any, error) { w.pipe.adopted(id); return true, nil, nil },
+			)
 		}
-		req := reconcile.StartRequest{CaseID: id, Form: form(id, a, name), Key: a.Key, Deadline: a.Deadline, Supersede: a.Supersede, Adopt: a.Adopt}
+		req := reconcile.StartRequest{
+			CaseID:    id,
+			Form:      form(id, a, name),
+			Key:       a.Key,
+			Deadline:  a.Deadline,
+			Supersede: a.Supersede,
+			Adopt:     a.Adopt,
+		}
 		answer, err := to.Start(ctx, req)
 		asked.take(answer, string(req.Form))
 		return asked, err
@@ -110,7 +131,8 @@ func (a *Asked) take(s reconcile.StartAnswer, form string) {
 	a.Created, a.DeadlineAt, a.Version = s.Case.CreatedAt, s.Case.DeadlineAt, s.Case.Version
 }
 
-// form is what a caller hands in: with a key, always the same, unless it is to be another.
+// form returns the form of a caller. For one key it is always the same, unless the action asks for
+// another one.
 func form(id string, a Action, name string) []byte {
 	of := a.Key
 	if of == "" || a.Other {
@@ -119,10 +141,10 @@ func form(id string, a Action, name string) []byte {
 	return fmt.Appendf(nil, `{"case_id":%q,"of":%q}`, id, of)
 }
 
-// followName is how the names of the invocations begin that wait for news of a case.
+// followName is the prefix of the names of invocations that wait for news of a case.
 const followName = "follow: "
 
-// reader is somebody who looks at a case again and again, one view after the other.
+// reader reads a case repeatedly, one view after the other.
 type reader struct {
 	Reader
 	w     *world
@@ -145,35 +167,52 @@ func (r *reader) next() {
 	if follows {
 		name = followName + name
 	}
-	w.spawn(name, runKey{id: r.id}, w.anyInstance(r.rnd), requestLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
-		if follows {
-			s, err := to.Follow(ctx, r.id, 0, &r.known)
-			switch {
-			case s.NewsTo(&r.known):
-				got = *s
-			case s != nil:
-				r.known = *s
+	w.spawn(
+		name,
+		runKey{id: r.id},
+		w.anyInstance(r.rnd),
+		requestLimit,
+		func(ctx context.Context, to *reconcile.Reconciler) error {
+			if follows {
+				s, err := to.Follow(ctx, r.id, 0, &r.known)
+				switch {
+				case s.NewsTo(&r.known):
+					got = *s
+				case s != nil:
+					r.known = *s
+				}
+				return err
 			}
+			var err error
+			got, err = to.Read(ctx, r.id, 0)
 			return err
-		}
-		var err error
-		got, err = to.Read(ctx, r.id, 0)
-		return err
-	}, func(err error) {
-		wait := r.Every
-		if r.Follow {
-			wait = time.Millisecond
-		}
-		switch {
-		case err != nil:
-			wait = max(wait, 5*time.Second)
-		case got.View.Run > 0:
-			r.known = got
-			w.rec.add(Entry{At: w.now(), What: "shown", Invocation: r.name, Began: began, Case: r.id, Run: got.View.Run, Data: Shown{Reader: r.name, Followed: follows, View: got.View}})
-			if r.Follow && !got.Open() {
-				wait = max(wait, 20*time.Second)
+		},
+		func(err error) {
+			wait := r.Every
+			if r.Follow {
+				wait = time.Millisecond
 			}
-		}
-		w.after(wait+r.rnd.between(time.Millisecond, time.Second), r.next)
-	})
+			switch {
+			case err != nil:
+				wait = max(wait, 5*time.Second)
+			case got.View.Run > 0:
+				r.known = got
+				w.rec.add(
+					Entry{
+						At:         w.now(),
+						What:       "shown",
+						Invocation: r.name,
+						Began:      began,
+						Case:       r.id,
+						Run:        got.View.Run,
+						Data:       Shown{Reader: r.name, Followed: follows, View: got.View},
+					},
+				)
+				if r.Follow && !got.Open() {
+					wait = max(wait, 20*time.Second)
+				}
+			}
+			w.after(wait+r.rnd.between(time.Millisecond, time.Second), r.next)
+		},
+	)
 }

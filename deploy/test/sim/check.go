@@ -10,7 +10,7 @@ import (
 	"github.com/casewatch/casewatch/shared/fault"
 )
 
-// Violation is a promise that was broken.
+// Violation is a broken promise.
 type Violation struct {
 	Promise Promise
 	Case    string
@@ -23,16 +23,17 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s %s/%d: BROKEN: %s: %s", clock(v.At), v.Case, v.Run, v.Promise, v.Why)
 }
 
-// What the checker grants. A run that is past its deadline is found by the sweep once its wake-up is later than the longest look and 20 s more, by
-// clocks that are at most 5 s apart; and by the next one, if something else changed the record just then.
+// The tolerances of the checker. The sweep finds a run that is past its deadline when its check is
+// overdue by more than the longest poll plus 20 s. The clocks differ by at most 5 s. If another
+// invocation changes the record at that moment, the next sweep finds the run.
 const (
 	sweepGrace     = 20 * time.Second
 	skewGrace      = 5 * time.Second
 	sweepsGranted  = 2
-	leftOverBefore = 5 * time.Minute // an ended run with something pending for so long, while nothing breaks
+	leftOverBefore = 5 * time.Minute // how long an ended run may have a pending task while nothing fails
 )
 
-// checker reads a record once, from its beginning to its end.
+// checker reads a record once, from beginning to end.
 type checker struct {
 	rec         *Record
 	runs        map[runKey]*seen
@@ -51,9 +52,23 @@ type checker struct {
 	found       []Violation
 }
 
-// Check says which promises the record breaks.
+// Check returns the promises that the record breaks.
 func Check(rec *Record) []Violation {
-	c := &checker{rec: rec, runs: map[runKey]*seen{}, keys: map[string]int{}, said: map[int]Said{}, early: map[runKey]int{}, left: map[string]int{}, made: map[string]time.Duration{}, trouble: map[string]bool{}, storeFailed: map[string]bool{}, over: map[string]bool{}, well: map[string]bool{}, follows: map[string]*following{}, reran: map[string]int{}}
+	c := &checker{
+		rec:         rec,
+		runs:        map[runKey]*seen{},
+		keys:        map[string]int{},
+		said:        map[int]Said{},
+		early:       map[runKey]int{},
+		left:        map[string]int{},
+		made:        map[string]time.Duration{},
+		trouble:     map[string]bool{},
+		storeFailed: map[string]bool{},
+		over:        map[string]bool{},
+		well:        map[string]bool{},
+		follows:     map[string]*following{},
+		reran:       map[string]int{},
+	}
 	for i := range rec.Entries {
 		c.entry(&rec.Entries[i])
 	}
@@ -78,7 +93,8 @@ func (c *checker) entry(e *Entry) {
 			s.open = 0
 		}
 	}
-	if e.What == "ends" && e.Err != nil && !errors.Is(e.Err, errDied) && !errors.Is(e.Err, errTimeout) && fault.KindOf(e.Err) == fault.Internal {
+	if e.What == "ends" && e.Err != nil && !errors.Is(e.Err, errDied) && !errors.Is(e.Err, errTimeout) &&
+		fault.KindOf(e.Err) == fault.Internal {
 		c.broken(Classified, key, e.At, "%s: %v", e.Invocation, e.Err)
 	}
 	if e.Call > 0 && (e.Fault != "" || e.Err != nil) {
@@ -114,7 +130,8 @@ func (c *checker) entry(e *Entry) {
 		if s := c.runs[key]; s != nil && s.opener == e.Invocation {
 			s.open = 0
 			gaveUp := d.Outcome == cases.DispatchBusy && d.SaysFailed && (s.polled || s.confirmed)
-			if own := d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed || gaveUp; own && e.At < s.marked+c.rec.Plan.Rules.PipelineTimeout {
+			terminal := d.Outcome == cases.DispatchSucceeded || d.Outcome == cases.DispatchFailed || gaveUp
+			if terminal && e.At < s.marked+c.rec.Plan.Rules.PipelineTimeout {
 				s.answer = e.Invocation
 			}
 		}

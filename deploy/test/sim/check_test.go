@@ -12,12 +12,17 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// healthy is a record without a fault: two runs of a case, the second of which ends by an event with a result, and a reader.
+// healthy is a record without a fault: two runs of a case, the second of which ends by an event
+// with a result, and a reader.
 func healthy(t *testing.T) *Record {
 	t.Helper()
 	p := Small()["it says 202, then an event"]
 	p.Until = 3 * time.Minute
-	p.Cases[0].Actions = append(p.Cases[0].Actions, Action{At: 5 * time.Second, Do: "start", Supersede: true, Tries: 1}, Action{At: 5200 * time.Millisecond, Do: "start", Key: "k", Tries: 1})
+	p.Cases[0].Actions = append(
+		p.Cases[0].Actions,
+		Action{At: 5 * time.Second, Do: "start", Supersede: true, Tries: 1},
+		Action{At: 5200 * time.Millisecond, Do: "start", Key: "k", Tries: 1},
+	)
 	p.Cases[0].Readers = []Reader{{From: time.Second, To: time.Minute, Every: 2 * time.Second}}
 	rec := p.Run(t)
 	if v := Check(rec); len(v) > 0 {
@@ -122,26 +127,64 @@ func TestBrokenRecords(t *testing.T) {
 			put(r, i, Entry{Data: Swept{Began: time.Hour, Done: true}})
 			put(r, i, Entry{Data: Swept{Began: time.Hour, Done: true}})
 		}, Ends},
-		"a deadline that moves":   {changed(ended(2), func(_ *Entry, d *Commits) { (*d)[0].Case.DeadlineAt = time.Now() }), Ends},
-		"a run purged while open": {func(t *testing.T, r *Record) { put(r, find(t, r, open(2)), Entry{Run: 2, Case: "c", Data: Purged{}}) }, Ends},
-		"two open runs":           {changed(func(_ *Entry, d Commits) bool { return len(d) == 2 }, func(_ *Entry, d *Commits) { *d = (*d)[1:] }), OneOpen},
-		"another end":             {again(func(c *Commit) { c.Case.State = cases.TimedOut }), Final},
+		"a deadline that moves": {
+			changed(ended(2), func(_ *Entry, d *Commits) { (*d)[0].Case.DeadlineAt = time.Now() }),
+			Ends,
+		},
+		"a run purged while open": {
+			func(t *testing.T, r *Record) { put(r, find(t, r, open(2)), Entry{Run: 2, Case: "c", Data: Purged{}}) },
+			Ends,
+		},
+		"two open runs": {
+			changed(
+				func(_ *Entry, d Commits) bool { return len(d) == 2 },
+				func(_ *Entry, d *Commits) { *d = (*d)[1:] },
+			),
+			OneOpen,
+		},
+		"another end": {again(func(c *Commit) { c.Case.State = cases.TimedOut }), Final},
 		"another reason": {again(func(c *Commit) {
 			c.Case.Outcome.End = &cases.End{Reason: cases.ReasonDeadline, Source: c.Case.Outcome.End.Source}
 		}), Final},
-		"an open state again":    {again(func(c *Commit) { c.Case.State, c.Case.Outcome.End = cases.Running, nil }), Final},
+		"an open state again": {
+			again(func(c *Commit) { c.Case.State, c.Case.Outcome.End = cases.Running, nil }),
+			Final,
+		},
 		"progress after the end": {again(func(c *Commit) { c.Case.Job.Progress.Completed++ }), Final},
-		"another result":         {again(func(c *Commit) { c.Result = strings.Replace(c.Result, `"word":`, `"word":9`, 1) }), Fills},
-		"a result of another run": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
-			(*d)[0].Result = strings.Replace((*d)[0].Result, `"of_run":2`, `"of_run":1`, 1)
-		}), OwnResult},
-		"a result that does not agree": {changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
-			(*d)[0].Result = strings.Replace((*d)[0].Result, `"success":true`, `"success":false`, 1)
-		}), Fills},
+		"another result": {
+			again(func(c *Commit) { c.Result = strings.Replace(c.Result, `"word":`, `"word":9`, 1) }),
+			Fills,
+		},
+		"a result of another run": {
+			changed(
+				func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized },
+				func(_ *Entry, d *Commits) {
+					(*d)[0].Result = strings.Replace((*d)[0].Result, `"of_run":2`, `"of_run":1`, 1)
+				},
+			),
+			OwnResult,
+		},
+		"a result that does not agree": {
+			changed(
+				func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized },
+				func(_ *Entry, d *Commits) {
+					(*d)[0].Result = strings.Replace((*d)[0].Result, `"success":true`, `"success":false`, 1)
+				},
+			),
+			Fills,
+		},
 		"a late word that is not kept": {func(t *testing.T, r *Record) {
 			i := find(t, r, ended(2))
 			put(r, i, Entry{Run: 2, Case: "c", Data: Taken{77}})
-			put(r, i, Entry{Run: 2, Case: "c", Data: Said{Case: "c", Run: 2, Named: true, Status: "failed", Word: 77, ID: "m77"}})
+			put(
+				r,
+				i,
+				Entry{
+					Run:  2,
+					Case: "c",
+					Data: Said{Case: "c", Run: 2, Named: true, Status: "failed", Word: 77, ID: "m77"},
+				},
+			)
 		}, LateKept},
 		"a late word that is forgotten": {func(t *testing.T, r *Record) {
 			again(func(c *Commit) { c.Case.Outcome.Late = &cases.LateReport{State: cases.Failed, Count: 1} })(t, r)
@@ -169,27 +212,59 @@ func TestBrokenRecords(t *testing.T) {
 			i := find(t, r, ended(2))
 			put(r, i, Entry{Began: time.Hour, Data: Sent{Form: form2(t, r)}})
 		}, NoneAfterEnd},
-		"another form": {changed(func(e *Entry, _ Sent) bool { return e.Run == 2 }, func(_ *Entry, d *Sent) { d.Form = "{}" }), StartKept},
+		"another form": {
+			changed(func(e *Entry, _ Sent) bool { return e.Run == 2 }, func(_ *Entry, d *Sent) { d.Form = "{}" }),
+			StartKept,
+		},
 		"two checks": {func(t *testing.T, r *Record) {
-			put(r, find(t, r, open(2)), Entry{Data: Sample{Tasks: []Task{{Kind: "check", Case: "c", Run: 2, Seq: 1}, {Kind: "check", Case: "c", Run: 2, Seq: 2}}}})
+			put(
+				r,
+				find(t, r, open(2)),
+				Entry{
+					Data: Sample{
+						Tasks: []Task{
+							{Kind: "check", Case: "c", Run: 2, Seq: 1},
+							{Kind: "check", Case: "c", Run: 2, Seq: 2},
+						},
+					},
+				},
+			)
 		}, OneChain},
 		"no check": {func(t *testing.T, r *Record) {
 			for range 4 {
 				put(r, find(t, r, open(2)), Entry{Data: Sample{Quiet: true}})
 			}
 		}, Watched},
-		"a task left over":     {func(_ *testing.T, r *Record) { r.Left = []Task{{Kind: "check", Case: "c", Run: 2}} }, NothingLeft},
+		"a task left over": {
+			func(_ *testing.T, r *Record) { r.Left = []Task{{Kind: "check", Case: "c", Run: 2}} },
+			NothingLeft,
+		},
 		"an end not published": {dropped(func(e *Entry) bool { return e.What == callTell && e.Run == 1 }), Published},
 		"another id":           {changed(all[Told], func(_ *Entry, d *Told) { d.ID = "c:9:ended" }), Published},
-		"another content":      {changed(all[Told], func(_ *Entry, d *Told) { d.Data = bytes.Replace(d.Data, []byte("succeeded"), []byte("timed_out"), 1) }), Published},
+		"another content": {
+			changed(
+				all[Told],
+				func(_ *Entry, d *Told) { d.Data = bytes.Replace(d.Data, []byte("succeeded"), []byte("timed_out"), 1) },
+			),
+			Published,
+		},
 		"told before the end": {func(t *testing.T, r *Record) {
 			put(r, find(t, r, open(2)), r.Entries[find(t, r, func(e *Entry, _ Told) bool { return e.Run == 2 })])
 		}, Published},
 		"a start that is lost": {changed(all[Asked], func(_ *Entry, d *Asked) { d.Run = 7 }), StartKept},
 		"other times":          {changed(all[Asked], func(_ *Entry, d *Asked) { d.DeadlineAt = d.Created }), StartKept},
-		"one key for two runs": {changed(func(_ *Entry, d Asked) bool { return d.Action.Key == "k" }, func(_ *Entry, d *Asked) { d.Run = 2 }), OneKey},
-		"a version of nobody":  {changed(all[Shown], func(_ *Entry, d *Shown) { d.View.Version = 99 }), ReadersSee},
-		"another view":         {changed(all[Shown], func(_ *Entry, d *Shown) { d.View.State = cases.Pending }), ReadersSee},
+		"one key for two runs": {
+			changed(
+				func(_ *Entry, d Asked) bool { return d.Action.Key == "k" },
+				func(_ *Entry, d *Asked) { d.Run = 2 },
+			),
+			OneKey,
+		},
+		"a version of nobody": {changed(all[Shown], func(_ *Entry, d *Shown) { d.View.Version = 99 }), ReadersSee},
+		"another view": {
+			changed(all[Shown], func(_ *Entry, d *Shown) { d.View.State = cases.Pending }),
+			ReadersSee,
+		},
 		"an older view": {func(t *testing.T, r *Record) {
 			e := r.Entries[find(t, r, func(_ *Entry, d Shown) bool { return d.View.Run == 2 && !d.View.State.Ended() })]
 			e.Began = time.Hour
@@ -217,9 +292,15 @@ func TestBrokenRecords(t *testing.T) {
 				_, ok := e.Data.(Answered)
 				return ok || e.What == "ends" && strings.HasPrefix(e.Invocation, "dispatch")
 			})(t, r)
-			changed(func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized }, func(_ *Entry, d *Commits) {
-				(*d)[0].Case.Outcome.End = &cases.End{Reason: cases.ReasonPipelineLost, Source: cases.SourceCheck}
-			})(t, r)
+			changed(
+				func(e *Entry, d Commits) bool { return ended(2)(e, d) && !d[0].Case.Bookkeeping.Finalized },
+				func(_ *Entry, d *Commits) {
+					(*d)[0].Case.Outcome.End = &cases.End{Reason: cases.ReasonPipelineLost, Source: cases.SourceCheck}
+				},
+			)(
+				t,
+				r,
+			)
 		}, OpenRequest},
 	}
 	plant(t, tests)

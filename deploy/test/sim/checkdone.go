@@ -7,7 +7,7 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// done looks at what an invocation leaves that says it is done.
+// done checks the state that an invocation leaves when it reports success.
 func (c *checker) done(e *Entry) {
 	for _, s := range c.order {
 		if s.ended {
@@ -16,7 +16,8 @@ func (c *checker) done(e *Entry) {
 			}
 			continue
 		}
-		gaveUp := strings.HasPrefix(e.Invocation, followName) && !c.rec.Plan.punctual() // a viewer is not kept waiting for a slow store: the delivery of the check before schedules the next
+		// A viewer does not wait for a slow store. The earlier check schedules the next one.
+		gaveUp := strings.HasPrefix(e.Invocation, followName) && !c.rec.Plan.punctual()
 		for kind, k := range s.wakes {
 			if k.by == e.Invocation && !gaveUp && !k.isAsked() && c.waits(s, kind) && !c.trouble[e.Invocation] {
 				c.broken(Watched, s.key, e.At, "%s is done, and %s #%d is not scheduled", e.Invocation, kind, k.seq)
@@ -31,7 +32,7 @@ func (c *checker) done(e *Entry) {
 	}
 }
 
-// delivered looks at what the delivery of a task or an event leaves that says it is done.
+// delivered checks the state that a delivery of a task or an event leaves when it reports success.
 func (c *checker) delivered(e *Entry, s *seen) {
 	message, _, redelivered := strings.Cut(e.Invocation, " delivery ")
 	again := redelivered && strings.HasPrefix(s.endedBy, message+" delivery ") && c.names(message)
@@ -44,13 +45,15 @@ func (c *checker) delivered(e *Entry, s *seen) {
 			c.broken(Watched, s.key, e.At, "%s is done, and the next is not scheduled", e.Invocation)
 		}
 	default:
-		if k := s.wakes[queue.Dispatch]; k.seq == e.Seq+1 && k.at < e.Began && !k.isAsked() && c.waits(s, queue.Dispatch) {
+		if k := s.wakes[queue.Dispatch]; k.seq == e.Seq+1 && k.at < e.Began && !k.isAsked() &&
+			c.waits(s, queue.Dispatch) {
 			c.broken(Watched, s.key, e.At, "%s is done, and the next is not scheduled", e.Invocation)
 		}
 	}
 }
 
-// names reports whether an event says of which run it is. One that does not may count for another run when it is delivered again.
+// names reports whether an event names its run. An event that does not may count for another run
+// when it is delivered again.
 func (c *checker) names(message string) bool {
 	for _, d := range c.said {
 		if d.Named && strings.HasSuffix(message, " "+d.ID) {
@@ -60,12 +63,12 @@ func (c *checker) names(message string) bool {
 	return false
 }
 
-// waits reports whether an open run's record waits for a task of a kind.
+// waits reports whether the record of an open run waits for a task of that kind.
 func (c *checker) waits(s *seen, kind queue.Kind) bool {
 	return kind == queue.Check || s.last.Case.Dispatch.Phase == cases.PhaseQueued
 }
 
-// stale looks whether a delivery asks or sends though a later one was already asked for.
+// stale checks that a delivery polls or dispatches nothing if a later one was already requested.
 func (c *checker) stale(e *Entry, s *seen, kind queue.Kind, what string) {
 	if e.Seq > 0 && s.wakes[kind].isPast(e.Seq, max(e.Began, s.wrote[e.Invocation])) {
 		c.broken(StaleDrops, s.key, e.At, "%s %s, and a later one was scheduled", e.Invocation, what)
@@ -81,7 +84,15 @@ func (c *checker) looked(e *Entry, d Looked) {
 		c.broken(SentFirst, s.key, e.At, "%s asks", e.Invocation)
 	}
 	if s.ended && e.Began > s.endedAt {
-		c.broken(NoneAfterEnd, s.key, e.At, "%s began at %s, the run ended at %s", e.Invocation, clock(e.Began), clock(s.endedAt))
+		c.broken(
+			NoneAfterEnd,
+			s.key,
+			e.At,
+			"%s began at %s, the run ended at %s",
+			e.Invocation,
+			clock(e.Began),
+			clock(s.endedAt),
+		)
 	}
 	c.stale(e, s, queue.Check, "asks")
 	if s.notBefore > 0 && e.At < s.notBefore-skewGrace && e.Began > s.wroteAt {
@@ -89,9 +100,13 @@ func (c *checker) looked(e *Entry, d Looked) {
 	}
 	c.fresh(e, s)
 	s.seenAt = e.At
-	s.polls[e.Invocation] = poll{Polled{Outcome: cases.CheckOutcome{Kind: cases.CheckFailed}}, e.At} // until the answer comes
+	s.polls[e.Invocation] = poll{
+		Polled{Outcome: cases.CheckOutcome{Kind: cases.CheckFailed}},
+		e.At,
+	} // until the answer comes
 	r := d.Outcome.Reading
-	if b := s.before; b != nil && d.Outcome.Kind == cases.CheckReading && (r.Completed != b.Completed || r.Total != b.Total || r.Status != b.Status) {
+	if b := s.before; b != nil && d.Outcome.Kind == cases.CheckReading &&
+		(r.Completed != b.Completed || r.Total != b.Total || r.Status != b.Status) {
 		s.before = nil
 	}
 	switch {
@@ -103,7 +118,7 @@ func (c *checker) looked(e *Entry, d Looked) {
 	}
 }
 
-// learns notes what a check or an event wrote down, given the record before.
+// learns notes what a check or an event added to the record.
 func (s *seen) learns(e *Entry, before, n cases.Case) {
 	if strings.HasPrefix(e.Invocation, "complete ") && !n.State.Ended() {
 		s.sighted(e)
@@ -129,13 +144,14 @@ func (s *seen) learns(e *Entry, before, n cases.Case) {
 		s.counted = d.at
 	}
 	inFlight := before.Dispatch.Phase == cases.PhaseInFlight || before.Dispatch.Phase == cases.PhaseUncertain
-	if out.Kind == cases.CheckReading && d.Of == s.key && s.key.run == 1 && inFlight { // of a later run it may seem to be the one before
+	if out.Kind == cases.CheckReading && d.Of == s.key && s.key.run == 1 &&
+		inFlight { // of a later run it may seem to be the one before
 		s.sighted(e)
 		s.polled = true
 	}
 }
 
-// sighted notes when it was first written that the pipeline works on it.
+// sighted notes when a record first showed that the pipeline works on the run.
 func (s *seen) sighted(e *Entry) {
 	if !s.polled && !s.confirmed {
 		s.sightedAt = e.At

@@ -16,10 +16,13 @@ func (c *checker) runsOf(id string) (n int) {
 	return n
 }
 
-// otherWords is how many of the pipeline's words on how the run ended can be none but late: neither its end, nor the result that came after.
-func (s *seen) otherWords() int {
+// otherReports counts the terminal reports of a run that can only be late: they are neither its end
+// nor the result that followed.
+func (s *seen) otherReports() int {
 	n := s.finals
-	if end := s.end.Case.Outcome.End; (end.Source == cases.SourceDispatch || end.Source == cases.SourceEvent) && end.Reason != cases.ReasonPipelineRefused && end.Reason != cases.ReasonPipelineUnreachable {
+	if end := s.end.Case.Outcome.End; (end.Source == cases.SourceDispatch || end.Source == cases.SourceEvent) &&
+		end.Reason != cases.ReasonPipelineRefused &&
+		end.Reason != cases.ReasonPipelineUnreachable {
 		n--
 	}
 	if s.end.Result == "" && s.last.Result != "" {
@@ -49,10 +52,10 @@ func (c *checker) atTheEnd() {
 				c.broken(Ends, s.key, s.endedAt, "by %s it had to, and nothing was wrong", clock(by))
 			}
 		}
-		if l := s.last.Case.Outcome.Late; l != nil && l.Count > s.otherWords() && c.runsOf(s.key.id) == 1 {
-			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.otherWords())
+		if l := s.last.Case.Outcome.Late; l != nil && l.Count > s.otherReports() && c.runsOf(s.key.id) == 1 {
+			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.otherReports())
 		}
-		c.wordsKept(s, at)
+		c.reportsKept(s, at)
 	}
 	for _, key := range c.rec.Forms {
 		if s := c.runs[key]; s != nil && s.formSweeps >= sweepsGranted {
@@ -71,8 +74,8 @@ func (c *checker) atTheEnd() {
 	slices.SortStableFunc(c.found, func(a, b Violation) int { return int(a.At - b.At) })
 }
 
-// wordsKept looks for what was said after the end, and is nowhere.
-func (c *checker) wordsKept(s *seen, at time.Duration) {
+// reportsKept checks that every report after the end is in the record.
+func (c *checker) reportsKept(s *seen, at time.Duration) {
 	for _, w := range s.words {
 		if w.Status == "running" || s.purged {
 			continue
@@ -80,16 +83,17 @@ func (c *checker) wordsKept(s *seen, at time.Duration) {
 		good := w.Status == "succeeded" && !w.Nothing
 		other := good != (s.end.Case.State == cases.Succeeded) || !good && s.end.Case.State != cases.Failed
 		switch {
-		case other && (s.last.Case.Outcome.Late == nil || s.last.Case.Outcome.Late.Count == 0) && !c.heardBefore(s, w):
+		case other && (s.last.Case.Outcome.Late == nil || s.last.Case.Outcome.Late.Count == 0) && !c.reportedBefore(s, w):
 			c.broken(LateKept, s.key, at, "word %d said %s, and is not kept", w.Word, w.Status)
-		case !other && w.Result && s.last.Result == "" && !c.heardBefore(s, w):
+		case !other && w.Result && s.last.Result == "" && !c.reportedBefore(s, w):
 			c.broken(Fills, s.key, at, "word %d brought a result, and it has none", w.Word)
 		}
 	}
 }
 
-// heardBefore reports whether a word was taken in before the end, by a delivery whose answer came after.
-func (c *checker) heardBefore(s *seen, w Said) bool {
+// reportedBefore reports whether a report was taken before the end, by a delivery whose answer came
+// after it.
+func (c *checker) reportedBefore(s *seen, w Said) bool {
 	for _, id := range s.end.Case.Outcome.ReportIDs {
 		if id == "event:"+w.ID {
 			return true

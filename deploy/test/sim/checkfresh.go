@@ -7,14 +7,16 @@ import (
 )
 
 const (
-	// freshGrace is how much later than the least interval a look may come when nothing is slow: a follower comes back within 1.1 s, a task is
-	// delivered within 0.3 s, and each call takes up to 80 ms.
+	// freshGrace is how much later than the minimum interval a poll may come when nothing is slow.
+	// A follower reconnects within 1.1 s, a task is delivered within 0.3 s, and each call takes up
+	// to 80 ms.
 	freshGrace = 3 * time.Second
-	// followGap is for how long nobody may wait for news of a case that counts as followed without a break.
+	// followGap is the longest gap between followers of a case that still counts as followed
+	// without a break.
 	followGap = 2 * time.Second
 )
 
-// following is who waits for news of a case.
+// following describes the readers that wait for news of a case.
 type following struct {
 	now   int           // how many
 	since time.Duration // there has been somebody without a break
@@ -23,17 +25,19 @@ type following struct {
 	ended map[string]time.Duration
 }
 
-// joined says since when somebody who was shown a version has asked for it: who follows may join others whose read is under way.
+// joined says since when somebody who was shown a version has asked for it: who follows may join
+// others whose read is under way.
 func (f *following) joined(e *Entry, version int64) time.Duration {
 	for _, read := range f.reads {
-		if ended, over := f.ended[read.Invocation]; read.Data.(Got).Version == version && read.At < e.Began && (!over || ended >= e.Began) {
+		if ended, over := f.ended[read.Invocation]; read.Data.(Got).Version == version && read.At < e.Began &&
+			(!over || ended >= e.Began) {
 			return read.At
 		}
 	}
 	return e.Began
 }
 
-// followed notes who begins or ends to wait for news.
+// followed notes a reader that begins or stops waiting for news.
 func (c *checker) followed(e *Entry) {
 	f := c.follows[e.Case]
 	if f == nil {
@@ -50,10 +54,13 @@ func (c *checker) followed(e *Entry) {
 	f.now++
 }
 
-// isAble notes whether closer looks would show more of a run: it was sent, the pipeline can be read, and is not only to say how it ended.
+// isAble notes whether more frequent polls would show more of a run. The run must be sent and not
+// waiting only for its terminal report, and the pipeline must be readable.
 func (s *seen) isAble(e *Entry, n Commit) {
 	r := n.Case
-	able := !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) && r.Checks.ConsecutiveFailures == 0 && r.Job.CompleteSince.IsZero()
+	able := !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) &&
+		r.Checks.ConsecutiveFailures == 0 &&
+		r.Job.CompleteSince.IsZero()
 	switch {
 	case !able:
 		s.able = 0
@@ -62,7 +69,7 @@ func (s *seen) isAble(e *Entry, n Commit) {
 	}
 }
 
-// fresh looks whether a run that is followed was looked at soon enough after the look before.
+// fresh checks that a followed run was polled soon enough after the previous poll.
 func (c *checker) fresh(e *Entry, s *seen) {
 	f := c.follows[s.key.id]
 	if !c.faultless() || s.ended || s.able == 0 || f == nil || f.now == 0 && e.At > f.until+followGap {
@@ -78,6 +85,13 @@ func (c *checker) fresh(e *Entry, s *seen) {
 		by += skewGrace
 	}
 	if e.At > by && e.At > s.begun+time.Second {
-		c.broken(Fresh, s.key, e.At, "it was last looked at at %s, and is followed since %s", clock(s.seenAt), clock(f.since))
+		c.broken(
+			Fresh,
+			s.key,
+			e.At,
+			"it was last looked at at %s, and is followed since %s",
+			clock(s.seenAt),
+			clock(f.since),
+		)
 	}
 }

@@ -6,33 +6,39 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// patience looks whether a run that ended by a check was given the time it is to have. Looks whose outcome was lost make it laxer, never stricter.
+// patience checks that a run that a check ended had its full grace. Polls whose outcome was lost
+// make this check laxer, never stricter.
 func (c *checker) patience(e *Entry, s *seen, n cases.Case) {
 	rules, from := c.rec.Plan.Rules, time.Duration(0)
 	var grace time.Duration
-	switch early := n.Outcome.End.Source != cases.SourceCheck || s.key.run > 1; { // what a rerun is shown may be of the run before
-	case n.Outcome.End.Reason == cases.ReasonDeadline && n.Outcome.EndedAt.Before(n.DeadlineAt):
+	reason := n.Outcome.End.Reason
+	// The polls of a rerun may show the previous run.
+	unknowable := n.Outcome.End.Source != cases.SourceCheck || s.key.run > 1
+	switch {
+	case reason == cases.ReasonDeadline && n.Outcome.EndedAt.Before(n.DeadlineAt):
 		c.broken(Patience, s.key, e.At, "its deadline is at %v", n.DeadlineAt)
-	case early:
-	case s.unknown == 0 && (n.Outcome.End.Reason == cases.ReasonStartUnknown || n.Outcome.End.Reason == cases.ReasonPipelineLost):
-		c.broken(Patience, s.key, e.At, "%s, and every look found it", n.Outcome.End.Reason)
-	case s.counted == 0 && n.Outcome.End.Reason == cases.ReasonCompleted && !s.ownWord:
-		c.broken(Patience, s.key, e.At, "it was taken to be complete, and no look found it so, or it was said to be running since")
-	case n.Outcome.End.Reason == cases.ReasonStartUnknown:
+	case unknowable:
+	case s.unknown == 0 && (reason == cases.ReasonStartUnknown || reason == cases.ReasonPipelineLost):
+		c.broken(Patience, s.key, e.At, "%s, and every poll found it", reason)
+	case s.counted == 0 && reason == cases.ReasonCompleted && !s.ownWord:
+		c.broken(Patience, s.key, e.At,
+			"it ended as completed, but no poll found it complete, or it was reported as running since")
+	case reason == cases.ReasonStartUnknown:
 		from, grace = s.unknown, rules.StartGrace
-	case n.Outcome.End.Reason == cases.ReasonPipelineLost:
+	case reason == cases.ReasonPipelineLost:
 		from, grace = s.unknown, rules.UnreachableAfter
-	case n.Outcome.End.Reason == cases.ReasonPipelineUnreachable:
+	case reason == cases.ReasonPipelineUnreachable:
 		from, grace = max(s.looked, s.reached), rules.UnreachableAfter
-	case n.Outcome.End.Reason == cases.ReasonCompleted && !s.ownWord && n.Outcome.EndedAt.Before(n.DeadlineAt):
+	case reason == cases.ReasonCompleted && !s.ownWord && n.Outcome.EndedAt.Before(n.DeadlineAt):
 		from, grace = s.counted, rules.CompletionGrace
 	}
 	if e.At < from+grace-skewGrace {
-		c.broken(Patience, s.key, e.At, "%s, %v after it first seemed so", n.Outcome.End.Reason, e.At-from)
+		c.broken(Patience, s.key, e.At, "%s, %v after its first sign", reason, e.At-from)
 	}
 }
 
-// unwaited looks whether an event without a result ended a run before its request, which is open, had the time to bring one.
+// unwaited checks that an event without a result does not end a run before the request in flight
+// had time to return a result.
 func (c *checker) unwaited(e *Entry, s *seen) {
 	rules := c.rec.Plan.Rules
 	first := e.At

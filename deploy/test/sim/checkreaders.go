@@ -9,7 +9,7 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// told looks at a published end.
+// told checks a published end.
 func (c *checker) told(e *Entry, d Told) {
 	key := runKey{e.Case, e.Run}
 	s := c.runs[key]
@@ -29,9 +29,30 @@ func (c *checker) told(e *Entry, d Told) {
 		c.broken(Published, key, e.At, "no end: %v", err)
 		return
 	}
-	content := fmt.Sprintf("%s %s/%d %s %s %s %v %v", d.ID, v.CaseID, v.Run, v.State, v.End.Reason, v.End.Source, v.EndedAt.UnixNano(), v.Progress)
+	content := fmt.Sprintf(
+		"%s %s/%d %s %s %s %v %v",
+		d.ID,
+		v.CaseID,
+		v.Run,
+		v.State,
+		v.End.Reason,
+		v.End.Source,
+		v.EndedAt.UnixNano(),
+		v.Progress,
+	)
 	end := s.end.Case
-	want := fmt.Sprintf("%s:%d:ended %s/%d %s %s %s %v %v", key.id, key.run, key.id, key.run, end.State, end.Outcome.End.Reason, end.Outcome.End.Source, end.Outcome.EndedAt.UnixNano(), end.Job.Progress)
+	want := fmt.Sprintf(
+		"%s:%d:ended %s/%d %s %s %s %v %v",
+		key.id,
+		key.run,
+		key.id,
+		key.run,
+		end.State,
+		end.Outcome.End.Reason,
+		end.Outcome.End.Source,
+		end.Outcome.EndedAt.UnixNano(),
+		end.Job.Progress,
+	)
 	if content != want {
 		c.broken(Published, key, e.At, "as %s, and it is %s", content, want)
 	}
@@ -39,7 +60,7 @@ func (c *checker) told(e *Entry, d Told) {
 	s.toldAt = e.At
 }
 
-// asked looks at what a caller was answered.
+// asked checks the answer to a caller.
 func (c *checker) asked(e *Entry, d Asked) {
 	if d.Run == 0 {
 		return
@@ -68,8 +89,8 @@ func (c *checker) asked(e *Entry, d Asked) {
 	}
 	k := e.Case + " " + d.Action.Key
 	if run, ok := c.keys[k]; ok && run != d.Run && !c.runs[runKey{e.Case, run}].purged {
-		// A key that was never used to begin a run, but answered with one that was open, is still free: the run of the key may have begun
-		// while this request was under way.
+		// A key that was never used to begin a run, but answered with one that was open, is still
+		// free: the run of the key may have begun while this request was under way.
 		of := c.runs[runKey{e.Case, run}]
 		if meanwhile := d.Run < run && of.begun >= e.Began && !d.Begun; of.first.Form == d.Form && !meanwhile {
 			c.broken(OneKey, key, e.At, "%s was run %d before", d.Action.Key, run)
@@ -83,11 +104,12 @@ func (c *checker) asked(e *Entry, d Asked) {
 	}
 }
 
-// ledTo looks whether the run that a start or rerun led to is one that it may lead to.
+// ledTo checks that a start or rerun led to a run that it may lead to.
 func (c *checker) ledTo(e *Entry, s *seen, d Asked) {
 	before := c.runs[runKey{s.key.id, s.key.run - 1}]
 	switch {
-	case d.Begun && !d.Action.Supersede && before != nil && before.end.Case.Outcome.End != nil && before.endedAt == s.begun:
+	case d.Begun && !d.Action.Supersede && before != nil &&
+		before.end.Case.Outcome.End != nil && before.endedAt == s.begun:
 		c.broken(StartKept, s.key, e.At, "run %d was superseded, and nobody asked for that", before.key.run)
 	case d.Begun && d.Of > 0 && d.Of != d.Run-1:
 		c.broken(StartKept, s.key, e.At, "it is run %d anew", d.Of)
@@ -109,7 +131,7 @@ func (c *checker) ledTo(e *Entry, s *seen, d Asked) {
 	}
 }
 
-// shown looks at what a reader was shown.
+// shown checks what a reader was shown.
 func (c *checker) shown(e *Entry, d Shown) {
 	v := d.View
 	key := runKey{v.CaseID, v.Run}
@@ -123,8 +145,23 @@ func (c *checker) shown(e *Entry, d Shown) {
 	case !ok:
 		c.broken(ReadersSee, key, e.At, "%s was shown version %d, which is not recorded", d.Reader, v.Version)
 		return
-	case v.State != n.Case.State, v.Progress != n.Case.Job.Progress, (v.End == nil) != (n.Case.Outcome.End == nil), v.End != nil && *v.End != *n.Case.Outcome.End, string(v.Result) != n.Result && n.Case.Outcome.HasResult:
-		c.broken(ReadersSee, key, e.At, "%s was shown version %d as %s %v, and it is %s %v", d.Reader, v.Version, v.State, v.Progress, n.Case.State, n.Case.Job.Progress)
+	case v.State != n.Case.State,
+		v.Progress != n.Case.Job.Progress,
+		(v.End == nil) != (n.Case.Outcome.End == nil),
+		v.End != nil && *v.End != *n.Case.Outcome.End,
+		string(v.Result) != n.Result && n.Case.Outcome.HasResult:
+		c.broken(
+			ReadersSee,
+			key,
+			e.At,
+			"%s was shown version %d as %s %v, and it is %s %v",
+			d.Reader,
+			v.Version,
+			v.State,
+			v.Progress,
+			n.Case.State,
+			n.Case.Job.Progress,
+		)
 	}
 	asked := e.Began
 	if f := c.follows[v.CaseID]; d.Followed && f != nil {
@@ -135,11 +172,28 @@ func (c *checker) shown(e *Entry, d Shown) {
 			continue
 		}
 		if other.key.run > v.Run {
-			c.broken(ReadersSee, key, e.At, "%s was shown run %d, and run %d had begun at %s", d.Reader, v.Run, other.key.run, clock(other.begun))
+			c.broken(
+				ReadersSee,
+				key,
+				e.At,
+				"%s was shown run %d, and run %d had begun at %s",
+				d.Reader,
+				v.Run,
+				other.key.run,
+				clock(other.begun),
+			)
 		}
 	}
 	if next, ok := s.at[v.Version+1]; ok && next < asked {
-		c.broken(ReadersSee, key, e.At, "%s was shown version %d, which was outdated since %s", d.Reader, v.Version, clock(next))
+		c.broken(
+			ReadersSee,
+			key,
+			e.At,
+			"%s was shown version %d, which was outdated since %s",
+			d.Reader,
+			v.Version,
+			clock(next),
+		)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// scheduled looks at what was asked of the queue.
+// scheduled checks a request to the queue.
 func (c *checker) scheduled(e *Entry, d TaskChange) {
 	s := c.runs[runKey{e.Case, e.Run}]
 	if s == nil {
@@ -30,20 +30,25 @@ func (c *checker) scheduled(e *Entry, d TaskChange) {
 	if s.ended && d.Created && e.Began <= s.endedAt {
 		s.crossed = true
 	}
-	waiting := slices.DeleteFunc(slices.Clone(d.Waiting), func(seq int64) bool { return d.Kind == queue.Check && c.isPassed(s, seq) })
-	if len(waiting) > 1 && c.rec.Plan.punctual() && c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
+	waiting := slices.DeleteFunc(
+		slices.Clone(d.Waiting),
+		func(seq int64) bool { return d.Kind == queue.Check && c.isPassed(s, seq) },
+	)
+	if len(waiting) > 1 && c.rec.Plan.punctual() &&
+		c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
 		c.broken(OneChain, s.key, e.At, "%ss %v wait", d.Kind, waiting)
 	}
 }
 
-// isPassed reports whether a check was brought forward under a later number by somebody who is still at it, or could not end it. Its task is deleted
-// after the other is scheduled; until then its delivery would find that it is late.
+// isPassed reports whether a check was replaced by a later number, and the invocation that replaced
+// it is still running or could not delete the old task. The old task is deleted after the new one
+// is scheduled. A delivery in between finds that it is stale.
 func (c *checker) isPassed(s *seen, seq int64) bool {
 	by, ok := s.passed[seq]
 	return ok && (!c.well[by] || c.trouble[by])
 }
 
-// existence notes what a sweep was told.
+// existence notes the answer of the queue to a sweep.
 func (c *checker) existence(e *Entry, d Existence) {
 	s := c.runs[runKey{e.Case, e.Run}]
 	switch {
@@ -125,7 +130,7 @@ func (c *checker) sample(e *Entry, d Sample) {
 	}
 }
 
-// repeats reports whether a task is there only to be delivered again: what it was to do is saved.
+// repeats reports whether a task only repeats a delivery whose work is saved.
 func (c *checker) repeats(t Task) bool {
 	s := c.runs[runKey{t.Case, t.Run}]
 	return s != nil && t.Tried && t.Seq < s.last.Case.Checks.Seq
@@ -133,7 +138,7 @@ func (c *checker) repeats(t Task) bool {
 
 func (c *checker) faultless() bool { return c.rec.Plan.calm() && len(c.rec.Plan.Windows) == 0 }
 
-// leftOver is for how long something may pend after the end, by which nothing waits for it any more.
+// leftOver is how long a task may be pending after the end.
 func (c *checker) leftOver(s *seen) time.Duration {
 	if c.faultless() && !s.crossed {
 		return 3 * time.Second

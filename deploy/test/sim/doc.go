@@ -1,29 +1,38 @@
-// Package sim runs the real code, package watch with its rules and task names, in a world that fails as the real one may: a simulation on
-// a virtual clock, repeatable from a seed, with a checker that knows nothing of the rules.
+// Package sim runs the real code of package reconcile, with its rules and task names, in a
+// simulated world that fails like the real one. The simulation has a virtual clock and repeats
+// exactly from a seed. Its checker knows nothing of the rules.
 //
 // # The world
 //
-// A [Plan] says what happens: the cases, what their callers ask for and when, how the pipeline works on them, what breaks. [Generate] makes one
-// from a seed. [Plan.Run] plays it in a bubble of testing/synctest: a few instances, each a [reconcile.Reconciler] with a clock of its own, with a
-// store, a queue, a topic and a pipeline in memory. Each invocation is a goroutine; whatever it asks of the world is a call, which it
-// submits and waits for. One scheduler decides when a call takes effect and when its answer comes back, and executes the effect itself, so that calls
-// of many invocations interleave as the plan's seed says, and a run repeats exactly. A call may fail before, after or long before it takes
-// effect, and the instance may die there. Now, jitter and nonces are functions of the virtual time and the instance: between two calls nothing
-// else of the world can happen.
+// A [Plan] says what happens: the cases, the requests of their callers, how the pipeline works on
+// them, and what fails. [Generate] makes a plan from a seed. [Plan.Run] plays it in a bubble of
+// testing/synctest. A few instances run, each a [reconcile.Reconciler] with its own clock. Store,
+// queue, topic and pipeline are in memory.
+//
+// Each invocation is a goroutine. It submits each request to the world as a call and waits for the
+// answer. One scheduler decides when a call takes effect and when its answer arrives, and it
+// executes the effect. So the calls of many invocations interleave as the seed decides, and a run
+// repeats exactly. A call may fail before it takes effect, after that, or seconds before it. The
+// instance may die at that point. Time, jitter and nonces depend only on the virtual time and the
+// instance. Nothing else in the world happens between two calls.
 //
 // # The record
 //
-// What the fakes saw is a [Record]: writes, requests to the pipeline, publications, what callers were answered and readers were shown. [Check]
-// looks at nothing else, and says which promises were broken:
+// A [Record] holds what the fakes saw: writes, requests to the pipeline, publications, and the
+// answers to callers and readers. [Check] reads nothing else. It reports each broken promise:
 //
-//   - every run that was recorded ends once, in time; a start that was answered is there; a key means one run
-//   - an end is final, for everybody who reads; results are filled in, not swapped; later words are kept
-//   - one check pends, none that begins after the end asks the pipeline, none is left over
+//   - every recorded run ends once and in time; an acknowledged start is stored; a key means one
+//     run
+//   - an end is final for every reader; a result is added but never replaced; late reports are kept
+//   - one check is pending; no check that begins after the end polls the pipeline; none is left
+//     over
 //   - the pipeline is started at most once, unless it is idempotent
-//   - the pipeline is not asked to start what it was seen to work on, nor polled before the time that it named
-//   - progress never goes backwards, and is 100 % of a success only
-//   - every end is published, under one id, with one content
+//   - the pipeline is not asked to start a run on which it was seen to work, nor polled before the
+//     time that it named
+//   - progress never goes backwards, and only a success has 100 %
+//   - every end is published under one id with one content
 //   - the sweep's own count of broken promises is 0
 //
-// A plan whose record breaks one is cut down by [Shrink] to what is needed, and told by [Record.Story].
+// [Shrink] reduces a plan whose record breaks a promise to the necessary parts. [Record.Story]
+// prints it.
 package sim

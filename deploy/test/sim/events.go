@@ -11,7 +11,7 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// publish publishes an event of the pipeline, which Pub/Sub delivers until it is taken.
+// publish publishes an event of the pipeline. Pub/Sub delivers it until it is acknowledged.
 func (p *fakePipeline) publish(j *job, n int, word Word) {
 	w := p.w
 	data := map[string]any{"case_id": j.key.id, "status": word.Status}
@@ -20,7 +20,15 @@ func (p *fakePipeline) publish(j *job, n int, word Word) {
 		data["run"] = j.key.run
 	}
 	p.words++
-	said := Said{At: w.now(), Case: j.key.id, Run: j.key.run, Named: named, Status: word.Status, Word: p.words, ID: fmt.Sprintf("m%d", p.words)}
+	said := Said{
+		At:     w.now(),
+		Case:   j.key.id,
+		Run:    j.key.run,
+		Named:  named,
+		Status: word.Status,
+		Word:   p.words,
+		ID:     fmt.Sprintf("m%d", p.words),
+	}
 	if word.Result && word.Status != "running" {
 		outcome := j.work.Outcome
 		if word.Status == "failed" {
@@ -57,7 +65,7 @@ func (p *fakePipeline) publish(j *job, n int, word Word) {
 	}
 }
 
-// message is one message on its way to complete.
+// message is one message in delivery to complete.
 type message struct {
 	reconcile.Message
 	w     *world
@@ -75,19 +83,26 @@ func (m *message) deliver() {
 	}
 	m.tries++
 	name := fmt.Sprintf("complete %s/%d %s delivery %d", m.said.Case, m.said.Run, m.ID, m.tries)
-	w.spawn(name, runKey{m.said.Case, m.said.Run}, w.anyInstance(m.rnd), requestLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
-		return to.Complete(ctx, m.Message)
-	}, func(err error) {
-		if err != nil {
-			w.after(min(time.Second<<min(m.tries, 9), 10*time.Minute), m.deliver)
-			return
-		}
-		if !m.done {
-			m.done = true
-			p.toCome--
-		}
-		w.rec.add(Entry{At: w.now(), What: "taken", Case: m.said.Case, Run: m.said.Run, Data: Taken{m.said.Word}})
-	})
+	w.spawn(
+		name,
+		runKey{m.said.Case, m.said.Run},
+		w.anyInstance(m.rnd),
+		requestLimit,
+		func(ctx context.Context, to *reconcile.Reconciler) error {
+			return to.Complete(ctx, m.Message)
+		},
+		func(err error) {
+			if err != nil {
+				w.after(min(time.Second<<min(m.tries, 9), 10*time.Minute), m.deliver)
+				return
+			}
+			if !m.done {
+				m.done = true
+				p.toCome--
+			}
+			w.rec.add(Entry{At: w.now(), What: "taken", Case: m.said.Case, Run: m.said.Run, Data: Taken{m.said.Word}})
+		},
+	)
 }
 
 // fakeTopic is where ends are published.
@@ -99,7 +114,14 @@ func (p *fakeTopic) down() bool { return p.w.broken(TopicDown) }
 func (p *fakeTopic) PublishEnded(ctx context.Context, v cases.View, traceParent string) error {
 	e, err := events.EncodeEnded("sim", v, traceParent)
 	if err != nil {
-		_, _ = ask(ctx, p.w, callTell, runKey{v.CaseID, v.Run}, p.down, func() (bool, any, error) { return true, Broken{err.Error()}, nil })
+		_, _ = ask(
+			ctx,
+			p.w,
+			callTell,
+			runKey{v.CaseID, v.Run},
+			p.down,
+			func() (bool, any, error) { return true, Broken{err.Error()}, nil },
+		)
 		return err
 	}
 	_, err = ask(ctx, p.w, callTell, runKey{v.CaseID, v.Run}, p.down, func() (bool, any, error) {

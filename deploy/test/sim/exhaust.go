@@ -7,12 +7,24 @@ import (
 )
 
 // exhaustKinds are the faults that are tried at each call.
-var exhaustKinds = []FaultKind{FailBefore, FailAfter, ConflictBefore, CrashBefore, CrashAfter, SlowBefore, RepeatHere, CancelHere, SupersedeHere, PurgeHere}
+var exhaustKinds = []FaultKind{
+	FailBefore,
+	FailAfter,
+	ConflictBefore,
+	CrashBefore,
+	CrashAfter,
+	SlowBefore,
+	RepeatHere,
+	CancelHere,
+	SupersedeHere,
+	PurgeHere,
+}
 
-// exhaustFor is how slow a slow call is: slower than the sweep waits for a task, and than the client of a queue waits.
+// exhaustFor is the delay of a slow call. It is longer than the sweep waits for a task, and than
+// the client of a queue waits.
 const exhaustFor = 40 * time.Second
 
-// Exhausted is how far an exhaustive search came.
+// Exhausted is the result of an exhaustive search.
 type Exhausted struct {
 	Runs     []int  // with so many faults: none, one, two, …
 	Complete []bool // it was not cut short
@@ -20,9 +32,10 @@ type Exhausted struct {
 	Found    []Violation // the first of each
 }
 
-// Exhaust plays a plan, which has no faults of its own, with every fault at every call, then with every two, and so on up to most, until the time
-// is over, or enough of them are found that break a promise. Each further fault is at a call after the one before, as the run with that one shows
-// it, so that each choice of faults is one run.
+// Exhaust plays a plan, which has no faults of its own, with every fault at every call, then with
+// every two, and so on up to most, until the time is over, or enough of them are found that break a
+// promise. Each further fault is at a call after the one before, as the run with that one shows it,
+// so that each choice of faults is one run.
 //
 // Of the faults that may come next one in sparse is played; 1: all.
 func Exhaust(t *testing.T, base Plan, most, enough, sparse int, until time.Time) Exhausted {
@@ -71,12 +84,15 @@ func (s *search) extend(p Plan, faults int) {
 	}
 }
 
-// next are the faults that may follow the last of those there are.
+// next returns the faults that may follow the last one in the plan.
 func (r *Record) next(faults []Fault) []Fault {
 	from := 0
 	if n := len(faults); n > 0 {
 		last := faults[n-1]
-		from = 1 + slices.IndexFunc(r.Entries, func(e Entry) bool { return e.Invocation == last.Invocation && e.Call == last.Call })
+		from = 1 + slices.IndexFunc(
+			r.Entries,
+			func(e Entry) bool { return e.Invocation == last.Invocation && e.Call == last.Call },
+		)
 		if from == 0 {
 			return nil // it had no effect
 		}

@@ -6,12 +6,12 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// reach is the moment at which a call has its effect, if nothing breaks.
+// reach is the moment at which a call takes effect, if nothing fails.
 func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 	inv := c.inv
 	if !faulty {
 		if inv.dead.Load() {
-			return // it died before it sent this, as far as the world knows
+			return // for the world, the instance died before it sent this
 		}
 		if c.down != nil && c.down() {
 			w.failed(c, "is down", errDown, back)
@@ -67,7 +67,7 @@ func (w *world) reach(c *call, fault Fault, faulty bool, back time.Duration) {
 	}
 }
 
-// faultOf says how a call fails, if it does.
+// faultOf returns how a call fails, if it does.
 func (w *world) faultOf(c *call) (Fault, bool) {
 	key := faultKey{c.inv.name, c.n}
 	if f, ok := w.planned[key]; ok {
@@ -77,14 +77,19 @@ func (w *world) faultOf(c *call) (Fault, bool) {
 	if w.plan.Rate == 0 {
 		return Fault{}, false
 	}
-	if c.inv.faults.Rand == nil { // its own, so that a plan without it goes on as with it
+	if c.inv.faults.Rand == nil { // a stream of its own, so that a fault does not change the rest of the run
 		c.inv.faults = chooser{stream(w.plan.Seed, "faults of "+c.inv.name)}
 	}
 	r := c.inv.faults
 	if !r.chance(w.plan.Rate) || w.now() > w.plan.Until {
 		return Fault{}, false
 	}
-	f := Fault{Invocation: key.invocation, Call: key.call, Kind: faultKinds[r.IntN(len(faultKinds))], For: r.between(10*time.Millisecond, 3*time.Minute)}
+	f := Fault{
+		Invocation: key.invocation,
+		Call:       key.call,
+		Kind:       faultKinds[r.IntN(len(faultKinds))],
+		For:        r.between(10*time.Millisecond, 3*time.Minute),
+	}
 	if !c.may(f.Kind) {
 		return Fault{}, false
 	}
@@ -95,15 +100,27 @@ func (w *world) faultOf(c *call) (Fault, bool) {
 	return f, true
 }
 
-var faultKinds = []FaultKind{FailBefore, FailAfter, FailLater, ConflictBefore, ConflictAfter, CrashBefore, CrashAfter, CrashLater, SlowBefore, SlowAfter, RepeatHere}
+var faultKinds = []FaultKind{
+	FailBefore,
+	FailAfter,
+	FailLater,
+	ConflictBefore,
+	ConflictAfter,
+	CrashBefore,
+	CrashAfter,
+	CrashLater,
+	SlowBefore,
+	SlowAfter,
+	RepeatHere,
+}
 
-// may reports whether a call can fail that way at all.
+// may reports whether a call can fail in that way.
 func (c *call) may(k FaultKind) bool {
 	_, toStore := storeWrites[c.what]
 	switch {
 	case k == ConflictBefore || k == ConflictAfter:
 		return toStore
-	case c.what == callSend || c.what == callPoll: // how these fail is the pipeline's to say
+	case c.what == callSend || c.what == callPoll: // the plan of the pipeline decides how these fail
 		return k == CrashBefore || k == CrashAfter || k == SlowBefore || k == SlowAfter || k == RepeatHere
 	}
 	return true

@@ -46,7 +46,13 @@ func one[T any](c chooser, of ...T) T { return of[c.IntN(len(of))] }
 // Generate makes the plan of a seed. The same seed makes the same plan.
 func Generate(seed uint64) Plan {
 	c := chooser{rand.New(rand.NewPCG(seed, 0x5eed))}
-	p := Plan{Seed: seed, Rules: defaultRules, Deadline: time.Hour, CheckTimeout: 10 * time.Second, SweepEvery: 2 * time.Minute}
+	p := Plan{
+		Seed:         seed,
+		Rules:        defaultRules,
+		Deadline:     time.Hour,
+		CheckTimeout: 10 * time.Second,
+		SweepEvery:   2 * time.Minute,
+	}
 	if c.chance(0.7) {
 		c.shorten(&p)
 	}
@@ -72,12 +78,19 @@ func Generate(seed uint64) Plan {
 }
 
 var defaultRules = cases.Rules{
-	PipelineTimeout: 29*time.Minute + 30*time.Second, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
-	StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute,
-	UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
+	PipelineTimeout:  29*time.Minute + 30*time.Second,
+	CheckMinInterval: 2 * time.Second,
+	CheckMaxInterval: 30 * time.Second,
+	StartGrace:       2 * time.Minute,
+	CompletionGrace:  30 * time.Second,
+	StallAfter:       5 * time.Minute,
+	UnreachableAfter: 10 * time.Minute,
+	Retention:        720 * time.Hour,
+	FormRetention:    24 * time.Hour,
 }
 
-// shorten makes settings of its own: everything is decided within minutes, and in other orders than by default.
+// shorten makes settings of its own: everything is decided within minutes, and in other orders than
+// by default.
 func (c chooser) shorten(p *Plan) {
 	r := &p.Rules
 	p.Deadline = c.between(time.Minute, 20*time.Minute)
@@ -95,11 +108,32 @@ func (c chooser) shorten(p *Plan) {
 }
 
 func (c chooser) windows(p *Plan) {
-	kinds := []string{StoreDown, QueueDown, TopicDown, TasksPaused, ChecksPaused, TasksPurged, TasksPurged, SweepsLost, EventsHeld, Conflicts, Crash, Crash, Refuses, Errs, Hangs, Busy, PutsOff, PipelineStops}
+	kinds := []string{
+		StoreDown,
+		QueueDown,
+		TopicDown,
+		TasksPaused,
+		ChecksPaused,
+		TasksPurged,
+		TasksPurged,
+		SweepsLost,
+		EventsHeld,
+		Conflicts,
+		Crash,
+		Crash,
+		Refuses,
+		Errs,
+		Hangs,
+		Busy,
+		PutsOff,
+		PipelineStops,
+	}
 	for range c.IntN(6) {
 		w := Window{Kind: kinds[c.IntN(len(kinds))], From: c.evenly(0, p.Until)}
 		longest := 3 * time.Minute
-		if w.Kind == TasksPaused || w.Kind == SweepsLost || w.Kind == ChecksPaused || w.Kind == Refuses || w.Kind == Hangs || w.Kind == Busy {
+		if w.Kind == TasksPaused || w.Kind == SweepsLost || w.Kind == ChecksPaused || w.Kind == Refuses ||
+			w.Kind == Hangs ||
+			w.Kind == Busy {
 			longest = time.Hour
 		}
 		w.To = min(w.From+c.between(time.Second, longest), p.Until)
@@ -110,7 +144,13 @@ func (c chooser) windows(p *Plan) {
 
 func (c chooser) casePlan(id string, p *Plan) CasePlan {
 	cp := CasePlan{ID: id}
-	first := Action{At: c.between(time.Second, p.Until/4), Do: "start", Tries: 1 + c.IntN(8), Adopt: c.chance(0.05), Again: one(c, 0, 0, 0, 1, 3)}
+	first := Action{
+		At:    c.between(time.Second, p.Until/4),
+		Do:    "start",
+		Tries: 1 + c.IntN(8),
+		Adopt: c.chance(0.05),
+		Again: one(c, 0, 0, 0, 1, 3),
+	}
 	if c.chance(0.4) {
 		first.Key = "k0"
 	}
@@ -119,7 +159,12 @@ func (c chooser) casePlan(id string, p *Plan) CasePlan {
 	}
 	cp.Actions = append(cp.Actions, first)
 	for i := range one(c, 0, 0, 0, 1, 2, 4) {
-		a := Action{At: first.At + c.between(time.Second, p.Until-first.At), Do: one(c, "start", "start", "cancel", "cancel", "rerun"), Tries: 1 + c.IntN(8), Again: one(c, 0, 0, 1, 2)}
+		a := Action{
+			At:    first.At + c.between(time.Second, p.Until-first.At),
+			Do:    one(c, "start", "start", "cancel", "cancel", "rerun"),
+			Tries: 1 + c.IntN(8),
+			Again: one(c, 0, 0, 1, 2),
+		}
 		if a.Do == "start" {
 			a.Supersede = c.chance(0.6)
 			if c.chance(0.5) {
@@ -139,14 +184,24 @@ func (c chooser) casePlan(id string, p *Plan) CasePlan {
 		cp.Work = append(cp.Work, c.work(p))
 	}
 	if c.chance(0.4) {
-		cp.Readers = append(cp.Readers, Reader{From: first.At, To: first.At + p.Deadline + time.Minute, Every: c.between(2*time.Second, time.Minute)})
+		cp.Readers = append(
+			cp.Readers,
+			Reader{
+				From:  first.At,
+				To:    first.At + p.Deadline + time.Minute,
+				Every: c.between(2*time.Second, time.Minute),
+			},
+		)
 	}
 	if c.chance(0.15) {
 		cp.Readers = append(cp.Readers, Reader{From: first.At, To: first.At + p.Deadline/2, Follow: true})
 	}
 	for range one(c, 0, 0, 1, 3) { // who comes, and goes again
 		from := first.At + c.between(time.Second, p.Deadline)
-		cp.Readers = append(cp.Readers, Reader{From: from, To: from + c.between(time.Second, 3*time.Minute), Follow: true})
+		cp.Readers = append(
+			cp.Readers,
+			Reader{From: from, To: from + c.between(time.Second, 3*time.Minute), Follow: true},
+		)
 	}
 	slices.SortStableFunc(cp.Actions, func(a, b Action) int { return int(a.At - b.At) })
 	return cp
@@ -154,7 +209,24 @@ func (c chooser) casePlan(id string, p *Plan) CasePlan {
 
 func (c chooser) work(p *Plan) Work {
 	w := Work{
-		Answer:  one(c, AnswerResult, AnswerResult, AnswerResult, AnswerAccepted, AnswerAccepted, AnswerAccepted, AnswerCut, AnswerCut, AnswerBroken, AnswerRefused, AnswerFailed, AnswerHang, AnswerGarbled, AnswerLie, AnswerGivesUp),
+		Answer: one(
+			c,
+			AnswerResult,
+			AnswerResult,
+			AnswerResult,
+			AnswerAccepted,
+			AnswerAccepted,
+			AnswerAccepted,
+			AnswerCut,
+			AnswerCut,
+			AnswerBroken,
+			AnswerRefused,
+			AnswerFailed,
+			AnswerHang,
+			AnswerGarbled,
+			AnswerLie,
+			AnswerGivesUp,
+		),
 		Works:   c.chance(0.7),
 		Cut:     c.between(10*time.Millisecond, 2*time.Minute),
 		Total:   1 + c.IntN(30),
@@ -184,11 +256,31 @@ func (c chooser) work(p *Plan) Work {
 		w.Forgets = c.evenly(0, took)
 	}
 	if c.chance(0.3) {
-		w.Events = append(w.Events, Word{Status: "running", After: -c.evenly(0, took), Progress: c.chance(0.7), NoRun: c.chance(0.3), Delay: c.between(5*time.Millisecond, 3*time.Minute), Copies: one(c, 0, 0, 1, 20)})
+		w.Events = append(
+			w.Events,
+			Word{
+				Status:   "running",
+				After:    -c.evenly(0, took),
+				Progress: c.chance(0.7),
+				NoRun:    c.chance(0.3),
+				Delay:    c.between(5*time.Millisecond, 3*time.Minute),
+				Copies:   one(c, 0, 0, 1, 20),
+			},
+		)
 	}
 	if w.Outcome != OutcomeNowhere && c.chance(0.65) {
-		status := map[string]string{OutcomeSuccess: "succeeded", OutcomeFailure: "failed", OutcomeNothing: "succeeded"}[w.Outcome]
-		e := Word{Status: status, After: c.between(0, 20*time.Second), NoRun: c.chance(0.3), Result: c.chance(0.6), Progress: c.chance(0.3), Delay: c.between(5*time.Millisecond, time.Minute)}
+		status := "succeeded"
+		if w.Outcome == OutcomeFailure {
+			status = "failed"
+		}
+		e := Word{
+			Status:   status,
+			After:    c.between(0, 20*time.Second),
+			NoRun:    c.chance(0.3),
+			Result:   c.chance(0.6),
+			Progress: c.chance(0.3),
+			Delay:    c.between(5*time.Millisecond, time.Minute),
+		}
 		if c.chance(0.15) {
 			e.Copies = 1 + c.IntN(2)
 		}

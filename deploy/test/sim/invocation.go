@@ -16,7 +16,7 @@ import (
 // instance is one process of Casewatch.
 type instance struct {
 	number     int
-	life       int // how often it died
+	life       int // how many times it died
 	reconciler *reconcile.Reconciler
 }
 
@@ -30,7 +30,7 @@ type invocation struct {
 	faults chooser
 	calls  int
 	dead   atomic.Bool
-	ended  bool // its caller has an answer, or none
+	ended  bool // whether its caller was answered or has given up
 	call   *call
 	stop   context.CancelFunc
 	end    func(err error) // tells its caller
@@ -39,7 +39,8 @@ type invocation struct {
 	seq    int64           // of the task that is delivered
 }
 
-// request is an invocation's context. It has a deadline that the scheduler keeps, so that no timer of it races with others.
+// request is an invocation's context. It has a deadline that the scheduler keeps, so that no timer
+// of it races with others.
 type request struct {
 	context.Context
 	inv      *invocation
@@ -60,26 +61,29 @@ func invocationOf(ctx context.Context) *invocation {
 	return ctx.Value(invocationKey{}).(*invocation)
 }
 
-// boot makes an instance's reconciler: nothing of the one before is left.
+// boot creates the reconciler of an instance. It keeps nothing of the earlier process.
 func (w *world) boot(i *instance) {
 	skew := w.plan.Skews[i.number]
 	var nonces atomic.Int64
 	life := i.life
 	rules := w.plan.Rules
-	reconciler, err := reconcile.New(reconcile.Config{Rules: rules, CaseDeadline: w.plan.Deadline, CheckTimeout: w.plan.CheckTimeout}, reconcile.Deps{
-		Store: w.store, Queue: w.queue, Pipeline: w.pipe, Events: w.topic,
-		Now:    func() time.Time { return time.Now().Add(skew) },
-		Jitter: func() float64 { return jitter(time.Since(w.began), w.plan.Seed) },
-		Nonce:  func() string { return fmt.Sprintf("i%d.%d.%d", i.number, life, nonces.Add(1)) },
-		Log:    slog.New(slog.DiscardHandler),
-	})
+	reconciler, err := reconcile.New(
+		reconcile.Config{Rules: rules, CaseDeadline: w.plan.Deadline, CheckTimeout: w.plan.CheckTimeout},
+		reconcile.Deps{
+			Store: w.store, Queue: w.queue, Pipeline: w.pipe, Events: w.topic,
+			Now:    func() time.Time { return time.Now().Add(skew) },
+			Jitter: func() float64 { return jitter(time.Since(w.began), w.plan.Seed) },
+			Nonce:  func() string { return fmt.Sprintf("i%d.%d.%d", i.number, life, nonces.Add(1)) },
+			Log:    slog.New(slog.DiscardHandler),
+		},
+	)
 	if err != nil {
 		panic(err)
 	}
 	i.reconciler = reconciler
 }
 
-// jitter is a number from 0 up to 1 that only the time decides.
+// jitter returns a number in [0, 1) that depends only on the time.
 func jitter(at time.Duration, seed uint64) float64 {
 	x := uint64(at)*0x9e3779b97f4a7c15 ^ seed
 	x ^= x >> 31
@@ -88,16 +92,33 @@ func jitter(at time.Duration, seed uint64) float64 {
 	return float64(x>>11) / (1 << 53)
 }
 
-// spawn begins an invocation on an instance. Its caller is told the end once: the error, errDied if the instance died, errTimeout if it took longer
-// than limit, after which its context is ended.
-func (w *world) spawn(name string, about runKey, inst *instance, limit time.Duration, f func(ctx context.Context, to *reconcile.Reconciler) error, end func(err error)) *invocation {
+// spawn starts an invocation on an instance. Its caller gets the end once: the error, errDied if
+// the instance died, or errTimeout if it took longer than limit. After limit the context of the
+// invocation ends.
+func (w *world) spawn(
+	name string,
+	about runKey,
+	inst *instance,
+	limit time.Duration,
+	f func(ctx context.Context, to *reconcile.Reconciler) error,
+	end func(err error),
+) *invocation {
 	w.nextID++
 	w.names[name]++
 	if n := w.names[name]; n > 1 {
 		name = fmt.Sprintf("%s (%d)", name, n)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	inv := &invocation{id: w.nextID, name: name, about: about, inst: inst, began: w.now(), rnd: chooser{stream(w.plan.Seed, name)}, stop: cancel, end: end}
+	inv := &invocation{
+		id:    w.nextID,
+		name:  name,
+		about: about,
+		inst:  inst,
+		began: w.now(),
+		rnd:   chooser{stream(w.plan.Seed, name)},
+		stop:  cancel,
+		end:   end,
+	}
 	r := &request{Context: ctx, inv: inv, deadline: time.Now().Add(limit)}
 	w.alive[inv.id] = inv
 	w.note(inv, "begins", nil, nil)
@@ -122,7 +143,7 @@ func (w *world) spawn(name string, about runKey, inst *instance, limit time.Dura
 	return inv
 }
 
-// answer tells the caller of an invocation how it ended, once.
+// answer reports the end of an invocation to its caller, once.
 func (w *world) answer(inv *invocation, err error) {
 	if inv.ended {
 		return
@@ -134,7 +155,7 @@ func (w *world) answer(inv *invocation, err error) {
 	}
 }
 
-// kill ends an instance: nothing of what it was at runs on. Another takes its place.
+// kill ends an instance with all its invocations. A new instance takes its place.
 func (w *world) kill(inst *instance) {
 	var dying []*invocation
 	for _, inv := range w.alive {
@@ -143,7 +164,13 @@ func (w *world) kill(inst *instance) {
 		}
 	}
 	slices.SortFunc(dying, func(a, b *invocation) int { return cmp.Compare(a.id, b.id) })
-	w.rec.add(Entry{At: w.now(), What: "crash", Detail: fmt.Sprintf("instance %d dies with %d invocations", inst.number, len(dying))})
+	w.rec.add(
+		Entry{
+			At:     w.now(),
+			What:   "crash",
+			Detail: fmt.Sprintf("instance %d dies with %d invocations", inst.number, len(dying)),
+		},
+	)
 	for _, inv := range dying {
 		inv.dead.Store(true)
 		w.answer(inv, errDied)

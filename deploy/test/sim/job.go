@@ -9,19 +9,19 @@ import (
 	said "github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
-// job is what it works on.
+// job is the pipeline's work on one request.
 type job struct {
 	key     runKey
 	work    Work
 	started time.Duration
 	adopted bool
-	dead    bool // its process died, or nobody works on it
-	lost    bool // nothing is known of it
+	dead    bool // its process died, or no process works on it
+	lost    bool // the pipeline forgot it
 }
 
 func (j *job) end() time.Duration { return j.started + j.work.Duration() }
 
-// begin begins to work, and plans what it will publish.
+// begin starts the work and schedules its events.
 func (p *fakePipeline) begin(j *job) {
 	w := p.w
 	p.jobs[j.key.id], p.keys[j.key] = j, j
@@ -50,14 +50,14 @@ func (p *fakePipeline) adopted(id string) {
 	}
 }
 
-// stop is the death of its process.
+// stop ends the work because its process died.
 func (p *fakePipeline) stop() {
 	for _, j := range p.jobs {
 		j.dead, j.lost = true, true
 	}
 }
 
-// reading is its progress at a time.
+// reading returns the progress at a time.
 func (j *job) reading(now time.Duration) cases.Reading {
 	n := j.work.Total
 	if j.work.Each > 0 {
@@ -85,7 +85,7 @@ func (j *job) reading(now time.Duration) cases.Reading {
 	return cases.Reading{Completed: n, Total: total, Percent: -1, Current: fmt.Sprint("document ", n)}
 }
 
-// word makes the result of a word of the pipeline; no two are the same.
+// word returns a unique result for an event of the pipeline.
 func (p *fakePipeline) word(key runKey, outcome string) *cases.Result {
 	p.words++
 	raw, err := json.Marshal(resultData(key, outcome, p.words, "answer"))
@@ -100,7 +100,13 @@ func (p *fakePipeline) word(key runKey, outcome string) *cases.Result {
 }
 
 func resultData(key runKey, outcome string, word int, by string) map[string]any {
-	data := map[string]any{"success": outcome != "failed" && outcome != OutcomeFailure, "case_id": key.id, "of_run": key.run, "word": word, "by": by}
+	data := map[string]any{
+		"success": outcome != "failed" && outcome != OutcomeFailure,
+		"case_id": key.id,
+		"of_run":  key.run,
+		"word":    word,
+		"by":      by,
+	}
 	switch outcome {
 	case OutcomeNothing:
 		data["webhook_summary"] = map[string]any{"total_sets": 5, "succeeded": 0, "failed": 5}

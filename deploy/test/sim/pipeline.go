@@ -14,7 +14,7 @@ const (
 	callTell = "topic: ended"
 )
 
-// fakePipeline is the document pipeline, and the client before it. It does not know runs.
+// fakePipeline is the document pipeline together with its client. It does not know runs.
 type fakePipeline struct {
 	w     *world
 	plans map[string][]Work
@@ -28,7 +28,14 @@ type fakePipeline struct {
 }
 
 func newPipeline(w *world) *fakePipeline {
-	p := &fakePipeline{w: w, plans: map[string][]Work{}, taken: map[string]int{}, asked: map[string]int{}, jobs: map[string]*job{}, keys: map[runKey]*job{}}
+	p := &fakePipeline{
+		w:     w,
+		plans: map[string][]Work{},
+		taken: map[string]int{},
+		asked: map[string]int{},
+		jobs:  map[string]*job{},
+		keys:  map[runKey]*job{},
+	}
 	for _, c := range w.plan.Cases {
 		p.plans[c.ID] = c.Work
 	}
@@ -50,7 +57,14 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j reconcile.Job) cases.Disp
 		out, takes = p.take(key, inv.rnd)
 		lied := out.Kind == cases.DispatchBusy && p.keys[key] != before
 		started := out.Kind != cases.DispatchUnreachable && out.Kind != cases.DispatchBusy
-		return Sent{Started: started, Lied: lied, SaysFailed: out.SaysFailed, Form: string(j.Form), Outcome: out.Kind, Idempotent: w.plan.Rules.Idempotent}, nil
+		return Sent{
+			Started:    started,
+			Lied:       lied,
+			SaysFailed: out.SaysFailed,
+			Form:       string(j.Form),
+			Outcome:    out.Kind,
+			Idempotent: w.plan.Rules.Idempotent,
+		}, nil
 	}
 	c.wait = func(c *call, _ error) {
 		if takes >= 0 {
@@ -65,7 +79,7 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j reconcile.Job) cases.Disp
 	return out
 }
 
-// take takes a request, and says how and after how long it is answered; never if that is below 0.
+// take accepts a request. It returns the answer and its delay; a delay below 0 means no answer.
 func (p *fakePipeline) take(key runKey, rnd chooser) (cases.DispatchOutcome, time.Duration) {
 	w := p.w
 	soon := 20 * time.Millisecond
@@ -108,7 +122,9 @@ func (p *fakePipeline) take(key runKey, rnd chooser) (cases.DispatchOutcome, tim
 		r := p.word(key, "failed")
 		return cases.DispatchOutcome{Kind: cases.DispatchFailed, Message: "no", Result: r}, soon
 	}
-	if work.Works || work.Answer == AnswerResult || work.Answer == AnswerAccepted || work.Answer == AnswerGarbled || work.Answer == AnswerLie || work.Answer == AnswerGivesUp {
+	if work.Works || work.Answer == AnswerResult || work.Answer == AnswerAccepted || work.Answer == AnswerGarbled ||
+		work.Answer == AnswerLie ||
+		work.Answer == AnswerGivesUp {
 		p.begin(j)
 	}
 	switch work.Answer {
@@ -129,7 +145,7 @@ func (p *fakePipeline) take(key runKey, rnd chooser) (cases.DispatchOutcome, tim
 	return cases.DispatchOutcome{Kind: cases.DispatchUncertain, Message: work.Answer}, work.Cut
 }
 
-// tooBusy is an answer of 429. Its body may say that the run failed.
+// tooBusy returns an answer of 429. Its body may say that the run failed.
 func (p *fakePipeline) tooBusy(key runKey, saysFailed bool) cases.DispatchOutcome {
 	out := cases.DispatchOutcome{Kind: cases.DispatchBusy, SaysFailed: saysFailed, Message: "429"}
 	if saysFailed {
@@ -138,7 +154,8 @@ func (p *fakePipeline) tooBusy(key runKey, saysFailed bool) cases.DispatchOutcom
 	return out
 }
 
-// answer is the result, when the work is done; the connection breaks if the process dies before.
+// answer returns the result when the work is done. If the process dies before, the connection
+// breaks.
 func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 	took := j.work.Duration()
 	for _, x := range p.w.plan.Windows {
@@ -157,7 +174,7 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: r}, took
 }
 
-// Look implements reconcile.Pipeline.
+// Poll implements reconcile.Pipeline.
 func (p *fakePipeline) Poll(ctx context.Context, id string, _ int, _ string) cases.CheckOutcome {
 	w := p.w
 	inv := invocationOf(ctx)
@@ -187,7 +204,7 @@ func (p *fakePipeline) Poll(ctx context.Context, id string, _ int, _ string) cas
 	return out
 }
 
-// look is what it shows of a case, and of which run that is.
+// look returns the progress of a case, and the run that it belongs to.
 func (p *fakePipeline) poll(id string, rnd chooser) (cases.CheckOutcome, runKey) {
 	w := p.w
 	switch {
@@ -196,7 +213,11 @@ func (p *fakePipeline) poll(id string, rnd chooser) (cases.CheckOutcome, runKey)
 	case w.broken(Busy):
 		return cases.CheckOutcome{Kind: cases.CheckBusy, Message: "429"}, runKey{}
 	case w.broken(PutsOff):
-		return cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: rnd.between(time.Second, 4*time.Minute), Message: "503"}, runKey{}
+		return cases.CheckOutcome{
+			Kind:       cases.CheckBusy,
+			RetryAfter: rnd.between(time.Second, 4*time.Minute),
+			Message:    "503",
+		}, runKey{}
 	}
 	j := p.jobs[id]
 	if j == nil || j.lost {

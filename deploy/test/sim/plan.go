@@ -7,20 +7,23 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// Plan is everything that happens in a run but what the code under test does. It is data: it can be kept as JSON, and cut down.
+// Plan describes everything that happens in a run except the behavior of the code under test. It is
+// data, so it can be stored as JSON and shrunk.
 type Plan struct {
 	Note string `json:",omitempty"` // for people: what it showed
 
-	// Seed decides what the plan leaves open: how long calls take, and with Rate above 0 which of them fail.
+	// Seed decides what the plan leaves open: how long calls take, and with Rate above 0 which of
+	// them fail.
 	Seed  uint64
 	Rules cases.Rules
 	// Deadline is of a run whose caller names none; CheckTimeout is the longest that a look takes.
 	Deadline, CheckTimeout time.Duration
-	// Skews says how far the clock of each instance is ahead. There is one instance for each.
+	// Skews says how far ahead the clock of each instance is. There is one instance for each entry.
 	Skews []time.Duration
-	// SweepEvery is between two sweeps. Tombstone is how long the name of a task that is gone stays taken.
+	// SweepEvery is the time between two sweeps. Tombstone is how long the name of a deleted task
+	// stays taken.
 	SweepEvery, Tombstone time.Duration
-	// Encoded says that records are kept as JSON, as stores do, and not as values.
+	// Encoded stores records as JSON, like real stores, instead of as values.
 	Encoded bool `json:",omitempty"`
 	// Flat says that all calls take the same time.
 	Flat bool `json:",omitempty"`
@@ -29,10 +32,12 @@ type Plan struct {
 	// Until is when the last thing breaks and the last caller comes.
 	Until time.Duration
 
-	// Rate is the share of calls that fail somehow, Slow that of calls that take long. With Rate 0, Faults are all that fail.
+	// Rate is the share of calls that fail, Slow the share of calls that are slow. With Rate 0,
+	// only Faults fail.
 	Rate, Slow float64 `json:",omitempty"`
 	Faults     []Fault `json:",omitempty"`
-	// Again is the share of deliveries that are made twice, Lost that of events that never come.
+	// Again is the share of deliveries that are made twice, Lost the share of events that never
+	// arrive.
 	Again, Lost float64  `json:",omitempty"`
 	Windows     []Window `json:",omitempty"`
 	Cases       []CasePlan
@@ -60,7 +65,8 @@ const (
 	PurgeHere     FaultKind = "purge"           // the queues are purged
 )
 
-// Fault makes one call fail: the Nth of an invocation, which is named for what it does, so that it is the same one in a plan that was cut down.
+// Fault makes one call fail: the Nth call of an invocation. The name of an invocation says what it
+// does, so it is the same in a shrunk plan.
 type Fault struct {
 	Invocation string
 	Call       int
@@ -92,14 +98,14 @@ const (
 	PipelineStops = "pipeline stops" // its process dies at From, with all work and progress
 )
 
-// Window is something that is broken for a while.
+// Window is a failure that lasts for a while.
 type Window struct {
 	Kind     string
 	From, To time.Duration
 	Instance int `json:",omitempty"`
 }
 
-// CasePlan is one case: what is asked of Casewatch about it, and how the pipeline works on it.
+// CasePlan is one case: the requests of its callers, and how the pipeline works on it.
 type CasePlan struct {
 	ID      string
 	Actions []Action
@@ -107,7 +113,7 @@ type CasePlan struct {
 	Readers []Reader
 }
 
-// Action is something that a caller does.
+// Action is one request of a caller.
 type Action struct {
 	At        time.Duration
 	Do        string // start, cancel or rerun
@@ -153,13 +159,15 @@ const (
 
 // Work is how the pipeline works on one request.
 type Work struct {
-	Before []string `json:",omitempty"` // how it answers before it takes the request: busy, busy later, busy, failed, away
+	// Before lists the answers before it takes the request: busy, busy later, busy, failed, away.
+	Before []string `json:",omitempty"`
 	Answer string
 	Works  bool          // it works on it, whatever it answers
 	Cut    time.Duration `json:",omitempty"` // how long until an answer that does not wait for the work
 	Total  int
 	Each   time.Duration // per document
-	// Stop is where its count stops for ever; 0: nowhere. Back is when it goes back by two. Forgets is when it loses its count, but not the work.
+	// Stop is where its count stops for ever; 0: nowhere. Back is when it goes back by two. Forgets
+	// is when it loses its count, but not the work.
 	Stop          int `json:",omitempty"`
 	Back, Forgets time.Duration
 	Grows         bool   `json:",omitempty"` // half of its documents are found on the way
@@ -169,7 +177,7 @@ type Work struct {
 	Events        []Word
 }
 
-// Word is an event of the pipeline.
+// Word is an event that the pipeline publishes.
 type Word struct {
 	Status   string        // running, succeeded or failed
 	After    time.Duration // after the end of the work; may be negative

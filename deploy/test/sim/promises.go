@@ -1,6 +1,6 @@
 package sim
 
-// Promise is something that has to hold, whatever happens.
+// Promise names a property that must hold in every run.
 type Promise string
 
 // The promises.

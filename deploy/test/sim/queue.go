@@ -24,11 +24,11 @@ const (
 	sweepLimit    = 10 * time.Minute
 )
 
-// fakeQueue is Cloud Tasks, both queues.
+// fakeQueue simulates both queues of Cloud Tasks.
 type fakeQueue struct {
 	w     *world
 	tasks map[string]*pending
-	taken map[string]time.Duration // until when a name is
+	taken map[string]time.Duration // until when each name is taken
 }
 
 // pending is a task that is not done.
@@ -37,7 +37,7 @@ type pending struct {
 	name     string
 	due      time.Duration
 	retries  int
-	running  int           // deliveries under way
+	running  int           // deliveries in progress
 	since    time.Duration // when it was created, or the last of them ended
 	attempts int           // deliveries begun
 	gone     bool
@@ -64,13 +64,20 @@ func (q *fakeQueue) Create(ctx context.Context, t queue.Task) (bool, error) {
 }
 
 func (q *fakeQueue) Delete(ctx context.Context, t queue.Task) error {
-	_, err := ask(ctx, q.w, "queue: delete "+string(t.Kind), runKey{t.CaseID, t.Run}, q.down, func() (bool, any, error) {
-		name := t.Name()
-		if p := q.tasks[name]; p != nil {
-			q.remove(p)
-		}
-		return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Deleted: true}, nil
-	})
+	_, err := ask(
+		ctx,
+		q.w,
+		"queue: delete "+string(t.Kind),
+		runKey{t.CaseID, t.Run},
+		q.down,
+		func() (bool, any, error) {
+			name := t.Name()
+			if p := q.tasks[name]; p != nil {
+				q.remove(p)
+			}
+			return true, TaskChange{Kind: t.Kind, Seq: t.Seq, Name: name, Deleted: true}, nil
+		},
+	)
 	return err
 }
 
@@ -81,7 +88,7 @@ func (q *fakeQueue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	})
 }
 
-// waiting lists the tasks of a kind for a run that nobody was given yet.
+// waiting lists the tasks of a kind for a run that were not delivered yet.
 func (q *fakeQueue) waiting(t queue.Task) (seqs []int64) {
 	for _, p := range q.tasks {
 		if o := p.task; o.Kind == t.Kind && o.CaseID == t.CaseID && o.Run == t.Run && p.attempts == 0 {
@@ -98,7 +105,7 @@ func (q *fakeQueue) remove(p *pending) {
 	q.taken[p.name] = q.w.now() + q.w.plan.Tombstone
 }
 
-// schedule lets a task be delivered at a time, or when its queue is no longer paused.
+// schedule delivers a task at a time, or when its queue is no longer paused.
 func (q *fakeQueue) schedule(p *pending, at time.Duration) {
 	rnd := chooser{stream(q.w.plan.Seed, fmt.Sprint("delivery ", p.name, p.attempts, p.retries))}
 	late := rnd.between(2*time.Millisecond, 300*time.Millisecond)
@@ -119,7 +126,7 @@ func (q *fakeQueue) schedule(p *pending, at time.Duration) {
 	q.w.at(at+late, deliver)
 }
 
-// paused says until when the queue of that kind is; 0 if it is not.
+// paused returns until when the queue of that kind is paused; 0 if it is not.
 func (q *fakeQueue) paused(k queue.Kind) (until time.Duration) {
 	now := q.w.now()
 	for _, x := range q.w.plan.Windows {
@@ -138,7 +145,7 @@ func (q *fakeQueue) deliver(p *pending, rnd chooser) {
 	}
 }
 
-// attempt makes one delivery. One that counts decides what becomes of the task.
+// attempt makes one delivery. A delivery that counts decides what happens to the task.
 func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 	w, t := q.w, p.task
 	p.attempts++
@@ -176,15 +183,22 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 		finished(nil)
 		return
 	}
-	inv := w.spawn(name, runKey{t.CaseID, t.Run}, w.anyInstance(rnd), limit, func(ctx context.Context, to *reconcile.Reconciler) error {
-		if t.Kind == queue.Dispatch {
-			return known(to.Dispatch(ctx, body, retries))
-		}
-		return known(to.Check(ctx, body))
-	}, finished)
+	inv := w.spawn(
+		name,
+		runKey{t.CaseID, t.Run},
+		w.anyInstance(rnd),
+		limit,
+		func(ctx context.Context, to *reconcile.Reconciler) error {
+			if t.Kind == queue.Dispatch {
+				return known(to.Dispatch(ctx, body, retries))
+			}
+			return known(to.Check(ctx, body))
+		},
+		finished,
+	)
 	inv.seq = t.Seq
 	inv.retry = func() { q.attempt(p, rnd, false) }
-	if w.now() < w.plan.Until && rnd.chance(w.plan.Again/2) { // the connection breaks, and the instance works on
+	if w.now() < w.plan.Until && rnd.chance(w.plan.Again/2) { // the connection breaks, and the instance continues
 		w.after(rnd.between(10*time.Millisecond, 10*time.Minute), func() {
 			if !inv.ended {
 				finished(errDown)
@@ -197,14 +211,14 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 			return
 		}
 		finished(errTimeout)
-		if cut { // the instance notices that nobody waits, or does not
+		if cut { // the instance may or may not notice that the connection is closed
 			inv.stop()
 			w.woken = true
 		}
 	})
 }
 
-// known answers, as the functions do, a delivery that is about no run as one that is done with.
+// known answers success to a delivery for an unknown run, like the functions do.
 func known(err error) error {
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		return nil
@@ -228,11 +242,22 @@ func (q *fakeQueue) sorted() []*pending {
 	return all
 }
 
-// left tells what is pending.
+// left returns the pending tasks.
 func (q *fakeQueue) left() []Task {
 	var all []Task
 	for _, p := range q.sorted() {
-		all = append(all, Task{Kind: p.task.Kind, Case: p.task.CaseID, Run: p.task.Run, Seq: p.task.Seq, Running: p.running > 0, Tried: p.attempts > 0, Since: p.since})
+		all = append(
+			all,
+			Task{
+				Kind:    p.task.Kind,
+				Case:    p.task.CaseID,
+				Run:     p.task.Run,
+				Seq:     p.task.Seq,
+				Running: p.running > 0,
+				Tried:   p.attempts > 0,
+				Since:   p.since,
+			},
+		)
 	}
 	return all
 }

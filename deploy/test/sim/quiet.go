@@ -9,7 +9,7 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// sweep is what Cloud Scheduler does.
+// sweep runs the sweeps that Cloud Scheduler would start.
 func (w *world) sweep() {
 	n := int(w.now() / w.plan.SweepEvery)
 	if !w.later {
@@ -26,16 +26,31 @@ func (w *world) sweep() {
 	var rep reconcile.Report
 	began := w.now()
 	var inv *invocation
-	inv = w.spawn(fmt.Sprint("sweep ", n), runKey{}, w.anyInstance(rnd), sweepLimit, func(ctx context.Context, to *reconcile.Reconciler) error {
-		var err error
-		rep, err = to.Sweep(ctx)
-		return err
-	}, func(err error) {
-		w.rec.add(Entry{At: w.now(), What: "swept", Err: err, Data: Swept{Name: inv.name, Report: rep, Began: began, Done: err == nil, Left: w.queue.left()}})
-	})
+	inv = w.spawn(
+		fmt.Sprint("sweep ", n),
+		runKey{},
+		w.anyInstance(rnd),
+		sweepLimit,
+		func(ctx context.Context, to *reconcile.Reconciler) error {
+			var err error
+			rep, err = to.Sweep(ctx)
+			return err
+		},
+		func(err error) {
+			w.rec.add(
+				Entry{
+					At:   w.now(),
+					What: "swept",
+					Err:  err,
+					Data: Swept{Name: inv.name, Report: rep, Began: began, Done: err == nil, Left: w.queue.left()},
+				},
+			)
+		},
+	)
 }
 
-// watchQuiet looks, once nothing breaks any more, whether all is over, and ends the run a few sweeps later.
+// watchQuiet waits until nothing fails any more and all runs are over. It ends the simulation a few
+// sweeps later.
 func (w *world) watchQuiet() {
 	now := w.now()
 	if now > w.plan.Until+10*time.Minute {
@@ -66,7 +81,7 @@ func (w *world) watchQuiet() {
 	w.after(20*time.Second, w.watchQuiet)
 }
 
-// sample notes what is pending now.
+// sample records the pending tasks.
 func (w *world) sample() {
 	w.rec.add(Entry{At: w.now(), What: "sample", Data: Sample{w.queue.left(), false}})
 	if w.now() < w.plan.Until {
@@ -80,7 +95,7 @@ func (p Plan) calm() bool {
 	return p.Rate == 0 && p.Slow == 0 && p.Again == 0 && len(p.Faults) == 0 && !dies
 }
 
-// punctual reports whether nothing is so slow that the sweep could take it for lost.
+// punctual reports whether no call is so slow that the sweep could take a task for lost.
 func (p Plan) punctual() bool {
 	slow := slices.ContainsFunc(p.Faults, func(f Fault) bool {
 		return f.Kind == SlowBefore || f.Kind == SlowAfter || f.Kind == FailLater || f.Kind == CrashLater
@@ -88,7 +103,7 @@ func (p Plan) punctual() bool {
 	return p.Rate == 0 && p.Slow == 0 && !slow
 }
 
-// longest is how long after the last trouble the last run may last.
+// longest bounds how long the last run may take after the last failure.
 func (w *world) longest() time.Duration {
 	longest := w.plan.Deadline
 	for _, c := range w.plan.Cases {

@@ -8,12 +8,12 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// Record is what was seen of a run of a plan: from outside, at the fakes.
+// Record is what the fakes saw during a run of a plan.
 type Record struct {
 	Plan    Plan
-	Began   time.Time // by the clock that is right
+	Began   time.Time // on the true clock
 	Entries []Entry
-	Faults  []Fault // those that were drawn
+	Faults  []Fault // the random faults
 	Left    []Task  // what is pending at the end
 	Runs    int     // how many runs are kept at the end, and of which the form is
 	Forms   []runKey
@@ -21,10 +21,10 @@ type Record struct {
 	Over    bool
 }
 
-// Entry is one thing that happened.
+// Entry is one event of the record.
 type Entry struct {
 	At         time.Duration // since the beginning, on no instance's clock
-	Invocation string        // who did it; "" for the world
+	Invocation string        // the invocation that did it; "" for the world
 	Began      time.Duration // when that invocation began
 	Instance   int
 	Seq        int64 // of the task whose delivery it is; 0: of none
@@ -57,7 +57,7 @@ type Got struct{ Version int64 }
 // Purged is a run that was deleted.
 type Purged struct{}
 
-// TaskChange is what was asked of the queue.
+// TaskChange is a request to the queue.
 type TaskChange struct {
 	Kind             queue.Kind
 	Seq              int64
@@ -67,7 +67,7 @@ type TaskChange struct {
 	Waiting          []int64 // with Created, the numbers of those of this kind, for this run, that nobody was given yet
 }
 
-// Existence is what the queue said when it was asked for a task.
+// Existence is the queue's answer to a lookup of a task.
 type Existence struct {
 	Kind   queue.Kind
 	Seq    int64
@@ -85,7 +85,7 @@ type Task struct {
 	Since   time.Duration // it was created, or its last delivery ended
 }
 
-// Sent is a request to the pipeline to work on a run.
+// Sent is a dispatch to the pipeline.
 type Sent struct {
 	Started    bool // it may have begun to work on it
 	Lied       bool // it began to work on it, and says that it did not
@@ -101,13 +101,13 @@ type Answered struct {
 	SaysFailed bool
 }
 
-// Looked is a request for progress.
+// Looked is a poll.
 type Looked struct {
 	Outcome cases.CheckOutcome
 	Of      runKey // the run that a reading is of
 }
 
-// Polled is the answer to it, where it came in time.
+// Polled is the answer to a poll, if it came in time.
 type Polled Looked
 
 // Said is an event that the pipeline published.

@@ -7,7 +7,7 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// seen is what the checker knows of a run.
+// seen is the checker's knowledge of a run.
 type seen struct {
 	key      runKey
 	begun    time.Duration
@@ -15,8 +15,8 @@ type seen struct {
 	last     Commit
 	versions map[int64]Commit
 	at       map[int64]time.Duration
-	wrote    map[string]time.Duration // when an invocation last wrote its record
-	read     map[string]time.Duration // and read it
+	wrote    map[string]time.Duration // when each invocation last wrote its record
+	read     map[string]time.Duration // when each invocation last read it
 	wakes    map[queue.Kind]*wake
 
 	ended   bool
@@ -25,21 +25,23 @@ type seen struct {
 	end     Commit // as it ended
 	told    []string
 	toldAt  time.Duration
-	words   []Said // taken after the end, with its run named
+	words   []Said // reports taken after the end that name this run
 	purged  bool
-	crossed bool // a check that had saved before the end scheduled the next after it: that is delivered, and dropped
+	// crossed: a check saved before the end and scheduled the next check after it. That check is
+	// delivered and dropped.
+	crossed bool
 
-	tried     bool          // a dispatch has begun; perhaps it was sent
+	tried     bool          // a dispatch has begun and may have been sent
 	delivered time.Duration // when the last delivery of a dispatch began
-	handed    bool          // a dispatch wrote its record; perhaps it was sent
-	marked    time.Duration // when the last of them did
-	marks     int           // how often one wrote so
-	nothing   int           // requests of which it is recorded that they started nothing
+	handed    bool          // a dispatch wrote its record and may have been sent
+	marked    time.Duration // when the last dispatch wrote its record
+	marks     int           // how many dispatches wrote their record
+	nothing   int           // requests that started nothing according to the record
 	started   int           // requests that may have started the pipeline
-	open      time.Duration // when it began, the dispatch that sent it and is neither answered nor lost; 0 if there is none
+	open      time.Duration // when the dispatch in flight began; 0 if there is none
 	opener    string        // the invocation that sent it
-	answer    string        // the invocation that was answered with the pipeline's own word
-	finals    int           // how often the pipeline said, or may have said, how it ended
+	answer    string        // the invocation that received the terminal report
+	finals    int           // how many terminal reports the pipeline sent or may have sent
 
 	passed map[int64]string // by the number of a check that was brought forward, the invocation that wrote so
 	seenAt time.Duration    // when the pipeline was last asked for progress
@@ -54,11 +56,15 @@ type seen struct {
 	notBefore time.Duration // when the pipeline asked to be polled again; 0: it did not
 	wroteAt   time.Duration // when that was written
 
-	looked  time.Duration  // when the first check began, or the last dispatch if that was later
-	unknown time.Duration  // when a look first did not find it
-	counted time.Duration  // when a look first found everything counted, without a status, and nothing said since that it runs; 0: none
-	ownWord bool           // a look found the pipeline's own word
-	before  *cases.Reading // what the pipeline last showed of the run before; nil if that is not known, or a look found anything else
+	looked  time.Duration // when the first check or, if later, the last dispatch began
+	unknown time.Duration // when a poll first did not find it
+	// counted is when a poll first found all documents counted without a status; 0 if none did, or
+	// if the run was reported as running since.
+	counted time.Duration
+	ownWord bool // a poll found a terminal report
+	// before is the last reading of the previous run; nil if it is unknown, or if a poll found
+	// another reading.
+	before *cases.Reading
 
 	sweeps     int // that were done and began long enough after its deadline
 	overdue    bool
@@ -66,20 +72,22 @@ type seen struct {
 	alone      int // samples in a row in which nothing waits for it
 }
 
-// poll is what a check was answered, and when it asked.
+// poll is the answer to a check, and when the check asked.
 type poll struct {
 	Polled
 	at time.Duration
 }
 
-// wake is the task of a kind that a run waits for, as its record says.
+// wake is the task that a run waits for, according to its record.
 type wake struct {
 	seq   int64
-	by    string // the invocation that wrote so
+	by    string // the invocation that wrote it
 	at    time.Duration
 	asked map[int64]time.Duration // when the queue was first asked to have the task of a number
-	told  map[string]Existence    // what a sweep was told of it
-	lost  int                     // sweeps in a row that were done and began when it was overdue, and left it without its task
+	told  map[string]Existence    // what the queue answered to a sweep
+	// lost counts consecutive complete sweeps that began when the task was overdue and did not
+	// schedule it.
+	lost int
 }
 
 // hasWakes notes what the run waits for after a write.
@@ -96,10 +104,10 @@ func (s *seen) hasWakes(e *Entry, n Commit) {
 	}
 }
 
-// isAsked reports whether the queue was asked to have the task that the run waits for.
+// isAsked reports whether the queue was asked to create the task.
 func (k *wake) isAsked() bool { _, ok := k.asked[k.seq]; return ok }
 
-// isPast reports whether a later task than seq was asked for before a time.
+// isPast reports whether a task later than seq was requested before a time.
 func (k *wake) isPast(seq int64, at time.Duration) bool {
 	for n, asked := range k.asked {
 		if n > seq && asked < at {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Shrink cuts a plan down while its record still breaks the promise: fewer cases, actions, faults, windows, less of everything. It plays
-// the plan at most as often as said. What it returns is data alone: with the same code it breaks the promise again.
+// Shrink reduces a plan while its record still breaks the promise: fewer cases, actions, faults and
+// windows, and smaller values. It plays the plan at most the given number of times. The result is
+// plain data; with the same code it breaks the promise again.
 func Shrink(t *testing.T, p Plan, broken Promise, plays int) Plan {
 	s := shrinker{t: t, promise: broken, left: plays}
 	if exact := s.exact(p); s.breaks(exact) {
@@ -15,7 +16,8 @@ func Shrink(t *testing.T, p Plan, broken Promise, plays int) Plan {
 	}
 	for changed := true; changed && s.left > 0; {
 		changed = false
-		for _, pass := range []func(*Plan) bool{s.cases, s.windows, s.faults, s.actions, s.readers, s.work, s.settings} {
+		passes := []func(*Plan) bool{s.cases, s.windows, s.faults, s.actions, s.readers, s.work, s.settings}
+		for _, pass := range passes {
 			if pass(&p) {
 				changed = true
 			}
@@ -30,7 +32,7 @@ type shrinker struct {
 	left    int
 }
 
-// exact is the plan with the faults named that were drawn.
+// exact returns the plan with the random faults listed explicitly.
 func (s *shrinker) exact(p Plan) Plan {
 	s.left--
 	rec := p.Run(s.t)
@@ -47,7 +49,8 @@ func (s *shrinker) breaks(p Plan) bool {
 	return slices.ContainsFunc(Check(p.Run(s.t)), func(v Violation) bool { return v.Promise == s.promise })
 }
 
-// without leaves out as much of a list as it can: first halves, then quarters, …, at the end one by one.
+// without removes as many elements of a list as it can: first halves, then quarters, and at last
+// single elements.
 func without[T any](s *shrinker, p *Plan, list []T, put func(*Plan, []T)) bool {
 	changed := false
 	for size := max(1, len(list)/2); ; size /= 2 {
@@ -68,7 +71,15 @@ func without[T any](s *shrinker, p *Plan, list []T, put func(*Plan, []T)) bool {
 }
 
 func clonePlan(p Plan) Plan {
-	p.Faults, p.Windows, p.Cases, p.Skews = slices.Clone(p.Faults), slices.Clone(p.Windows), slices.Clone(p.Cases), slices.Clone(p.Skews)
+	p.Faults, p.Windows, p.Cases, p.Skews = slices.Clone(
+		p.Faults,
+	), slices.Clone(
+		p.Windows,
+	), slices.Clone(
+		p.Cases,
+	), slices.Clone(
+		p.Skews,
+	)
 	for i := range p.Cases {
 		c := &p.Cases[i]
 		c.Actions, c.Work, c.Readers = slices.Clone(c.Actions), slices.Clone(c.Work), slices.Clone(c.Readers)
@@ -105,17 +116,35 @@ func (s *shrinker) actions(p *Plan) (changed bool) {
 func (s *shrinker) work(p *Plan) (changed bool) {
 	for i := range p.Cases {
 		if len(p.Cases[i].Work) > 1 {
-			changed = without(s, p, p.Cases[i].Work[1:], func(p *Plan, l []Work) { p.Cases[i].Work = append(p.Cases[i].Work[:1:1], l...) }) || changed
+			changed = without(
+				s,
+				p,
+				p.Cases[i].Work[1:],
+				func(p *Plan, l []Work) { p.Cases[i].Work = append(p.Cases[i].Work[:1:1], l...) },
+			) ||
+				changed
 		}
 		for j := range p.Cases[i].Work {
-			changed = without(s, p, p.Cases[i].Work[j].Events, func(p *Plan, l []Word) { p.Cases[i].Work[j].Events = l }) || changed
-			changed = without(s, p, p.Cases[i].Work[j].Before, func(p *Plan, l []string) { p.Cases[i].Work[j].Before = l }) || changed
+			changed = without(
+				s,
+				p,
+				p.Cases[i].Work[j].Events,
+				func(p *Plan, l []Word) { p.Cases[i].Work[j].Events = l },
+			) ||
+				changed
+			changed = without(
+				s,
+				p,
+				p.Cases[i].Work[j].Before,
+				func(p *Plan, l []string) { p.Cases[i].Work[j].Before = l },
+			) ||
+				changed
 		}
 	}
 	return changed
 }
 
-// settings sets to nothing what can be nothing.
+// settings resets each setting to zero where the promise is still broken.
 func (s *shrinker) settings(p *Plan) (changed bool) {
 	try := func(is bool, change func(*Plan)) {
 		if !is {
@@ -132,17 +161,28 @@ func (s *shrinker) settings(p *Plan) (changed bool) {
 	try(p.Again > 0, func(p *Plan) { p.Again = 0 })
 	try(!p.Flat, func(p *Plan) { p.Flat = true })
 	try(len(p.Skews) > 1, func(p *Plan) { p.Skews = p.Skews[:1] })
-	try(slices.ContainsFunc(p.Skews, func(d time.Duration) bool { return d != 0 }), func(p *Plan) { p.Skews = make([]time.Duration, len(p.Skews)) })
+	try(
+		slices.ContainsFunc(p.Skews, func(d time.Duration) bool { return d != 0 }),
+		func(p *Plan) { p.Skews = make([]time.Duration, len(p.Skews)) },
+	)
 	try(p.Until > 20*time.Minute, func(p *Plan) { p.Until /= 2 })
 	for i := range p.Cases {
 		for j := range p.Cases[i].Work {
 			w := p.Cases[i].Work[j]
 			set := func(w Work) func(*Plan) { return func(p *Plan) { p.Cases[i].Work[j] = w } }
-			for _, change := range []func(*Work){func(w *Work) { w.Back = 0 }, func(w *Work) { w.Forgets = 0 }, func(w *Work) { w.Stop = 0 }, func(w *Work) { w.Says = false },
-				func(w *Work) { w.Total, w.Each = 1, w.Duration() }} {
+			changes := []func(*Work){
+				func(w *Work) { w.Back = 0 },
+				func(w *Work) { w.Forgets = 0 },
+				func(w *Work) { w.Stop = 0 },
+				func(w *Work) { w.Says = false },
+				func(w *Work) { w.Total, w.Each = 1, w.Duration() },
+			}
+			for _, change := range changes {
 				simpler := w
 				change(&simpler)
-				try(simpler.Back != w.Back || simpler.Forgets != w.Forgets || simpler.Stop != w.Stop || simpler.Says != w.Says || simpler.Total != w.Total, set(simpler))
+				differs := simpler.Back != w.Back || simpler.Forgets != w.Forgets || simpler.Stop != w.Stop ||
+					simpler.Says != w.Says || simpler.Total != w.Total
+				try(differs, set(simpler))
 			}
 		}
 	}

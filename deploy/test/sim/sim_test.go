@@ -59,7 +59,15 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	took := time.Since(began)
-	t.Logf("%d runs, %d cases in %v: %.0f runs/min, %.0f cases/min; %v", runs, all, took.Round(time.Millisecond), float64(runs)/took.Minutes(), float64(all)/took.Minutes(), ends)
+	t.Logf(
+		"%d runs, %d cases in %v: %.0f runs/min, %.0f cases/min; %v",
+		runs,
+		all,
+		took.Round(time.Millisecond),
+		float64(runs)/took.Minutes(),
+		float64(all)/took.Minutes(),
+		ends,
+	)
 }
 
 // TestOneSeedIsOneRun: everything that is seen repeats exactly.
@@ -73,7 +81,8 @@ func TestOneSeedIsOneRun(t *testing.T) {
 	}
 }
 
-// report tells of a plan that broke promises: which, and for the first, the story of the smallest plan that breaks it.
+// report tells of a plan that broke promises: which, and for the first, the story of the smallest
+// plan that breaks it.
 func report(t *testing.T, seed uint64, plan Plan, broken []Violation) {
 	t.Helper()
 	for _, one := range broken[:min(len(broken), 3)] {
@@ -96,7 +105,8 @@ func report(t *testing.T, seed uint64, plan Plan, broken []Violation) {
 	t.Logf("the smallest plan that does so:\n%s\n%s\n%v", data, rec.Story(""), Check(rec))
 }
 
-// TestExhaustive plays each small plan with single faults, with -sparse=1 with every one at every call, and with -exhaust=5m with every two, and more.
+// TestExhaustive plays each small plan with single faults, with -sparse=1 with every one at every
+// call, and with -exhaust=5m with every two, and more.
 func TestExhaustive(t *testing.T) {
 	plans := Small()
 	for _, name := range slices.Sorted(maps.Keys(plans)) {
@@ -109,7 +119,14 @@ func TestExhaustive(t *testing.T) {
 		}
 		began := time.Now()
 		x := Exhaust(t, plans[name], most, enough, *sparse, until)
-		t.Logf("%s: with none, one, two, … faults, one in %d: %d runs, to the end: %v; %v", name, *sparse, x.Runs, x.Complete, time.Since(began).Round(time.Millisecond))
+		t.Logf(
+			"%s: with none, one, two, … faults, one in %d: %d runs, to the end: %v; %v",
+			name,
+			*sparse,
+			x.Runs,
+			x.Complete,
+			time.Since(began).Round(time.Millisecond),
+		)
 		for i, p := range x.Broken {
 			t.Errorf("%s, %v: %v", name, p.Faults, x.Found[i])
 			if i == 0 && *shrink > 0 {

@@ -21,9 +21,14 @@ type runKey struct {
 }
 
 // The calls that write to the store.
-var storeWrites = map[string]bool{"store: begin": true, "store: update": true, "store: purge": true, "store: save past": true}
+var storeWrites = map[string]bool{
+	"store: begin":     true,
+	"store: update":    true,
+	"store: purge":     true,
+	"store: save past": true,
+}
 
-// fakeStore keeps records as package store promises.
+// fakeStore stores records with the guarantees of package store.
 type fakeStore struct {
 	w       *world
 	heads   map[string]store.Head
@@ -32,7 +37,7 @@ type fakeStore struct {
 	past    schedule.DurationStats
 }
 
-// kept is one run.
+// kept is one stored run.
 type kept struct {
 	rec    cases.Case
 	values map[store.Value][]byte
@@ -49,7 +54,8 @@ func newStore(w *world) *fakeStore {
 
 func (s *fakeStore) down() bool { return s.w.broken(StoreDown) }
 
-// through returns a record as it comes back from a store. What was once through stays as it is, so only writes go there.
+// through returns a record as a store would return it, after encoding and decoding. A second pass
+// changes nothing, so only writes use it.
 func (s *fakeStore) through(c cases.Case) cases.Case {
 	if !s.w.plan.Encoded {
 		return c
@@ -123,7 +129,7 @@ func (s *fakeStore) Begin(ctx context.Context, b store.Begin) error {
 	return err
 }
 
-// save writes a record that is at the right version.
+// save writes a record if its version is current.
 func (s *fakeStore) save(w store.Write) Commit {
 	key := runKey{w.Case.CaseID, w.Case.Run}
 	k := s.runs[key]
@@ -166,7 +172,12 @@ func (s *fakeStore) Value(ctx context.Context, id string, run int, v store.Value
 	})
 }
 
-func (s *fakeStore) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
+func (s *fakeStore) Overdue(
+	ctx context.Context,
+	before time.Time,
+	after store.Cursor,
+	limit int,
+) ([]cases.Case, error) {
 	return ask(ctx, s.w, "store: overdue", runKey{}, s.down, func() ([]cases.Case, any, error) {
 		var found []cases.Case
 		for _, k := range s.runs {
@@ -176,7 +187,10 @@ func (s *fakeStore) Overdue(ctx context.Context, before time.Time, after store.C
 			}
 		}
 		slices.SortFunc(found, func(a, b cases.Case) int {
-			return compareCursors(store.Cursor{OverdueAt: a.Bookkeeping.OverdueAt, CaseID: a.CaseID, Run: a.Run}, store.Cursor{OverdueAt: b.Bookkeeping.OverdueAt, CaseID: b.CaseID, Run: b.Run})
+			return compareCursors(
+				store.Cursor{OverdueAt: a.Bookkeeping.OverdueAt, CaseID: a.CaseID, Run: a.Run},
+				store.Cursor{OverdueAt: b.Bookkeeping.OverdueAt, CaseID: b.CaseID, Run: b.Run},
+			)
 		})
 		return found[:min(len(found), limit)], nil, nil
 	})
@@ -199,18 +213,22 @@ func (s *fakeStore) open() (n int) {
 	return n
 }
 
-// left tells how many runs are kept, and of which the form is.
+// left returns how many runs and how many forms are stored.
 func (s *fakeStore) left() (runs int, forms []runKey) {
 	for key, k := range s.runs {
 		if k.values[store.Form] != nil {
 			forms = append(forms, key)
 		}
 	}
-	slices.SortFunc(forms, func(a, b runKey) int { return cmp.Or(strings.Compare(a.id, b.id), cmp.Compare(a.run, b.run)) })
+	slices.SortFunc(
+		forms,
+		func(a, b runKey) int { return cmp.Or(strings.Compare(a.id, b.id), cmp.Compare(a.run, b.run)) },
+	)
 	return max(len(s.runs), len(s.heads)), forms
 }
 
-// Past never fails, so that it is no call where a plan's faults are counted: who cannot have it goes without.
+// Past never fails, so that it is no call where a plan's faults are counted: who cannot have it
+// goes without.
 func (s *fakeStore) DurationStats(context.Context) (schedule.DurationStats, error) {
 	return s.past, nil
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// Story tells, line by line, what happened to a case; with "" to all of them. Sweeps are told where they did something.
+// Story describes, line by line, what happened to a case; "" means all cases. Sweeps are included
+// where they did something.
 func (r *Record) Story(id string) string {
 	var b strings.Builder
 	for i := range r.Entries {
@@ -17,10 +18,12 @@ func (r *Record) Story(id string) string {
 		if id != "" && e.Case != id && e.Case != "" {
 			continue
 		}
-		if s, ok := e.Data.(Swept); ok && s.Done && s.Report.Overdue+s.Report.Leaked+s.Report.Republished+s.Report.Purged == 0 {
+		if s, ok := e.Data.(Swept); ok && s.Done &&
+			s.Report.Overdue+s.Report.Leaked+s.Report.Republished+s.Report.Purged == 0 {
 			continue
 		}
-		if strings.HasPrefix(e.Invocation, "sweep") && e.Data == nil && e.Fault == "" && e.Err == nil || e.What == "sample" {
+		if strings.HasPrefix(e.Invocation, "sweep") && e.Data == nil && e.Fault == "" && e.Err == nil ||
+			e.What == "sample" {
 			continue
 		}
 		fmt.Fprintln(&b, e.line())
@@ -68,7 +71,8 @@ func tell(data any) string {
 	case Shown:
 		return fmt.Sprintf("run %d version %d %s %v", d.View.Run, d.View.Version, d.View.State, d.View.Progress)
 	case Looked:
-		return fmt.Sprintf("%s %d/%d %s", d.Outcome.Kind, d.Outcome.Reading.Completed, d.Outcome.Reading.Total, d.Outcome.Reading.Status)
+		r := d.Outcome.Reading
+		return fmt.Sprintf("%s %d/%d %s", d.Outcome.Kind, r.Completed, r.Total, r.Status)
 	case Asked:
 		return fmt.Sprintf("run %d %s begun=%v %+v", d.Run, d.State, d.Begun, d.Action)
 	case TaskChange:
@@ -79,7 +83,17 @@ func tell(data any) string {
 
 func tellCase(w Commit) string {
 	c := w.Case
-	s := fmt.Sprintf("run %d version %d %s %d/%d check #%d dispatch %s #%d", c.Run, c.Version, c.State, c.Job.Progress.Completed, c.Job.Progress.Total, c.Checks.Seq, c.Dispatch.Phase, c.Dispatch.Seq)
+	s := fmt.Sprintf(
+		"run %d version %d %s %d/%d check #%d dispatch %s #%d",
+		c.Run,
+		c.Version,
+		c.State,
+		c.Job.Progress.Completed,
+		c.Job.Progress.Total,
+		c.Checks.Seq,
+		c.Dispatch.Phase,
+		c.Dispatch.Seq,
+	)
 	if c.State.Ended() {
 		s += fmt.Sprintf(" %s by %s settled=%v", c.Outcome.End.Reason, c.Outcome.End.Source, c.Bookkeeping.Finalized)
 	}
@@ -92,7 +106,7 @@ func tellCase(w Commit) string {
 	return s
 }
 
-// Hash is of everything that was seen: equal for two runs of one plan.
+// Hash returns a hash of the whole record. It is equal for two runs of one plan.
 func (r *Record) Hash() uint64 {
 	h := fnv.New64a()
 	for i := range r.Entries {
@@ -107,8 +121,10 @@ func (r *Record) Hash() uint64 {
 	return h.Sum64()
 }
 
-// plain is a record without pointers, which print as addresses.
+// plain returns the record without pointers, because those print as addresses.
 func plain(c cases.Case) cases.Case {
-	c.Outcome.End, c.Outcome.Documents, c.Outcome.Late, c.Job.Reading, c.Job.Baseline, c.Durations.Earlier = nil, nil, nil, nil, nil, nil
+	c.Outcome.End, c.Outcome.Documents, c.Outcome.Late = nil, nil, nil
+	c.Job.Reading, c.Job.Baseline = nil, nil
+	c.Durations.Earlier = nil
 	return c
 }

@@ -32,7 +32,7 @@ func (s *fakeStore) isNews(key runKey, version int64) bool {
 	return k == nil || k.rec.Version > version || s.heads[key.id].Run > key.run
 }
 
-// changed tells those who wait for a change of a case.
+// changed wakes the calls that wait for a change of a case.
 func (s *fakeStore) changed(key runKey) {
 	if len(s.waiting) == 0 {
 		return

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// world is one run of a plan. Everything in it but the invocations' goroutines belongs to the scheduler.
+// world is one run of a plan. Everything in it but the invocations' goroutines belongs to the
+// scheduler.
 type world struct {
 	plan  Plan
 	began time.Time
@@ -73,7 +74,7 @@ type arrival struct {
 	err  error
 }
 
-// Run plays the plan and returns what was seen.
+// Run plays the plan and returns the record.
 func (p Plan) Run(t *testing.T) *Record {
 	var rec *Record
 	synctest.Test(t, func(t *testing.T) {
@@ -92,7 +93,15 @@ func (p Plan) Run(t *testing.T) *Record {
 }
 
 func newWorld(p Plan) *world {
-	w := &world{plan: p, began: time.Now(), rec: &Record{Plan: p, Began: time.Now()}, kick: make(chan struct{}, 1), alive: map[int]*invocation{}, names: map[string]int{}, planned: map[faultKey]Fault{}}
+	w := &world{
+		plan:    p,
+		began:   time.Now(),
+		rec:     &Record{Plan: p, Began: time.Now()},
+		kick:    make(chan struct{}, 1),
+		alive:   map[int]*invocation{},
+		names:   map[string]int{},
+		planned: map[faultKey]Fault{},
+	}
 	for _, f := range p.Faults {
 		w.planned[faultKey{f.Invocation, f.Call}] = f
 	}
@@ -114,7 +123,8 @@ func (w *world) at(at time.Duration, do func()) {
 	heap.Push(&w.events, event{max(at, w.now()), w.nextSeq, do})
 }
 
-// loop is the scheduler: it lets exactly one thing happen at a time, in the order of the virtual time.
+// loop is the scheduler: it lets exactly one thing happen at a time, in the order of the virtual
+// time.
 func (w *world) loop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -148,7 +158,8 @@ func (w *world) loop() {
 	}
 }
 
-// takeArrivals takes what invocations submitted since, in an order that does not depend on which of them ran first.
+// takeArrivals takes the calls that invocations submitted since, in an order that does not depend
+// on which goroutine ran first.
 func (w *world) takeArrivals() {
 	w.mu.Lock()
 	all := w.arrivals
@@ -179,7 +190,7 @@ func (w *world) arrive(a arrival) {
 	}
 }
 
-// tearDown ends all that still runs.
+// tearDown ends all invocations that still run.
 func (w *world) tearDown() {
 	for len(w.alive) > 0 {
 		for _, inv := range w.alive {
@@ -221,7 +232,8 @@ func (w *world) anyInstance(c chooser) *instance { return w.instances[c.IntN(len
 func (w *world) note(inv *invocation, what string, err error, data any) {
 	e := Entry{At: w.now(), What: what, Err: err, Data: data}
 	if inv != nil {
-		e.Invocation, e.Began, e.Instance, e.Seq, e.Case, e.Run = inv.name, inv.began, inv.inst.number, inv.seq, inv.about.id, inv.about.run
+		e.Invocation, e.Began, e.Instance, e.Seq = inv.name, inv.began, inv.inst.number, inv.seq
+		e.Case, e.Run = inv.about.id, inv.about.run
 	}
 	w.rec.add(e)
 }
