@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Deploys Casewatch to the project that an env file names. Every step creates what is missing and updates what is there, in
-# this order; run again, it goes on where it broke off. Nothing else in the project is touched.
+# Deploys Casewatch to the project that an env file names. Each step creates what is missing and
+# updates what exists. If the script breaks off, run it again: it continues. It touches nothing else
+# in the project.
 #
-# New revisions get no traffic until a canary case that starts at them has succeeded. Then traffic goes to them, and another
-# canary case goes through; if it does not succeed, traffic goes back to what served before.
+# New revisions get no traffic at first. A canary case starts at them. If it succeeds, traffic goes
+# to the new revisions, and a second canary case runs. If that one does not succeed, traffic goes
+# back to the revisions that served before.
 #
-#   deploy/gcp/deploy.sh ENV             ENV names deploy/gcp/env/ENV.env, or is the path of such a file
-#   deploy/gcp/deploy.sh ENV --dry-run   prints every command and calls nothing; {NAME} is what only a live project knows
-#   deploy/gcp/deploy.sh ENV --rebuild   builds the image even if this source was built before, for the builder's updates
+# deploy/gcp/deploy.sh ENV ENV names deploy/gcp/env/ENV.env, or is the path of such a file
+#   deploy/gcp/deploy.sh ENV --dry-run   prints every command and calls nothing
+# deploy/gcp/deploy.sh ENV --rebuild builds the image even if this source was built before
 #
-# The steps of the store, of a release and of monitoring are in store.sh, release.sh and monitoring.sh; who may do what is in
-# rights.sh; what each function is, in service.yaml and functions.txt.
+# store.sh, release.sh and monitoring.sh hold the steps of the store, of a release and of
+# monitoring. rights.sh says who may do what. service.yaml and functions.txt describe the functions.
 # Needs bash 4.4, gcloud with its alpha and beta components, jq, curl, go and openssl.
 set -euo pipefail
 
@@ -23,7 +25,7 @@ begin "$NAME"
 . "$GCP/rights.sh"
 . "$GCP/monitoring.sh"
 
-# policy, as rights.sh calls it: the policy of a resource is written whole.
+# policy KIND NAME: replaces the whole policy of a resource by the grants. rights.sh calls it.
 policy() {
   local file=$WORK/policy-$1-$2.json text
   text=$(policy_json "$file")
@@ -36,17 +38,17 @@ on_project() {
   run gcloud projects add-iam-policy-binding "$PROJECT" --role="$1" --member="$2" --condition="$3"
 }
 
-# Whatever ends the script between the promotion and the canary's success sends the traffic back.
+# If the script ends between the promotion and the success of the second canary, traffic goes back.
 on_exit() {
   if [ "$1" != 0 ] && [ "${#PROMOTED[@]}" != 0 ]; then
-    say 'Traffic goes back to what served before'
-    traffic_back "${PROMOTED[@]}"
+    say 'Traffic goes back to the revisions that served before'
+    restore_traffic "${PROMOTED[@]}"
   fi
 }
 
 say "Casewatch as $PREFIX in $PROJECT, $REGION"
 if [ "$CONSOLE_IAP/$ORGANIZATION" = true/ ] && [ -z "$DRY_RUN" ]; then
-  note 'CONSOLE_IAP is true and the project has no organization: Identity-Aware Proxy needs an OAuth client of yours'
+  note 'CONSOLE_IAP is true, and the project has no organization: Identity-Aware Proxy needs an OAuth client of yours'
 fi
 
 say 'APIs'
@@ -56,19 +58,21 @@ apis=(artifactregistry cloudbuild cloudscheduler cloudtasks iam logging monitori
 [ "$CONSOLE_IAP" != true ] || apis+=(iap)
 run gcloud services enable "${apis[@]/%/.googleapis.com}" --project="$PROJECT"
 
-say 'Before anything else is changed: the secrets that only you know, and whose the store is'
-given=()
+say 'Checks before any other change: the secrets that only you know, and the owner of the store'
+missing=()
 for name in $SECRETS; do
   case $name/$STORE_KIND in
   pipeline-api-key/* | store/secret)
-    exists gcloud secrets versions describe latest --secret="$PREFIX-$name" --project="$PROJECT" || given+=("$PREFIX-$name")
+    exists gcloud secrets versions describe latest --secret="$PREFIX-$name" --project="$PROJECT" ||
+      missing+=("$PREFIX-$name")
     ;;
   esac
 done
-if [ -z "$DRY_RUN" ] && [ "${#given[@]}" != 0 ]; then
+if [ -z "$DRY_RUN" ] && [ "${#missing[@]}" != 0 ]; then
   {
-    echo 'Nothing was changed. These secrets have no version. Type the value, then ctrl-D twice, and no return:'
-    for name in "${given[@]}"; do
+    echo 'Nothing was changed. These secrets have no version. Run the commands. Then type the value,'
+    echo 'without a return at its end, and ctrl-D twice:'
+    for name in "${missing[@]}"; do
       echo "  gcloud secrets create $name --replication-policy=automatic --project=$PROJECT"
       echo "  gcloud secrets versions add $name --data-file=- --project=$PROJECT"
     done
@@ -77,32 +81,38 @@ if [ -z "$DRY_RUN" ] && [ "${#given[@]}" != 0 ]; then
 fi
 check_store
 
-say 'Service accounts: one for each function, one for each caller, one that builds'
+say 'Service accounts: one for each function, one for each caller, one for the build'
 for name in $FUNCTIONS tasks push scheduler build; do
   exists gcloud iam service-accounts describe "$(account "$name")" --project="$PROJECT" ||
     run gcloud iam service-accounts create "$PREFIX-$name" --display-name="Casewatch $name" --project="$PROJECT"
 done
 
-say 'Where images and their source are kept'
+say 'The repository of images and the bucket of their source'
 exists gcloud artifacts repositories describe "$PREFIX" --location="$REGION" --project="$PROJECT" ||
-  run gcloud artifacts repositories create "$PREFIX" --repository-format=docker --location="$REGION" --description='Images of Casewatch' \
-    --labels="casewatch=$PREFIX" --project="$PROJECT"
-run gcloud artifacts repositories set-cleanup-policies "$PREFIX" --policy="$GCP/cleanup.json" --no-dry-run --location="$REGION" --project="$PROJECT"
+  run gcloud artifacts repositories create "$PREFIX" --repository-format=docker --location="$REGION" \
+    --description='Images of Casewatch' --labels="casewatch=$PREFIX" --project="$PROJECT"
+run gcloud artifacts repositories set-cleanup-policies "$PREFIX" --policy="$GCP/cleanup.json" --no-dry-run \
+  --location="$REGION" --project="$PROJECT"
 exists gcloud storage buckets describe "gs://$BUCKET" --project="$PROJECT" ||
-  run gcloud storage buckets create "gs://$BUCKET" --location="$REGION" --uniform-bucket-level-access --public-access-prevention --project="$PROJECT"
-run gcloud storage buckets update "gs://$BUCKET" --lifecycle-file="$GCP/source-lifecycle.json" --update-labels="casewatch=$PREFIX" --project="$PROJECT"
-# Granted early, so that it is known when the build needs it.
-run gcloud storage buckets add-iam-policy-binding "gs://$BUCKET" --member="serviceAccount:$(account build)" --role=roles/storage.objectViewer --project="$PROJECT"
+  run gcloud storage buckets create "gs://$BUCKET" --location="$REGION" --uniform-bucket-level-access \
+    --public-access-prevention --project="$PROJECT"
+run gcloud storage buckets update "gs://$BUCKET" --lifecycle-file="$GCP/source-lifecycle.json" \
+  --update-labels="casewatch=$PREFIX" --project="$PROJECT"
+# This grant comes early, so that Google Cloud knows it by the time of the build.
+run gcloud storage buckets add-iam-policy-binding "gs://$BUCKET" --member="serviceAccount:$(account build)" \
+  --role=roles/storage.objectViewer --project="$PROJECT"
 
 say 'Secrets'
 for name in $SECRETS; do
   exists gcloud secrets describe "$PREFIX-$name" --project="$PROJECT" ||
-    run gcloud secrets create "$PREFIX-$name" --replication-policy=automatic --labels="casewatch=$PREFIX" --project="$PROJECT"
+    run gcloud secrets create "$PREFIX-$name" --replication-policy=automatic --labels="casewatch=$PREFIX" \
+      --project="$PROJECT"
 done
 for name in token-secret api-keys; do
   exists gcloud secrets versions describe latest --secret="$PREFIX-$name" --project="$PROJECT" || {
-    note 'openssl rand -hex 32 is its value'
-    feed "$(openssl rand -hex 32)" gcloud secrets versions add "$PREFIX-$name" --data-file=- --project="$PROJECT"
+    note 'openssl rand -hex 32 makes its value'
+    run_with_input "$(openssl rand -hex 32)" \
+      gcloud secrets versions add "$PREFIX-$name" --data-file=- --project="$PROJECT"
   }
 done
 
@@ -118,26 +128,27 @@ say 'Task queues'
 queue() { # NAME RATE CONCURRENCY LOG-SHARE
   local verb=create
   ! exists gcloud tasks queues describe "$1" --location="$REGION" --project="$PROJECT" || verb=update
-  run gcloud tasks queues "$verb" "$1" --max-dispatches-per-second="$2" --max-concurrent-dispatches="$3" --log-sampling-ratio="$4" \
-    --max-attempts=unlimited --max-retry-duration=0s --min-backoff=1s --max-backoff=60s --max-doublings=6 --location="$REGION" --project="$PROJECT"
+  run gcloud tasks queues "$verb" "$1" --max-dispatches-per-second="$2" --max-concurrent-dispatches="$3" \
+    --log-sampling-ratio="$4" --max-attempts=unlimited --max-retry-duration=0s \
+    --min-backoff=1s --max-backoff=60s --max-doublings=6 --location="$REGION" --project="$PROJECT"
 }
 for name in $CHECK_QUEUES; do
   queue "$name" 500 "$CHECK_CONCURRENCY" 0.01
 done
 queue "$DISPATCH_QUEUE" "$DISPATCH_RATE" "$DISPATCH_CONCURRENCY" 1
 
-say 'Who may do what'
+say 'Rights'
 run gcloud beta services identity create --service=pubsub.googleapis.com --project="$PROJECT"
-each_project_grant
-each_policy
+project_grants
+resource_policies
 
 build_image
 wait_for_indexes
 deploy_services
 
-say 'Who may call'
+say 'Callers of the functions'
 [ "$CONSOLE_IAP" != true ] || run gcloud beta services identity create --service=iap.googleapis.com --project="$PROJECT"
-each_caller
+service_policies
 
 say 'Subscriptions: the events of the pipeline, pushed to complete, and the dead letters'
 subscription() { # NAME TOPIC FLAG …
@@ -146,23 +157,27 @@ subscription() { # NAME TOPIC FLAG …
   if exists gcloud pubsub subscriptions describe "$name" --project="$PROJECT"; then
     run gcloud pubsub subscriptions update "$name" --expiration-period=never "$@" --project="$PROJECT"
   else
-    run gcloud pubsub subscriptions create "$name" --topic="$topic" --expiration-period=never "$@" --labels="casewatch=$PREFIX" --project="$PROJECT"
+    run gcloud pubsub subscriptions create "$name" --topic="$topic" --expiration-period=never "$@" \
+      --labels="casewatch=$PREFIX" --project="$PROJECT"
   fi
 }
 # A topic without a subscription loses what is published to it.
-subscription "$PREFIX-dead-letter" "$DEAD_LETTER_TOPIC" --ack-deadline=60 --message-retention-duration=2678400s --min-retry-delay=10s --max-retry-delay=600s
-# 100 attempts take about 16 hours: an outage of the store does not turn events into dead letters overnight.
-subscription "$PREFIX-complete" "$PIPELINE_EVENTS_TOPIC" --ack-deadline=600 --message-retention-duration=604800s --min-retry-delay=1s --max-retry-delay=600s \
-  --push-endpoint="$(url complete)" --push-auth-service-account="$(account push)" --push-auth-token-audience="$(url complete)" \
+subscription "$PREFIX-dead-letter" "$DEAD_LETTER_TOPIC" --ack-deadline=60 --message-retention-duration=2678400s \
+  --min-retry-delay=10s --max-retry-delay=600s
+# 100 attempts take about 16 hours, so an outage of the store during a night makes no dead letters.
+subscription "$PREFIX-complete" "$PIPELINE_EVENTS_TOPIC" --ack-deadline=600 --message-retention-duration=604800s \
+  --min-retry-delay=1s --max-retry-delay=600s --push-endpoint="$(url complete)" \
+  --push-auth-service-account="$(account push)" --push-auth-token-audience="$(url complete)" \
   --dead-letter-topic="projects/$PROJECT/topics/$DEAD_LETTER_TOPIC" --max-delivery-attempts=100
-each_late_policy
+subscription_policy
 
 say 'The job that calls sweep'
 verb=create
 ! exists gcloud scheduler jobs describe "$PREFIX-sweep" --location="$REGION" --project="$PROJECT" || verb=update
-run gcloud scheduler jobs "$verb" http "$PREFIX-sweep" --schedule="$SWEEP_SCHEDULE" --time-zone=Etc/UTC --uri="$(url sweep)" --http-method=POST \
-  --oidc-service-account-email="$(account scheduler)" --oidc-token-audience="$(url sweep)" --attempt-deadline="${SWEEP_ATTEMPT}s" \
-  --max-retry-attempts=3 --min-backoff=5s --max-backoff=60s --max-doublings=4 --location="$REGION" --project="$PROJECT"
+run gcloud scheduler jobs "$verb" http "$PREFIX-sweep" --schedule="$SWEEP_SCHEDULE" --time-zone=Etc/UTC \
+  --uri="$(url sweep)" --http-method=POST --oidc-service-account-email="$(account scheduler)" \
+  --oidc-token-audience="$(url sweep)" --attempt-deadline="${SWEEP_ATTEMPT}s" --max-retry-attempts=3 \
+  --min-backoff=5s --max-backoff=60s --max-doublings=4 --location="$REGION" --project="$PROJECT"
 
 make_monitoring
 
@@ -174,11 +189,11 @@ smoke() {
   fi
 }
 if [ -n "$DRY_RUN" ] || [ -n "${CANDIDATE[start]}" ]; then
-  say 'A canary case, started and followed at the candidates'
-  smoke --candidate || die 'the canary did not succeed: nothing was promoted, traffic is where it was'
+  say 'A canary case that starts at the candidates'
+  smoke --candidate || die 'the canary did not succeed: nothing was promoted, and traffic is where it was'
 fi
 promote
-say 'A canary case, through all of the new release'
+say 'A canary case through the new release'
 smoke || die 'the canary did not succeed after the promotion'
 PROMOTED=()
 say "Done. start is at $START_URL"

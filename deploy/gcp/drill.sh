@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
-# Drills a deployed copy: makes canary cases, repeats, delays and contradicts the pipeline's events, deletes and repeats tasks,
-# repeats starts and cancels, and reports which promises were kept. What only the sample pipeline does when asked is skipped.
-# Takes minutes. Exits with 0 if every promise was kept, 1 if one was broken, 2 if it, or one of its faults, could not be done.
-# The caller may create and delete tasks, act as the account of the tasks, and publish the pipeline's events.
+# Injects faults into a deployed environment, and reports which promises it kept. It creates canary
+# cases; repeats, delays and contradicts the events of the pipeline; deletes and repeats tasks;
+# repeats starts and cancels. It leaves out the faults that need the sample pipeline. It takes
+# minutes.
 #
-#   deploy/gcp/drill.sh ENV [--only FAULT,FAULT] [--json] [--yes-purge]
+# It exits with 0 if every promise was kept, with 1 if one was broken, and with 2 if the drill, or
+# one of its faults, was not possible. Your account may create and delete tasks, act as the account
+# of the tasks, and publish events of the pipeline.
 #
-# --yes-purge also purges the queues, with the tasks of EVERY case in them, and stops them for a moment: no open case goes on
-# before a sweep finds it. Never where it matters.
+# deploy/gcp/drill.sh ENV [--only FAULT,FAULT] [--json] [--yes-purge]
+#
+# --yes-purge also purges the queues, with the tasks of EVERY case, and stops them for a moment. No
+# open case then continues before the next sweep. Never use it where cases matter.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# 1 is for a promise that was broken, and the drill alone says so. Whatever else ends this is 2.
+# Only the drill itself exits with 1. Every failure of this script is a 2.
 status=2
 die() {
   printf 'drill.sh: %s\n' "$*" >&2
@@ -33,37 +37,48 @@ begin "$env"
 read_services
 [ -n "${NEWEST[start]:-}" ] || die "there is no $PREFIX-start in $PROJECT, $REGION"
 
-# Keys and tokens stay in the work folder, which is this user's alone.
+# Keys and tokens are kept in the work folder, which only this user can read.
 umask 077
-api_key >"$WORK/api-key" || die 'no API key could be read: API_KEYS has only hashes, or its secret is not for you'
+api_key >"$WORK/api-key" || die 'no API key could be read: API_KEYS has only hashes, or you may not read its secret'
 gcloud auth print-access-token >"$WORK/access-token" || die 'gcloud has no credentials: gcloud auth login'
-gcloud auth print-identity-token >"$WORK/id-token" 2>/dev/null || : >"$WORK/id-token" # only people's accounts have one; the console is then left out
+# Only the account of a person has an identity token. Without one the drill leaves out the console.
+gcloud auth print-identity-token >"$WORK/id-token" 2>/dev/null || : >"$WORK/id-token"
 
-# The variables that start and check were deployed with. What was not set is as the settings' defaults have it.
-live=$(jq --arg prefix "$PREFIX-" '[.[] | select(.metadata.name == ($prefix + "start", $prefix + "check")).spec.template.spec.containers[0].env[]? | select(.value)] | map({(.name): .value}) | add' <<<"$LIVE")
+# The variables of start and check, as they were deployed. For those that are not set, the defaults
+# of the settings hold.
+live=$(jq --arg prefix "$PREFIX-" '
+  [.[] | select(.metadata.name == ($prefix + "start", $prefix + "check")).spec.template.spec.containers[0].env[]?
+   | select(.value)]
+  | map({(.name): .value}) | add' <<<"$LIVE")
 address() { jq -r --arg name "$PREFIX-$1" '.[] | select(.metadata.name == $name).status.url' <<<"$LIVE"; }
-sweep=10m # any other schedule
+sweep=10m # for a schedule that is not simply every N minutes
 [[ ! $SWEEP_SCHEDULE =~ ^\*/([0-9]+)\ \*\ \*\ \*\ \*$ ]] || sweep=${BASH_REMATCH[1]}m
 [ "$SWEEP_SCHEDULE" != '* * * * *' ] || sweep=1m
 form=$CANARY_FORM
 [[ $form = /* ]] || form=$GCP/$form
 
-jq -n --arg name "$PREFIX in $PROJECT, $REGION" --arg project "$PROJECT" --arg region "$REGION" --arg prefix "$PREFIX" --argjson live "$live" \
-  --arg start "$(address start)" --arg status "$(address status)" --arg console "$(address console)" --arg check "$(address check)" --arg dispatch "$(address dispatch)" \
-  --rawfile api_key "$WORK/api-key" --rawfile access "$WORK/access-token" --rawfile id "$WORK/id-token" --slurpfile form "$form" \
-  --arg topic "$PIPELINE_EVENTS_TOPIC" --arg sweep "$sweep" --argjson patience "$CANARY_DEADLINE" '
+jq -n --arg name "$PREFIX in $PROJECT, $REGION" --arg project "$PROJECT" --arg region "$REGION" --arg prefix "$PREFIX" \
+  --argjson live "$live" --arg start "$(address start)" --arg status "$(address status)" \
+  --arg console "$(address console)" --arg check "$(address check)" --arg dispatch "$(address dispatch)" \
+  --rawfile api_key "$WORK/api-key" --rawfile access "$WORK/access-token" --rawfile id "$WORK/id-token" \
+  --slurpfile form "$form" --arg topic "$PIPELINE_EVENTS_TOPIC" --arg sweep "$sweep" \
+  --argjson patience "$CANARY_DEADLINE" '
   def line: gsub("\\s"; "");
   ("projects/\($project)/locations/\($region)/queues/") as $queues
   | ($live.QUEUE_SHARDS // "1" | tonumber) as $shards
   | ($queues + ($live.CHECK_QUEUE // ($prefix + "-check"))) as $checks
-  | {name: $name, start: $start, status: $status, console: $console, sample_pipeline: "", form: $form[0], patience: $patience,
-     api_key: ($api_key | line), access_token: ($access | line), id_token: ($id | line), project: $project,
-     checks: (if $shards == 1 then [$checks] else [range($shards) | "\($checks)-\(.)"] end), dispatch: ($queues + ($live.DISPATCH_QUEUE // ($prefix + "-dispatch"))),
+  | {name: $name, start: $start, status: $status, console: $console, sample_pipeline: "", form: $form[0],
+     patience: $patience, api_key: ($api_key | line), access_token: ($access | line), id_token: ($id | line),
+     project: $project,
+     checks: (if $shards == 1 then [$checks] else [range($shards) | "\($checks)-\(.)"] end),
+     dispatch: ($queues + ($live.DISPATCH_QUEUE // ($prefix + "-dispatch"))),
      check_url: ($live.CHECK_URL // $check), dispatch_url: ($live.DISPATCH_URL // $dispatch),
      tasks_account: ($live.TASKS_SERVICE_ACCOUNT // ""), events_topic: $topic, sweep_interval: $sweep,
      check_timeout: ($live.CHECK_TIMEOUT // "10s"), check_min_interval: ($live.CHECK_MIN_INTERVAL // "2s"),
-     completion_grace: ($live.COMPLETION_GRACE // "30s"), idempotent: ($live.PIPELINE_IDEMPOTENT // "false" | . == "true")}' >"$WORK/target.json"
+     completion_grace: ($live.COMPLETION_GRACE // "30s"),
+     idempotent: ($live.PIPELINE_IDEMPOTENT // "false" | . == "true")}' >"$WORK/target.json"
 
-(cd "$ROOT" && go build -o "$WORK/drill" ./deploy/test/drill)
+drill=${DRILL_BINARY:-$WORK/drill} # the tests build it once
+[ -x "$drill" ] || (cd "$ROOT" && go build -o "$drill" ./deploy/test/drill)
 status=0
-"$WORK/drill" --target "$WORK/target.json" "$@" || status=$?
+"$drill" --target "$WORK/target.json" "$@" || status=$?

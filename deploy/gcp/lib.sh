@@ -1,22 +1,30 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # the other files use what is set here; read_env sets the names of an env file
-# What all scripts of this folder share: how a command is printed, run and repeated, and how an env file is read.
+# What all scripts of this folder share: printing, running and repeating a command, and reading an
+# env file.
 #
-# DRY_RUN=1 prints every command and runs none. A line begins with + for a command that changes something, with ? for one
-# that only reads. What only a live project knows is then shown as {NAME}.
-# A command that fails for a reason that passes is repeated every WAIT seconds for PATIENCE seconds.
+# With DRY_RUN=1 a script prints every command and runs none. A line begins with + for a command
+# that changes something, and with ? for one that only reads. A value that only a live project knows
+# is printed as {NAME}.
+#
+# A command that fails with a transient error is repeated every WAIT seconds, for at most PATIENCE
+# seconds.
 
 GCP=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$GCP/../.." && pwd)
 DRY_RUN=${DRY_RUN:-} WAIT=${WAIT:-15} PATIENCE=${PATIENCE:-480}
-MINIMUM=528 # of gcloud: the version that the commands were checked with
+MINIMUM=528 # the version of gcloud with which the commands were checked
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
-# Google says that rights take "typically 2 minutes, potentially 7 minutes or longer" to be known everywhere
-# (https://cloud.google.com/iam/docs/access-change-propagation). New accounts and APIs are as slow.
-PASSES='PERMISSION_DENIED|permission .*denied|[Pp]ermission to read the image|does not have (permission|storage\.objects)|storage\.objects\.get|actAs'
-PASSES+='|[Ss]ervice account .* does not exist|SERVICE_DISABLED|has not been used in project|UNAVAILABLE|concurrent policy changes'
-PASSES+='|operation.* in progress|underlying data changed|too much contention|not ready yet'
+# TRANSIENT matches the errors that pass by themselves. Google says that a change of rights takes
+# "typically 2 minutes, potentially 7 minutes or longer"
+# (https://cloud.google.com/iam/docs/access-change-propagation). New accounts and APIs take as long.
+TRANSIENT='PERMISSION_DENIED|permission .*denied|[Pp]ermission to read the image'
+TRANSIENT+='|does not have (permission|storage\.objects)|storage\.objects\.get|actAs'
+TRANSIENT+='|[Ss]ervice account .* does not exist|SERVICE_DISABLED|has not been used in project|UNAVAILABLE'
+TRANSIENT+='|concurrent policy changes|operation.* in progress|underlying data changed|too much contention'
+TRANSIENT+='|not ready yet'
+# MISSING matches the errors that say that a resource does not exist.
 MISSING='NOT_FOUND|not found|could not be found|cannot find|does not exist|may not exist|404'
 
 say() { printf '\n== %s\n' "$*"; }
@@ -46,7 +54,8 @@ options() {
   done
 }
 
-# show SIGN COMMAND …: prints the command as a shell takes it. Files of the work folder are shown without their folder.
+# show SIGN COMMAND …: prints a command as a shell reads it. Paths are shortened: files of the work
+# folder have no folder, and those of the repository begin with a dot.
 show() {
   local word text=$1
   shift
@@ -59,18 +68,20 @@ show() {
   printf '%s\n' "$text"
 }
 
-# run COMMAND …: prints the command and runs it. If it fails for good, the script ends.
-run() { feed '' "$@"; }
+# run COMMAND …: prints a command and runs it. The script ends if the command fails.
+run() { run_with_input '' "$@"; }
 
-# feed TEXT COMMAND …: run, with TEXT as its input: for secrets, which are never arguments.
-feed() {
+# run_with_input TEXT COMMAND …: like run, with TEXT as the input of the command. Secrets are passed
+# this way: other users can see the arguments of a command.
+run_with_input() {
   local text=$1
   shift
   show + "$@"
-  [ -n "$DRY_RUN" ] || again "$text" "$@" || failed "$@"
+  [ -n "$DRY_RUN" ] || attempt "$text" "$@" || fail "$@"
 }
 
-# ask NAME COMMAND …: sets the variable NAME to what the command prints; in a dry run to {NAME}.
+# ask NAME COMMAND …: sets the variable NAME to the output of a command; in a dry run, to {NAME}.
+# The script ends if the command fails.
 ask() {
   local name=$1
   shift
@@ -79,36 +90,38 @@ ask() {
     printf -v "$name" '{%s}' "$name"
     return
   fi
-  again '' "$@" || failed "$@"
+  attempt '' "$@" || fail "$@"
   printf -v "$name" %s "$(<"$WORK/out")"
 }
 
-# exists COMMAND …: whether a describe command finds its resource. In a dry run it never does. Failing otherwise than with
-# "not found" ends the script: a resource that cannot be seen must not be made again.
+# exists COMMAND …: succeeds if a describe command finds its resource; never in a dry run. The
+# script ends if the command fails for another reason than a missing resource: creating the resource
+# could then be wrong.
 exists() {
   if [ -n "$DRY_RUN" ]; then
     show '?' "$@"
     return 1
   fi
-  STOP=$MISSING again '' "$@" && return
-  grep -qiE "$MISSING" "$WORK/err" || failed "$@"
+  STOP=$MISSING attempt '' "$@" && return
+  grep -qiE "$MISSING" "$WORK/err" || fail "$@"
   return 1
 }
 
-# again TEXT COMMAND …: runs it with its output in $WORK/out and $WORK/err, and repeats it while what is wrong may pass.
-# An error that matches STOP is not waited for.
-again() {
+# attempt TEXT COMMAND …: runs a command with TEXT as its input, and repeats it after a transient
+# error that does not match STOP. The output is in $WORK/out and $WORK/err.
+attempt() {
   local text=$1 end=$((SECONDS + PATIENCE))
   shift
   until if [ -n "$text" ]; then printf %s "$text" | "$@"; else "$@" </dev/null; fi >"$WORK/out" 2>"$WORK/err"; do
-    [ "$SECONDS" -lt "$end" ] && cat "$WORK/out" "$WORK/err" | grep -qE "$PASSES" || return 1
+    [ "$SECONDS" -lt "$end" ] && cat "$WORK/out" "$WORK/err" | grep -qE "$TRANSIENT" || return 1
     [ -z "${STOP:-}" ] || ! grep -qiE "$STOP" "$WORK/err" || return 1
-    note "again in $WAIT s, for at most 8 minutes, since a right, an account or an API may not be known yet: $(tail -n 1 "$WORK/err" | cut -c 1-160)"
+    note "retrying every $WAIT s, for at most 8 minutes: $(tail -n 1 "$WORK/err" | cut -c 1-160)"
     sleep "$WAIT"
   done
 }
 
-failed() {
+# fail COMMAND …: prints a command that failed, with its output, and ends the script.
+fail() {
   {
     printf '\nThis command failed:\n'
     show ' ' "$@"
@@ -117,7 +130,8 @@ failed() {
   exit 1
 }
 
-# fill FILE: the file with ${NAME} replaced by the variable NAME, without comments and lines whose variable is empty.
+# fill FILE: prints a file with each ${NAME} replaced by the variable NAME. Comments, and lines with
+# an empty variable, are left out.
 fill() {
   local line name
   while IFS= read -r line; do
@@ -131,7 +145,8 @@ fill() {
   done <"$1"
 }
 
-on_exit() { :; } # a script that has something to undo replaces it
+# on_exit STATUS: runs before a script ends. A script that has something to undo defines its own.
+on_exit() { :; }
 cleanup() {
   local status=$?
   trap - EXIT
@@ -140,8 +155,9 @@ cleanup() {
   exit "$status"
 }
 
-# begin NAME-OR-FILE: checks the tools and the env file, and sets a variable for each value: PROJECT, REGION, PREFIX,
-# MEMORY_STATUS and so on (settings/plan.go), NUMBER and ORGANIZATION. What is wrong with the file is named at once.
+# begin NAME-OR-FILE: checks the installed tools and an env file, and sets the variables that the
+# scripts use: NUMBER, ORGANIZATION, and those of settings/plan.go, such as PROJECT, REGION, PREFIX
+# and MEMORY_STATUS. All problems of the file are printed together.
 begin() {
   local tool version tools=(go jq)
   [ -n "$DRY_RUN" ] || tools+=(gcloud curl openssl)
@@ -154,23 +170,24 @@ begin() {
   */* | *.env) ENV_FILE=$1 ;;
   *) ENV_FILE=$GCP/env/$1.env ;;
   esac
-  [ -f "$ENV_FILE" ] || die "there is no $ENV_FILE; there are: $(cd "$GCP/env" && echo ./*.env)"
-  if [ ! -x "${SETTINGS:-}" ]; then
-    export SETTINGS=$WORK/settings # a script that calls another one has built it already
+  [ -f "$ENV_FILE" ] || die "there is no $ENV_FILE; the environments are: $(cd "$GCP/env" && echo ./*.env)"
+  if [ ! -x "${SETTINGS:-}" ]; then # a script that was called by another one uses the program that it built
+    export SETTINGS=$WORK/settings
     (cd "$ROOT" && go build -o "$SETTINGS" ./deploy/gcp/settings)
   fi
   NUMBER='{PROJECT_NUMBER}' ORGANIZATION=
   read_env ${DRY_RUN:+-example}
   if [ -z "$DRY_RUN" ]; then
     ask version gcloud version --format='value("Google Cloud SDK")'
-    [ "${version%%.*}" -ge "$MINIMUM" ] || die "gcloud is $version; these scripts need $MINIMUM: gcloud components update"
+    [ "${version%%.*}" -ge "$MINIMUM" ] ||
+      die "gcloud is $version; these scripts need $MINIMUM or newer: gcloud components update"
     ask NUMBER gcloud projects describe "$PROJECT" --format='value(projectNumber)'
     ask ORGANIZATION gcloud projects describe "$PROJECT" --format='value(parent.type)'
     read_env ${ORGANIZATION:+-organization}
   fi
 }
 
-# read_env [FLAG]: sets the variables. The values are data: nothing in them is expanded.
+# read_env [FLAG]: sets the variables of the env file. The shell expands nothing in their values.
 read_env() {
   local name value
   "$SETTINGS" read -gcp="$GCP" "$@" "$ENV_FILE" "$WORK" || exit 1
@@ -179,11 +196,13 @@ read_env() {
   done <"$WORK/values"
 }
 
-# of KEY FUNCTION: a column of functions.txt, with what the env file overrides.
-of() {
+# column KEY FUNCTION: the value of a function in functions.txt, or what the env file sets instead.
+column() {
   local name=$1_${2^^}
   printf %s "${!name}"
 }
 
+# account NAME: the e-mail address of a service account. url FUNCTION: the run.app address of a
+# function.
 account() { printf '%s-%s@%s.iam.gserviceaccount.com' "$PREFIX" "$1" "$PROJECT"; }
 url() { printf 'https://%s-%s-%s.%s.run.app' "$PREFIX" "$1" "$NUMBER" "$REGION"; }

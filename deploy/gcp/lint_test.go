@@ -1,7 +1,6 @@
 package gcp_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,125 +12,82 @@ import (
 	"github.com/casewatch/casewatch/deploy/gcp/env"
 )
 
-// TestDryRuns: every command of every dry run is one that gcloud knows, with flags that it has and values of their types.
+// TestDryRuns shows that a dry run calls nothing, and that gcloud accepts every command of every
+// dry run: it has the command and each flag, and each value has the type of its flag.
 func TestDryRuns(t *testing.T) {
-	gcloud, err := exec.LookPath("gcloud")
-	if err != nil {
-		t.Skip("gcloud is not on the PATH: https://cloud.google.com/sdk/docs/install")
-	}
 	t.Parallel()
-	all := map[string]bool{}
+	needs(t, "bash", "jq")
+	sdk := findSDK(t)
+	commands := commandSet{}
 	other := env.Example(t, "production", "CONSOLE_IAP=true", "PUBLIC_ACCESS=allUsers", "STORE=secret", "BACKUP_DAYS=")
 	for _, file := range []string{"env/production.env", "env/staging.env", other} {
 		p := &project{t, t.TempDir(), file}
-		for _, script := range [][]string{{"deploy.sh"}, {"verify.sh"}, {"rollback.sh"}, {"destroy.sh", "--data"}} {
-			out := p.runs(script[0], append(script[1:], "--dry-run")...)
+		for _, script := range []string{"deploy.sh", "verify.sh", "rollback.sh", "destroy.sh --data"} {
+			out := p.mustRun(script + " --dry-run")
 			for _, m := range regexp.MustCompile(`(?m)^[+?] (gcloud .*)$`).FindAllStringSubmatch(out, -1) {
-				all[m[1]] = true
+				commands.add(strings.NewReplacer("{PROJECT_NUMBER}", "123456789012", "{", "", "}", "").Replace(m[1]))
 			}
 		}
-		if calls := p.calls(); len(calls) > 0 {
+		if calls := p.takeCalls(); len(calls) > 0 {
 			t.Errorf("a dry run calls %q", calls)
 		}
 	}
-	if len(all) < 250 {
-		t.Errorf("only %d commands are printed", len(all))
+	if len(commands) < 100 {
+		t.Errorf("the dry runs print %d different commands, want at least 100", len(commands))
 	}
-	lint(t, gcloud, all)
+	sdk.lint(t, commands)
 }
 
-// lintCalls is lint for the updates among the commands that a script called, which a dry run does not show.
-func lintCalls(t *testing.T, calls []string) {
+// lintUpdates shows that gcloud accepts the commands among calls that a dry run never prints: those
+// for resources that exist.
+func lintUpdates(t *testing.T, calls []string) {
 	t.Helper()
-	gcloud, err := exec.LookPath("gcloud")
-	if err != nil {
-		return // TestDryRuns says so
-	}
-	all := map[string]bool{}
+	commands := commandSet{}
 	for _, call := range calls {
 		if strings.HasPrefix(call, "gcloud ") && regexp.MustCompile(` (update|patch|access) `).MatchString(call) {
-			all[call] = true
+			commands.add(call)
 		}
 	}
-	lint(t, gcloud, all)
+	findSDK(t).lint(t, commands)
 }
 
-var (
-	flagName = regexp.MustCompile(`--[a-z-]+`)
-	plain    = regexp.MustCompile(`^[a-z-]+$`)
-)
-
-// shapeOf is a command without the names and values in it.
-func shapeOf(command string) string {
-	var shape []string
-	for _, word := range strings.Fields(command) {
-		if strings.HasPrefix(word, "-") || strings.HasPrefix(word, "'-") {
-			break
+// TestServicesMatchTheAPI shows that the types of the SDK accept the services that service.yaml
+// describes, and that gcloud knows their annotations.
+func TestServicesMatchTheAPI(t *testing.T) {
+	t.Parallel()
+	needs(t, "bash", "jq")
+	sdk, dir := findSDK(t), t.TempDir()
+	p := &project{t, dir, env.Example(t, "production", "NETWORK=vpc", "SUBNET=functions", "CONSOLE_IAP=true")}
+	out := p.mustRun("deploy.sh --dry-run")
+	var files []string
+	replaced := regexp.MustCompile(`(?m)^\+ gcloud (?:beta )?run services replace .*\n((?:     .*\n)+)`)
+	for i, m := range replaced.FindAllStringSubmatch(out, -1) {
+		file := filepath.Join(dir, fmt.Sprintf("%d.yaml", i))
+		text := strings.NewReplacer("{RELEASE}", "0123456789ab", "{IMAGE}", "sha256:0").Replace(m[1])
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		if plain.MatchString(word) && !strings.HasPrefix(word, "casewatch") && !strings.HasPrefix(word, "your-") {
-			shape = append(shape, word)
-		}
+		files = append(files, file)
 	}
-	return strings.Join(append(shape, flagName.FindAllString(command, -1)...), " ")
+	if len(files) != 8 {
+		t.Fatalf("the dry run deploys %d services, want 8", len(files))
+	}
+	if out := sdk.python(t, "services.py", "", files...); out != "" {
+		t.Error(out)
+	}
 }
 
-// lint asks the real gcloud about commands; it needs neither a network nor an account for that.
-func lint(t *testing.T, gcloud string, all map[string]bool) {
+// gcloudSDK is the folder of the installed Google Cloud SDK. The tests use its Python modules: they
+// need neither a network nor an account.
+type gcloudSDK string
+
+// findSDK returns the installed SDK. It skips the test if there is none.
+func findSDK(t *testing.T) gcloudSDK {
 	t.Helper()
-	type entry struct {
-		ID      int    `json:"id"`
-		Command string `json:"command_string"`
-	}
-	var list []entry
-	shapes := map[string]bool{}
-	for command := range all {
-		// One of each shape: the same command about another resource says nothing new, and each takes its time.
-		shape := shapeOf(command)
-		if shapes[shape] {
-			continue
-		}
-		shapes[shape] = true
-		command = strings.NewReplacer("{PROJECT_NUMBER}", "123456789012", "{", "", "}", "").Replace(command)
-		list = append(list, entry{len(list), command})
-	}
-	data, err := json.Marshal(list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "commands.json")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(gcloud, "meta", "lint-gcloud-commands", "--commands-file="+file)
-	cmd.Env = append(os.Environ(), "CLOUDSDK_CONFIG="+t.TempDir(), "CLOUDSDK_CORE_DISABLE_PROMPTS=1")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("the linter of gcloud: %v\n%s", err, out)
-	}
-	var answers []struct {
-		Success      bool   `json:"success"`
-		Command      string `json:"command_string"`
-		ErrorMessage string `json:"error_message"`
-	}
-	if err := json.Unmarshal(out, &answers); err != nil || len(answers) != len(list) {
-		t.Fatalf("the linter of gcloud answers %d of %d commands: %v\n%s", len(answers), len(list), err, out[:min(len(out), 2000)])
-	}
-	for _, a := range answers {
-		if !a.Success {
-			t.Errorf("%s\n  %s", a.Command, a.ErrorMessage)
-		}
-	}
-	t.Logf("%d commands, %d shapes", len(all), len(list))
-}
-
-// TestServicesAreOfTheAPI: the SDK's own types take what service.yaml becomes, and know its annotations.
-func TestServicesAreOfTheAPI(t *testing.T) {
 	gcloud, err := exec.LookPath("gcloud")
 	if err != nil {
 		t.Skip("gcloud is not on the PATH: https://cloud.google.com/sdk/docs/install")
 	}
-	needs(t, "python3")
-	t.Parallel()
 	if gcloud, err = filepath.EvalSymlinks(gcloud); err != nil {
 		t.Fatal(err)
 	}
@@ -139,22 +95,47 @@ func TestServicesAreOfTheAPI(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(sdk, "lib/googlecloudsdk")); err != nil {
 		t.Skipf("the SDK is not beside %s: %v", gcloud, err)
 	}
-	dir := t.TempDir()
-	args := []string{"testdata/services.py", sdk}
-	p := &project{t, dir, env.Example(t, "production", "NETWORK=vpc", "SUBNET=functions", "CONSOLE_IAP=true")}
-	out := p.runs("deploy.sh", "--dry-run")
-	for i, m := range regexp.MustCompile(`(?m)^\+ gcloud (?:beta )?run services replace .*\n((?:     .*\n)+)`).FindAllStringSubmatch(out, -1) {
-		file := filepath.Join(dir, fmt.Sprintf("%d.yaml", i))
-		text := strings.NewReplacer("{RELEASE}", "0123456789ab", "{IMAGE}", "sha256:0").Replace(m[1])
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, file)
+	return gcloudSDK(sdk)
+}
+
+// commandSet holds one command of each kind: commands that differ only in the name of a resource or
+// project count as one.
+type commandSet map[string]string
+
+var resourceName = regexp.MustCompile(`[^ =/]*(casewatch|demo-p|your-)[^ ]*|--project=[^ ]*`)
+
+func (s commandSet) add(command string) { s[resourceName.ReplaceAllString(command, "")] = command }
+
+// lint reports the commands that gcloud does not accept.
+func (sdk gcloudSDK) lint(t *testing.T, commands commandSet) {
+	t.Helper()
+	var lines strings.Builder
+	for _, command := range commands {
+		lines.WriteString(command + "\n")
 	}
-	if len(args) != 2+8 {
-		t.Fatalf("%d services are deployed", len(args)-2)
+	if out := sdk.python(t, "commands.py", lines.String()); out != "" {
+		t.Error(out)
 	}
-	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	t.Logf("gcloud was asked about %d commands", len(commands))
+}
+
+// python runs a program of testdata with the modules of the SDK, and returns its output. It uses
+// the interpreter that the SDK brings, if there is one: the modules are compiled for that.
+func (sdk gcloudSDK) python(t *testing.T, program, input string, args ...string) string {
+	t.Helper()
+	python := filepath.Join(string(sdk), "platform/bundledpythonunix/bin/python3")
+	if _, err := os.Stat(python); err != nil {
+		needs(t, "python3")
+		python = "python3"
 	}
+	cmd := exec.Command(python, append([]string{filepath.Join("testdata", program), string(sdk)}, args...)...)
+	cmd.Env = append(os.Environ(), "CLOUDSDK_CONFIG="+t.TempDir(), "CLOUDSDK_CORE_DISABLE_PROMPTS=1")
+	cmd.Stdin = strings.NewReader(input)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, &errs)
+	}
+	return string(out)
 }

@@ -1,21 +1,25 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2153,SC2154 # names that service.yaml and build.yaml take; set by read_env
-# A release: one image, a revision of it for each function, and which revision the traffic goes to.
+# shellcheck disable=SC2034,SC2153,SC2154 # names that service.yaml and build.yaml use; set by read_env
+# A release: one image, a revision of it for each function, and the revisions that get the traffic.
 
-BUILDER_IMAGE=gcr.io/buildpacks/builder:latest # Google's builder; the only place that names it
+BUILDER_IMAGE=gcr.io/buildpacks/builder:latest # Google's builder; no other file names it
 REPOSITORY=$REGION-docker.pkg.dev/$PROJECT/$PREFIX/casewatch
 BUCKET=$PROJECT-$PREFIX-source
-declare -A VERSION=() # of each secret, as the revisions are given it
+declare -A VERSION=() # the version of each secret that new revisions get
 
-# build_image sets IMAGE, by digest. The tag says the source, the builder and the store: what was built once is not built
-# again, and a newer builder, with its security updates, is a new image.
+# build_image builds the image, unless there is one already, and sets IMAGE to its address by
+# digest. The tag names the source, the builder and the store. The same three are built once; a
+# newer builder, with its security updates, leads to a new image.
 build_image() {
   local digest source built=
   say 'Image'
   ask digest gcloud container images describe "$BUILDER_IMAGE" --format='value(image_summary.digest)'
   BUILDER=${BUILDER_IMAGE%:*}@$digest
   source='{SOURCE}'
-  [ -n "$DRY_RUN" ] || source=$(cd "$ROOT" && gcloud meta list-files-for-upload | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c 1-12)
+  if [ -z "$DRY_RUN" ]; then
+    source=$(cd "$ROOT" && gcloud meta list-files-for-upload | LC_ALL=C sort | xargs -d '\n' sha256sum |
+      sha256sum | cut -c 1-12)
+  fi
   digest=${digest#sha256:}
   TAGGED=$REPOSITORY:$source-${digest:0:12}-$STORE_DRIVER
   if [ -z "$REBUILD" ] && exists gcloud artifacts docker images describe "$TAGGED" --project="$PROJECT"; then
@@ -24,51 +28,68 @@ build_image() {
   fi
   if [ -z "$built" ]; then
     fill "$GCP/build.yaml" >"$WORK/build.yaml"
-    run gcloud builds submit "$ROOT" --config="$WORK/build.yaml" --region="$REGION" --gcs-source-staging-dir="gs://$BUCKET/source" \
+    run gcloud builds submit "$ROOT" --config="$WORK/build.yaml" --region="$REGION" \
+      --gcs-source-staging-dir="gs://$BUCKET/source" \
       --service-account="projects/$PROJECT/serviceAccounts/$(account build)" --timeout=30m --project="$PROJECT"
   fi
-  ask IMAGE gcloud artifacts docker images describe "$TAGGED" --project="$PROJECT" --format='value(image_summary.digest)'
+  ask IMAGE gcloud artifacts docker images describe "$TAGGED" --project="$PROJECT" \
+    --format='value(image_summary.digest)'
   IMAGE=$REPOSITORY@$IMAGE
 }
 
-# read_versions: the newest enabled version of each secret. Revisions name it, so that a revision stays what it was.
+# read_versions sets VERSION to the newest enabled version of each secret. A revision names the
+# version, so that its secrets never change.
 read_versions() {
   local name version
   for name in $SECRETS; do
     if [ -n "$DRY_RUN" ]; then version="{VERSION_OF_$PREFIX-$name}"; else
-      ask version gcloud secrets versions list "$PREFIX-$name" --filter=state=enabled --sort-by=~createTime --limit=1 --project="$PROJECT" --format='value(name.basename())'
+      ask version gcloud secrets versions list "$PREFIX-$name" --filter=state=enabled --sort-by=~createTime --limit=1 \
+        --project="$PROJECT" --format='value(name.basename())'
     fi
     VERSION[$name]=$version
   done
 }
 
-# Of each live service, by function: the revision that has all of the traffic, the newest one and the newest that is ready,
-# those with a tag, and what it was deployed as. Of a function that is not deployed there is nothing.
-declare -A SERVING=() NEWEST=() READY=() CANDIDATE=() CANDIDATE_URL=() PREVIOUS=() LIVE_RELEASE=() LIVE_ATTEMPT=() LIVE_IMAGE=()
+# The live services, by function: the revision with all of the traffic, the newest one, the newest
+# one that is ready, the revisions with the tags "candidate" and "previous", and the release,
+# attempt and image of the service. A function that is not deployed has no entries.
+declare -A SERVING=() NEWEST=() READY=() CANDIDATE=() CANDIDATE_URL=() PREVIOUS=()
+declare -A LIVE_RELEASE=() LIVE_ATTEMPT=() LIVE_IMAGE=()
+KEY_VERSION='' # the version of the secret of API keys that start was deployed with
 
 read_services() {
-  local name serving newest ready candidate url previous release attempt image f
-  ask LIVE gcloud run services list --region="$REGION" --filter="metadata.labels.casewatch=$PREFIX" --project="$PROJECT" --format=json
+  local name serving newest ready candidate url previous release attempt image key f
+  ask LIVE gcloud run services list --region="$REGION" --filter="metadata.labels.casewatch=$PREFIX" \
+    --project="$PROJECT" --format=json
   [ -z "$DRY_RUN" ] || return 0
-  while IFS='|' read -r name serving newest ready candidate url previous release attempt image; do
+  while IFS='|' read -r name serving newest ready candidate url previous release attempt image key; do
     f=${name#"$PREFIX-"}
     SERVING[$f]=$serving NEWEST[$f]=$newest READY[$f]=$ready CANDIDATE[$f]=$candidate CANDIDATE_URL[$f]=$url
     PREVIOUS[$f]=$previous LIVE_RELEASE[$f]=$release LIVE_ATTEMPT[$f]=$attempt LIVE_IMAGE[$f]=$image
-  done < <(jq -r '.[] | (.status.traffic // []) as $traffic | def tag($tag): first($traffic[] | select(.tag == $tag)) // {};
-    [.metadata.name, (first($traffic[] | select(.percent == 100).revisionName) // ""), .status.latestCreatedRevisionName, .status.latestReadyRevisionName,
-     tag("candidate").revisionName, tag("candidate").url, tag("previous").revisionName,
-     .spec.template.metadata.labels["casewatch-release"], .spec.template.metadata.labels["casewatch-attempt"], .spec.template.spec.containers[0].image] | map(. // "") | join("|")' <<<"$LIVE")
+    [ "$f" != start ] || KEY_VERSION=$key
+  done < <(jq -r '.[]
+    | (.status.traffic // []) as $traffic
+    | .spec.template.metadata.labels as $labels
+    | .spec.template.spec.containers[0] as $container
+    | def tag($tag): first($traffic[] | select(.tag == $tag)) // {};
+      [.metadata.name,
+       (first($traffic[] | select(.percent == 100).revisionName) // ""),
+       .status.latestCreatedRevisionName, .status.latestReadyRevisionName,
+       tag("candidate").revisionName, tag("candidate").url, tag("previous").revisionName,
+       $labels["casewatch-release"], $labels["casewatch-attempt"], $container.image,
+       (first($container.env[]? | select(.name == "API_KEYS").valueFrom.secretKeyRef.key) // "")]
+    | map(. // "") | join("|")' <<<"$LIVE")
 }
 
-# api_key: the first plain key of those that start was deployed with.
+# api_key prints the first API key of start that is not a hash. It fails if there is none.
 api_key() {
-  local version
-  version=$(jq -r --arg name "$PREFIX-start" '.[] | select(.metadata.name == $name).spec.template.spec.containers[0].env[]? | select(.name == "API_KEYS").valueFrom.secretKeyRef.key' <<<"$LIVE")
-  [ -n "$version" ] || return 1
-  gcloud secrets versions access "$version" --secret="$PREFIX-api-keys" --project="$PROJECT" | tr ',' '\n' | sed 's/^ *//; s/ *$//' | grep -v '^sha256:' | head -n 1
+  [ -n "$KEY_VERSION" ] || return 1
+  gcloud secrets versions access "$KEY_VERSION" --secret="$PREFIX-api-keys" --project="$PROJECT" |
+    tr ',' '\n' | sed 's/^ *//; s/ *$//' | grep -v '^sha256:' | head -n 1
 }
 
-# service FUNCTION: writes its service.yaml to $WORK, with RELEASE, ATTEMPT and TRAFFIC as they are set. Empty ones are left out.
+# service FUNCTION: writes the service.yaml of a function to $WORK, with RELEASE, ATTEMPT and
+# TRAFFIC unless they are empty.
 service() {
   local key name
   FUNCTION=$1 OPEN=false IAP=
@@ -76,7 +97,7 @@ service() {
     name=${key}_${1^^}
     printf -v "$key" %s "${!name}"
   done
-  if [ "$(of CALLER "$1")/$PUBLIC_ACCESS" = public/no-iam-check ]; then OPEN=true; fi
+  if [ "$(column CALLER "$1")/$PUBLIC_ACCESS" = public/no-iam-check ]; then OPEN=true; fi
   case $1/$CONSOLE_IAP in
   console/true) IAP=true ;;
   console/*) OPEN=true ;; # it verifies ID tokens itself
@@ -89,9 +110,9 @@ service() {
   fill "$GCP/service.yaml" >"$WORK/$PREFIX-$1.yaml"
 }
 
-# deploy_services makes a revision of every function. One that serves already keeps its traffic; the new revision gets none,
-# but an address of its own by the tag "candidate". The tag "previous" stays where it was. If nothing changed, the revision
-# is the one that is there.
+# deploy_services makes a revision of every function. A service that exists keeps its traffic where
+# it is. Its new revision gets no traffic, but has an address of its own, from the tag "candidate".
+# The tag "previous" does not move. If nothing changed, no revision is made.
 deploy_services() {
   local f before previous
   say 'Functions'
@@ -105,7 +126,7 @@ deploy_services() {
     ATTEMPT=0 before=${SERVING[$f]:-} previous=${PREVIOUS[$f]:-}
     if [ "${LIVE_RELEASE[$f]:-}" = "$RELEASE" ]; then
       ATTEMPT=${LIVE_ATTEMPT[$f]:-0}
-      # A revision that failed to start never starts: the same again has to be another one.
+      # A revision that failed to start never starts. The next try needs another revision.
       [ "${NEWEST[$f]}" = "${READY[$f]}" ] || ATTEMPT=$((ATTEMPT + 1))
     fi
     TRAFFIC='  - {latestRevision: true, percent: 100}'
@@ -124,10 +145,10 @@ deploy_services() {
   read_services
 }
 
-PROMOTED=() # functions that this run sent traffic to the new revision of
+PROMOTED=() # the functions whose traffic this script sent to a new revision
 
-# promote sends all traffic to the new revisions, in the order of functions.txt. The tag "previous" then names what served
-# before, which is all that a rollback needs to know.
+# promote sends all traffic to the new revisions, in the order of functions.txt. The tag "previous"
+# then names the revision that served before. rollback.sh needs nothing else.
 promote() {
   local f new before tags
   say 'Traffic goes to the new revisions'
@@ -140,15 +161,18 @@ promote() {
       continue
     fi
     [ "$new" = "$before" ] || PROMOTED=("$f" "${PROMOTED[@]}")
-    run gcloud run services update-traffic "$PREFIX-$f" --to-revisions="$new=100" "${tags[@]}" --remove-tags=candidate --region="$REGION" --project="$PROJECT"
+    run gcloud run services update-traffic "$PREFIX-$f" --to-revisions="$new=100" "${tags[@]}" \
+      --remove-tags=candidate --region="$REGION" --project="$PROJECT"
   done
 }
 
-# traffic_back FUNCTION …: all traffic to the revisions that the tag "previous" names.
-traffic_back() {
+# restore_traffic FUNCTION …: sends all traffic to the revisions that the tag "previous" names. It
+# goes on after a failure, and then fails.
+restore_traffic() {
   local f failed=0
   for f in "$@"; do
-    (run gcloud run services update-traffic "$PREFIX-$f" --to-tags=previous=100 --region="$REGION" --project="$PROJECT") || failed=1
+    (run gcloud run services update-traffic "$PREFIX-$f" --to-tags=previous=100 --region="$REGION" \
+      --project="$PROJECT") || failed=1
   done
   return "$failed"
 }

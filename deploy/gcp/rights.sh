@@ -1,17 +1,20 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2086,SC2154 # lists of functions are words
-# Who may do what. deploy.sh makes it so, verify.sh compares, and both read it here.
+# Who may do what. deploy.sh grants the rights that this file lists; verify.sh compares them with
+# the live ones.
 #
-# Each function has a service account of its own. It gets a right only where its settings name the resource, at the
-# resource itself. A "grant" adds to the policy that the next "policy" line is about; that policy is the whole of it:
-# nobody else has a role there. Functions that are not deployed are passed over.
+# Each function has its own service account. The account gets a right to a resource only if a
+# setting of the function names that resource. A "grant" adds to the policy of the resource that the
+# next "policy" line names. The policy then holds these grants and no others. Functions that are not
+# deployed get no grants.
 
 PUBLIC='start status cancel'
-SAVING='start cancel dispatch check complete sweep console' # they change records, create tasks and publish ends
-ALL="$SAVING status"
+# WRITERS change records, create tasks and publish ended events.
+WRITERS='start cancel dispatch check complete sweep console'
+ALL="$WRITERS status"
 
 GRANTS=()
-# grant ROLE MEMBER …: a member is a function, or is written as IAM writes it.
+# grant ROLE MEMBER …: a member is a function, or is written as in an IAM policy.
 grant() {
   local role=$1 member
   shift
@@ -23,7 +26,7 @@ grant() {
   done
 }
 
-# policy_json FILE: writes the grants as IAM takes a policy, and prints them.
+# policy_json FILE: writes the grants to a file as an IAM policy, and prints them.
 policy_json() {
   local role member last='' text=''
   while read -r role member; do
@@ -38,15 +41,17 @@ policy_json() {
   printf '{"bindings": [%s]}\n' "$text" | tee "$1"
 }
 
-agent() { printf 'serviceAccount:service-%s@gcp-sa-%s.iam.gserviceaccount.com' "$NUMBER" "$1"; } # of a Google service
+# agent SERVICE: the service account that Google runs for one of its services in this project.
+agent() { printf 'serviceAccount:service-%s@gcp-sa-%s.iam.gserviceaccount.com' "$NUMBER" "$1"; }
 
-# The project itself: what can only be granted there. on_project ROLE MEMBER CONDITION.
-each_project_grant() {
+# project_grants: the rights that can be granted only for the whole project. It calls on_project
+# ROLE MEMBER CONDITION.
+project_grants() {
   local f condition=None
   on_project roles/logging.logWriter "serviceAccount:$(account build)" None
   for f in $FUNCTIONS; do
     case $STORE_KIND in
-    firestore) # one database, and no other (https://cloud.google.com/firestore/docs/security/iam)
+    firestore) # for this database and no other (https://cloud.google.com/firestore/docs/security/iam)
       condition="expression=resource.name==\"projects/$PROJECT/databases/$DATABASE\",title=$PREFIX-database"
       on_project roles/datastore.user "serviceAccount:$(account "$f")" "$condition"
       ;;
@@ -55,8 +60,8 @@ each_project_grant() {
   done
 }
 
-# What has to be there before anything is built or deployed.
-each_policy() {
+# resource_policies: the policies that the build and the functions need.
+resource_policies() {
   local name
   grant roles/artifactregistry.writer "serviceAccount:$(account build)"
   policy repository "$PREFIX"
@@ -70,9 +75,10 @@ each_policy() {
     policy secret "$PREFIX-$name"
   done
 
-  grant roles/pubsub.publisher $SAVING
+  grant roles/pubsub.publisher $WRITERS
   policy topic "$ENDED_TOPIC"
-  # Pub/Sub itself moves dead letters (https://cloud.google.com/pubsub/docs/handling-failures#grant_forwarding_permissions).
+  # Pub/Sub publishes dead letters itself
+  # (https://cloud.google.com/pubsub/docs/handling-failures#grant_forwarding_permissions).
   grant roles/pubsub.publisher complete "$(agent pubsub)"
   policy topic "$DEAD_LETTER_TOPIC"
   for name in ${PIPELINE_PUBLISHERS//,/ }; do
@@ -80,50 +86,55 @@ each_policy() {
   done
   policy topic "$PIPELINE_EVENTS_TOPIC"
 
-  # The enqueuer may only create; only the viewer may look for a task, which sweep and console do.
+  # An enqueuer can only create tasks. sweep and console also look up tasks, which needs the viewer
+  # role.
   for name in $CHECK_QUEUES; do
     grant roles/cloudtasks.enqueuer $ALL
     grant roles/cloudtasks.taskDeleter $ALL
     grant roles/cloudtasks.viewer sweep console
     policy queue "$name"
   done
-  grant roles/cloudtasks.enqueuer $SAVING
-  grant roles/cloudtasks.taskDeleter $SAVING
+  grant roles/cloudtasks.enqueuer $WRITERS
+  grant roles/cloudtasks.taskDeleter $WRITERS
   grant roles/cloudtasks.viewer sweep console
   policy queue "$DISPATCH_QUEUE"
 
-  # A function that creates a task with the token of this account acts as this account.
+  # A function that creates a task with a token of this account acts as this account.
   grant roles/iam.serviceAccountUser $ALL
   policy account "$(account tasks)"
 }
 
-# Who may call. start, status and cancel are open: service.yaml turns IAM's check off, or allUsers may call. So is the console
-# without Identity-Aware Proxy: it verifies the ID tokens of CONSOLE_USERS itself, and IAM's check may remove their signatures.
-each_caller() {
+# service_policies: who may call each function. start, status and cancel are open to everybody:
+# service.yaml turns off IAM's check, or allUsers may call. Without Identity-Aware Proxy the console
+# is open too, for the following reason. It verifies the ID tokens of CONSOLE_USERS itself, and
+# IAM's check may remove the signature of a token.
+service_policies() {
   local f
   for f in $FUNCTIONS; do
-    case $(of CALLER "$f") in
+    case $(column CALLER "$f") in
     public) [ "$PUBLIC_ACCESS" != allUsers ] || grant roles/run.invoker allUsers ;;
     users)
-      if [ "$CONSOLE_IAP" = true ]; then # people come as the proxy
+      if [ "$CONSOLE_IAP" = true ]; then # the proxy calls the console for its users
         grant roles/iap.httpsResourceAccessor $CONSOLE_MEMBERS
         policy iap "$PREFIX-$f"
         grant roles/run.invoker "$(agent iap)"
       fi
       ;;
-    *) grant roles/run.invoker "serviceAccount:$(account "$(of CALLER "$f")")" ;;
+    *) grant roles/run.invoker "serviceAccount:$(account "$(column CALLER "$f")")" ;;
     esac
     policy service "$PREFIX-$f"
   done
 }
 
-# Of the subscription that exists last.
-each_late_policy() {
+# subscription_policy: the right of Pub/Sub to take messages from the subscription. The subscription
+# is created last.
+subscription_policy() {
   grant roles/pubsub.subscriber "$(agent pubsub)"
   policy subscription "$PREFIX-complete"
 }
 
-# policy_command VERB KIND NAME [FILE]: sets COMMAND to gcloud's get-iam-policy or set-iam-policy for a resource.
+# policy_command VERB KIND NAME [FILE]: sets COMMAND to gcloud's get-iam-policy or set-iam-policy
+# for a resource.
 policy_command() {
   local verb=$1-iam-policy kind=$2 name=$3 file=("${@:4}")
   case $kind in
@@ -134,7 +145,9 @@ policy_command() {
   queue) COMMAND=(gcloud tasks queues "$verb" "$name" "${file[@]}" --location="$REGION") ;;
   account) COMMAND=(gcloud iam service-accounts "$verb" "$name" "${file[@]}") ;;
   service) COMMAND=(gcloud run services "$verb" "$name" "${file[@]}" --region="$REGION") ;;
-  iap) COMMAND=(gcloud beta iap web "$verb" "${file[@]}" --resource-type=cloud-run --service="$name" --region="$REGION") ;;
+  iap)
+    COMMAND=(gcloud beta iap web "$verb" "${file[@]}" --resource-type=cloud-run --service="$name" --region="$REGION")
+    ;;
   esac
   COMMAND+=(--project="$PROJECT")
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
 )
 
-// seed is one with which both cases take 6 to 7 s.
+// seed makes both cases take 6 to 7 s.
 const seed = "534"
 
-// TestSmoke: every system follows two short cases to their ends, by polling and by events, and what it took is measured. No figure is judged but those that
-// must be 0.
+// TestSmoke lets every system follow two short cases to their ends, by polling and by events. It
+// shows that the figures that must be 0 are 0, and that the others are measured.
 func TestSmoke(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes a minute: leave out -short")
+		t.Skip("the test takes a minute: run it without -short")
 	}
 	b, err := parse([]string{"-n=2", "-seed=" + seed})
 	if err != nil {
@@ -35,39 +35,39 @@ func TestSmoke(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, name := range []string{lost, doubled, zombies, again} {
+				for _, name := range []string{lost, doubled, zombies, repeated} {
 					if r[name] != 0 {
-						t.Errorf("%s: %v", name, r[name])
+						t.Errorf("%s is %v, want 0", name, r[name])
 					}
 				}
 				for _, name := range []string{lag99, accepted, accept50, accept99, commits, peakOf + programPart} {
 					if !(r[name] > 0) {
-						t.Errorf("%s: %v", name, r[name])
+						t.Errorf("%s is %v, want more than 0", name, r[name])
 					}
 				}
 				if mode == stub.Polling && !(r[polls] >= 2) {
-					t.Errorf("%v polls a case, and the length of each needs two", r[polls])
+					t.Errorf("%v polls per case, want at least 2 in 6 s", r[polls])
 				}
 			})
 		}
 	}
 }
 
-// needs skips what this machine has not.
+// needs skips the test if the machine lacks a program of the system.
 func needs(t *testing.T, system string) {
 	t.Helper()
 	if system == "node" {
 		if _, err := exec.LookPath("node"); err != nil {
-			t.Skip("there is no node (apt-get install nodejs npm)")
+			t.Skip("node is not installed (apt-get install nodejs npm)")
 		}
 		if _, err := os.Stat("node/node_modules/pg"); err != nil {
-			t.Skip("what the Node server needs is not installed (npm ci --prefix deploy/bench/peers/node)")
+			t.Skip("the modules of the Node server are not installed (npm ci --prefix deploy/bench/peers/node)")
 		}
 	}
 	if system != "sqlite" {
-		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // the pattern is good
+		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // fails only for a bad pattern
 		if _, err := exec.LookPath("postgres"); err != nil && len(found) == 0 {
-			t.Skip("there is no PostgreSQL (apt-get install postgresql)")
+			t.Skip("PostgreSQL is not installed (apt-get install postgresql)")
 		}
 	}
 }

@@ -30,7 +30,7 @@ import (
 	"github.com/casewatch/casewatch/shared/store/sqlite"
 )
 
-// The names of what Casewatch uses, and of the accounts that call its private functions.
+// The project, the topic, and the accounts that call the private functions.
 const (
 	project          = "casewatch-bench"
 	eventsTopic      = "pipeline-events"
@@ -39,10 +39,12 @@ const (
 	schedulerAccount = "scheduler@bench.iam.gserviceaccount.com"
 )
 
-// sweepEvery is how often Cloud Scheduler calls sweep where it is deployed.
+// sweepEvery is the time between two sweeps. Cloud Scheduler calls a deployed sweep as often, or
+// less often.
 const sweepEvery = time.Minute
 
-// casewatch boots every function in one process, the Cloud Tasks and the Pub/Sub server in theirs, and the store.
+// casewatch boots all functions in one process, the Cloud Tasks server and the Pub/Sub server in
+// one process each, and the store.
 func casewatch(onPostgres bool) boot {
 	return func(ctx context.Context, b *bench, dir, pipeline string, _ stub.Mode) (_ *system, err error) {
 		s := &system{parts: map[string]part{}}
@@ -73,14 +75,28 @@ func casewatch(onPostgres bool) boot {
 			name, addr string
 			env        []string
 		}{
-			{queuePart, tasks, []string{"SERVE=tasks", "DIR=" + filepath.Join(dir, "tasks"), "QUEUES=" + queues + "check " + queues + "dispatch"}},
-			{pubsubPart, topics, []string{"SERVE=pubsub", "PROJECT=" + project, "EVENTS=" + eventsTopic, "TOPICS=ended dead-letter", "TARGET=" + base + "/complete", "ACCOUNT=" + pushAccount, "AUDIENCE=" + base}},
+			{queuePart, tasks, []string{
+				"SERVE=tasks",
+				"DIR=" + filepath.Join(dir, "tasks"),
+				"QUEUES=" + queues + "check " + queues + "dispatch",
+			}},
+			{pubsubPart, topics, []string{
+				"SERVE=pubsub",
+				"PROJECT=" + project,
+				"EVENTS=" + eventsTopic,
+				"TOPICS=ended dead-letter",
+				"TARGET=" + base + "/complete",
+				"ACCOUNT=" + pushAccount,
+				"AUDIENCE=" + base,
+			}},
 		} {
-			if err := s.launch(ctx, server.name, dir, b.binary("servers"), server.addr, append(server.env, "ADDR="+server.addr, "SIGNER="+signer)); err != nil {
+			env := append(server.env, "ADDR="+server.addr, "SIGNER="+signer)
+			if err := s.launch(ctx, server.name, dir, b.binary("servers"), server.addr, env); err != nil {
 				return nil, err
 			}
 		}
-		if err := s.launch(ctx, programPart, dir, b.binary(program), functions, settings(base, location, pipeline, issuer.URL, tasks, topics)); err != nil {
+		env := settings(base, location, pipeline, issuer.URL, tasks, topics)
+		if err := s.launch(ctx, programPart, dir, b.binary(program), functions, env); err != nil {
 			return nil, err
 		}
 		s.start = base + "/start"
@@ -95,16 +111,29 @@ func casewatch(onPostgres bool) boot {
 	}
 }
 
-// settings are those of a deployment, its times the standard ones.
+// settings returns the environment of the functions. It is that of a deployment, with the default
+// times.
 func settings(base, location, pipeline, issuer, tasks, topics string) []string {
+	invokers := []string{tasksAccount, pushAccount, schedulerAccount}
 	env := []string{
 		"PORT=" + base[strings.LastIndexByte(base, ':')+1:],
-		"STORE=" + location, "PIPELINE_API_URL=" + pipeline, "GOOGLE_CLOUD_PROJECT=" + project, "TASKS_LOCATION=us-central1",
-		"CHECK_QUEUE=check", "DISPATCH_QUEUE=dispatch", "PIPELINE_EVENTS_TOPIC=" + eventsTopic, "ENDED_TOPIC=ended", "DEAD_LETTER_TOPIC=dead-letter",
-		"CLOUD_TASKS_EMULATOR_HOST=" + tasks, "PUBSUB_EMULATOR_HOST=" + topics,
-		"ALLOW_ANONYMOUS=true", "TOKEN_SECRET=" + strings.Repeat("s", 32),
-		"TASKS_SERVICE_ACCOUNT=" + tasksAccount, "INVOKER_SERVICE_ACCOUNTS=" + strings.Join([]string{tasksAccount, pushAccount, schedulerAccount}, ","),
-		"INVOKER_AUDIENCES=" + base, "INVOKER_ISSUER=" + issuer,
+		"STORE=" + location,
+		"PIPELINE_API_URL=" + pipeline,
+		"GOOGLE_CLOUD_PROJECT=" + project,
+		"TASKS_LOCATION=us-central1",
+		"CHECK_QUEUE=check",
+		"DISPATCH_QUEUE=dispatch",
+		"PIPELINE_EVENTS_TOPIC=" + eventsTopic,
+		"ENDED_TOPIC=ended",
+		"DEAD_LETTER_TOPIC=dead-letter",
+		"CLOUD_TASKS_EMULATOR_HOST=" + tasks,
+		"PUBSUB_EMULATOR_HOST=" + topics,
+		"ALLOW_ANONYMOUS=true",
+		"TOKEN_SECRET=" + strings.Repeat("s", 32),
+		"TASKS_SERVICE_ACCOUNT=" + tasksAccount,
+		"INVOKER_SERVICE_ACCOUNTS=" + strings.Join(invokers, ","),
+		"INVOKER_AUDIENCES=" + base,
+		"INVOKER_ISSUER=" + issuer,
 	}
 	for function, name := range config.URLSettings() {
 		env = append(env, name+"="+base+"/"+function)
@@ -112,7 +141,8 @@ func settings(base, location, pipeline, issuer, tasks, topics string) []string {
 	return env
 }
 
-// startIssuer serves the issuer of the tokens by which the private functions know who calls, and an address that signs.
+// startIssuer serves the issuer of the ID tokens that the private functions verify. signer is an
+// address that returns such a token.
 func startIssuer(s *system) (issuer *identitytest.Issuer, signer string) {
 	server := httptest.NewUnstartedServer(nil)
 	issuer = identitytest.New("http://" + server.Listener.Addr().String())
@@ -127,9 +157,10 @@ func startIssuer(s *system) (issuer *identitytest.Issuer, signer string) {
 	return issuer, issuer.URL + "/sign"
 }
 
-// publisher returns how the pipeline tells of an end: by a message on its topic.
+// publisher returns a function that publishes the pipeline's event of an end.
 func publisher(ctx context.Context, s *system, topics string) (func(ctx context.Context, caseID string) error, error) {
-	client, err := pubsub.NewTopicAdminClient(ctx, option.WithEndpoint(topics), option.WithoutAuthentication(), option.WithTelemetryDisabled(),
+	client, err := pubsub.NewTopicAdminClient(ctx,
+		option.WithEndpoint(topics), option.WithoutAuthentication(), option.WithTelemetryDisabled(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	if err != nil {
 		return nil, err
@@ -137,14 +168,15 @@ func publisher(ctx context.Context, s *system, topics string) (func(ctx context.
 	s.onClose(client.Close)
 	return func(ctx context.Context, caseID string) error {
 		_, err := client.Publish(ctx, &pubsubpb.PublishRequest{
-			Topic: "projects/" + project + "/topics/" + eventsTopic, Messages: []*pubsubpb.PubsubMessage{{Data: stub.Event(caseID)}},
+			Topic:    "projects/" + project + "/topics/" + eventsTopic,
+			Messages: []*pubsubpb.PubsubMessage{{Data: stub.Event(caseID)}},
 		})
 		return err
 	}, nil
 }
 
-// openStore lets the benchmark read the records, by the driver that the functions use, and count what is written: transactions of the store, and
-// bytes of store and queue.
+// openStore lets the benchmark read the records, with the driver that the functions use. It also
+// lets it count the transactions of the store, and the bytes that store and queue write.
 func (s *system) openStore(ctx context.Context, onPostgres bool, dsn, file string) error {
 	var records store.Store
 	var err error
@@ -184,8 +216,9 @@ func (s *system) openStore(ctx context.Context, onPostgres bool, dsn, file strin
 	return nil
 }
 
-// transactions is how many transactions have written to an SQLite file in WAL mode that is open, modulo 2³²: SQLite counts them in the
-// header of the index of its log (https://www.sqlite.org/walformat.html#the_wal_index_file_format, iChange).
+// transactions returns the number of transactions, modulo 2³², that have written to an open SQLite
+// file in WAL mode. SQLite counts them in the header of the index of its log
+// (https://www.sqlite.org/walformat.html#the_wal_index_file_format, iChange).
 func transactions(file string) (float64, error) {
 	f, err := os.Open(file + "-shm")
 	if err != nil {
@@ -199,13 +232,14 @@ func transactions(file string) (float64, error) {
 	return float64(binary.NativeEndian.Uint32(header[8:])), nil
 }
 
-// sweep calls sweep as Cloud Scheduler does, until the system is closed.
+// sweep calls the function sweep every sweepEvery, as Cloud Scheduler does, until the system is
+// closed.
 func (s *system) sweep(ctx context.Context, base string, issuer *identitytest.Issuer) {
 	s.background(ctx, func(ctx context.Context) {
 		for ctxtime.Sleep(ctx, sweepEvery) == nil {
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/sweep", http.NoBody)
 			if err != nil {
-				continue // it never is
+				continue // only an invalid URL is an error
 			}
 			req.Header.Set("Authorization", "Bearer "+issuer.Sign(schedulerAccount, base))
 			res, err := plain.Do(req)

@@ -1,8 +1,18 @@
-// Command bench compares Casewatch with what else one would use, on the same cases in one run: `make bench`.
+// Command bench compares Casewatch with other ways to follow cases, on the same cases: `make
+// bench`.
 //
-// A stub pipeline works on N cases that are started at once. Each system follows them to their ends: every function of Casewatch in one process, with
-// the local Cloud Tasks and Pub/Sub servers in theirs, over SQLite and over PostgreSQL; River with a job that snoozes; a Node server with a setInterval
-// for each case. They take turns, each time with a fresh store. What is measured, and how, is in deploy/docs/tested.md. It needs Linux, PostgreSQL and Node.
+// A stub pipeline works on N cases that start at the same time. Each system follows them to their
+// ends:
+//
+//   - Casewatch, with all functions in one process, and the local Cloud Tasks and Pub/Sub servers
+//     in one process each, on SQLite
+//     and on PostgreSQL
+//   - River, with a job that snoozes
+//   - a Node server with a setInterval for each case
+//
+// The systems take turns, each time with a new store. deploy/docs/tested.md says what is measured, and
+// how.
+// The command needs Linux, PostgreSQL and Node.
 package main
 
 import (
@@ -34,29 +44,29 @@ func main() {
 	}
 }
 
-// bench is what is to be measured.
+// bench is a comparison.
 type bench struct {
 	n, repeats int
 	seed       uint64
 	modes      []stub.Mode
 	systems    []candidate
-	dir        string // of the commands that were built
+	dir        string // the folder of the built programs
 }
 
 // parse reads the arguments.
 func parse(args []string) (*bench, error) {
 	b := &bench{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.IntVar(&b.n, "n", 500, "how many cases are started at once")
-	flags.IntVar(&b.repeats, "repeats", 3, "how often each system follows them in each mode")
-	flags.Uint64Var(&b.seed, "seed", 1, "what the lengths of the cases come from")
-	modes := flags.String("modes", "sync,events,polling", "how ends can be learned")
-	systems := flags.String("systems", "sqlite,postgres,river,node", "what is compared")
+	flags.IntVar(&b.n, "n", 500, "the number of cases")
+	flags.IntVar(&b.repeats, "repeats", 3, "the number of runs of each system in each mode")
+	flags.Uint64Var(&b.seed, "seed", 1, "the seed of the durations of the cases")
+	modes := flags.String("modes", "sync,events,polling", "the ways in which a system learns of an end")
+	systems := flags.String("systems", "sqlite,postgres,river,node", "the systems to compare")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
 	if flags.NArg() > 0 || b.n < 1 || b.repeats < 1 {
-		return nil, errors.New("-n and -repeats are at least 1, and there are no other arguments")
+		return nil, errors.New("-n and -repeats must be at least 1, and other arguments are not allowed")
 	}
 	for name := range strings.SplitSeq(*modes, ",") {
 		if !slices.Contains(stub.Modes(), stub.Mode(name)) {
@@ -89,7 +99,8 @@ func run(ctx context.Context, args []string) (err error) {
 	return b.compare(ctx)
 }
 
-// build builds the commands, into b.dir.
+// build builds the programs into b.dir. The functions have the tags of a deployment, for one store
+// each.
 func (b *bench) build(ctx context.Context) error {
 	// As deploy.sh has them built, for the store that is used. No build tag leaves out SQLite in a deployed
 	// program, which never links it; nosqlite is for ./functions.
@@ -97,7 +108,8 @@ func (b *bench) build(ctx context.Context) error {
 		{"functions-sqlite", "./functions", drivers.Tags(drivers.SQLite)}, {"functions-postgres", "./functions", drivers.Tags(drivers.Postgres) + ",nosqlite"},
 		{"servers", "./servers", ""}, {"river", "./river", ""},
 	} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-tags="+program.tags, "-ldflags=-s -w", "-o", b.binary(program.name), program.pkg)
+		cmd := exec.CommandContext(ctx, "go", "build", "-tags="+program.tags, "-ldflags=-s -w",
+			"-o", b.binary(program.name), program.pkg)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", program.name, err, out)
 		}
@@ -105,7 +117,8 @@ func (b *bench) build(ctx context.Context) error {
 	return nil
 }
 
-// compare has the systems take turns, and prints what came of it.
+// compare lets the systems take turns, and prints the tables. It writes the charts to a file in the
+// current folder.
 func (b *bench) compare(ctx context.Context) error {
 	var failed []error
 	results := map[stub.Mode]map[string][]result{}
@@ -115,25 +128,27 @@ func (b *bench) compare(ctx context.Context) error {
 	for turn := range b.repeats {
 		for _, mode := range b.modes {
 			for i := range b.systems {
-				c := b.systems[(i+turn)%len(b.systems)] // nobody is always the first
+				c := b.systems[(i+turn)%len(b.systems)] // so that no system is always the first
 				began := time.Now()
 				r, err := b.run(ctx, c, mode)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				if err != nil { // the others are worth their while
+				if err != nil { // go on with the other systems
 					failed = append(failed, fmt.Errorf("%s, %s: %w", c.name, mode, err))
 					fmt.Fprintln(os.Stderr, failed[len(failed)-1])
 					continue
 				}
 				results[mode][c.key] = append(results[mode][c.key], r)
-				fmt.Fprintf(os.Stderr, "%d/%d %-8s %-22s %3.0f s: lost %.0f, lag p99 %.2f s, %.2f CPU-s/1000, load %s\n", turn+1, b.repeats, mode, c.name,
-					time.Since(began).Seconds(), r[lost], r[lag99], r.all(cpuOf), load())
+				fmt.Fprintf(os.Stderr, "%d/%d %-8s %-22s %3.0f s: ", turn+1, b.repeats, mode, c.name, time.Since(began).Seconds())
+				fmt.Fprintf(os.Stderr, "lost %.0f, lag p99 %.2f s, %.2f CPU-s/1000, load %s\n",
+					r[lost], r[lag99], r.all(cpuOf), load())
 			}
 		}
 	}
 	for _, mode := range b.modes {
-		fmt.Printf("\n### %d cases, %s, %d runs\n\n%s\n%s", b.n, mode, b.repeats, b.outcome(results[mode]), b.costs(results[mode]))
+		fmt.Printf("\n### %d cases, %s, %d runs\n\n%s\n%s",
+			b.n, mode, b.repeats, b.outcome(results[mode]), b.costs(results[mode]))
 	}
 	file := fmt.Sprintf("n%d.svg", b.n)
 	chart := figures.SVG(allParts, b.charts(results))
@@ -142,9 +157,9 @@ func (b *bench) compare(ctx context.Context) error {
 
 func (b *bench) binary(name string) string { return filepath.Join(b.dir, name) }
 
-// load is how busy the machine was in the last minute.
+// load returns the load of the machine in the last minute.
 func load() string {
-	data, _ := os.ReadFile("/proc/loadavg") // Linux has it
+	data, _ := os.ReadFile("/proc/loadavg") // always there on Linux
 	first, _, _ := strings.Cut(string(data), " ")
 	return first
 }

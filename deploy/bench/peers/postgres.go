@@ -23,13 +23,13 @@ import (
 	"github.com/casewatch/casewatch/shared/ctxtime"
 )
 
-// postgres is a PostgreSQL server as it comes: every commit waits until the disk has it.
+// postgres is a PostgreSQL server with its default settings: every commit waits for the disk.
 type postgres struct {
 	dir    string
 	shell  *exec.Cmd
 	hold   io.WriteCloser // the server runs until this is closed
 	conn   *pgx.Conn      // to another database than the measured one
-	leader int            // the process that has the others
+	leader int            // the parent of the server's processes
 
 	sampling sync.WaitGroup
 	stop     context.CancelFunc
@@ -37,7 +37,8 @@ type postgres struct {
 	peak     float64
 }
 
-// guard runs the server until its standard input ends, as it does with the process that holds the other end, and removes its folder.
+// guard runs the server until its standard input ends, and removes its folder. The input also ends
+// if the benchmark dies.
 const guard = `"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= >"$2/log" 2>&1 </dev/null &
 server=$!
 read -r word
@@ -46,7 +47,8 @@ wait $server
 rm -rf "$2"
 `
 
-// account is as whom to run the server, which does not run as root; nil: as this user.
+// account returns the user postgres if the benchmark runs as root, because the server does not run
+// as root. Otherwise it returns nil, for the current user.
 func account() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -60,7 +62,8 @@ func account() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: true}, errors.Join(err1, err2)
 }
 
-// binaries is the folder of initdb and postgres: that of the PATH, or Debian's newest.
+// binaries returns the folder of initdb and postgres: the one on the PATH, or the newest one of
+// Debian.
 func binaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		return filepath.Dir(path), nil
@@ -72,7 +75,7 @@ func binaries() (string, error) {
 	return slices.Max(found), nil
 }
 
-// startPostgres starts a server on a folder of its own, with one database, bench.
+// startPostgres starts a server in a new folder, with one database, bench.
 func startPostgres(ctx context.Context) (_ *postgres, err error) {
 	bin, err := binaries()
 	if err != nil {
@@ -83,14 +86,15 @@ func startPostgres(ctx context.Context) (_ *postgres, err error) {
 		return nil, err
 	}
 	p := &postgres{}
-	if p.dir, err = os.MkdirTemp("/tmp", "pg"); err != nil { // a socket's path has to be short
+	if p.dir, err = os.MkdirTemp("/tmp", "pg"); err != nil { // the path of a socket must be short
 		return nil, err
 	}
 	if as != nil {
 		err = os.Chown(p.dir, int(as.Uid), int(as.Gid))
 	}
 	if err == nil {
-		initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--pgdata", filepath.Join(p.dir, "data"), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
+		initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--pgdata", filepath.Join(p.dir, "data"),
+			"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
 		initdb.Dir, initdb.SysProcAttr = p.dir, &syscall.SysProcAttr{Credential: as}
 		var out []byte
 		if out, err = initdb.CombinedOutput(); err != nil {
@@ -115,7 +119,8 @@ func startPostgres(ctx context.Context) (_ *postgres, err error) {
 	return p, nil
 }
 
-// open waits until the server answers, makes the database and begins to look at the server's memory.
+// open waits until the server answers, creates the database and begins to sample the memory of the
+// server.
 func (p *postgres) open(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, bootWithin)
 	defer cancel()
@@ -145,7 +150,7 @@ func (p *postgres) open(ctx context.Context) error {
 	return nil
 }
 
-// sample looks once a second at what all processes of the server have in memory.
+// sample reads once a second how much memory all processes of the server use. It stores the peak.
 func (p *postgres) sample(ctx context.Context) {
 	for ctxtime.Sleep(ctx, time.Second) == nil {
 		pids, _, err := family(p.leader)
@@ -162,11 +167,14 @@ func (p *postgres) sample(ctx context.Context) {
 }
 
 func (p *postgres) dsn(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: url.Values{"host": {p.dir}}.Encode()}
+	u := url.URL{
+		Scheme: "postgres", User: url.User("postgres"), Path: "/" + database,
+		RawQuery: url.Values{"host": {p.dir}}.Encode(),
+	}
 	return u.String()
 }
 
-// usage is what the server has taken until now.
+// usage returns the CPU time and the peak memory of the server.
 func (p *postgres) usage() (usage, error) {
 	_, seconds, err := family(p.leader)
 	p.mu.Lock()
@@ -174,17 +182,19 @@ func (p *postgres) usage() (usage, error) {
 	return usage{cpu: seconds, peak: p.peak}, err
 }
 
-// counters are the transactions of the measured database, reading ones included, and the bytes of the log of writes.
+// counters returns the transactions of the measured database, including those that only read, and
+// the bytes of its write-ahead log.
 func (p *postgres) counters(ctx context.Context) (commits, bytes float64, err error) {
-	err = p.conn.QueryRow(ctx, `SELECT (SELECT xact_commit::float8 FROM pg_stat_database WHERE datname = 'bench'), pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8`).
-		Scan(&commits, &bytes)
+	const query = `SELECT (SELECT xact_commit::float8 FROM pg_stat_database WHERE datname = 'bench'),
+		pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8`
+	err = p.conn.QueryRow(ctx, query).Scan(&commits, &bytes)
 	if err != nil {
 		return math.NaN(), math.NaN(), err
 	}
 	return commits, bytes, nil
 }
 
-// close ends the server and removes its folder. What uses it has ended.
+// close ends the server and removes its folder. Its clients must have ended.
 func (p *postgres) close() error {
 	if p.stop != nil {
 		p.stop()

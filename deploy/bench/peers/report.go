@@ -9,14 +9,14 @@ import (
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
 )
 
-// column is a figure of a table.
+// column is a column of a table.
 type column struct {
 	title    string
 	figure   func(result) float64
 	decimals int
 }
 
-// of returns the figure of that name, NaN where there is none.
+// of returns a function that returns the figure of a name, or NaN if there is none.
 func of(name string) func(result) float64 {
 	return func(r result) float64 {
 		if v, ok := r[name]; ok {
@@ -26,7 +26,7 @@ func of(name string) func(result) float64 {
 	}
 }
 
-// table has a row for each system that was measured.
+// table returns a table with a row for each system.
 func (b *bench) table(results map[string][]result, columns []column) string {
 	header := []string{""}
 	for _, c := range columns {
@@ -43,6 +43,7 @@ func (b *bench) table(results map[string][]result, columns []column) string {
 	return figures.Table(header, rows)
 }
 
+// spread returns the spread of a figure over the runs of a system.
 func spread(results []result, figure func(result) float64) figures.Spread {
 	var values []float64
 	for _, r := range results {
@@ -51,17 +52,27 @@ func spread(results []result, figure func(result) float64) figures.Spread {
 	return figures.Over(values)
 }
 
-// outcome is the table of what became of the cases.
+// outcome returns the table of how the cases ended.
 func (b *bench) outcome(results map[string][]result) string {
 	return b.table(results, []column{
-		{"ends lost", of(lost), 0}, {"doubled starts", of(doubled), 0}, {"zombie polls", of(zombies), 0}, {"polls that crossed", of(crossed), 0}, {"the latest, s", of(latest), 2},
-		{"polls a case", of(polls), 1}, {"real interval, s", of(interval), 2},
-		{"lag mean, s", of(lagMean), 2}, {"p50", of(lagMedian), 2}, {"p99", of(lag99), 2},
-		{"accepted/s", of(accepted), 0}, {"after p50, s", of(accept50), 2}, {"p99", of(accept99), 2}, {"starts repeated", of(again), 0},
+		{"lost ends", of(lost), 0},
+		{"doubled starts", of(doubled), 0},
+		{"zombie polls", of(zombies), 0},
+		{"polls in flight at the end", of(crossed), 0},
+		{"last poll after the end, s", of(latest), 2},
+		{"polls per case", of(polls), 1},
+		{"interval, s", of(interval), 2},
+		{"lag mean, s", of(lagMean), 2},
+		{"p50", of(lagMedian), 2},
+		{"p99", of(lag99), 2},
+		{"accepted/s", of(accepted), 0},
+		{"accepted after p50, s", of(accept50), 2},
+		{"p99", of(accept99), 2},
+		{"repeated starts", of(repeated), 0},
 	})
 }
 
-// costs is the table of what that took.
+// costs returns the table of CPU, memory, commits and bytes.
 func (b *bench) costs(results map[string][]result) string {
 	columns := []column{{"CPU-s per 1,000 cases", func(r result) float64 { return r.all(cpuOf) }, 1}}
 	for _, part := range allParts {
@@ -71,15 +82,19 @@ func (b *bench) costs(results map[string][]result) string {
 	for _, part := range allParts {
 		columns = append(columns, column{part, of(peakOf + part), 0})
 	}
-	return b.table(results, append(columns, column{"program at the end, MB", of(programEnd), 0}, column{"store commits a case", of(commits), 1},
-		column{"KB written a case", func(r result) float64 { return r[bytesOut] / 1000 }, 1}))
+	return b.table(results, append(columns,
+		column{"program at the end, MB", of(programEnd), 0},
+		column{"store commits per case", of(commits), 1},
+		column{"KB written per case", func(r result) float64 { return r[bytesOut] / 1000 }, 1},
+	))
 }
 
-// charts show CPU and memory of each mode, by parts.
+// charts returns, for each mode, a chart of the CPU time and one of the peak memory, by parts.
 func (b *bench) charts(results map[stub.Mode]map[string][]result) []figures.Chart {
 	var charts []figures.Chart
+	kinds := []struct{ of, title string }{{cpuOf, "CPU-seconds per 1,000 cases"}, {peakOf, "peak memory, MB"}}
 	for _, mode := range b.modes {
-		for _, kind := range []struct{ of, title string }{{cpuOf, "CPU-seconds per 1,000 cases"}, {peakOf, "peak memory, MB"}} {
+		for _, kind := range kinds {
 			chart := figures.Chart{Title: fmt.Sprintf("%s: %s, %d cases at once", kind.title, mode, b.n)}
 			for _, system := range b.systems {
 				bar := figures.Bar{Name: strings.ReplaceAll(system.name, ",", "")}

@@ -18,27 +18,47 @@ import (
 )
 
 const (
-	connections = 256              // over which cases are started at once
-	drain       = time.Minute      // how long after the last true end an end is waited for
-	quiet       = 5 * time.Second  // how long is watched for polls after everything is over, and counted
-	crossing    = 0.1              // seconds after the recorded end, which is saved a little later, in which a poll may still be one that was on its way
-	within      = 15 * time.Minute // no run takes longer
+	// connections is the number of connections over which cases are started.
+	connections = 256
+	// drain is the longest wait for a recorded end after the last true end.
+	drain = time.Minute
+	// quiet is the time after the last end in which polls are still counted.
+	quiet = 5 * time.Second
+	// inFlight is a time in seconds after the recorded end. A poll in that time may have been in
+	// flight when the end was saved, which is a little later than the recorded time. A later poll
+	// is a zombie.
+	inFlight = 0.1
+	// within limits a run.
+	within = 15 * time.Minute
 )
 
-// result is what came of one run, by the names of the figures.
+// result holds the figures of one run, by name.
 type result map[string]float64
 
-// The names of figures; those of CPU and memory have that of the part behind them.
+// The names of the figures. Those of CPU time and memory end with the name of a part.
 const (
-	lost, doubled, zombies, crossed    = "lost", "doubled", "zombies", "crossed"
-	polls, interval                    = "polls", "interval"
-	lagMean, lagMedian, lag99          = "lag mean", "lag p50", "lag p99"
-	accepted, again, commits, bytesOut = "accepted", "again", "commits", "bytes"
-	accept50, accept99, latest         = "accept p50", "accept p99", "latest"
-	cpuOf, peakOf, programEnd          = "cpu ", "peak ", "program at the end"
+	lost       = "lost"     // ends that the system did not record
+	doubled    = "doubled"  // starts of a case after the first one
+	zombies    = "zombies"  // polls after the recorded end
+	crossed    = "crossed"  // polls that were in flight at the recorded end
+	latest     = "latest"   // seconds from a recorded end to the last poll
+	polls      = "polls"    // per case
+	interval   = "interval" // mean seconds between two polls of a case
+	lagMean    = "lag mean" // seconds from the true end to the recorded one
+	lagMedian  = "lag p50"
+	lag99      = "lag p99"
+	accepted   = "accepted"   // cases per second
+	accept50   = "accept p50" // seconds from a request to its acceptance
+	accept99   = "accept p99"
+	repeated   = "repeated"           // requests that were sent again
+	commits    = "commits"            // per case
+	bytesOut   = "bytes"              // written, per case
+	cpuOf      = "cpu "               // seconds per 1,000 cases
+	peakOf     = "peak "              // MB
+	programEnd = "program at the end" // MB
 )
 
-// run boots a system, starts n cases at once and follows them to their ends.
+// run boots a system, starts all cases at the same time and waits for their ends.
 func (b *bench) run(ctx context.Context, c candidate, mode stub.Mode) (_ result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -48,10 +68,10 @@ func (b *bench) run(ctx context.Context, c candidate, mode stub.Mode) (_ result,
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var s *system
-	var untold atomic.Int64
+	var unpublished atomic.Int64
 	p := stub.New(mode, b.seed, func(caseID string) {
-		if !tell(ctx, func() error { return s.publish(ctx, caseID) }) {
-			untold.Add(1)
+		if !publish(ctx, func() error { return s.publish(ctx, caseID) }) {
+			unpublished.Add(1)
 		}
 	})
 	server := httptest.NewServer(p)
@@ -61,7 +81,7 @@ func (b *bench) run(ctx context.Context, c candidate, mode stub.Mode) (_ result,
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 
-	before, err := s.take(ctx)
+	before, err := s.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +96,7 @@ func (b *bench) run(ctx context.Context, c candidate, mode stub.Mode) (_ result,
 	if err := s.wait(ctx, p, b.n); err != nil {
 		return nil, err
 	}
-	after, err := s.take(ctx)
+	after, err := s.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +104,11 @@ func (b *bench) run(ctx context.Context, c candidate, mode stub.Mode) (_ result,
 	if err != nil {
 		return nil, err
 	}
-	if untold.Load() > 0 {
-		fmt.Fprintf(os.Stderr, "%d events were taken by nobody\n", untold.Load())
+	if n := unpublished.Load(); n > 0 {
+		fmt.Fprintf(os.Stderr, "%d events were not accepted\n", n)
 	}
-	r := judge(p.Records(), ids, ends)
-	r[accepted], r[again] = rate, float64(repeats)
+	r := evaluate(p.Records(), ids, ends)
+	r[accepted], r[repeated] = rate, float64(repeats)
 	r[accept50], r[accept99] = figures.Percentile(took, 50), figures.Percentile(took, 99)
 	n := float64(b.n)
 	r[commits], r[bytesOut] = (after.commits-before.commits)/n, (after.bytes-before.bytes)/n
@@ -102,10 +122,11 @@ func (b *bench) run(ctx context.Context, c candidate, mode stub.Mode) (_ result,
 	return r, nil
 }
 
-// tell repeats an event until it is taken, as Pub/Sub does; it gives up after some tries.
-func tell(ctx context.Context, publish func() error) bool {
+// publish repeats an event until it is accepted, as Pub/Sub does, up to 10 times. It reports
+// whether the event was accepted.
+func publish(ctx context.Context, once func() error) bool {
 	for range 10 {
-		if publish() == nil {
+		if once() == nil {
 			return true
 		}
 		if ctxtime.Sleep(ctx, time.Second) != nil {
@@ -115,13 +136,14 @@ func tell(ctx context.Context, publish func() error) bool {
 	return false
 }
 
-// reading is what a system has taken until a moment.
+// reading holds the counters of a system at a moment.
 type reading struct {
 	commits, bytes float64
 	parts          map[string]usage
 }
 
-func (s *system) take(ctx context.Context) (reading, error) {
+// read reads the counters of the system.
+func (s *system) read(ctx context.Context) (reading, error) {
 	r := reading{parts: map[string]usage{}}
 	var errs []error
 	for name, part := range s.parts {
@@ -134,32 +156,37 @@ func (s *system) take(ctx context.Context) (reading, error) {
 	return r, errors.Join(append(errs, err)...)
 }
 
-// startAll starts the cases at once, over a number of connections. It returns how many were accepted a second, from the first request to the last
-// acceptance, how many requests were repeated, and the seconds that each took that was accepted.
-func (b *bench) startAll(ctx context.Context, s *system, ids []string) (rate float64, repeats int64, waits []float64, err error) {
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}}
+// startAll starts all cases at the same time. It returns the cases that were accepted per second,
+// from the first request to the last acceptance; the number of repeated requests; and the seconds
+// that each accepted request took.
+func (b *bench) startAll(
+	ctx context.Context, s *system, ids []string,
+) (rate float64, repeats int64, waits []float64, err error) {
+	transport := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}
+	client := &http.Client{Timeout: time.Minute, Transport: transport}
 	defer client.CloseIdleConnections()
 	filler := strings.Repeat("x", 1000)
-	var again, refused atomic.Int64
-	var mu sync.Mutex // of waits
+	var again, rejected atomic.Int64
+	var mu sync.Mutex // guards waits
 	next := make(chan string)
 	began := time.Now()
 	var starting sync.WaitGroup
 	for range min(connections, len(ids)) {
 		starting.Go(func() {
 			for id := range next {
-				body := fmt.Sprintf(`{"case_id":%q,"FilingCity":%q,"document_types":["srogs","pods","admissions"]}`, id, filler)
+				body := fmt.Sprintf(`{"case_id":%q,"FilingCity":%q,"document_types":["srogs","pods","admissions"]}`,
+					id, filler)
 				for try := 0; ; try++ {
-					asked := time.Now()
+					sent := time.Now()
 					err := post(ctx, client, s.start, body)
 					if err == nil {
 						mu.Lock()
-						waits = append(waits, time.Since(asked).Seconds())
+						waits = append(waits, time.Since(sent).Seconds())
 						mu.Unlock()
 						break
 					}
 					if try == 5 || ctx.Err() != nil {
-						refused.Add(1)
+						rejected.Add(1)
 						break
 					}
 					again.Add(1)
@@ -174,13 +201,14 @@ func (b *bench) startAll(ctx context.Context, s *system, ids []string) (rate flo
 	close(next)
 	starting.Wait()
 	took := time.Since(began)
-	if n := refused.Load(); n > 0 {
+	if n := rejected.Load(); n > 0 {
 		return 0, 0, nil, errors.Join(fmt.Errorf("%d cases were not accepted", n), ctx.Err())
 	}
 	return float64(len(ids)) / took.Seconds(), again.Load(), waits, nil
 }
 
-// wait returns when the system knows every end, or has had the time to, and was watched a while longer.
+// wait waits until the system has recorded every end, but at most drain after the last true end,
+// and then for quiet.
 func (s *system) wait(ctx context.Context, p *stub.Pipeline, n int) error {
 	for {
 		if err := ctxtime.Sleep(ctx, time.Second); err != nil {
@@ -191,7 +219,7 @@ func (s *system) wait(ctx context.Context, p *stub.Pipeline, n int) error {
 			continue
 		}
 		open, err := s.open(ctx)
-		s.asked++
+		s.queries++
 		if err != nil {
 			return err
 		}
@@ -202,15 +230,15 @@ func (s *system) wait(ctx context.Context, p *stub.Pipeline, n int) error {
 	return ctxtime.Sleep(ctx, quiet)
 }
 
-// judge compares what the pipeline saw with the ends that a system has on record.
-func judge(records map[string]stub.Record, ids []string, ends map[string]time.Time) result {
+// evaluate compares the requests that the pipeline got with the ends that a system recorded.
+func evaluate(records map[string]stub.Record, ids []string, ends map[string]time.Time) result {
 	r := result{lost: 0, doubled: 0, zombies: 0, crossed: 0}
 	var lags, intervals []float64
-	asked := 0
+	polled := 0
 	for _, id := range ids {
 		record := records[id]
 		r[doubled] += float64(max(record.Posts-1, 0))
-		asked += len(record.Polls)
+		polled += len(record.Polls)
 		for i := 1; i < len(record.Polls); i++ {
 			intervals = append(intervals, record.Polls[i].Sub(record.Polls[i-1]).Seconds())
 		}
@@ -224,19 +252,20 @@ func judge(records map[string]stub.Record, ids []string, ends map[string]time.Ti
 			late := at.Sub(end).Seconds()
 			r[latest] = max(r[latest], late)
 			switch {
-			case late > crossing:
+			case late > inFlight:
 				r[zombies]++
 			case late > 0:
 				r[crossed]++
 			}
 		}
 	}
-	r[polls], r[interval] = float64(asked)/float64(len(ids)), figures.Mean(intervals)
-	r[lagMean], r[lagMedian], r[lag99] = figures.Mean(lags), figures.Percentile(lags, 50), figures.Percentile(lags, 99)
+	r[polls], r[interval] = float64(polled)/float64(len(ids)), figures.Mean(intervals)
+	r[lagMean] = figures.Mean(lags)
+	r[lagMedian], r[lag99] = figures.Percentile(lags, 50), figures.Percentile(lags, 99)
 	return r
 }
 
-// all is the sum of a figure over the parts of a system.
+// all returns the sum of a figure over the parts of a system.
 func (r result) all(of string) float64 {
 	sum := 0.0
 	for _, part := range allParts {

@@ -16,9 +16,9 @@ import (
 	"github.com/casewatch/casewatch/deploy/bench/peers/stub"
 )
 
-// The parts of a system whose CPU and memory are told apart.
+// The parts of a system whose CPU time and memory are measured separately.
 const (
-	programPart  = "program" // what serves requests and follows cases
+	programPart  = "program" // serves requests and follows cases
 	queuePart    = "Cloud Tasks server"
 	pubsubPart   = "Pub/Sub server"
 	postgresPart = "PostgreSQL"
@@ -26,38 +26,43 @@ const (
 
 var allParts = []string{programPart, queuePart, pubsubPart, postgresPart}
 
-// boot starts a system that asks the pipeline at an address. What it keeps is below dir.
+// boot starts a system that polls the pipeline at an address. It stores its files in dir.
 type boot func(ctx context.Context, b *bench, dir, pipeline string, mode stub.Mode) (*system, error)
 
-// system is one of those that are compared, running.
+// system is a running system.
 type system struct {
-	start   string                                                        // the address that takes cases
-	publish func(ctx context.Context, caseID string) error                // tells it of an end
-	open    func(context.Context) (int, error)                            // how many cases have not ended, as far as it knows
-	ends    func(context.Context, []string) (map[string]time.Time, error) // when each ended, as its record says
-	// counters are the transactions of its store and queue, and the bytes written by them, since they were made.
+	start string // the URL that starts a case
+	// publish delivers the event of an end.
+	publish func(ctx context.Context, caseID string) error
+	// open returns the number of cases whose end the system has not recorded.
+	open func(context.Context) (int, error)
+	// ends returns the recorded end of each case.
+	ends func(context.Context, []string) (map[string]time.Time, error)
+	// counters returns the transactions of the store, and the bytes that store and queue wrote,
+	// since they were created.
 	counters func(context.Context) (commits, bytes float64, err error)
 	parts    map[string]part
-	asked    int // queries of ours that the counters count
+	queries  int // of the benchmark itself, which the counters include
 	closers  []func() error
 }
 
-// part is a part of a system: a process, or a server that has several.
+// part is a part of a system: a process, or a server of several processes.
 type part struct {
 	pid   int
 	usage func() (usage, error)
 }
 
-// usage is what a part has taken until now.
+// usage is the CPU time and the memory of a part.
 type usage struct {
 	cpu  float64 // seconds
 	peak float64 // MB
 	now  float64 // MB, resident
 }
 
+// onClose adds a function that close calls.
 func (s *system) onClose(f func() error) { s.closers = append(s.closers, f) }
 
-// close ends everything, the last first.
+// close ends the parts of the system, in the reverse order of their start.
 func (s *system) close() error {
 	var errs []error
 	for _, f := range slices.Backward(s.closers) {
@@ -67,7 +72,7 @@ func (s *system) close() error {
 	return errors.Join(errs...)
 }
 
-// background runs something until the system is closed.
+// background runs a function until the system is closed.
 func (s *system) background(ctx context.Context, run func(context.Context)) {
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -75,7 +80,7 @@ func (s *system) background(ctx context.Context, run func(context.Context)) {
 	s.onClose(func() error { stop(); running.Wait(); return nil })
 }
 
-// launch starts a process that is a part of the system and listens at an address.
+// launch starts a process as a part of the system, and waits until it listens at addr.
 func (s *system) launch(ctx context.Context, name, dir, program, addr string, env []string, args ...string) error {
 	p, err := launch(dir, strings.ReplaceAll(name, "/", "-"), program, env, args...)
 	if err != nil {
@@ -85,14 +90,15 @@ func (s *system) launch(ctx context.Context, name, dir, program, addr string, en
 	s.parts[name] = part{pid: p.pid(), usage: func() (usage, error) {
 		seconds, err := cpu(p.pid())
 		if err != nil {
-			err = fmt.Errorf("%s ended: %s", name, p.said())
+			err = fmt.Errorf("%s ended: %s", name, p.lastErrors())
 		}
 		return usage{cpu: seconds, peak: peakMB(p.pid()), now: residentMB(p.pid())}, err
 	}}
 	return p.listens(ctx, addr)
 }
 
-// withPostgres starts a PostgreSQL server as a part of the system, and returns the DSN of its database.
+// withPostgres starts a PostgreSQL server as a part of the system, and returns the DSN of its
+// database.
 func (s *system) withPostgres(ctx context.Context) (dsn string, err error) {
 	p, err := startPostgres(ctx)
 	if err != nil {
@@ -102,13 +108,14 @@ func (s *system) withPostgres(ctx context.Context) (dsn string, err error) {
 	s.parts[postgresPart] = part{pid: p.leader, usage: p.usage}
 	s.counters = func(ctx context.Context) (commits, bytes float64, err error) {
 		commits, bytes, err = p.counters(ctx)
-		return commits - float64(s.asked), bytes, err
+		return commits - float64(s.queries), bytes, err
 	}
 	return p.dsn("bench"), nil
 }
 
-// rival boots a server of one process over PostgreSQL, with a table cases. It takes events at /events.
-func rival(program func(b *bench) (name string, args []string)) boot {
+// server boots a server of one process on PostgreSQL, with a table cases. It accepts events at
+// /events.
+func server(program func(b *bench) (name string, args []string)) boot {
 	return func(ctx context.Context, b *bench, dir, pipeline string, mode stub.Mode) (_ *system, err error) {
 		s := &system{parts: map[string]part{}}
 		defer func() {
@@ -128,7 +135,10 @@ func rival(program func(b *bench) (name string, args []string)) boot {
 		host := strings.TrimPrefix(dsn[strings.Index(dsn, "host="):], "host=")
 		host = strings.ReplaceAll(host, "%2F", "/")
 		name, args := program(b)
-		env := []string{"PORT=" + port, "PIPELINE_API_URL=" + pipeline, "MODE=" + string(mode), "DSN=" + dsn, "PGHOST=" + host, "PGUSER=postgres", "PGDATABASE=bench"}
+		env := []string{
+			"PORT=" + port, "PIPELINE_API_URL=" + pipeline, "MODE=" + string(mode),
+			"DSN=" + dsn, "PGHOST=" + host, "PGUSER=postgres", "PGDATABASE=bench",
+		}
 		if err := s.launch(ctx, programPart, dir, name, addr, env, args...); err != nil {
 			return nil, err
 		}
@@ -145,13 +155,15 @@ func rival(program func(b *bench) (name string, args []string)) boot {
 			err = conn.QueryRow(ctx, `SELECT count(*) FROM cases WHERE status <> 'succeeded'`).Scan(&n)
 			return n, err
 		}
-		s.ends = func(ctx context.Context, _ []string) (map[string]time.Time, error) { return recorded(ctx, conn) }
+		s.ends = func(ctx context.Context, _ []string) (map[string]time.Time, error) {
+			return recordedEnds(ctx, conn)
+		}
 		return s, nil
 	}
 }
 
-// recorded are the ends in the table of a rival.
-func recorded(ctx context.Context, conn *pgx.Conn) (map[string]time.Time, error) {
+// recordedEnds returns the ends in the table of a server.
+func recordedEnds(ctx context.Context, conn *pgx.Conn) (map[string]time.Time, error) {
 	rows, err := conn.Query(ctx, `SELECT id, ended_at FROM cases WHERE status = 'succeeded'`)
 	if err != nil {
 		return nil, err
@@ -166,7 +178,7 @@ func recorded(ctx context.Context, conn *pgx.Conn) (map[string]time.Time, error)
 	return ends, err
 }
 
-// post posts JSON, and wants a 2xx.
+// post sends JSON. An answer other than 2xx is an error.
 func post(ctx context.Context, client *http.Client, to, body string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
 	if err != nil {
@@ -184,19 +196,21 @@ func post(ctx context.Context, client *http.Client, to, body string) error {
 	return nil
 }
 
-// plain is the client of what is no case's start.
+// plain is the HTTP client for all requests except the starts of cases.
 var plain = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
-// candidate is a system by its name in tables and in SYSTEMS.
+// candidate is a system that can be compared.
 type candidate struct {
-	key, name string
-	boot      boot
+	key  string // its name in SYSTEMS
+	name string // its name in tables
+	boot boot
 }
 
-// candidates are all systems.
 var candidates = []candidate{
 	{"sqlite", "Casewatch, SQLite", casewatch(false)},
 	{"postgres", "Casewatch, PostgreSQL", casewatch(true)},
-	{"river", "River, JobSnooze", rival(func(b *bench) (string, []string) { return b.binary("river"), nil })},
-	{"node", "Node, setInterval", rival(func(*bench) (string, []string) { return "node", []string{filepath.Join("node", "server.mjs")} })},
+	{"river", "River, JobSnooze", server(func(b *bench) (string, []string) { return b.binary("river"), nil })},
+	{"node", "Node, setInterval", server(func(*bench) (string, []string) {
+		return "node", []string{filepath.Join("node", "server.mjs")}
+	})},
 }

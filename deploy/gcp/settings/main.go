@@ -1,11 +1,17 @@
-// Command settings is the part of the deployment that shell is bad at. It calls nothing.
+// Command settings does what is hard in a shell: it checks an env file, and compares two documents.
+// It sends no request.
 //
-//	settings read [-organization] [-example] FILE FOLDER   checks an env file; writes FOLDER/values and FOLDER/FUNCTION.env
-//	settings same NAME WANTED LIVE                         prints each difference between two JSON or YAML files
+//	settings read [-organization] [-example] [-gcp=DIR] FILE FOLDER
+//	settings compare NAME WANTED LIVE
 //
-// "values" has a line NAME=VALUE for each value that the scripts use. FUNCTION.env is the environment of a function, as
-// service.yaml takes it. Each function's settings are checked by config.Load, as the function does when it starts.
-// It exits with 1 if the file is bad or a difference was found, with 2 if it is called wrongly.
+// read writes FOLDER/values, with a line NAME=VALUE for each value that the scripts use, and
+// FOLDER/FUNCTION.env for each function, with its variables as service.yaml holds them. It checks
+// the settings of each function with config.Load, as the function does when it starts.
+//
+// compare prints each difference between two JSON or YAML files, on a line that begins with NAME.
+//
+// It exits with 1 if the env file has a problem or compare found a difference, and with 2 if the
+// arguments are not valid.
 package main
 
 import (
@@ -27,7 +33,7 @@ func main() {
 	case errors.As(err, &usage):
 		fmt.Fprintln(os.Stderr, "settings:", err)
 		os.Exit(2)
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, errDifferences):
 		os.Exit(1)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
@@ -35,20 +41,21 @@ func main() {
 	}
 }
 
+// usageError is a problem of the arguments.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-var errDiffers = errors.New("a difference was found")
+var errDifferences = errors.New("a difference was found")
 
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("settings", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	organization := flags.Bool("organization", false, "the project belongs to an organization")
 	example := flags.Bool("example", false, "accept the placeholders of an example")
-	folder := flags.String("gcp", "deploy/gcp", "the folder with functions.txt")
+	folder := flags.String("gcp", "deploy/gcp", "the folder that holds functions.txt")
 	if len(args) == 0 {
-		return usageError("expected read or same")
+		return usageError("expected read or compare")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return usageError(err.Error())
@@ -60,13 +67,13 @@ func run(args []string, out io.Writer) error {
 			return err
 		}
 		return p.write(flags.Arg(1))
-	case args[0] == "same" && flags.NArg() == 3:
-		return same(out, flags.Arg(0), flags.Arg(1), flags.Arg(2))
+	case args[0] == "compare" && flags.NArg() == 3:
+		return compare(out, flags.Arg(0), flags.Arg(1), flags.Arg(2))
 	}
-	return usageError("cannot " + strings.Join(args, " "))
+	return usageError("not a command: " + strings.Join(args, " "))
 }
 
-// write writes what the scripts read.
+// write writes the files that the scripts read.
 func (p *plan) write(folder string) error {
 	var values strings.Builder
 	for _, f := range p.functions {
@@ -85,7 +92,7 @@ func (p *plan) write(folder string) error {
 	return os.WriteFile(filepath.Join(folder, "values"), []byte(values.String()), 0o600)
 }
 
-// environment is the list of a container's variables, as service.yaml takes it.
+// environment returns the variables of a function's container, as service.yaml holds them.
 func (f function) environment() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(f.settings)) {
@@ -93,7 +100,8 @@ func (f function) environment() string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.secrets)) {
 		secret := f.secrets[name]
-		fmt.Fprintf(&b, "        - {name: %s, valueFrom: {secretKeyRef: {name: %s, key: %q}}}\n", name, secret, fmt.Sprintf(versionPlaceholder, secret))
+		fmt.Fprintf(&b, "        - {name: %s, valueFrom: {secretKeyRef: {name: %s, key: %q}}}\n",
+			name, secret, fmt.Sprintf(versionPlaceholder, secret))
 	}
 	return b.String()
 }

@@ -14,23 +14,26 @@ import (
 	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
-// What a live project knows. The scripts put it in the place of these texts.
+// The scripts replace these texts by values that only a live project knows.
 const (
 	numberPlaceholder  = "{PROJECT_NUMBER}"
-	versionPlaceholder = "{VERSION_OF_%s}" // of a secret
+	versionPlaceholder = "{VERSION_OF_%s}" // with the name of a secret
 )
 
 const (
-	// One queue dispatches at most so much (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits).
+	// maxQueueConcurrency is the most deliveries that one queue makes at the same time
+	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits).
 	maxQueueConcurrency = 5000
-	// Cloud Scheduler waits at most so many seconds (https://cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs).
+	// maxAttempt is the longest time, in seconds, that Cloud Scheduler waits for an answer
+	// (https://cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs).
 	maxAttempt = 1800
-	// checkOverhead is how much longer than its poll the delivery of a check may take.
+	// checkOverhead is the time that a check may take beside its poll.
 	checkOverhead = 50 * time.Second
-	// A request that carries a form holds a few copies of it: as received, as saved, as sent. What a
-	// process needs besides is about baseMemory. Both are rough, and on the safe side.
+	// formKiB is the largest form. A request holds up to formCopies of it: as received, as saved,
+	// as sent. baseMemory, in KiB, is what a process needs besides. The last two are rough
+	// estimates, on the safe side.
 	formKiB, formCopies, baseMemory = 900, 4, 96 << 10
-	// gcloudClient is the audience of tokens that "gcloud run services proxy" sends
+	// gcloudClient is the audience of the tokens that "gcloud run services proxy" sends
 	// (CLOUDSDK_CLIENT_ID in googlecloudsdk/core/config.py of the SDK).
 	gcloudClient = "32555940559.apps.googleusercontent.com"
 )
@@ -40,21 +43,23 @@ type function struct {
 	name, caller string
 	resources    map[string]string // by the names of resourceKeys
 	settings     map[string]string
-	secrets      map[string]string // setting -> secret
+	secrets      map[string]string // the name of the secret, by setting
 }
 
+// number returns a resource as a number, and 0 if it is not one.
 func (f function) number(key string) int { n, _ := strconv.Atoi(f.resources[key]); return n }
 
-// plan is what the scripts read: values by name, and the functions in the order of functions.txt.
+// plan is what the scripts read.
 type plan struct {
 	file         envFile
 	bad          *problems
-	values       map[string]string
-	functions    []function
-	organization bool
+	values       map[string]string // by name
+	functions    []function        // in the order of functions.txt
+	organization bool              // the project belongs to an organization
 }
 
-// newPlan reads an env file and functions.txt. The error names everything that is wrong with them.
+// newPlan reads an env file and functions.txt. It returns all problems of the env file in one
+// error.
 func newPlan(path, folder string, organization, example bool) (*plan, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -63,24 +68,24 @@ func newPlan(path, folder string, organization, example bool) (*plan, error) {
 	p := &plan{bad: &problems{file: path}, values: map[string]string{}, organization: organization}
 	p.file = parseEnv(data, p.bad)
 	if !example {
-		placeholders(p.file, p.bad)
+		checkPlaceholders(p.file, p.bad)
 	}
 	checkKeys(p.file, p.bad)
-	for _, k := range placeKeys {
+	for _, k := range deploymentKeys {
 		p.values[k.name] = p.given(k.name, k.fallback)
 	}
-	p.place()
+	p.deriveValues()
 	if err := p.readFunctions(filepath.Join(folder, "functions.txt")); err != nil {
 		return nil, err
 	}
-	all := p.settle()
-	p.limits(all)
+	p.checkLimits(p.assignSettings())
 	if len(p.bad.list) > 0 {
 		return nil, p.bad
 	}
 	return p, nil
 }
 
+// given returns the value of a key of the env file, or fallback if it is empty.
 func (p *plan) given(name, fallback string) string {
 	if value := p.file.values[name]; value != "" {
 		return value
@@ -88,24 +93,28 @@ func (p *plan) given(name, fallback string) string {
 	return fallback
 }
 
+// account returns the e-mail address of a service account.
 func (p *plan) account(name string) string {
 	return fmt.Sprintf("%s-%s@%s.iam.gserviceaccount.com", p.values["PREFIX"], name, p.values["PROJECT"])
 }
 
-// url returns the address that a service has before it is deployed
+// url returns the run.app address of a function, which is known before it is deployed
 // (https://cloud.google.com/run/docs/triggering/https-request#deterministic).
 func (p *plan) url(function string) string {
-	return fmt.Sprintf("https://%s-%s-%s.%s.run.app", p.values["PREFIX"], function, numberPlaceholder, p.values["REGION"])
+	return fmt.Sprintf("https://%s-%s-%s.%s.run.app",
+		p.values["PREFIX"], function, numberPlaceholder, p.values["REGION"])
 }
 
-// place derives the store, the topics, the addresses and the secrets.
-func (p *plan) place() {
+// deriveValues derives the store, the topics, the addresses and the secrets.
+func (p *plan) deriveValues() {
 	v, prefix := p.values, p.values["PREFIX"]
-	for name, suffix := range map[string]string{"PIPELINE_EVENTS_TOPIC": "-pipeline-events", "ENDED_TOPIC": "-ended", "DEAD_LETTER_TOPIC": "-dead-letter"} {
+	for name, suffix := range map[string]string{
+		"PIPELINE_EVENTS_TOPIC": "-pipeline-events", "ENDED_TOPIC": "-ended", "DEAD_LETTER_TOPIC": "-dead-letter",
+	} {
 		v[name] = p.given(name, prefix+suffix)
 	}
 	v["RUNBOOKS_URL"] = strings.TrimSuffix(v["RUNBOOKS_URL"], "/")
-	for _, f := range []string{"START", "STATUS", "CANCEL"} { // or the address of a load balancer before them
+	for _, f := range []string{"START", "STATUS", "CANCEL"} { // an env file may give the addresses of a load balancer
 		v[f+"_URL"] = strings.TrimSuffix(p.given(f+"_URL", p.url(strings.ToLower(f))), "/")
 	}
 	kind, database, _ := strings.Cut(v["STORE"], ":")
@@ -132,10 +141,13 @@ func (p *plan) place() {
 	}
 	v["GO_TAGS"] = drivers.Tags(v["STORE_DRIVER"])
 	v["SECRETS"] = strings.Join(secrets, " ")
-	for _, name := range []string{"FIRESTORE_LOCATION", "BACKUP_DAYS", "CLOUD_SQL_INSTANCE", "CLOUD_SQL_TIER", "CLOUD_SQL_VERSION", "CLOUD_SQL_AVAILABILITY"} {
+	for _, name := range []string{
+		"FIRESTORE_LOCATION", "BACKUP_DAYS",
+		"CLOUD_SQL_INSTANCE", "CLOUD_SQL_TIER", "CLOUD_SQL_VERSION", "CLOUD_SQL_AVAILABILITY",
+	} {
 		line, sql := p.file.lines[name], strings.HasPrefix(name, "CLOUD_SQL_")
 		if line > 0 && kind != "" && (sql && kind != "cloudsql" || !sql && kind != "firestore") {
-			p.bad.add(line, "%s is without effect: STORE is %s", name, kind)
+			p.bad.add(line, "%s has no effect: STORE is %s", name, kind)
 		} else if line == 0 && sql && kind == "cloudsql" {
 			p.bad.add(0, "%s is missing, and STORE is cloudsql", name)
 		}
@@ -148,14 +160,15 @@ func (p *plan) place() {
 		p.bad.add(0, "NETWORK and SUBNET go together, and VPC_EGRESS needs both")
 	}
 	if v["ALERT_EMAIL"]+v["NOTIFICATION_CHANNELS"] == "" {
-		p.bad.add(0, "ALERT_EMAIL or NOTIFICATION_CHANNELS is missing: an alert has to reach somebody")
+		p.bad.add(0, "ALERT_EMAIL or NOTIFICATION_CHANNELS is missing: alerts need a receiver")
 	}
-	p.console()
+	p.deriveConsole()
 }
 
-// console decides whether there is a console and how people reach it. Identity-Aware Proxy serves users of the project's
-// organization; without one it needs an OAuth client of its own, so that it is off unless the env file asks for it.
-func (p *plan) console() {
+// deriveConsole decides whether there is a console and how its users reach it. Identity-Aware Proxy
+// serves the users of the project's organization. Without an organization it needs an OAuth client,
+// so it is off unless the env file asks for it.
+func (p *plan) deriveConsole() {
 	var users []string
 	for user := range strings.SplitSeq(strings.ToLower(p.file.values["CONSOLE_USERS"]), ",") {
 		if user = strings.TrimSpace(user); user != "" && !slices.Contains(users, user) {
@@ -164,7 +177,8 @@ func (p *plan) console() {
 	}
 	iap := p.given("CONSOLE_IAP", strconv.FormatBool(p.organization && len(users) > 0))
 	if iap == "true" && len(users) == 0 {
-		p.bad.add(p.file.lines["CONSOLE_IAP"], "CONSOLE_IAP is without effect: CONSOLE_USERS is not set, and so there is no console")
+		p.bad.add(p.file.lines["CONSOLE_IAP"],
+			"CONSOLE_IAP has no effect: there is no console, since CONSOLE_USERS is not set")
 	}
 	p.values["CONSOLE_IAP"], p.values["CONSOLE_MEMBERS"] = iap, ""
 	for _, user := range users {
@@ -177,7 +191,8 @@ func (p *plan) console() {
 	p.values["CONSOLE_MEMBERS"] = strings.TrimSpace(p.values["CONSOLE_MEMBERS"])
 }
 
-// readFunctions reads functions.txt and what the env file overrides.
+// readFunctions reads functions.txt, with the columns that the env file overrides. It returns an
+// error if functions.txt cannot be read.
 func (p *plan) readFunctions(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -190,7 +205,8 @@ func (p *plan) readFunctions(path string) error {
 			continue
 		}
 		if len(fields) != 2+len(resourceKeys) || !slices.Contains(config.Functions(), fields[0]) {
-			return fmt.Errorf("%s: %q is not a function with %d columns", path, strings.TrimSpace(line), 2+len(resourceKeys))
+			return fmt.Errorf("%s: %q is not a function with %d columns",
+				path, strings.TrimSpace(line), 2+len(resourceKeys))
 		}
 		if fields[0] == "console" && p.values["CONSOLE_MEMBERS"] == "" {
 			continue
@@ -210,7 +226,7 @@ func (p *plan) readFunctions(path string) error {
 	return nil
 }
 
-// setting returns what a function is told by a setting; "" for nothing.
+// setting returns the value of a setting for a function, or "" if the function does not get it.
 func (p *plan) setting(f function, name string) string {
 	switch name {
 	case "GOOGLE_CLOUD_PROJECT":
@@ -229,19 +245,20 @@ func (p *plan) setting(f function, name string) string {
 		return map[string]string{"firestore": "firestore:" + p.values["DATABASE"]}[p.values["STORE_KIND"]]
 	case "CONSOLE_AUDIENCES":
 		if p.values["CONSOLE_IAP"] == "true" { // https://cloud.google.com/iap/docs/signed-headers-howto
-			return fmt.Sprintf("/projects/%s/locations/%s/services/%s-console", numberPlaceholder, p.values["REGION"], p.values["PREFIX"])
+			return fmt.Sprintf("/projects/%s/locations/%s/services/%s-console",
+				numberPlaceholder, p.values["REGION"], p.values["PREFIX"])
 		}
 		return p.url("console") + "," + gcloudClient
 	}
-	if value, ours := p.values[name]; ours {
+	if value, ok := p.values[name]; ok {
 		return value
 	}
 	return p.file.values[name]
 }
 
-// settle gives each function its settings, and checks them as the function does when it starts. It returns the settings
-// of all functions, typed, or nil.
-func (p *plan) settle() *config.Config {
+// assignSettings gives each function its settings, and checks them as the function does when it
+// starts. It returns the settings of all functions together, or nil if they are not valid.
+func (p *plan) assignSettings() *config.Config {
 	secrets := strings.Fields(p.values["SECRETS"])
 	all := map[string]string{"FUNCTION_TARGET": ""}
 	for i := range p.functions {
@@ -260,7 +277,9 @@ func (p *plan) settle() *config.Config {
 				if s.UsedBy(f.name) {
 					f.settings[s.Name] = value
 				}
-				if s.Name != "CLOUD_RUN_TIMEOUT_SECONDS" || f.name == "dispatch" { // the one that is compared with PIPELINE_TIMEOUT
+				// config compares the timeout of dispatch, and of no other function, with
+				// PIPELINE_TIMEOUT.
+				if s.Name != "CLOUD_RUN_TIMEOUT_SECONDS" || f.name == "dispatch" {
 					all[s.Name] = value
 				}
 			}
@@ -274,18 +293,22 @@ func (p *plan) settle() *config.Config {
 		}
 		p.load(f.name, environment)
 	}
-	if p.values["CONSOLE_MEMBERS"] == "" { // so that what only the console needs is not asked for
+	if p.values["CONSOLE_MEMBERS"] == "" { // there is no console, so its settings may be missing
 		all["CONSOLE_USERS"], all["CONSOLE_AUDIENCES"] = "operator@example.com", "x"
 	}
 	return p.load(config.Local, all)
 }
 
-// standIns are values that config accepts in place of the secrets, which only Secret Manager knows.
+// standIns are valid values for the settings whose real values only Secret Manager knows.
 var standIns = map[string]string{
-	"TOKEN_SECRET": strings.Repeat("x", 32), "API_KEYS": "a-stand-in-for-an-api-key", "PIPELINE_API_KEY": "x", "STORE": "postgres://u@database.example.com/d",
+	"TOKEN_SECRET":     strings.Repeat("x", 32),
+	"API_KEYS":         "a-stand-in-for-an-api-key",
+	"PIPELINE_API_KEY": "x",
+	"STORE":            "postgres://u@database.example.com/d",
 }
 
-// load checks the settings of a function as the function will, on Google Cloud. Problems are shown with the line of the file.
+// load checks the settings of a function as the function does on Google Cloud. It adds each problem
+// with its line of the env file. It returns nil if there is one.
 func (p *plan) load(name string, environment map[string]string) *config.Config {
 	before := len(p.bad.list)
 	c, err := config.Load(name, func(setting string) (string, bool) {
@@ -297,9 +320,9 @@ func (p *plan) load(name string, environment map[string]string) *config.Config {
 	})
 	if faults, ok := errors.AsType[*config.Error](err); ok {
 		for _, one := range faults.Faults {
-			derived := fixed(one.Name) || p.values[one.Name] != "" && p.file.lines[one.Name] == 0 || one.Name == "STORE"
-			if derived && before > 0 {
-				continue // it follows from what is named already
+			ours := derived(one.Name) || p.values[one.Name] != "" && p.file.lines[one.Name] == 0 || one.Name == "STORE"
+			if ours && before > 0 {
+				continue // it follows from a problem that was added before
 			}
 			p.bad.add(p.file.lines[one.Name], "%s %s", one.Name, one.Detail)
 		}
@@ -309,10 +332,11 @@ func (p *plan) load(name string, environment map[string]string) *config.Config {
 	return c
 }
 
-// limits checks what the functions' resources allow, and derives the limits of the queues.
-func (p *plan) limits(c *config.Config) {
+// checkLimits compares the settings with the resources of the functions, and derives the limits of
+// the queues. Without settings it only compares the resources with each other.
+func (p *plan) checkLimits(c *config.Config) {
 	for _, f := range p.functions {
-		at := func(key string) int {
+		at := func(key string) int { // the line of a resource
 			if line := p.file.lines[key+"_"+strings.ToUpper(f.name)]; line > 0 {
 				return line
 			}
@@ -320,31 +344,32 @@ func (p *plan) limits(c *config.Config) {
 		}
 		low, high, concurrency := f.number("MIN_INSTANCES"), f.number("MAX_INSTANCES"), f.number("CONCURRENCY")
 		if low > high {
-			p.bad.add(at("MIN_INSTANCES"), "MIN_INSTANCES of %s is %d, more than its MAX_INSTANCES, which is %d", f.name, low, high)
+			p.bad.add(at("MIN_INSTANCES"), "MIN_INSTANCES of %s is %d, more than its MAX_INSTANCES, which is %d",
+				f.name, low, high)
 		}
-		memory := kib(f.resources["MEMORY"])
-		if memory > 0 && memory < 512<<10 {
-			p.bad.add(at("MEMORY"), "MEMORY of %s is %s; the second generation of Cloud Run needs at least 512Mi", f.name, f.resources["MEMORY"])
-		} else if need := baseMemory + concurrency*formKiB*formCopies; (f.name == "start" || f.name == "dispatch") && memory > 0 && memory < need {
-			p.bad.add(at("CONCURRENCY"), "MEMORY of %s is %s, and CONCURRENCY %d: so many forms of 900 KiB need about %dMi, and an instance that runs out of memory loses all of its requests",
-				f.name, f.resources["MEMORY"], concurrency, need>>10)
-		}
-		if f.caller == "public" && f.resources["INGRESS"] != "all" && p.file.values[strings.ToUpper(f.name)+"_URL"] == "" {
-			p.bad.add(at("INGRESS"), "INGRESS of %s is %s, so that its run.app address is closed: set %s_URL to the load balancer's", f.name, f.resources["INGRESS"], strings.ToUpper(f.name))
+		p.checkMemory(f, at)
+		url := strings.ToUpper(f.name) + "_URL"
+		if f.caller == "public" && f.resources["INGRESS"] != "all" && p.file.values[url] == "" {
+			p.bad.add(at("INGRESS"), "INGRESS of %s is %s, which closes its run.app address: "+
+				"set %s to the load balancer",
+				f.name, f.resources["INGRESS"], url)
 		}
 		if c == nil {
 			continue
 		}
 		switch f.name {
 		case "check":
-			if least := c.Rules.CheckTimeout + checkOverhead; time.Duration(f.number("TIMEOUT"))*time.Second < least {
-				p.bad.add(at("TIMEOUT"), "TIMEOUT of check is %ss; expected at least %v: CHECK_TIMEOUT and %v for the rest", f.resources["TIMEOUT"], least, checkOverhead)
+			shortest := c.Rules.CheckTimeout + checkOverhead
+			if time.Duration(f.number("TIMEOUT"))*time.Second < shortest {
+				p.bad.add(at("TIMEOUT"), "TIMEOUT of check is %ss; expected at least %v: CHECK_TIMEOUT and %v more",
+					f.resources["TIMEOUT"], shortest, checkOverhead)
 			}
 			shards := max(1, c.Queue.Shards)
-			// Never more deliveries at the same time than the instances hold, over all shards.
+			// All shards together deliver at most as many checks at the same time as the instances
+			// take.
 			p.values["CHECK_CONCURRENCY"] = strconv.Itoa(min(maxQueueConcurrency, max(1, high*concurrency/shards)))
 			queues := []string{c.Queue.Check}
-			if shards > 1 { // as the adapter of Cloud Tasks names them
+			if shards > 1 { // the names are those of the adapter of Cloud Tasks
 				queues = nil
 				for i := range shards {
 					queues = append(queues, fmt.Sprintf("%s-%d", c.Queue.Check, i))
@@ -352,12 +377,16 @@ func (p *plan) limits(c *config.Config) {
 			}
 			p.values["CHECK_QUEUES"] = strings.Join(queues, " ")
 		case "dispatch":
-			// A request more than the instances hold is answered 429, for which Cloud Tasks slows the whole queue down.
+			// If all instances are busy, Cloud Run answers 429. Cloud Tasks then slows down the
+			// whole queue.
 			if room := high * concurrency; c.Queue.Concurrency > room {
-				p.bad.add(p.file.lines["DISPATCH_CONCURRENCY"], "DISPATCH_CONCURRENCY is %d; the instances of dispatch hold %d requests (MAX_INSTANCES %d × CONCURRENCY %d)",
+				p.bad.add(p.file.lines["DISPATCH_CONCURRENCY"],
+					"DISPATCH_CONCURRENCY is %d; the instances of dispatch take %d requests "+
+						"(MAX_INSTANCES %d × CONCURRENCY %d)",
 					c.Queue.Concurrency, room, high, concurrency)
 			}
-			p.values["DISPATCH_QUEUE"], p.values["DISPATCH_CONCURRENCY"] = c.Queue.Dispatch, strconv.Itoa(c.Queue.Concurrency)
+			p.values["DISPATCH_QUEUE"] = c.Queue.Dispatch
+			p.values["DISPATCH_CONCURRENCY"] = strconv.Itoa(c.Queue.Concurrency)
 			p.values["DISPATCH_RATE"] = strconv.FormatFloat(c.Queue.Rate, 'f', -1, 64)
 		case "sweep":
 			p.values["SWEEP_ATTEMPT"] = strconv.Itoa(min(f.number("TIMEOUT"), maxAttempt))
@@ -365,6 +394,26 @@ func (p *plan) limits(c *config.Config) {
 	}
 }
 
+// checkMemory checks that the memory of a function is enough for its requests.
+func (p *plan) checkMemory(f function, at func(key string) int) {
+	memory, concurrency := kib(f.resources["MEMORY"]), f.number("CONCURRENCY")
+	if memory == 0 {
+		return
+	}
+	if memory < 512<<10 {
+		p.bad.add(at("MEMORY"), "MEMORY of %s is %s; the second generation of Cloud Run needs at least 512Mi",
+			f.name, f.resources["MEMORY"])
+		return
+	}
+	need := baseMemory + concurrency*formKiB*formCopies
+	if (f.name == "start" || f.name == "dispatch") && memory < need {
+		p.bad.add(at("CONCURRENCY"), "MEMORY of %s is %s, and CONCURRENCY %d: "+
+			"so many forms of 900 KiB need about %dMi. An instance without memory loses all of its requests",
+			f.name, f.resources["MEMORY"], concurrency, need>>10)
+	}
+}
+
+// kib returns a size such as 512Mi or 1Gi in KiB, and 0 if it is not one.
 func kib(memory string) int {
 	n, _ := strconv.Atoi(strings.TrimRight(memory, "GMi"))
 	if strings.HasSuffix(memory, "Gi") {

@@ -13,24 +13,52 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// shapes say where a flag is in a resource. A path that begins with + is a text, whatever the value looks like.
-var shapes = map[string]map[string]string{
-	"tasks queues": {"max-dispatches-per-second": "rateLimits.maxDispatchesPerSecond", "max-concurrent-dispatches": "rateLimits.maxConcurrentDispatches",
-		"max-attempts": "retryConfig.maxAttempts", "max-retry-duration": "retryConfig.maxRetryDuration", "min-backoff": "retryConfig.minBackoff",
-		"max-backoff": "retryConfig.maxBackoff", "max-doublings": "retryConfig.maxDoublings", "log-sampling-ratio": "stackdriverLoggingConfig.samplingRatio"},
-	"pubsub subscriptions": {"ack-deadline": "ackDeadlineSeconds", "message-retention-duration": "messageRetentionDuration",
-		"min-retry-delay": "retryPolicy.minimumBackoff", "max-retry-delay": "retryPolicy.maximumBackoff", "push-endpoint": "pushConfig.pushEndpoint",
-		"push-auth-service-account": "pushConfig.oidcToken.serviceAccountEmail", "push-auth-token-audience": "pushConfig.oidcToken.audience",
-		"dead-letter-topic": "deadLetterPolicy.deadLetterTopic", "max-delivery-attempts": "deadLetterPolicy.maxDeliveryAttempts"},
-	"scheduler jobs": {"schedule": "schedule", "time-zone": "timeZone", "uri": "httpTarget.uri", "http-method": "httpTarget.httpMethod",
-		"oidc-service-account-email": "httpTarget.oidcToken.serviceAccountEmail", "oidc-token-audience": "httpTarget.oidcToken.audience", "attempt-deadline": "attemptDeadline"},
-	"sql instances": {"database-version": "databaseVersion", "region": "region", "tier": "settings.tier", "connector-enforcement": "settings.connectorEnforcement",
-		"backup": "settings.backupConfiguration.enabled", "enable-point-in-time-recovery": "settings.backupConfiguration.pointInTimeRecoveryEnabled"},
+// paths say where a resource holds the value of a flag, by kind and flag.
+var paths = map[string]map[string]string{
+	"tasks queues": {
+		"max-dispatches-per-second": "rateLimits.maxDispatchesPerSecond",
+		"max-concurrent-dispatches": "rateLimits.maxConcurrentDispatches",
+		"max-attempts":              "retryConfig.maxAttempts",
+		"max-retry-duration":        "retryConfig.maxRetryDuration",
+		"min-backoff":               "retryConfig.minBackoff",
+		"max-backoff":               "retryConfig.maxBackoff",
+		"max-doublings":             "retryConfig.maxDoublings",
+		"log-sampling-ratio":        "stackdriverLoggingConfig.samplingRatio",
+	},
+	"pubsub subscriptions": {
+		"ack-deadline":               "ackDeadlineSeconds",
+		"message-retention-duration": "messageRetentionDuration",
+		"min-retry-delay":            "retryPolicy.minimumBackoff",
+		"max-retry-delay":            "retryPolicy.maximumBackoff",
+		"push-endpoint":              "pushConfig.pushEndpoint",
+		"push-auth-service-account":  "pushConfig.oidcToken.serviceAccountEmail",
+		"push-auth-token-audience":   "pushConfig.oidcToken.audience",
+		"dead-letter-topic":          "deadLetterPolicy.deadLetterTopic",
+		"max-delivery-attempts":      "deadLetterPolicy.maxDeliveryAttempts",
+	},
+	"scheduler jobs": {
+		"schedule":                   "schedule",
+		"time-zone":                  "timeZone",
+		"uri":                        "httpTarget.uri",
+		"http-method":                "httpTarget.httpMethod",
+		"oidc-service-account-email": "httpTarget.oidcToken.serviceAccountEmail",
+		"oidc-token-audience":        "httpTarget.oidcToken.audience",
+		"attempt-deadline":           "attemptDeadline",
+	},
+	"sql instances": {
+		"database-version":              "databaseVersion",
+		"region":                        "region",
+		"tier":                          "settings.tier",
+		"connector-enforcement":         "settings.connectorEnforcement",
+		"backup":                        "settings.backupConfiguration.enabled",
+		"enable-point-in-time-recovery": "settings.backupConfiguration.pointInTimeRecoveryEnabled",
+	},
 	"firestore databases": {"location": "locationId"},
 	"monitoring uptime":   {"path": "httpCheck.path"},
 }
 
-func (w *world) gcloud(c command) (string, error) {
+// gcloud executes a command and returns what it prints.
+func (g *cloud) gcloud(c command) (string, error) {
 	if project := c.flag("project"); project != "" && project != "demo-p" {
 		return "", fmt.Errorf("PERMISSION_DENIED: there is no project %s", project)
 	}
@@ -42,36 +70,37 @@ func (w *world) gcloud(c command) (string, error) {
 	case c.verb == "list-files-for-upload":
 		return "go.mod\nfunction.go\n", nil
 	case c.kind == "projects" && c.verb == "describe":
-		return c.show(object{"projectNumber": "123456789012", "parent": w.live["organization"]})
+		return c.show(object{"projectNumber": "123456789012", "parent": g.live["organization"]})
 	case c.kind == "container images":
-		return c.show(object{"image_summary": object{"digest": w.builder()}})
+		return c.show(object{"image_summary": object{"digest": g.builder()}})
 	case c.kind == "builds":
-		return w.build(c)
+		return g.build(c)
 	case strings.HasSuffix(c.verb, "iam-policy") || strings.HasSuffix(c.verb, "iam-policy-binding"):
-		return w.policy(c)
+		return g.policy(c)
 	case c.kind == "secrets versions":
-		return w.versions(c)
+		return g.versions(c)
 	case strings.HasPrefix(c.kind, "run "):
-		return w.cloudRun(c)
+		return g.cloudRun(c)
 	case c.kind == "services", c.kind == "services identity":
-		return w.services(c)
+		return g.services(c)
 	case strings.HasPrefix(c.kind, "firestore ") && c.kind != "firestore databases":
-		return w.firestore(c)
+		return g.firestore(c)
 	case c.kind == "storage" && c.verb == "rm":
 		c.kind, c.verb = "storage buckets", "delete"
-		return w.resource(c)
+		return g.resource(c)
 	}
-	return w.resource(c)
+	return g.resource(c)
 }
 
-func (w *world) builder() string {
-	if b, ok := w.live["builder"]; ok {
+// builder returns the digest of the builder's image. A test may set another one.
+func (g *cloud) builder() string {
+	if b, ok := g.live["builder"]; ok {
 		return text(b["digest"])
 	}
 	return "sha256:" + strings.Repeat("b", 64)
 }
 
-// key is where a resource is kept. Some names hold only inside another resource.
+// key returns the key of a resource in live. Some names are unique only within another resource.
 func (c command) key() string {
 	name := c.name()
 	if c.kind == "firestore databases" {
@@ -86,39 +115,44 @@ func (c command) key() string {
 	return c.kind + " " + name
 }
 
-// resource does with a resource of any kind what its verb says.
-func (w *world) resource(c command) (string, error) {
+// resource executes the verbs that most kinds of resources share.
+func (g *cloud) resource(c command) (string, error) {
 	key := c.key()
-	o, there := w.live[key]
+	o, there := g.live[key]
 	switch c.verb {
 	case "list", "list-configs":
 		prefix := c.kind
 		if in := c.flag("instance"); in != "" {
 			prefix += " " + in + "/"
 			list := []any{}
-			for _, name := range w.names {
+			for _, name := range g.names {
 				if strings.HasPrefix(name, prefix) {
-					list = append(list, w.live[name])
+					list = append(list, g.live[name])
 				}
 			}
 			return c.show(list)
 		}
-		return c.show(w.under(prefix))
+		return c.show(g.under(prefix))
 	case "create":
 		if there {
 			return "", errors.New("ALREADY_EXISTS: " + key)
 		}
 		o = object{"name": c.name()}
 		if strings.HasPrefix(c.kind, "monitoring ") {
-			id := strconv.Itoa(len(w.names) + 1)
-			kind := map[string]string{"monitoring policies": "alertPolicies/", "monitoring channels": "notificationChannels/", "monitoring dashboards": "dashboards/", "monitoring uptime": "uptimeCheckConfigs/"}[c.kind]
+			id := strconv.Itoa(len(g.names) + 1)
+			kind := map[string]string{
+				"monitoring policies":   "alertPolicies/",
+				"monitoring channels":   "notificationChannels/",
+				"monitoring dashboards": "dashboards/",
+				"monitoring uptime":     "uptimeCheckConfigs/",
+			}[c.kind]
 			o = object{"name": "projects/demo-p/" + kind + id}
 			key = c.kind + " " + text(o["name"])
 		}
 	case "describe", "delete", "update", "patch", "set-cleanup-policies", "set-password":
 		if !there && c.kind == "monitoring uptime" {
 			key = c.kind + " projects/demo-p/uptimeCheckConfigs/" + c.name()
-			o, there = w.live[key]
+			o, there = g.live[key]
 		}
 		if !there {
 			return "", fmt.Errorf("%w: %s", errNotFound, key)
@@ -127,7 +161,7 @@ func (w *world) resource(c command) (string, error) {
 			return c.show(o)
 		}
 		if c.verb == "delete" {
-			w.remove(key)
+			g.remove(key)
 			return "", nil
 		}
 	default:
@@ -136,14 +170,14 @@ func (w *world) resource(c command) (string, error) {
 	if err := c.apply(o); err != nil {
 		return "", err
 	}
-	w.put(key, o)
+	g.put(key, o)
 	return "", nil
 }
 
-// apply puts into a resource what the flags of a create or update say.
+// apply sets the fields of a resource that the flags of a create or update command give.
 func (c command) apply(o object) error {
 	for flag, values := range c.flags {
-		if path := shapes[c.kind][flag]; path != "" {
+		if path := paths[c.kind][flag]; path != "" {
 			set(o, path, typed(values[0]))
 		}
 	}
@@ -208,6 +242,7 @@ func (c command) apply(o object) error {
 	return nil
 }
 
+// uptime is apply for an uptime check.
 func (c command) uptime(o, labels object) error {
 	if c.verb == "create" {
 		host, _, _ := strings.Cut(strings.TrimPrefix(c.flag("resource-labels"), "host="), ",")
@@ -232,6 +267,7 @@ func (c command) uptime(o, labels object) error {
 	return nil
 }
 
+// typed returns the value of a flag as the number or boolean that it looks like, else as a string.
 func typed(value string) any {
 	if value == "unlimited" {
 		return -1
@@ -253,18 +289,19 @@ func readYAML(path string, v any) error {
 	return yaml.Unmarshal(data, v)
 }
 
-func (w *world) build(c command) (string, error) {
+// build stores the image that a build would push.
+func (g *cloud) build(c command) (string, error) {
 	var config struct{ Images []string }
 	if err := readYAML(c.flag("config"), &config); err != nil {
 		return "", err
 	}
-	n := len(w.names)
-	w.put("artifacts docker images "+config.Images[0], object{"image_summary": object{"digest": fmt.Sprintf("sha256:%064d", n)}})
+	digest := fmt.Sprintf("sha256:%064d", len(g.names))
+	g.put("artifacts docker images "+config.Images[0], object{"image_summary": object{"digest": digest}})
 	return "", nil
 }
 
-// policy reads and writes who may do what.
-func (w *world) policy(c command) (string, error) {
+// policy reads and writes IAM policies.
+func (g *cloud) policy(c command) (string, error) {
 	kind, name := c.kind, ""
 	if len(c.names) > 0 {
 		name = c.names[0]
@@ -273,11 +310,11 @@ func (w *world) policy(c command) (string, error) {
 		name = c.flag("service")
 	}
 	key := "policy " + kind + " " + name
-	o := w.live[key]
+	o := g.live[key]
 	if o == nil {
 		o = object{"bindings": []any{}}
 	}
-	if _, there := w.live[kind+" "+name]; !there && kind != "projects" && kind != "iap web" {
+	if _, there := g.live[kind+" "+name]; !there && kind != "projects" && kind != "iap web" {
 		return "", fmt.Errorf("%w: %s", errNotFound, name)
 	}
 	switch c.verb {
@@ -306,22 +343,25 @@ func (w *world) policy(c command) (string, error) {
 		}
 		o["bindings"] = bindings
 	}
-	w.put(key, o)
+	g.put(key, o)
 	return "", nil
 }
 
-func (w *world) versions(c command) (string, error) {
+// versions executes the commands for the versions of a secret.
+func (g *cloud) versions(c command) (string, error) {
 	secret := c.flag("secret")
 	if c.verb == "list" || c.verb == "add" {
 		secret = c.name()
 	}
-	if _, there := w.live["secrets "+secret]; !there {
+	if _, there := g.live["secrets "+secret]; !there {
 		return "", fmt.Errorf("%w: secret %s", errNotFound, secret)
 	}
-	list := w.under("versions " + secret)
+	list := g.under("versions " + secret)
 	if c.verb == "add" {
 		n := strconv.Itoa(len(list) + 1)
-		w.put("versions "+secret+" "+n, object{"name": "projects/demo-p/secrets/" + secret + "/versions/" + n, "state": "enabled", "value": input()})
+		g.put("versions "+secret+" "+n, object{
+			"name": "projects/demo-p/secrets/" + secret + "/versions/" + n, "state": "enabled", "value": input(),
+		})
 		return "", nil
 	}
 	if len(list) == 0 && c.verb != "list" {
@@ -329,7 +369,7 @@ func (w *world) versions(c command) (string, error) {
 	}
 	switch c.verb {
 	case "access":
-		return text(w.live["versions "+secret+" "+c.name()]["value"]), nil
+		return text(g.live["versions "+secret+" "+c.name()]["value"]), nil
 	case "list":
 		slices.Reverse(list)
 		return c.show(list)
@@ -337,44 +377,46 @@ func (w *world) versions(c command) (string, error) {
 	return "", nil
 }
 
-func (w *world) services(c command) (string, error) {
+// services executes the commands for the APIs of a project.
+func (g *cloud) services(c command) (string, error) {
 	switch c.verb {
 	case "enable":
 		for _, name := range c.names {
-			w.put("services "+name, object{"config": object{"name": name}})
+			g.put("services "+name, object{"config": object{"name": name}})
 		}
 	case "list":
-		return c.show(w.under("services"))
+		return c.show(g.under("services"))
 	}
 	return "", nil
 }
 
-// firestore keeps indexes, fields and backup schedules.
-func (w *world) firestore(c command) (string, error) {
+// firestore executes the commands for indexes, fields and backup schedules.
+func (g *cloud) firestore(c command) (string, error) {
 	database := c.flag("database")
-	if _, there := w.live["firestore databases "+database]; !there {
+	if _, there := g.live["firestore databases "+database]; !there {
 		return "", fmt.Errorf("%w: database %s", errNotFound, database)
 	}
 	full := "projects/demo-p/databases/" + database
 	kind := strings.Replace(c.kind, "fields ttls", "indexes fields", 1) + " " + database
 	switch {
 	case c.verb == "list":
-		return c.show(w.under(kind))
+		return c.show(g.under(kind))
 	case c.kind == "firestore indexes composite":
-		name := full + "/collectionGroups/" + c.flag("collection-group") + "/indexes/" + strconv.Itoa(len(w.names))
+		name := full + "/collectionGroups/" + c.flag("collection-group") + "/indexes/" + strconv.Itoa(len(g.names))
 		fields := []any{}
 		for _, flag := range c.flags["field-config"] {
 			field, order, _ := strings.Cut(strings.TrimPrefix(flag, "field-path="), ",order=")
 			fields = append(fields, object{"fieldPath": field, "order": strings.ToUpper(order)})
 		}
-		w.put(kind+" "+name, object{"name": name, "state": "READY", "fields": append(fields, object{"fieldPath": "__name__", "order": "ASCENDING"})})
+		fields = append(fields, object{"fieldPath": "__name__", "order": "ASCENDING"})
+		g.put(kind+" "+name, object{"name": name, "state": "READY", "fields": fields})
 	case c.kind == "firestore backups schedules":
 		name := full + "/backupSchedules/daily"
 		days, _ := strconv.Atoi(strings.TrimSuffix(c.flag("retention"), "d"))
-		w.put(kind+" "+name, object{"name": name, "retention": fmt.Sprintf("%ds", days*86400)})
+		g.put(kind+" "+name, object{"name": name, "retention": fmt.Sprintf("%ds", days*86400)})
 	default:
 		name := full + "/collectionGroups/" + c.flag("collection-group") + "/fields/" + c.name()
-		o := w.live[kind+" "+name]
+		o := g.live[kind+" "+name]
 		if o == nil {
 			o = object{"name": name}
 		}
@@ -384,14 +426,16 @@ func (w *world) firestore(c command) (string, error) {
 		case c.flag("disable-indexes") != "":
 			o["indexConfig"] = object{"indexes": []any{}}
 		default:
-			o["indexConfig"] = object{"indexes": []any{object{"fields": []any{object{"fieldPath": c.name(), "order": strings.ToUpper(strings.TrimPrefix(c.flag("index"), "order="))}}}}}
+			order := strings.ToUpper(strings.TrimPrefix(c.flag("index"), "order="))
+			field := object{"fieldPath": c.name(), "order": order}
+			o["indexConfig"] = object{"indexes": []any{object{"fields": []any{field}}}}
 		}
-		w.put(kind+" "+name, o)
+		g.put(kind+" "+name, o)
 	}
 	return "", nil
 }
 
-// copyOf is a deep copy, with numbers as JSON has them.
+// copyOf returns a deep copy of a value, with all numbers as float64.
 func copyOf(v any) any {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -1,7 +1,13 @@
-// Command stub stands in for gcloud, and under the name curl for curl, in the tests of the scripts. It knows no rules of
-// Google Cloud but these: what is not there is not found, what is there cannot be created, and a service whose template
-// changed gets a new revision. The folder of the environment variable STUB holds what is live (state.json), every command
-// (calls), and what goes wrong (plan.json, see [trouble]).
+// Command stub stands in for gcloud in the tests of the scripts, and for curl if it is called by
+// that name. It knows three rules of Google Cloud. A missing resource is not found. An existing
+// resource cannot be created. A service whose template changed gets a new revision.
+//
+// The environment variable STUB names its folder:
+//
+//	state.json     what is live (see [resources])
+//	calls          every command since the test last read the file, a JSON list a line
+//	faults.json    the commands that fail (see [fault])
+//	canaries.json  the states in which the next canary cases end; succeeded if there is none
 package main
 
 import (
@@ -17,25 +23,27 @@ import (
 	"strings"
 )
 
-// object is a resource as gcloud shows it.
+// object is a resource as gcloud prints it.
 type object = map[string]any
 
-// trouble is what goes wrong: a command that matches fails Times times, before or after it took effect.
-type trouble struct {
-	Match, Says string
-	Times       int
-	Late        bool
+// fault lets the next commands fail that match the regular expression Match, Times of them, with
+// Message as their error. With AfterEffect a command fails after it took effect.
+type fault struct {
+	Match, Message string
+	Times          int
+	AfterEffect    bool
 }
 
-// world is the folder of the stub.
-type world struct {
-	dir   string
-	live  map[string]object // by kind and name: "pubsub topics casewatch-ended"
-	names []string          // of live, in the order in which they were made
-	dirty bool              // whether live is to be written
+// cloud is what the stub knows of Google Cloud while it executes one command.
+type cloud struct {
+	dir     string
+	live    map[string]object // by kind and name, such as "pubsub topics casewatch-ended"
+	names   []string          // the keys of live, in the order of creation
+	changed bool              // the command changed live
 }
 
-type saved struct {
+// resources is the content of state.json: the fields live and names of a cloud.
+type resources struct {
 	Names []string
 	Live  map[string]object
 }
@@ -43,8 +51,8 @@ type saved struct {
 var errNotFound = errors.New("NOT_FOUND: the resource was not found")
 
 func main() {
-	w := &world{dir: os.Getenv("STUB"), live: map[string]object{}}
-	out, err := w.run(filepath.Base(os.Args[0]), os.Args[1:])
+	g := &cloud{dir: os.Getenv("STUB"), live: map[string]object{}}
+	out, err := g.run(filepath.Base(os.Args[0]), os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ERROR:", err)
 		os.Exit(1)
@@ -52,41 +60,41 @@ func main() {
 	fmt.Print(out)
 }
 
-func (w *world) run(tool string, args []string) (string, error) {
-	if err := w.note(tool, args); err != nil {
+func (g *cloud) run(tool string, args []string) (string, error) {
+	if err := g.record(tool, args); err != nil {
 		return "", err
 	}
-	var s saved
-	if err := w.read("state.json", &s); err != nil {
+	var s resources
+	if err := g.read("state.json", &s); err != nil {
 		return "", err
 	}
 	if s.Live != nil {
-		w.live, w.names = s.Live, s.Names
+		g.live, g.names = s.Live, s.Names
 	}
 	c := parse(args)
-	failure, late, err := w.trouble(tool + " " + strings.Join(args, " "))
-	if err != nil || failure != nil && !late {
+	failure, afterEffect, err := g.fault(tool + " " + strings.Join(args, " "))
+	if err != nil || failure != nil && !afterEffect {
 		return "", errors.Join(err, failure)
 	}
 	var out string
 	if tool == "curl" {
-		out, err = w.curl(args)
+		out, err = g.curl(args)
 	} else {
-		out, err = w.gcloud(c)
+		out, err = g.gcloud(c)
 	}
-	if err == nil && w.dirty { // two commands may run at the same time, of which one only reads
-		err = w.write("state.json", saved{w.names, w.live})
+	if err == nil && g.changed { // a command that only reads may run beside this one: it must not write
+		err = g.write("state.json", resources{g.names, g.live})
 	}
 	return out, errors.Join(err, failure)
 }
 
-// note adds a command to the calls, one JSON list a line.
-func (w *world) note(tool string, args []string) error {
+// record adds a command to the file calls.
+func (g *cloud) record(tool string, args []string) error {
 	line, err := json.Marshal(append([]string{tool}, args...))
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(w.dir, "calls"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(g.dir, "calls"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -94,22 +102,24 @@ func (w *world) note(tool string, args []string) error {
 	return errors.Join(err, f.Close())
 }
 
-func (w *world) trouble(command string) (failure error, late bool, err error) {
-	var plan []trouble
-	if err := w.read("plan.json", &plan); err != nil {
+// fault returns the error of the first fault that matches a command, and counts the fault down.
+func (g *cloud) fault(command string) (failure error, afterEffect bool, err error) {
+	var faults []fault
+	if err := g.read("faults.json", &faults); err != nil {
 		return nil, false, err
 	}
-	for i := range plan {
-		if t := &plan[i]; t.Times > 0 && regexp.MustCompile(t.Match).MatchString(command) {
-			t.Times--
-			return errors.New(t.Says), t.Late, w.write("plan.json", plan)
+	for i := range faults {
+		if f := &faults[i]; f.Times > 0 && regexp.MustCompile(f.Match).MatchString(command) {
+			f.Times--
+			return errors.New(f.Message), f.AfterEffect, g.write("faults.json", faults)
 		}
 	}
 	return nil, false, nil
 }
 
-func (w *world) read(name string, v any) error {
-	data, err := os.ReadFile(filepath.Join(w.dir, name))
+// read reads a JSON file of the folder. If there is none, v stays as it is.
+func (g *cloud) read(name string, v any) error {
+	data, err := os.ReadFile(filepath.Join(g.dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -119,27 +129,35 @@ func (w *world) read(name string, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-func (w *world) write(name string, v any) error {
+// write replaces a JSON file of the folder. A command that runs at the same time reads the old file
+// or the new one.
+func (g *cloud) write(name string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(w.dir, name), data, 0o600)
+	file := filepath.Join(g.dir, name)
+	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
-// command is a gcloud command: "tasks queues", "create", ["casewatch-check"] and its flags.
+// command is a gcloud command, taken apart.
 type command struct {
-	kind, verb string
-	names      []string
-	flags      map[string][]string
+	kind  string              // "tasks queues", without alpha or beta
+	verb  string              // "create"
+	names []string            // ["casewatch-check"]
+	flags map[string][]string // by name, without the hyphens; "true" for a flag without a value
 }
 
 var verbs = map[string]bool{}
 
 func init() {
-	for verb := range strings.FieldsSeq("describe list list-configs create update patch delete replace update-traffic add access enable submit version " +
-		"set-iam-policy get-iam-policy add-iam-policy-binding remove-iam-policy-binding set-cleanup-policies set-password " +
-		"list-files-for-upload print-access-token rm") {
+	const list = "access add create delete describe enable list list-configs list-files-for-upload patch " +
+		"print-access-token replace rm submit update update-traffic version set-cleanup-policies set-password " +
+		"get-iam-policy set-iam-policy add-iam-policy-binding remove-iam-policy-binding"
+	for verb := range strings.FieldsSeq(list) {
 		verbs[verb] = true
 	}
 }
@@ -168,6 +186,7 @@ func parse(args []string) command {
 	return c
 }
 
+// flag returns the first value of a flag, or "".
 func (c command) flag(name string) string {
 	if values := c.flags[name]; len(values) > 0 {
 		return values[0]
@@ -175,6 +194,7 @@ func (c command) flag(name string) string {
 	return ""
 }
 
+// name returns the last name, or "".
 func (c command) name() string {
 	if len(c.names) == 0 {
 		return ""
@@ -182,37 +202,37 @@ func (c command) name() string {
 	return c.names[len(c.names)-1]
 }
 
-func (w *world) put(key string, o object) {
-	w.dirty = true
-	if _, ok := w.live[key]; !ok {
-		w.names = append(w.names, key)
+func (g *cloud) put(key string, o object) {
+	g.changed = true
+	if _, ok := g.live[key]; !ok {
+		g.names = append(g.names, key)
 	}
-	w.live[key] = o
+	g.live[key] = o
 }
 
-func (w *world) remove(key string) {
-	w.dirty = true
-	delete(w.live, key)
-	for i, name := range w.names {
+func (g *cloud) remove(key string) {
+	g.changed = true
+	delete(g.live, key)
+	for i, name := range g.names {
 		if name == key {
-			w.names = append(w.names[:i], w.names[i+1:]...)
+			g.names = append(g.names[:i], g.names[i+1:]...)
 			return
 		}
 	}
 }
 
-// under returns what is live of a kind, in the order in which it was made.
-func (w *world) under(prefix string) []any {
+// under returns the resources of a kind, in the order of creation.
+func (g *cloud) under(prefix string) []any {
 	list := []any{}
-	for _, name := range w.names {
+	for _, name := range g.names {
 		if strings.HasPrefix(name, prefix+" ") {
-			list = append(list, w.live[name])
+			list = append(list, g.live[name])
 		}
 	}
 	return list
 }
 
-// show is a value as --flatten, --filter, --limit and --format say.
+// show returns a value as the flags --flatten, --filter, --limit and --format ask for it.
 func (c command) show(v any) (string, error) {
 	list, isList := v.([]any)
 	if flatten := c.flag("flatten"); flatten == "bindings[].members" {
@@ -221,7 +241,9 @@ func (c command) show(v any) (string, error) {
 		for _, b := range bindings {
 			members, _ := b.(object)["members"].([]any)
 			for _, m := range members {
-				list = append(list, object{"bindings": object{"role": b.(object)["role"], "members": m, "condition": b.(object)["condition"]}})
+				list = append(list, object{"bindings": object{
+					"role": b.(object)["role"], "members": m, "condition": b.(object)["condition"],
+				}})
 			}
 		}
 	}
@@ -244,7 +266,11 @@ func (c command) show(v any) (string, error) {
 		}
 		v = list
 	}
-	fields, isValue := strings.CutPrefix(c.flag("format"), "value(")
+	format, fields, isValue := strings.Cut(c.flag("format"), "(")
+	separator := "\t"
+	if _, given, ok := strings.Cut(format, `separator="`); ok {
+		separator = strings.TrimSuffix(given, `"]`)
+	}
 	if !isValue {
 		data, err := json.MarshalIndent(v, "", " ")
 		return string(data) + "\n", err
@@ -256,7 +282,7 @@ func (c command) show(v any) (string, error) {
 	for _, o := range list {
 		for i, field := range strings.Split(strings.TrimSuffix(fields, ")"), ",") {
 			if i > 0 {
-				b.WriteByte('\t')
+				b.WriteString(separator)
 			}
 			field, base := strings.CutSuffix(strings.TrimSpace(field), ".basename()")
 			value := text(at(o, strings.Trim(field, `"`)))

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Chart is a group of bars, each stacked of the same parts.
+// Chart is a group of stacked bars with the same parts.
 type Chart struct {
 	Title string // with its unit
 	Bars  []Bar
 }
 
-// Bar is one bar. A part that is NaN is none.
+// Bar is one bar. A part that is NaN is not drawn.
 type Bar struct {
 	Name  string
 	Parts []float64
@@ -38,23 +38,25 @@ const (
 	lineHeight = 26
 )
 
-// colours tell parts apart, also for who sees few (https://jfly.uni-koeln.de/color/).
+// colours distinguish the parts, also for colour-blind readers (https://jfly.uni-koeln.de/color/).
 var colours = []string{"#0072b2", "#e69f00", "#56b4e9", "#009e73", "#cc79a7"}
 
-// SVG draws charts, one below the other, with one legend of their parts. It is white behind, so that it can be read on any page.
+// SVG draws charts, one below the other, with one legend of their parts. The background is white,
+// so that the charts can be read on any page.
 func SVG(parts []string, charts []Chart) string {
 	var b strings.Builder
 	y := 10
 	text := func(x int, size int, anchor, weight, s string) {
-		fmt.Fprintf(&b, `<text x="%d" y="%d" font-size="%d" text-anchor="%s" font-weight="%s">%s</text>`+"\n", x, y, size, anchor, weight, html.EscapeString(s))
+		fmt.Fprintf(&b, `<text x="%d" y="%d" font-size="%d" text-anchor="%s" font-weight="%s">%s</text>`+"\n",
+			x, y, size, anchor, weight, html.EscapeString(s))
 	}
 	for _, chart := range charts {
 		y += 20
 		text(12, 15, "start", "bold", chart.Title)
 		y += 8
-		most := 0.0
+		longest := 0.0
 		for _, bar := range chart.Bars {
-			most = max(most, bar.sum())
+			longest = max(longest, bar.sum())
 		}
 		for _, bar := range chart.Bars {
 			x := float64(nameWidth)
@@ -62,8 +64,9 @@ func SVG(parts []string, charts []Chart) string {
 				if math.IsNaN(part) || part <= 0 {
 					continue
 				}
-				width := part / most * (chartWidth - nameWidth - sumWidth)
-				fmt.Fprintf(&b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", x, y, width, barHeight, colours[i%len(colours)])
+				width := part / longest * (chartWidth - nameWidth - sumWidth)
+				fmt.Fprintf(&b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n",
+					x, y, width, barHeight, colours[i%len(colours)])
 				x += width
 			}
 			y += 14
@@ -80,6 +83,8 @@ func SVG(parts []string, charts []Chart) string {
 		x += 34 + 8*len(part)
 	}
 	y += 14
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif">`+"\n"+
-		`<rect width="100%%" height="100%%" fill="#fff"/>`+"\n", chartWidth, y, chartWidth, y) + b.String() + "</svg>\n"
+	head := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" `+
+		`font-family="sans-serif">`+"\n"+`<rect width="100%%" height="100%%" fill="#fff"/>`+"\n",
+		chartWidth, y, chartWidth, y)
+	return head + b.String() + "</svg>\n"
 }

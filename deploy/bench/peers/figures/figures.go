@@ -1,4 +1,5 @@
-// Package figures makes numbers readable: percentiles, medians with their ranges, tables in Markdown and charts in SVG.
+// Package figures computes percentiles and medians, and writes tables in Markdown and charts in
+// SVG.
 package figures
 
 import (
@@ -8,7 +9,8 @@ import (
 	"strings"
 )
 
-// Percentile is the smallest of the values that at least p percent of them do not exceed (the nearest rank); NaN of none.
+// Percentile returns the smallest of the values such that at least p percent of them are not larger
+// (the nearest rank). It returns NaN if there are no values.
 func Percentile(values []float64, p float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -18,7 +20,7 @@ func Percentile(values []float64, p float64) float64 {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-// Mean is the mean of the values; NaN of none.
+// Mean returns the mean of the values, and NaN if there are none.
 func Mean(values []float64) float64 {
 	sum := 0.0
 	for _, v := range values {
@@ -27,31 +29,37 @@ func Mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// Spread is what a figure was in several runs.
-type Spread struct{ Median, Least, Most float64 }
+// Spread is the median and the range of a figure over several runs.
+type Spread struct{ Median, Min, Max float64 }
 
-// Over is the spread of a figure over runs. Those in which there was none (NaN) do not count.
+// Over returns the spread of the values. NaN values do not count; if there are no others, the
+// spread is NaN.
 func Over(values []float64) Spread {
 	sorted := slices.DeleteFunc(slices.Sorted(slices.Values(values)), math.IsNaN)
 	if len(sorted) == 0 {
 		return Spread{math.NaN(), math.NaN(), math.NaN()}
 	}
-	return Spread{Median: (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2, Least: sorted[0], Most: sorted[len(sorted)-1]}
+	return Spread{
+		Median: (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2,
+		Min:    sorted[0],
+		Max:    sorted[len(sorted)-1],
+	}
 }
 
-// Text is the median with so many decimals, and the range where it shows; "–" where there is no figure.
+// Text returns the median and the range, with this number of decimals. It leaves out a range whose
+// ends are equal as text. For a spread without a figure it returns "–".
 func (s Spread) Text(decimals int) string {
 	if math.IsNaN(s.Median) {
 		return "–"
 	}
 	text := func(v float64) string { return strconv.FormatFloat(v, 'f', decimals, 64) }
-	if text(s.Least) == text(s.Most) {
+	if text(s.Min) == text(s.Max) {
 		return text(s.Median)
 	}
-	return text(s.Median) + " (" + text(s.Least) + "–" + text(s.Most) + ")"
+	return text(s.Median) + " (" + text(s.Min) + "–" + text(s.Max) + ")"
 }
 
-// Table is a table in Markdown.
+// Table returns a table in Markdown.
 func Table(header []string, rows [][]string) string {
 	var b strings.Builder
 	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }

@@ -17,13 +17,13 @@ func TestPercentile(t *testing.T) {
 		}
 	}
 	if values[0] != 5 {
-		t.Error("the values were sorted in place")
+		t.Error("Percentile sorted its argument")
 	}
 	if !math.IsNaN(Percentile(nil, 50)) || !math.IsNaN(Mean(nil)) {
-		t.Error("there is a figure of nothing")
+		t.Error("the percentile or the mean of no values is not NaN")
 	}
 	if got := Mean(values); got != 3 {
-		t.Errorf("the mean is %v", got)
+		t.Errorf("the mean is %v, want 3", got)
 	}
 }
 
@@ -34,8 +34,13 @@ func TestSpread(t *testing.T) {
 		decimals int
 		want     string
 	}{
-		{[]float64{3, 1, 2}, 0, "2 (1–3)"}, {[]float64{1, 2}, 1, "1.5 (1.0–2.0)"}, {[]float64{7}, 0, "7"}, {[]float64{0.11, 0.12}, 1, "0.1"},
-		{nil, 0, "–"}, {[]float64{nan, 4}, 0, "4"}, {[]float64{nan}, 0, "–"},
+		{[]float64{3, 1, 2}, 0, "2 (1–3)"},
+		{[]float64{1, 2}, 1, "1.5 (1.0–2.0)"},
+		{[]float64{7}, 0, "7"},
+		{[]float64{0.11, 0.12}, 1, "0.1"},
+		{nil, 0, "–"},
+		{[]float64{nan, 4}, 0, "4"},
+		{[]float64{nan}, 0, "–"},
 	} {
 		if got := Over(test.values).Text(test.decimals); got != test.want {
 			t.Errorf("%v: %q, want %q", test.values, got, test.want)
@@ -46,15 +51,19 @@ func TestSpread(t *testing.T) {
 func TestTable(t *testing.T) {
 	want := "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
 	if got := Table([]string{"a", "b"}, [][]string{{"1", "2"}}); got != want {
-		t.Errorf("%q", got)
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-// TestSVG: what is drawn is XML, with every name in it, a bar for each part there is, and the longest as wide as there is room.
+// TestSVG shows that the drawing is valid XML with every name and a bar for each part, and that the
+// longest bar has the full width.
 func TestSVG(t *testing.T) {
-	svg := SVG([]string{"one", "two"}, []Chart{{"a < b", []Bar{{"long & wide", []float64{3, 1}}, {"short", []float64{math.NaN(), 2}}}}, {"empty", []Bar{{"none", []float64{0, math.NaN()}}}}})
+	svg := SVG([]string{"one", "two"}, []Chart{
+		{"a < b", []Bar{{"long & wide", []float64{3, 1}}, {"short", []float64{math.NaN(), 2}}}},
+		{"empty", []Bar{{"none", []float64{0, math.NaN()}}}},
+	})
 	var texts []string
-	widths := 0
+	rectangles := 0
 	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) {
@@ -70,20 +79,20 @@ func TestSVG(t *testing.T) {
 			}
 		case xml.StartElement:
 			if e.Name.Local == "rect" {
-				widths++
+				rectangles++
 			}
 		}
 	}
 	if got, want := strings.Join(texts, "|"), "a < b|long & wide|4|short|2|empty|none|0|one|two"; got != want {
-		t.Errorf("it says %s, want %s", got, want)
+		t.Errorf("the texts are %s, want %s", got, want)
 	}
-	if widths != 1+3+2 { // the ground, the parts, the legend
-		t.Errorf("%d rectangles in %s", widths, svg)
+	if want := 1 + 3 + 2; rectangles != want { // the background, the parts, the legend
+		t.Errorf("%d rectangles, want %d, in %s", rectangles, want, svg)
 	}
 	if want := `<rect x="190.0" y="38" width="345.0"`; !strings.Contains(svg, want) {
-		t.Errorf("no %s in %s", want, svg)
+		t.Errorf("there is no %s in %s", want, svg)
 	}
 	if strings.Contains(svg, "NaN") {
-		t.Error(svg)
+		t.Errorf("there is a NaN in %s", svg)
 	}
 }

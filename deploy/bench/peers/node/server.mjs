@@ -1,5 +1,7 @@
-// The pattern that Casewatch replaces: a Node server that starts a setInterval of two seconds for each case, saves what it sees as a whole row, and
-// takes the answer to its open request, an event or the last progress for the end. PORT, PIPELINE_API_URL, and PostgreSQL at PGHOST.
+// The pattern that Casewatch replaces: a Node server with a setInterval of two seconds for each
+// case. It saves each reading as a whole row. The answer to its open request, an event, or the
+// progress reports the end. It listens at PORT, and uses the pipeline at PIPELINE_API_URL and
+// PostgreSQL at PGHOST.
 import http from "node:http";
 import pg from "pg";
 
@@ -7,12 +9,13 @@ const { PORT, PIPELINE_API_URL } = process.env;
 const pool = new pg.Pool();
 await pool.query(`CREATE TABLE cases (
   id text PRIMARY KEY, form jsonb NOT NULL, status text NOT NULL,
-  completed integer NOT NULL DEFAULT 0, total integer NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz)`);
+  completed integer NOT NULL DEFAULT 0, total integer NOT NULL DEFAULT 0,
+  created_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz)`);
 
 const timers = new Map();
 
-const save = (id, status, completed, total, endedAt) =>
-  pool.query("UPDATE cases SET status = $2, completed = $3, total = $4, ended_at = $5 WHERE id = $1", [id, status, completed, total, endedAt]);
+const update = "UPDATE cases SET status = $2, completed = $3, total = $4, ended_at = $5 WHERE id = $1";
+const save = (id, status, completed, total, endedAt) => pool.query(update, [id, status, completed, total, endedAt]);
 
 async function end(id) {
   clearInterval(timers.get(id));
@@ -30,7 +33,11 @@ async function poll(id) {
 
 async function follow(id, form) {
   timers.set(id, setInterval(() => poll(id).catch(console.error), 2000));
-  const answer = await fetch(`${PIPELINE_API_URL}/api/normalize`, { method: "POST", headers: { "Content-Type": "application/json" }, body: form });
+  const answer = await fetch(`${PIPELINE_API_URL}/api/normalize`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: form,
+  });
   await answer.text();
   if (answer.status === 200) await end(id);
 }

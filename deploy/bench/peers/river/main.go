@@ -1,5 +1,7 @@
-// Command river follows cases with River (https://riverqueue.com) as its documentation shows it: a job hands a case to the pipeline, another looks at its
-// progress and snoozes for two seconds. It serves start and events at PORT, over the PostgreSQL at DSN, and works on the jobs itself.
+// Command river follows cases with River (https://riverqueue.com), as its documentation shows. One
+// job dispatches a case to the pipeline. Another polls its progress and snoozes for two seconds.
+// The command serves start and events at PORT, on the PostgreSQL database of DSN, and works on the
+// jobs itself.
 package main
 
 import (
@@ -24,24 +26,26 @@ const interval = 2 * time.Second
 
 const schema = `CREATE TABLE cases (
 	id text PRIMARY KEY, form jsonb NOT NULL, status text NOT NULL DEFAULT 'pending',
-	completed integer NOT NULL DEFAULT 0, total integer NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz)`
+	completed integer NOT NULL DEFAULT 0, total integer NOT NULL DEFAULT 0,
+	created_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz)`
 
-// app is what the workers and handlers share.
+// app holds what the workers and handlers share.
 type app struct {
 	pool     *pgxpool.Pool
 	river    *river.Client[pgx.Tx]
 	http     *http.Client
 	pipeline string
-	told     bool // something besides the progress tells of ends
+	informed bool // an answer or an event reports the end, not only the progress
 }
 
-// end saves the end of a case, once.
+// end saves the end of a case, unless it is saved already.
 func (a *app) end(ctx context.Context, id string) error {
-	_, err := a.pool.Exec(ctx, `UPDATE cases SET status = 'succeeded', ended_at = $2 WHERE id = $1 AND ended_at IS NULL`, id, time.Now())
+	const update = `UPDATE cases SET status = 'succeeded', ended_at = $2 WHERE id = $1 AND ended_at IS NULL`
+	_, err := a.pool.Exec(ctx, update, id, time.Now())
 	return err
 }
 
-// dispatchArgs is the job of handing a case over.
+// dispatchArgs describes a job that dispatches a case.
 type dispatchArgs struct {
 	CaseID string `json:"case_id"`
 }
@@ -53,7 +57,8 @@ type dispatcher struct {
 	*app
 }
 
-// Timeout is longer than a pipeline that answers at the end may take; River's own is a minute.
+// Timeout is longer than the pipeline takes to answer when a case has ended. River's default is a
+// minute.
 func (d *dispatcher) Timeout(*river.Job[dispatchArgs]) time.Duration { return 10 * time.Minute }
 
 func (d *dispatcher) Work(ctx context.Context, job *river.Job[dispatchArgs]) error {
@@ -61,17 +66,17 @@ func (d *dispatcher) Work(ctx context.Context, job *river.Job[dispatchArgs]) err
 	if err := d.pool.QueryRow(ctx, `SELECT form FROM cases WHERE id = $1`, job.Args.CaseID).Scan(&form); err != nil {
 		return err
 	}
-	res, err := d.ask(ctx, http.MethodPost, "/api/normalize", form, nil)
+	code, err := d.call(ctx, http.MethodPost, "/api/normalize", form, nil)
 	if err != nil {
 		return err
 	}
-	if res == http.StatusOK {
+	if code == http.StatusOK {
 		return d.end(ctx, job.Args.CaseID)
 	}
 	return nil
 }
 
-// followArgs is the job of looking at a case until it has ended.
+// followArgs describes a job that polls a case until it has ended.
 type followArgs struct {
 	CaseID string `json:"case_id"`
 }
@@ -85,9 +90,10 @@ type follower struct {
 
 func (f *follower) Work(ctx context.Context, job *river.Job[followArgs]) error {
 	id := job.Args.CaseID
-	if f.told { // then there is nothing to ask any more
+	if f.informed {
 		var ended bool
-		if err := f.pool.QueryRow(ctx, `SELECT ended_at IS NOT NULL FROM cases WHERE id = $1`, id).Scan(&ended); err != nil || ended {
+		err := f.pool.QueryRow(ctx, `SELECT ended_at IS NOT NULL FROM cases WHERE id = $1`, id).Scan(&ended)
+		if err != nil || ended {
 			return err
 		}
 	}
@@ -95,22 +101,24 @@ func (f *follower) Work(ctx context.Context, job *river.Job[followArgs]) error {
 		Completed, Total int
 		Status           string
 	}
-	code, err := f.ask(ctx, http.MethodGet, "/api/progress/"+id, nil, &progress)
+	code, err := f.call(ctx, http.MethodGet, "/api/progress/"+id, nil, &progress)
 	switch {
-	case err != nil || code != http.StatusOK: // look again
+	case err != nil || code != http.StatusOK: // poll again
 	case progress.Status == "succeeded":
 		return f.end(ctx, id)
 	default:
-		if _, err := f.pool.Exec(ctx, `UPDATE cases SET status = 'running', completed = $2, total = $3 WHERE id = $1 AND ended_at IS NULL`,
-			id, progress.Completed, progress.Total); err != nil {
+		const update = `UPDATE cases SET status = 'running', completed = $2, total = $3
+			WHERE id = $1 AND ended_at IS NULL`
+		if _, err := f.pool.Exec(ctx, update, id, progress.Completed, progress.Total); err != nil {
 			return err
 		}
 	}
 	return river.JobSnooze(interval)
 }
 
-// ask asks the pipeline, and decodes an answer of 200 into what is given.
-func (a *app) ask(ctx context.Context, method, path string, body []byte, into any) (int, error) {
+// call sends a request to the pipeline and returns the status. An answer of 200 is decoded into
+// into, unless that is nil.
+func (a *app) call(ctx context.Context, method, path string, body []byte, into any) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, method, a.pipeline+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
@@ -128,7 +136,7 @@ func (a *app) ask(ctx context.Context, method, path string, body []byte, into an
 	return res.StatusCode, err
 }
 
-// start takes a case: its row and both jobs, in one transaction.
+// start accepts a case: it inserts its row and both jobs in one transaction.
 func (a *app) start(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var form struct {
@@ -139,10 +147,11 @@ func (a *app) start(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := pgx.BeginFunc(r.Context(), a.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(r.Context(), `INSERT INTO cases (id, form) VALUES ($1, $2)`, form.CaseID, body); err != nil {
+		_, err := tx.Exec(r.Context(), `INSERT INTO cases (id, form) VALUES ($1, $2)`, form.CaseID, body)
+		if err != nil {
 			return err
 		}
-		_, err := a.river.InsertManyTx(r.Context(), tx, []river.InsertManyParams{
+		_, err = a.river.InsertManyTx(r.Context(), tx, []river.InsertManyParams{
 			{Args: dispatchArgs{form.CaseID}, InsertOpts: &river.InsertOpts{Queue: "dispatch"}},
 			{Args: followArgs{form.CaseID}, InsertOpts: &river.InsertOpts{ScheduledAt: time.Now().Add(interval)}},
 		})
@@ -154,7 +163,7 @@ func (a *app) start(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// events takes the pipeline's event of an end.
+// events accepts the pipeline's event of an end.
 func (a *app) events(w http.ResponseWriter, r *http.Request) {
 	var event struct {
 		CaseID string `json:"case_id"`
@@ -183,7 +192,7 @@ func serve(ctx context.Context) error {
 	config.MaxConns = 10
 	a := &app{
 		http:     &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
-		pipeline: os.Getenv("PIPELINE_API_URL"), told: os.Getenv("MODE") != "polling",
+		pipeline: os.Getenv("PIPELINE_API_URL"), informed: os.Getenv("MODE") != "polling",
 	}
 	if a.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
@@ -202,8 +211,10 @@ func serve(ctx context.Context) error {
 	river.AddWorker(workers, &dispatcher{app: a})
 	river.AddWorker(workers, &follower{app: a})
 	if a.river, err = river.NewClient(driver, &river.Config{
-		// A pipeline that answers at the end holds a worker as long.
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 100}, "dispatch": {MaxWorkers: river.QueueNumWorkersMax}},
+		Queues: map[string]river.QueueConfig{
+			river.QueueDefault: {MaxWorkers: 100},
+			"dispatch":         {MaxWorkers: river.QueueNumWorkersMax}, // a dispatch may last as long as its case
+		},
 		Workers: workers,
 	}); err != nil {
 		return err

@@ -1,6 +1,10 @@
-// Command servers is, as SERVE says, the local Cloud Tasks server (tasks) or the local Pub/Sub server (pubsub), at ADDR. SIGNER is the URL that
-// answers with the ID token of an account for an audience. Tasks are kept in DIR; QUEUES are the full names of the queues. Pub/Sub has the PROJECT's
-// topics EVENTS, whose messages are pushed to TARGET by ACCOUNT for AUDIENCE, and TOPICS.
+// Command servers is the local Cloud Tasks server (SERVE=tasks) or the local Pub/Sub server
+// (SERVE=pubsub), at ADDR. SIGNER is a URL that returns the ID token of an account for an audience.
+//
+// The Cloud Tasks server stores tasks in DIR. QUEUES lists the full names of the queues.
+//
+// The Pub/Sub server has the topics EVENTS and TOPICS of PROJECT. It pushes the messages of EVENTS
+// to TARGET, with tokens of ACCOUNT for AUDIENCE.
 package main
 
 import (
@@ -47,32 +51,41 @@ func serve(ctx context.Context) error {
 
 var log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 
-// tasks delivers as fast as a queue of Cloud Tasks may: 500 a second, 5,000 at once (https://cloud.google.com/tasks/docs/quotas).
+// tasks serves queues with the limits of Cloud Tasks: 500 deliveries a second, 5,000 at the same
+// time (https://cloud.google.com/tasks/docs/quotas).
 func tasks(ctx context.Context) error {
 	var queues []*cloudtaskspb.Queue
 	for name := range strings.FieldsSeq(os.Getenv("QUEUES")) {
 		queues = append(queues, &cloudtaskspb.Queue{
-			Name:        name,
-			RateLimits:  &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 5000},
-			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute), MaxDoublings: 6},
+			Name:       name,
+			RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 5000},
+			RetryConfig: &cloudtaskspb.RetryConfig{
+				MaxAttempts: -1, MaxDoublings: 6,
+				MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(time.Minute),
+			},
 		})
 	}
-	server, err := taskserver.Open(taskserver.Options{Dir: os.Getenv("DIR"), Addr: os.Getenv("ADDR"), Queues: queues, Signer: sign, Logger: log})
+	server, err := taskserver.Open(taskserver.Options{
+		Dir: os.Getenv("DIR"), Addr: os.Getenv("ADDR"), Queues: queues, Signer: sign, Logger: log,
+	})
 	if err != nil {
 		return err
 	}
 	<-ctx.Done()
 	cut, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = server.Close(cut) // it says that attempts were cut
+	_ = server.Close(cut) // the error says that deliveries were cut off
 	return nil
 }
 
+// pubsub serves topics, and pushes the messages of one of them.
 func pubsub(ctx context.Context) error {
 	server, err := pubsubserver.Start(ctx, pubsubserver.Options{
-		Project: os.Getenv("PROJECT"), Addr: os.Getenv("ADDR"), Topics: strings.Fields(os.Getenv("TOPICS")), Signer: sign, Logger: log,
+		Project: os.Getenv("PROJECT"), Addr: os.Getenv("ADDR"), Topics: strings.Fields(os.Getenv("TOPICS")),
+		Signer: sign, Logger: log,
 		Routes: []pubsubserver.Route{{
-			Topic: os.Getenv("EVENTS"), Target: os.Getenv("TARGET"), Push: true, ServiceAccount: os.Getenv("ACCOUNT"), Audience: os.Getenv("AUDIENCE"),
+			Topic: os.Getenv("EVENTS"), Target: os.Getenv("TARGET"), Push: true,
+			ServiceAccount: os.Getenv("ACCOUNT"), Audience: os.Getenv("AUDIENCE"),
 		}},
 	})
 	if err != nil {
@@ -84,13 +97,14 @@ func pubsub(ctx context.Context) error {
 
 var client = &http.Client{Timeout: 10 * time.Second}
 
-// signed are the tokens that there are, by account and audience. They are good for an hour, longer than a run, and Google's servers use theirs again too.
+// signed holds the tokens by account and audience. A token is valid for an hour, which is longer
+// than a run. Google's servers reuse their tokens too.
 var signed = struct {
 	sync.Mutex
 	tokens map[[2]string]string
 }{tokens: map[[2]string]string{}}
 
-// sign returns a token, and asks whoever holds the key for the first.
+// sign returns the token of an account for an audience. It gets the first one from SIGNER.
 func sign(ctx context.Context, account, audience string) (string, error) {
 	to := [2]string{account, audience}
 	signed.Lock()
@@ -98,7 +112,8 @@ func sign(ctx context.Context, account, audience string) (string, error) {
 	if token := signed.tokens[to]; token != "" {
 		return token, nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("SIGNER")+"?"+url.Values{"account": {account}, "audience": {audience}}.Encode(), http.NoBody)
+	query := url.Values{"account": {account}, "audience": {audience}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("SIGNER")+"?"+query, http.NoBody)
 	if err != nil {
 		return "", err
 	}

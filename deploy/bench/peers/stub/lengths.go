@@ -1,5 +1,5 @@
-// Package stub is the document pipeline of the benchmark: how long each case takes is settled before it begins, and what was asked of it, and
-// when, is written down.
+// Package stub is the document pipeline of the benchmark. The length of each case is known before
+// it begins, and every request is recorded.
 package stub
 
 import (
@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// The lengths of cases: lognormal around a median, cut at both ends. With this spread their mean is about 22.9 s.
+// The lengths of cases are lognormal around a median, and limited at both ends. Their mean is about
+// 22.9 s.
 const (
 	median   = 20 * time.Second
 	spread   = 0.54 // the standard deviation of the logarithm
@@ -17,19 +18,20 @@ const (
 	longest  = 60 * time.Second
 )
 
-// Documents is how many documents a case has. They are done at even times.
+// Documents is the number of documents of a case. They finish at even intervals.
 const Documents = 30
 
-// Length is how long a case takes. It is a function of the seed and the case alone, so that all systems work on the same cases.
+// Length returns the time that a case takes. It depends only on the seed and the case, so all
+// systems get the same cases.
 func Length(seed uint64, caseID string) time.Duration {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(caseID)) // never fails
+	_, _ = h.Write([]byte(caseID)) // a hash never returns an error
 	dice := rand.New(rand.NewPCG(seed, h.Sum64()))
 	length := time.Duration(float64(median) * math.Exp(spread*dice.NormFloat64()))
 	return min(max(length, shortest), longest)
 }
 
-// completed is how many documents are done after a part of a case's length.
+// completed returns the number of finished documents after a part of the length of a case.
 func completed(elapsed, length time.Duration) int {
 	return min(max(int(int64(Documents)*int64(elapsed)/int64(length)), 0), Documents)
 }

@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// Mode is how a case's end can be learned.
+// Mode is the way in which the pipeline reports the end of a case.
 type Mode string
 
-// The modes. Progress can be asked for in all of them.
+// The modes. Progress can be polled in all of them.
 const (
-	Sync    Mode = "sync"    // POST is answered at the end
-	Events  Mode = "events"  // POST is answered at once, and an event tells of the end
-	Polling Mode = "polling" // POST is answered at once, and only the progress tells of the end, by a status of its own
+	Sync    Mode = "sync"    // POST is answered when the case has ended
+	Events  Mode = "events"  // POST is answered immediately, and an event reports the end
+	Polling Mode = "polling" // POST is answered immediately, and only the progress reports the end, by its status
 )
 
-// Modes are all of them.
+// Modes returns all modes.
 func Modes() []Mode { return []Mode{Sync, Events, Polling} }
 
-// Record is what happened to one case.
+// Record holds the requests for one case.
 type Record struct {
-	Posts int         // requests to start it; every one after the first is one too many
-	Ends  time.Time   // its true end: the first POST and its length
-	Polls []time.Time // when its progress was asked for, also before it was started
+	Posts int         // the number of starts; only the first has an effect
+	Ends  time.Time   // the true end: the first POST plus the length of the case
+	Polls []time.Time // the times of all polls, including those before the start
 }
 
-// Pipeline serves POST /api/normalize and GET /api/progress/{case_id}. It is safe for concurrent use.
+// Pipeline serves POST /api/normalize and GET /api/progress/{case_id}. It is safe for concurrent
+// use.
 type Pipeline struct {
 	mode    Mode
 	seed    uint64
@@ -42,7 +43,8 @@ type Pipeline struct {
 	last    time.Time
 }
 
-// New returns a pipeline. Publish tells of a case's end; it is called in [Events] only, each time on a goroutine of its own.
+// New returns a pipeline. It calls publish at the end of each case, in the mode [Events] only, on a
+// new goroutine.
 func New(mode Mode, seed uint64, publish func(caseID string)) *Pipeline {
 	p := &Pipeline{mode: mode, seed: seed, publish: publish, records: map[string]*Record{}}
 	mux := http.NewServeMux()
@@ -52,14 +54,14 @@ func New(mode Mode, seed uint64, publish func(caseID string)) *Pipeline {
 	return p
 }
 
-// Started returns how many cases were started, and when the last of them ends.
+// Started returns the number of started cases, and the end of the last one.
 func (p *Pipeline) Started() (n int, lastEnd time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.started, p.last
 }
 
-// Records returns what happened to each case until now.
+// Records returns a copy of the records by case.
 func (p *Pipeline) Records() map[string]Record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +72,7 @@ func (p *Pipeline) Records() map[string]Record {
 	return all
 }
 
-// record returns a case's record. The caller holds the lock.
+// record returns the record of a case. The caller holds the lock.
 func (p *Pipeline) record(caseID string) *Record {
 	if p.records[caseID] == nil {
 		p.records[caseID] = &Record{}
@@ -78,10 +80,11 @@ func (p *Pipeline) record(caseID string) *Record {
 	return p.records[caseID]
 }
 
-// result is what the pipeline says of every case in the end.
-var result = fmt.Sprintf(`{"success":true,"webhook_summary":{"total_sets":%d,"succeeded":%d,"failed":0}}`, Documents, Documents)
+// result is the result of every case.
+var result = fmt.Sprintf(`{"success":true,"webhook_summary":{"total_sets":%d,"succeeded":%d,"failed":0}}`,
+	Documents, Documents)
 
-// Event is the event of a case's end.
+// Event returns the event of a case's end.
 func Event(caseID string) []byte {
 	return fmt.Appendf(nil, `{"case_id":%q,"status":"succeeded","result":%s}`, caseID, result)
 }
@@ -104,11 +107,11 @@ func (p *Pipeline) normalize(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-time.After(time.Until(ends)):
 		_, _ = w.Write([]byte(result))
-	case <-r.Context().Done(): // the work goes on
+	case <-r.Context().Done(): // the work continues
 	}
 }
 
-// start starts a case, if nobody has, and returns its end.
+// start starts a case, unless it is started already, and returns its end.
 func (p *Pipeline) start(caseID string) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,9 +11,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// same prints on a line each value of wanted that live does not have. What wanted does not speak of is not compared, but:
-// lists are compared whole, and of lists whose entries have names, live may have no others.
-func same(out io.Writer, name, wanted, live string) error {
+// compare prints a line for each value of the file wanted that the file live does not have. A
+// member that wanted does not have is not compared. Lists are compared as a whole; if all their
+// entries have names, by name. It returns errDifferences if it printed a line.
+func compare(out io.Writer, name, wanted, live string) error {
 	var docs [2]any
 	for i, path := range []string{wanted, live} {
 		data, err := os.ReadFile(path)
@@ -29,11 +30,12 @@ func same(out io.Writer, name, wanted, live string) error {
 		fmt.Fprintf(out, "%s: %s\n", name, line)
 	}
 	if len(found) > 0 {
-		return errDiffers
+		return errDifferences
 	}
 	return nil
 }
 
+// differences returns a text for each value of wanted that live does not have.
 func differences(path string, wanted, live any) []string {
 	switch w := wanted.(type) {
 	case nil:
@@ -54,6 +56,7 @@ func differences(path string, wanted, live any) []string {
 	return nil
 }
 
+// listDifferences is differences for a list.
 func listDifferences(path string, wanted []any, live any) []string {
 	l, _ := live.([]any)
 	w, named := byName(wanted)
@@ -76,7 +79,8 @@ func listDifferences(path string, wanted []any, live any) []string {
 	return found
 }
 
-// byName returns the entries of a list by their names, if all have one.
+// byName returns the entries of a list by their names. It fails if the list is empty or an entry
+// has no name.
 func byName(list []any) (map[string]any, bool) {
 	found := map[string]any{}
 	for _, entry := range list {
@@ -90,6 +94,7 @@ func byName(list []any) (map[string]any, bool) {
 	return found, len(list) > 0
 }
 
+// join appends a name to a path.
 func join(path, name string) string {
 	if path == "" {
 		return name
@@ -97,8 +102,9 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-// scalar writes a value in one way: Google's APIs leave out what is zero, write numbers as texts, and know several
-// spellings of a quantity (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
+// scalar returns one text for all spellings of a value. Google's APIs leave out zero values and
+// write some numbers as strings. A quantity has several spellings
+// (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
 func scalar(path string, value any) string {
 	text := strings.TrimSpace(fmt.Sprint(value))
 	switch {
