@@ -1,7 +1,9 @@
-// Package jsonscan finds members of a JSON object by scanning its text. Unlike a map of all members, it needs no memory
-// for those that nobody asked for: an object of a megabyte may have 100,000 of them.
+// Package jsonscan finds members of a JSON object by scanning its text. A map of all members needs
+// memory for each of them, and an object of a megabyte may have 100,000. This package needs none
+// for members that the caller does not use.
 //
-// Its functions keep no state and are safe for concurrent use. What they return are parts of the text, not copies.
+// Its functions have no state and are safe for concurrent use. They return parts of the text, not
+// copies.
 package jsonscan
 
 import (
@@ -15,12 +17,13 @@ import (
 // ErrNotObject is returned by [Members] for a text that is not one JSON object.
 var ErrNotObject = errors.New("not a JSON object")
 
-// Members returns the values of the members with these names, in the order of the names: nil for one that is missing.
-// Of members with the same name the last one counts, as in encoding/json. Names are compared as they read, not as they
-// are spelled: "a" is "\u0061".
+// Members returns the values of the members with these names, in the order of the names. A missing
+// member has the value nil. Of several members with the same name the last one counts, as in
+// encoding/json. Escapes in names are decoded before they are compared: "\u0061" is "a".
 //
-// The error is ErrNotObject for all that encoding/json does not take for an object, values nested more than 10,000 deep
-// among it. Needs no memory but the slice that it returns. The time grows with the text and the number of names.
+// The error is ErrNotObject for a text that encoding/json does not accept as an object. That
+// includes values nested more than 10,000 levels deep. Members allocates only the slice that it
+// returns. The time grows with the size of the text and the number of names.
 func Members(text []byte, names ...string) ([]json.RawMessage, error) {
 	if i := skipSpace(text, 0); i == len(text) || text[i] != '{' || !json.Valid(text) {
 		return nil, ErrNotObject
@@ -28,8 +31,8 @@ func Members(text []byte, names ...string) ([]json.RawMessage, error) {
 	return Find(text, names...), nil
 }
 
-// Find is [Members] for a text that is known to be valid JSON and an object, such as a value that Members returned: it is not
-// checked again.
+// Find is [Members] for a text that is known to be a valid JSON object, such as a value that
+// Members returned. It does not check the text again.
 func Find(text []byte, names ...string) []json.RawMessage {
 	values := make([]json.RawMessage, len(names))
 	for m := range Object(text) {
@@ -42,16 +45,17 @@ func Find(text []byte, names ...string) []json.RawMessage {
 	return values
 }
 
-// Member is a member of an object. Its value is text[From:To] of the text that [Object] was given.
+// Member is a member of an object. Its value is text[From:To] of the text that was passed to
+// [Object].
 type Member struct {
 	From, To int
-	key      []byte // as it is spelled, without its quotes
+	key      []byte // as in the text, without its quotes
 }
 
-// Is reports whether the member has this name. The name has to be ASCII.
+// Is reports whether the member has this name. The name must be ASCII.
 func (m Member) Is(name string) bool {
 	key := m.key
-	if len(key) <= len(name) { // escapes make it longer
+	if len(key) <= len(name) { // a name with escapes is longer
 		return string(key) == name
 	}
 	for i := range len(name) {
@@ -64,18 +68,19 @@ func (m Member) Is(name string) bool {
 	return len(key) == 0
 }
 
-// Name returns the name as it reads.
+// Name returns the name with its escapes decoded.
 func (m Member) Name() string {
 	if bytes.IndexByte(m.key, '\\') < 0 {
 		return string(m.key)
 	}
 	var name string
-	_ = json.Unmarshal(append(append([]byte{'"'}, m.key...), '"'), &name) // it is a valid string
+	_ = json.Unmarshal(append(append([]byte{'"'}, m.key...), '"'), &name) // the text is a valid string
 	return name
 }
 
-// unescape returns the first character of a string of JSON and how many bytes spell it; 0 at its end. Of text beyond ASCII
-// it returns single bytes, which are no ASCII either.
+// unescape returns the first character of a JSON string and the number of bytes that encode it; 0
+// at the end of the string. It returns single bytes of text beyond ASCII. They are never ASCII
+// characters.
 func unescape(s []byte) (c rune, n int) {
 	switch {
 	case len(s) == 0:
@@ -92,8 +97,9 @@ func unescape(s []byte) (c rune, n int) {
 	return rune(s[1]), 2 // a quote, a slash or a backslash
 }
 
-// Object iterates over the members of an object in their order, all of the same name included. The text has to be valid
-// JSON that is an object, as [Members] and [json.Valid] find out: Object does not check it, and panics on some that is not.
+// Object iterates over the members of an object in their order, including members of the same name.
+// The text must be a JSON object that [Members] or [json.Valid] has accepted. Object does not check
+// it, and may panic on other text.
 func Object(text []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
 		for i := skipSpace(text, skipSpace(text, 0)+1); text[i] != '}'; {
@@ -110,7 +116,8 @@ func Object(text []byte) iter.Seq[Member] {
 	}
 }
 
-// Array iterates over the elements of an array. The text has to be valid JSON that is an array, as with [Object].
+// Array iterates over the elements of an array. The text must be a valid JSON array, as for
+// [Object].
 func Array(text []byte) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for i := skipSpace(text, skipSpace(text, 0)+1); text[i] != ']'; {
@@ -156,7 +163,7 @@ func skipValue(b []byte, i int) int {
 			i++
 		case ',', ':', ' ', '\t', '\r', '\n':
 			i++
-		default: // a number or a word, to what may follow it
+		default: // a number or a literal name, up to the next delimiter
 			for b[i] > ' ' && b[i] != ',' && b[i] != '}' && b[i] != ']' {
 				i++
 			}

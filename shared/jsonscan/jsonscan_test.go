@@ -41,8 +41,9 @@ func TestMembers(t *testing.T) {
 		`"a"`:                                  `error`,
 		`null`:                                 `error`,
 		``:                                     `error`,
-		strings.Repeat(`{"a":`, 10_001) + `1` + strings.Repeat(`}`, 10_001):   `error`,
-		strings.Repeat(`{"b":`, 3000) + `1` + strings.Repeat(`}`, 3000) + ` `: ` |` + strings.Repeat(`{"b":`, 2999) + `1` + strings.Repeat(`}`, 2999) + `| `,
+		strings.Repeat(`{"a":`, 10_001) + `1` + strings.Repeat(`}`, 10_001): `error`,
+		strings.Repeat(`{"b":`, 3000) + `1` + strings.Repeat(`}`, 3000) + ` `: ` |` +
+			strings.Repeat(`{"b":`, 2999) + `1` + strings.Repeat(`}`, 2999) + `| `,
 	} {
 		values, err := jsonscan.Members([]byte(text), "a", "b", "case_id")
 		got := "error"
@@ -64,8 +65,8 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-// What is returned cannot be appended to at the cost of what follows it.
-func TestValuesEndWhereTheyEnd(t *testing.T) {
+// Appending to a returned value must not overwrite the text after it.
+func TestValuesHaveNoSpareCapacity(t *testing.T) {
 	text := []byte(`{"a":1,"b":[2,3]}`)
 	values, err := jsonscan.Members(text, "a", "b")
 	if err != nil {
@@ -80,7 +81,7 @@ func TestValuesEndWhereTheyEnd(t *testing.T) {
 	}
 }
 
-// Whatever the shape of a text, finding a member takes no memory beside it.
+// Finding a member needs almost no memory, for every shape of text.
 func TestMembersNeedNoMemory(t *testing.T) {
 	for name, text := range shapes(1 << 20) {
 		var before, after runtime.MemStats
@@ -130,10 +131,14 @@ func shapes(size int) map[string][]byte {
 	}
 }
 
-// FuzzMembers: what is found is what encoding/json finds.
+// FuzzMembers checks that the result is the same as that of encoding/json.
 func FuzzMembers(f *testing.F) {
 	for _, text := range []string{
-		`{"a":1,"case_id":"x","a":[{"a":2}]}`, `{"\u0061":{"b":[1,"]"]},"":null}`, "{\"\xff\":1,\"a\":\"\\\"\"}", `[1]`, ` { "case_id" : -1.5e-7 } `,
+		`{"a":1,"case_id":"x","a":[{"a":2}]}`,
+		`{"\u0061":{"b":[1,"]"]},"":null}`,
+		"{\"\xff\":1,\"a\":\"\\\"\"}",
+		`[1]`,
+		` { "case_id" : -1.5e-7 } `,
 	} {
 		f.Add([]byte(text))
 	}
@@ -155,7 +160,8 @@ func FuzzMembers(f *testing.F) {
 		got := map[string]json.RawMessage{}
 		for m := range jsonscan.Object(text) {
 			got[m.Name()] = text[m.From:m.To]
-			if ascii := !strings.ContainsFunc(m.Name(), func(r rune) bool { return r > '~' }); ascii && !m.Is(m.Name()) {
+			if ascii := !strings.ContainsFunc(m.Name(), func(r rune) bool { return r > '~' }); ascii &&
+				!m.Is(m.Name()) {
 				t.Fatalf("%q: %q has another name", text, m.Name())
 			}
 			var list []json.RawMessage
