@@ -10,7 +10,7 @@ import (
 	"github.com/casewatch/casewatch/shared/overload"
 )
 
-// enter wants a call to begin immediately.
+// enter checks that a call may begin immediately.
 func enter(t *testing.T, l *overload.Limit) func(overload.Outcome) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
@@ -22,8 +22,8 @@ func enter(t *testing.T, l *overload.Limit) func(overload.Outcome) {
 	return end
 }
 
-// refused wants a call not to begin in time.
-func refused(t *testing.T, l *overload.Limit) {
+// checkFull checks that a call is not admitted within Patience.
+func checkFull(t *testing.T, l *overload.Limit) {
 	t.Helper()
 	began := time.Now()
 	if _, err := l.Begin(t.Context(), true); !errors.Is(err, overload.ErrSlow) || time.Since(began) != l.Patience {
@@ -31,7 +31,8 @@ func refused(t *testing.T, l *overload.Limit) {
 	}
 }
 
-// A service that answers nothing is soon asked one thing at a time, and one that answers again, as much as before.
+// If the service stops responding, the limit falls to one call. When it responds again, the limit
+// grows back to Max.
 func TestLimitFollowsTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &overload.Limit{Max: 8, Patience: time.Second}
@@ -39,22 +40,22 @@ func TestLimitFollowsTheService(t *testing.T) {
 		for range 8 {
 			ends = append(ends, enter(t, l))
 		}
-		refused(t, l)
+		checkFull(t, l)
 		for _, end := range ends {
 			end(overload.Failed)
 		}
 		only := enter(t, l)
-		refused(t, l)
+		checkFull(t, l)
 		only(overload.Failed)
 		only = enter(t, l)
-		refused(t, l)
+		checkFull(t, l)
 		only(overload.Abandoned)
-		for n := 1; n <= 8; n *= 2 { // each round of calls doubles it
+		for n := 1; n <= 8; n *= 2 { // each round of calls doubles the limit
 			ends = nil
 			for range n {
 				ends = append(ends, enter(t, l))
 			}
-			refused(t, l)
+			checkFull(t, l)
 			for _, end := range ends {
 				end(overload.Succeeded)
 			}
@@ -62,12 +63,12 @@ func TestLimitFollowsTheService(t *testing.T) {
 		for range 8 {
 			enter(t, l)
 		}
-		refused(t, l)
+		checkFull(t, l)
 	})
 }
 
-// Of those who wait, those who are to go first do.
-func TestWhoGoesFirst(t *testing.T) {
+// Waiting calls with priority are admitted first.
+func TestPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &overload.Limit{Max: 1, Patience: time.Minute}
 		end := enter(t, l)
@@ -91,7 +92,7 @@ func TestWhoGoesFirst(t *testing.T) {
 				}
 				done <- struct{}{}
 			}()
-			synctest.Wait() // it waits
+			synctest.Wait() // until the call waits
 		}
 		<-done // late
 		end(overload.Succeeded)

@@ -7,7 +7,7 @@ import (
 	"github.com/casewatch/casewatch/shared/overload"
 )
 
-// clock is a clock that stands still unless it is moved.
+// clock is a clock that moves only when the test moves it.
 type clock struct{ at time.Time }
 
 func (c *clock) now() time.Time       { return c.at }
@@ -18,64 +18,64 @@ func newBestEffort() (*overload.BestEffort, *clock) {
 	return &overload.BestEffort{Now: c.now, AtOnce: 2, Pause: 30 * time.Second}, c
 }
 
-// begin wants a call to be admitted.
+// begin checks that a call is admitted.
 func begin(t *testing.T, b *overload.BestEffort) func(overload.Outcome) {
 	t.Helper()
 	end, ok := b.Begin()
 	if !ok {
-		t.Fatal("a call was left out")
+		t.Fatal("the call was rejected")
 	}
 	return end
 }
 
-// leftOut wants a call to be left out.
-func leftOut(t *testing.T, b *overload.BestEffort) {
+// checkRejected checks that a call is rejected.
+func checkRejected(t *testing.T, b *overload.BestEffort) {
 	t.Helper()
 	if _, ok := b.Begin(); ok {
-		t.Fatal("a call was admitted")
+		t.Fatal("the call was admitted")
 	}
 }
 
-// No more than AtOnce calls are under way, and each that ends makes room.
+// At most AtOnce calls are in flight. Each one that ends makes room for another.
 func TestAtOnce(t *testing.T) {
 	b, _ := newBestEffort()
 	first, second := begin(t, b), begin(t, b)
-	leftOut(t, b)
+	checkRejected(t, b)
 	first(overload.Succeeded)
 	third := begin(t, b)
-	leftOut(t, b)
+	checkRejected(t, b)
 	second(overload.Abandoned)
 	third(overload.Succeeded)
 	begin(t, b)
 	begin(t, b)
 }
 
-// After a failure nothing begins for Pause. Then one at a time does, until one succeeds.
+// After a failure no call begins for Pause. Then one call at a time does, until one succeeds.
 func TestPause(t *testing.T) {
 	b, c := newBestEffort()
 	slow, failed := begin(t, b), begin(t, b)
 	failed(overload.Failed)
-	leftOut(t, b)
+	checkRejected(t, b)
 	slow(overload.Succeeded) // it began before the failure
 	c.pass(30*time.Second - 1)
-	leftOut(t, b)
+	checkRejected(t, b)
 	c.pass(1)
 	probe := begin(t, b)
-	leftOut(t, b)
+	checkRejected(t, b)
 	probe(overload.Failed)
-	leftOut(t, b)
+	checkRejected(t, b)
 	c.pass(30 * time.Second)
 	probe = begin(t, b)
-	leftOut(t, b)
+	checkRejected(t, b)
 	probe(overload.Abandoned)
 	probe = begin(t, b)
-	leftOut(t, b)
+	checkRejected(t, b)
 	probe(overload.Succeeded)
 	begin(t, b)
 	begin(t, b)
 }
 
-// A clock that is set back does not prolong the pause for ever.
+// A clock that is set back must not extend the pause.
 func TestClockSetBack(t *testing.T) {
 	b, c := newBestEffort()
 	begin(t, b)(overload.Failed)
@@ -83,7 +83,8 @@ func TestClockSetBack(t *testing.T) {
 	begin(t, b)
 }
 
-// A service that answers nothing sees fifty repeats, however many call it; one that answers, about one for ten calls.
+// A service that does not respond gets about fifty repeated calls in total. For a service that
+// responds, about one call in ten may be repeated.
 func TestRetries(t *testing.T) {
 	var r overload.Retries
 	repeats := 0
@@ -96,9 +97,9 @@ func TestRetries(t *testing.T) {
 	}
 	fail(1000)
 	if repeats != 49 {
-		t.Errorf("%d repeats of 1000 failed calls", repeats)
+		t.Errorf("%d repeats of 1000 failed calls, want 49", repeats)
 	}
-	for range 600 { // what brings the tokens above half
+	for range 600 { // brings the tokens above half
 		r.Succeeded()
 	}
 	repeats = 0
@@ -109,7 +110,7 @@ func TestRetries(t *testing.T) {
 		}
 	}
 	if repeats < 900 || repeats > 1000 {
-		t.Errorf("%d repeats of 11000 calls of which 1000 failed", repeats)
+		t.Errorf("%d repeats of 11000 calls of which 1000 failed, want 900 to 1000", repeats)
 	}
 	repeats = 0
 	for range 1000 {
@@ -119,6 +120,6 @@ func TestRetries(t *testing.T) {
 		}
 	}
 	if repeats > 600 {
-		t.Errorf("%d repeats of 10000 calls of which half failed", repeats)
+		t.Errorf("%d repeats of 10000 calls of which half failed, want at most 600", repeats)
 	}
 }
