@@ -1,8 +1,8 @@
-// Package queue is how a wake-up is asked for: a thin interface over named tasks, with one adapter per folder and one
-// conformance suite, queuetest, that every adapter passes.
+// Package queue is a thin interface for scheduling named tasks. Each adapter has a folder of its
+// own and passes the conformance suite queuetest.
 //
-// A task's name and body are pure functions of what it is for, so that scheduling twice is scheduling once, and a pending
-// task can be deleted by whoever knows the record.
+// The name and the body of a task are pure functions of its purpose. So scheduling twice schedules
+// once, and everybody who knows the record can delete the pending task.
 package queue
 
 import (
@@ -18,66 +18,72 @@ import (
 	"time"
 )
 
-// Kind is what a task is to do. It is also the name of the function that it calls.
+// Kind is what a task does. It is also the name of the function that the task calls.
 type Kind string
 
 // The kinds of tasks.
 const (
 	Check    Kind = "check"    // poll a run once
-	Dispatch Kind = "dispatch" // hand a run to the pipeline
+	Dispatch Kind = "dispatch" // start a run at the pipeline
 )
 
-// Task is one wake-up for one run.
+// Task is a call of a function for a run, at or after a time.
 type Task struct {
 	Kind      Kind
 	CaseID    string
 	Run       int
 	Seq       int64
-	CreatedAt time.Time // when the run was created: a part of the name, since ids of purged cases may come again
+	CreatedAt time.Time // when the run was created; part of the name, because ids of purged cases may be used again
 
-	At          time.Time // not before; not a part of the name
-	TraceParent string    // W3C traceparent to travel with the task; "" for none; not a part of the name
+	At          time.Time // the earliest time of delivery; not part of the name
+	TraceParent string    // W3C traceparent of the delivery; "" for none; not part of the name
 }
 
-// ErrInvalidTask is what [DecodeBody] returns, wrapped, for a body that is not a task's.
+// ErrInvalidTask is wrapped by the error of [DecodeBody] for a body that is not the body of a task.
 var ErrInvalidTask = errors.New("queue: not a task body")
 
-// Queue schedules tasks. Its methods are safe for concurrent use. An error means that it is not known whether the
-// call took effect; it may be repeated.
+// Queue schedules tasks. Its methods are safe for concurrent use. An error means that it is not
+// known whether the call took effect; it may be repeated.
 type Queue interface {
-	// Create schedules t. It returns false, nil if a task of its name exists, or existed within the last day or so.
+	// Create schedules t. It returns false, nil if a task of this name exists, or existed within
+	// about a day.
 	Create(ctx context.Context, t Task) (created bool, err error)
-	// Delete deletes the pending task of t's name. It is no error if there is none. It does not stop a delivery that is running.
+	// Delete deletes the pending task with the name of t. It is not an error if there is none. A
+	// delivery in progress is not stopped.
 	Delete(ctx context.Context, t Task) error
-	// Exists reports whether the task of t's name is pending or being delivered.
+	// Exists reports whether the task with the name of t is pending or being delivered.
 	Exists(ctx context.Context, t Task) (bool, error)
 }
 
-// Name returns the task's id, unique to (kind, case, run, creation of the run, sequence number) and the same every time. It is a hash, so that
-// names spread evenly: Cloud Tasks slows down on sequential ones
-// (https://docs.cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create).
+// Name returns the task's id. It is unique to kind, case, run, creation of the run and sequence
+// number, and always the same for them. It is a hash, so that names are evenly distributed, because
+// Cloud Tasks slows down with sequential names
+// (https://docs.cloud.google.com/tasks/docs/reference/rest, method
+// projects.locations.queues.tasks.create).
 func (t Task) Name() string {
 	h := sha256.New()
-	// Each part ends with a byte that no part contains, so that no two tasks share a text.
+	// Each part ends with a byte that no part contains, so that different tasks have different
+	// texts.
 	fmt.Fprintf(h, "%s\x00%s\x00%d\x00%d\x00%d", t.Kind, t.CaseID, t.Run, t.CreatedAt.UnixMicro(), t.Seq)
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 
-// Shard returns which of n queues holds the tasks of a case, from 0 to n-1: always the same one for one n. n is at least 1.
+// Shard returns the queue, from 0 to n-1, that holds the tasks of a case. It is always the same for
+// the same n, which must be at least 1.
 func Shard(caseID string, n int) int {
 	h := fnv.New32a()
 	_, _ = io.WriteString(h, caseID)
 	return int(h.Sum32() % uint32(n))
 }
 
-// Body is what a task delivers, as JSON.
+// Body is the JSON body of a delivery.
 type Body struct {
 	CaseID string `json:"case_id"`
 	Run    int    `json:"run"`
 	Seq    int64  `json:"seq"`
 }
 
-// EncodeBody returns the JSON that t delivers.
+// EncodeBody returns the JSON body of t's deliveries.
 func (t Task) EncodeBody() []byte {
 	b, err := json.Marshal(Body{t.CaseID, t.Run, t.Seq})
 	if err != nil {
@@ -86,7 +92,8 @@ func (t Task) EncodeBody() []byte {
 	return b
 }
 
-// DecodeBody decodes what a task delivered. Unknown fields are ignored. The error wraps ErrInvalidTask and names the fault, not the content.
+// DecodeBody decodes the body of a delivery. It ignores unknown fields. The error wraps
+// ErrInvalidTask and lists the problems, without the content.
 func DecodeBody(data []byte) (Body, error) {
 	var b Body
 	if err := json.Unmarshal(data, &b); err != nil {

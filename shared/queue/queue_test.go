@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
@@ -17,14 +19,18 @@ func sample() queue.Task {
 	return queue.Task{Kind: queue.Check, CaseID: "case-1", Run: 1, Seq: 1, CreatedAt: created}
 }
 
-// The names are part of what is in the queues of a running system: a change would schedule every pending wake-up twice.
+// The names are in the queues of a running system. If they changed, every pending task would be
+// scheduled twice.
 func TestNameIsFixed(t *testing.T) {
 	tests := []struct {
 		task queue.Task
 		want string
 	}{
 		{sample(), "95dd4599e9e2fb36aee9659f0a2a2f9638a5f261"},
-		{queue.Task{Kind: queue.Dispatch, CaseID: "a.b:c_d-e", Run: 12, Seq: 345, CreatedAt: created}, "29aa20c8ff7224478de87bb02d7a79eaf519a944"},
+		{
+			queue.Task{Kind: queue.Dispatch, CaseID: "a.b:c_d-e", Run: 12, Seq: 345, CreatedAt: created},
+			"29aa20c8ff7224478de87bb02d7a79eaf519a944",
+		},
 		{queue.Task{}, "3e58547c53bcca8db3dcc06043e17e6b95dd8eb2"},
 	}
 	for _, test := range tests {
@@ -37,30 +43,32 @@ func TestNameIsFixed(t *testing.T) {
 func TestNameDependsOnEveryPartOfTheIdentity(t *testing.T) {
 	base := sample()
 	variants := map[string]func(*queue.Task){
-		"kind":                 func(x *queue.Task) { x.Kind = queue.Dispatch },
-		"case":                 func(x *queue.Task) { x.CaseID = "case-2" },
-		"run":                  func(x *queue.Task) { x.Run = 2 },
-		"seq":                  func(x *queue.Task) { x.Seq = 2 },
-		"creation":             func(x *queue.Task) { x.CreatedAt = x.CreatedAt.Add(time.Microsecond) },
-		"digits moved":         func(x *queue.Task) { x.CaseID, x.Run = "case-11", 1 },
-		"digits moved further": func(x *queue.Task) { x.Run, x.Seq = 11, 1 },
+		"kind":                     func(x *queue.Task) { x.Kind = queue.Dispatch },
+		"case":                     func(x *queue.Task) { x.CaseID = "case-2" },
+		"run":                      func(x *queue.Task) { x.Run = 2 },
+		"seq":                      func(x *queue.Task) { x.Seq = 2 },
+		"creation":                 func(x *queue.Task) { x.CreatedAt = x.CreatedAt.Add(time.Microsecond) },
+		"digits moved to the case": func(x *queue.Task) { x.CaseID, x.Run = "case-11", 1 },
+		"digits moved to the run":  func(x *queue.Task) { x.Run, x.Seq = 11, 1 },
 	}
 	seen := map[string]string{base.Name(): "base"}
 	for part, change := range variants {
 		x := base
 		change(&x)
 		if other, taken := seen[x.Name()]; taken {
-			t.Errorf("a change of %s gives the name of %s", part, other)
+			t.Errorf("after a change of %s the name is that of %s", part, other)
 		}
 		seen[x.Name()] = part
 	}
 }
 
-func TestNameIgnoresWhatIsNoPartOfTheIdentity(t *testing.T) {
+func TestNameIgnoresOtherFields(t *testing.T) {
 	base := sample()
 	for what, change := range map[string]func(*queue.Task){
-		"At":          func(x *queue.Task) { x.At = created.Add(time.Hour) },
-		"TraceParent": func(x *queue.Task) { x.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" },
+		"At": func(x *queue.Task) { x.At = created.Add(time.Hour) },
+		"TraceParent": func(x *queue.Task) {
+			x.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		},
 		"time zone":   func(x *queue.Task) { x.CreatedAt = x.CreatedAt.In(time.FixedZone("east", 3600)) },
 		"nanoseconds": func(x *queue.Task) { x.CreatedAt = x.CreatedAt.Add(999) },
 	} {
@@ -72,8 +80,8 @@ func TestNameIgnoresWhatIsNoPartOfTheIdentity(t *testing.T) {
 	}
 }
 
-// Task ids are letters, digits, hyphens and underscores, at most 500
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.name).
+// Task ids have up to 500 letters, digits, hyphens and underscores
+// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task).
 var taskID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,500}$`)
 
 func TestNamesAreTaskIDsAndSpread(t *testing.T) {
@@ -85,15 +93,16 @@ func TestNamesAreTaskIDsAndSpread(t *testing.T) {
 		x.CaseID, x.Seq = strings.Repeat("\u00e9 /", i%40), int64(i)
 		name := x.Name()
 		if !taskID.MatchString(name) {
-			t.Fatalf("%q is no task id", name)
+			t.Fatalf("%q is not a valid task id", name)
 		}
 		if seen[name] {
-			t.Fatalf("the name %s came twice", name)
+			t.Fatalf("two tasks have the name %s", name)
 		}
 		seen[name] = true
 		first[name[0]]++
 	}
-	// 16 hexadecimal digits, 256 each on average; six standard deviations (about 93) either way.
+	// Each of the 16 hexadecimal digits begins 256 names on average. Six standard deviations are
+	// about 93.
 	for digit, count := range first {
 		if count < 160 || count > 352 {
 			t.Errorf("%d of %d names begin with %q", count, n, digit)
@@ -126,7 +135,7 @@ func TestShardSpreadsAndIsStable(t *testing.T) {
 		}
 	}
 	if got := queue.Shard("case-1", 8); got != 7 {
-		t.Errorf(`Shard("case-1", 8) = %d: the tasks that are pending would be looked for elsewhere`, got)
+		t.Errorf(`Shard("case-1", 8) = %d, want 7: pending tasks are in that queue`, got)
 	}
 }
 
@@ -141,12 +150,22 @@ func TestDecodeBody(t *testing.T) {
 	tests := []struct {
 		name, in string
 		want     queue.Body
-		fault    string // part of the error; "" for none
+		problem  string // part of the error; "" for none
 	}{
 		{"whole", `{"case_id":"c","run":2,"seq":3}`, queue.Body{CaseID: "c", Run: 2, Seq: 3}, ""},
-		{"unknown fields", `{"case_id":"c","run":2,"seq":3,"kind":"check","x":null}`, queue.Body{CaseID: "c", Run: 2, Seq: 3}, ""},
+		{
+			"unknown fields",
+			`{"case_id":"c","run":2,"seq":3,"kind":"check","x":null}`,
+			queue.Body{CaseID: "c", Run: 2, Seq: 3},
+			"",
+		},
 		{"space around", " {\"case_id\":\"c\",\"run\":2,\"seq\":3}\n", queue.Body{CaseID: "c", Run: 2, Seq: 3}, ""},
-		{"large seq", `{"case_id":"c","run":1,"seq":9223372036854775807}`, queue.Body{CaseID: "c", Run: 1, Seq: 1<<63 - 1}, ""},
+		{
+			"large seq",
+			`{"case_id":"c","run":1,"seq":9223372036854775807}`,
+			queue.Body{CaseID: "c", Run: 1, Seq: 1<<63 - 1},
+			"",
+		},
 		{"no case", `{"run":2,"seq":3}`, queue.Body{}, "case_id is missing"},
 		{"no run", `{"case_id":"c","seq":3}`, queue.Body{}, "run is not positive"},
 		{"negative run", `{"case_id":"c","run":-1,"seq":3}`, queue.Body{}, "run is not positive"},
@@ -157,7 +176,12 @@ func TestDecodeBody(t *testing.T) {
 		{"array", `[]`, queue.Body{}, "not the JSON object expected"},
 		{"wrong type", `{"case_id":7,"run":2,"seq":3}`, queue.Body{}, "not the JSON object expected"},
 		{"fraction", `{"case_id":"c","run":1.5,"seq":3}`, queue.Body{}, "not the JSON object expected"},
-		{"too large", `{"case_id":"c","run":2,"seq":9223372036854775808}`, queue.Body{}, "not the JSON object expected"},
+		{
+			"too large",
+			`{"case_id":"c","run":2,"seq":9223372036854775808}`,
+			queue.Body{},
+			"not the JSON object expected",
+		},
 		{"two values", `{"case_id":"c","run":2,"seq":3}{}`, queue.Body{}, "not the JSON object expected"},
 	}
 	for _, test := range tests {
@@ -167,12 +191,12 @@ func TestDecodeBody(t *testing.T) {
 				t.Errorf("DecodeBody = %+v, want %+v", got, test.want)
 			}
 			switch {
-			case test.fault == "" && err != nil:
+			case test.problem == "" && err != nil:
 				t.Errorf("DecodeBody: %v", err)
-			case test.fault != "" && !errors.Is(err, queue.ErrInvalidTask):
+			case test.problem != "" && !errors.Is(err, queue.ErrInvalidTask):
 				t.Errorf("DecodeBody: %v, want ErrInvalidTask", err)
-			case test.fault != "" && !strings.Contains(err.Error(), test.fault):
-				t.Errorf("DecodeBody: %v, want the fault %q", err, test.fault)
+			case test.problem != "" && !strings.Contains(err.Error(), test.problem):
+				t.Errorf("DecodeBody: %v, want it to contain %q", err, test.problem)
 			case err != nil && strings.Contains(err.Error(), "secret"):
 				t.Errorf("the error shows the content: %v", err)
 			}
@@ -181,7 +205,9 @@ func TestDecodeBody(t *testing.T) {
 }
 
 func FuzzDecodeBody(f *testing.F) {
-	for _, seed := range []string{`{"case_id":"c","run":2,"seq":3}`, `{}`, `null`, `[`, `{"case_id":"\u0000","run":1e0,"seq":1}`, ``} {
+	for _, seed := range []string{
+		`{"case_id":"c","run":2,"seq":3}`, `{}`, `null`, `[`, `{"case_id":"\u0000","run":1e0,"seq":1}`, ``,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -191,7 +217,7 @@ func FuzzDecodeBody(f *testing.F) {
 				t.Fatalf("%v is not ErrInvalidTask", err)
 			}
 			if b != (queue.Body{}) {
-				t.Fatalf("an error with %+v", b)
+				t.Fatalf("got %+v with an error, want the zero body", b)
 			}
 			return
 		}
@@ -204,3 +230,5 @@ func FuzzDecodeBody(f *testing.F) {
 		}
 	})
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,4 +1,4 @@
-// Package cloudtasks keeps wake-ups as named tasks of Google Cloud Tasks, over gRPC.
+// Package cloudtasks is the [queue.Queue] of named tasks of Google Cloud Tasks, over gRPC.
 package cloudtasks
 
 import (
@@ -19,9 +19,9 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// A call is tried at most maxAttempts times, each for at most attemptTimeout, with a wait of
-// firstBackoff in between that doubles, give or take a half. All of it ends with the caller's
-// context.
+// A call is tried at most maxAttempts times, for at most attemptTimeout each. The wait between two
+// attempts is firstBackoff at first, doubles each time, and varies randomly by half. Everything
+// ends with the caller's context.
 const (
 	maxAttempts    = 4
 	attemptTimeout = 5 * time.Second
@@ -38,10 +38,10 @@ type Queue struct {
 
 var _ queue.Queue = (*Queue)(nil)
 
-// New returns a Queue on the queues that cfg names; they must exist, which is not checked here. It
-// opens no connection: the first call does, and every later one comes back to a connection that was
-// lost. ctx is for the credentials' lookup only. The error names every fault of cfg at once, or
-// says that there are no credentials.
+// New returns a Queue that uses the queues of cfg. They must exist; New does not check that. It
+// opens no connection. Calls connect when they need to, and reconnect after a lost connection. ctx
+// is used only to find the credentials. The error lists every problem of cfg, or says that there
+// are no credentials.
 func New(ctx context.Context, cfg Config) (*Queue, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -58,8 +58,8 @@ func New(ctx context.Context, cfg Config) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloudtasks: opening the client: %w", err)
 	}
-	// The client's own repeats are bounded by nothing but the context, and leave CreateTask out:
-	// ours are in call.
+	// The client's own retries have no limit but the context, and do not cover CreateTask. The
+	// method call retries instead.
 	client.CallOptions.CreateTask = nil
 	client.CallOptions.DeleteTask = nil
 	client.CallOptions.GetTask = nil
@@ -74,15 +74,14 @@ func (q *Queue) Close() error {
 	return nil
 }
 
-// Create schedules t. It returns false, nil if Cloud Tasks has a task of its name or had one in the
-// last hours (it keeps names up to 24 hours,
-// https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create).
-// The same comes back when an attempt whose answer was lost had created it: the task is there, and
-// whoever created it, it is the one asked for.
+// Create schedules t. It returns false, nil if Cloud Tasks has a task of this name or had one
+// recently. It keeps names for up to 24 hours
+// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create).
+// It also returns false, nil if an earlier attempt created the task and its response was lost. In
+// all these cases the task with the name of t exists or has existed.
 //
-// A failure that may pass is tried again a few times, within a quarter of a minute or so and within
-// ctx. The error then wraps the context's or that of Cloud Tasks; it is not known whether the task
-// exists.
+// Transient errors are retried a few times, for about 15 s at most and within ctx. The error then
+// wraps that of the context or of Cloud Tasks. It is not known whether the task exists.
 func (q *Queue) Create(ctx context.Context, t queue.Task) (bool, error) {
 	request := createRequest(q.cfg, t)
 	err := q.call(ctx, func(ctx context.Context) error {
@@ -99,8 +98,8 @@ func (q *Queue) Create(ctx context.Context, t queue.Task) (bool, error) {
 	}
 }
 
-// Delete deletes the pending task of t's name. It is no error if there is none: never created,
-// delivered or deleted already. It is tried again like Create.
+// Delete deletes the pending task with the name of t. It is not an error if there is none, because
+// it was never created, was delivered or was deleted before. Errors are retried as by Create.
 func (q *Queue) Delete(ctx context.Context, t queue.Task) error {
 	name := q.cfg.taskName(t)
 	err := q.call(ctx, func(ctx context.Context) error {
@@ -112,8 +111,8 @@ func (q *Queue) Delete(ctx context.Context, t queue.Task) error {
 	return nil
 }
 
-// Exists reports whether Cloud Tasks has the task of t's name: pending, being delivered, or waiting
-// to be delivered again. It is tried again like Create.
+// Exists reports whether Cloud Tasks has the task with the name of t: pending, being delivered, or
+// waiting for a retry. Errors are retried as by Create.
 func (q *Queue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	name := q.cfg.taskName(t)
 	err := q.call(ctx, func(ctx context.Context) error {
@@ -130,8 +129,8 @@ func (q *Queue) Exists(ctx context.Context, t queue.Task) (bool, error) {
 	}
 }
 
-// call runs f until it succeeds, fails for good, has failed maxAttempts times, or ctx ends. Every
-// call here may be repeated: tasks are named.
+// call runs f until it succeeds, fails permanently, has failed maxAttempts times, or ctx ends.
+// Repeating a call is harmless, because tasks are named.
 func (q *Queue) call(ctx context.Context, f func(context.Context) error) error {
 	wait := q.backoff
 	for attempt := 1; ; attempt++ {

@@ -9,47 +9,48 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// The bounds of a task's dispatch deadline
-// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.dispatch_deadline).
+// These are the bounds of a task's dispatch deadline
+// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task).
 const (
 	minDeadline = 15 * time.Second
 	maxDeadline = 30 * time.Minute
 )
 
-// Config says which queues hold the tasks and what they call.
+// Config describes the queues and the targets of the tasks.
 type Config struct {
 	Project  string
 	Location string
 
-	// CheckQueue and DispatchQueue are queue ids. With Shards of 1 the checks are in CheckQueue
-	// itself, with more in "<CheckQueue>-0" to "<CheckQueue>-<Shards-1>", by case: one queue
-	// dispatches at most 500 tasks a second
+	// CheckQueue and DispatchQueue are queue ids. If Shards is 1, all checks are in CheckQueue. If
+	// it is larger, they are in the queues "<CheckQueue>-0" to "<CheckQueue>-<Shards-1>", by case.
+	// The reason is that one queue dispatches at most 500 tasks a second
 	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits).
-	// DispatchQueue is always one queue, since its rate and concurrency are what protects the
-	// pipeline. Who schedules checks only leaves DispatchQueue and DispatchURL out.
+	// DispatchQueue is always one queue, because its rate and concurrency protect the pipeline. A
+	// process that schedules only checks leaves DispatchQueue and DispatchURL empty.
 	CheckQueue    string
 	DispatchQueue string
 	Shards        int
 
-	// CheckURL and DispatchURL are what the tasks call: absolute, http or https.
+	// CheckURL and DispatchURL are the targets of the tasks, as absolute URLs of http or https.
 	CheckURL    string
 	DispatchURL string
 
-	// ServiceAccount is the e-mail of the account whose OIDC token the tasks carry. The audience is
-	// scheme and host of the URL, as Cloud Run expects it. "": no token.
+	// ServiceAccount is the e-mail address of the account whose OIDC token the tasks carry. The
+	// audience is the scheme and host of the URL, as Cloud Run expects it. Empty means no token.
 	ServiceAccount string
 
-	// CheckDeadline and DispatchDeadline bound one delivery: 15s to 30m. Cloud Tasks then gives up
-	// on the answer and delivers again. Zero means 60s for a check and 30m for a dispatch.
+	// CheckDeadline and DispatchDeadline bound one delivery, from 15 s to 30 m. After that time
+	// Cloud Tasks stops waiting for the response and delivers the task again. Zero means 60 s for a
+	// check and 30 m for a dispatch.
 	CheckDeadline    time.Duration
 	DispatchDeadline time.Duration
 
-	// EmulatorHost is the host and port of a local server to be spoken to in plain text and without
-	// credentials; "" for Google's.
+	// EmulatorHost is the host and port of a local server, used in plain text and without
+	// credentials. Empty means Google's service.
 	EmulatorHost string
 }
 
-// withDefaults returns c with the deadlines that were left out.
+// withDefaults returns c with the defaults for missing deadlines.
 func (c Config) withDefaults() Config {
 	if c.CheckDeadline == 0 {
 		c.CheckDeadline = time.Minute
@@ -62,12 +63,13 @@ func (c Config) withDefaults() Config {
 
 func (c Config) checksOnly() bool { return c.DispatchQueue == "" && c.DispatchURL == "" }
 
-// validate names every fault of c at once.
+// validate returns one error that lists every problem of c.
 func (c Config) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	for _, f := range []struct{ name, value string }{
-		{"Project", c.Project}, {"Location", c.Location}, {"CheckQueue", c.CheckQueue}, {"DispatchQueue", c.DispatchQueue},
+		{"Project", c.Project}, {"Location", c.Location}, {"CheckQueue", c.CheckQueue}, {"DispatchQueue",
+			c.DispatchQueue},
 	} {
 		if f.value == "" && (f.name != "DispatchQueue" || !c.checksOnly()) {
 			fault("%s is missing", f.name)
@@ -95,8 +97,8 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// Queues returns the full names of every queue that c uses: those of the checks in the order of
-// their shards, then that of dispatch.
+// Queues returns the full names of all queues that c uses: the check queues in the order of their
+// shards, then the dispatch queue.
 func (c Config) Queues() []string {
 	var names []string
 	for i := range c.Shards {

@@ -9,8 +9,8 @@ import (
 	"github.com/casewatch/casewatch/shared/weburl"
 )
 
-// createRequest returns the request that schedules t. It is a pure function of both: repeating it
-// asks for the same task.
+// createRequest returns the request that schedules t. It is a pure function: the same config and
+// task give the same request.
 func createRequest(c Config, t queue.Task) *cloudtaskspb.CreateTaskRequest {
 	target, deadline := c.CheckURL, c.CheckDeadline
 	if t.Kind == queue.Dispatch {
@@ -42,12 +42,13 @@ func createRequest(c Config, t queue.Task) *cloudtaskspb.CreateTaskRequest {
 	return &cloudtaskspb.CreateTaskRequest{Parent: c.queueOf(t), Task: task}
 }
 
-// audience returns scheme and host of target. Left out, Cloud Tasks would use the whole URL, which
-// Cloud Run does not accept (https://cloud.google.com/run/docs/authenticating/service-to-service).
+// audience returns the scheme and host of target. Without an explicit audience Cloud Tasks would
+// use the whole URL, which Cloud Run does not accept
+// (https://cloud.google.com/run/docs/authenticating/service-to-service).
 func audience(target string) string {
 	u, err := weburl.Parse(target)
 	if err != nil {
-		return target // not reached: New refuses such a URL
+		return target // not reached, because New rejects such a URL
 	}
 	return weburl.Origin(u)
 }

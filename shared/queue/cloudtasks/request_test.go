@@ -7,6 +7,7 @@ import (
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,7 +18,8 @@ import (
 func sampleConfig() Config {
 	return Config{
 		Project: "demo-p", Location: "us-central1", CheckQueue: "checks", DispatchQueue: "dispatches", Shards: 1,
-		CheckURL: "https://check-123.us-central1.run.app/check", DispatchURL: "https://dispatch-123.us-central1.run.app",
+		CheckURL:    "https://check-123.us-central1.run.app/check",
+		DispatchURL: "https://dispatch-123.us-central1.run.app",
 	}.withDefaults()
 }
 
@@ -53,7 +55,8 @@ func TestCreateRequest(t *testing.T) {
 		{
 			name: "dispatch with everything",
 			config: func(c *Config) {
-				c.Shards, c.ServiceAccount, c.DispatchDeadline = 4, "tasks@demo-p.iam.gserviceaccount.com", 20*time.Minute
+				c.Shards, c.DispatchDeadline = 4, 20*time.Minute
+				c.ServiceAccount = "tasks@demo-p.iam.gserviceaccount.com"
 				c.DispatchURL = "https://dispatch-123.us-central1.run.app:8443/dispatch?x=1"
 			},
 			task: func(x *queue.Task) {
@@ -125,25 +128,31 @@ func TestShards(t *testing.T) {
 		}
 		used[cfg.queueOf(check)] = true
 		if got := cfg.queueOf(queue.Task{Kind: queue.Dispatch, CaseID: id}); got != want[3] {
-			t.Errorf("the dispatch of %s is in %s", id, got)
+			t.Errorf("the dispatch of %s is in %s, want %s", id, got, want[3])
 		}
 	}
 	if len(used) != 3 {
-		t.Errorf("%d of 3 shards are used", len(used))
+		t.Errorf("%d shards are used, want 3", len(used))
 	}
 }
 
-func TestNewNamesEveryFault(t *testing.T) {
-	_, err := New(t.Context(), Config{CheckURL: "localhost:80", DispatchURL: "/x", CheckDeadline: time.Second, DispatchDeadline: time.Hour})
+func TestNewListsEveryProblem(t *testing.T) {
+	_, err := New(t.Context(), Config{
+		CheckURL: "localhost:80", DispatchURL: "/x", CheckDeadline: time.Second, DispatchDeadline: time.Hour,
+	})
 	if err == nil {
-		t.Fatal("New accepted a senseless configuration")
+		t.Fatal("New accepted an invalid configuration")
 	}
-	for _, fault := range []string{
+	for _, problem := range []string{
 		"Project is missing", "Location is missing", "CheckQueue is missing", "DispatchQueue is missing", "Shards is 0",
 		"CheckURL has", "DispatchURL has", "CheckDeadline is 1s", "DispatchDeadline is 1h0m0s",
 	} {
-		if !strings.Contains(err.Error(), fault) {
-			t.Errorf("the error does not say %q: %v", fault, err)
+		if !strings.Contains(err.Error(), problem) {
+			t.Errorf("got error %v, want it to contain %q", err, problem)
 		}
 	}
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }

@@ -18,14 +18,14 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// scripted answers each call with the next of its errors, then with success.
+// scripted responds to each call with the next of its errors, and with success after the last one.
 type scripted struct {
 	cloudtaskspb.UnimplementedCloudTasksServer
 	mu      sync.Mutex
 	answers []error
 	calls   int
 	names   []string
-	hang    chan struct{} // calls wait for it, if it is not nil
+	hang    chan struct{} // if it is not nil, calls wait for it
 }
 
 func (s *scripted) answer(ctx context.Context, name string) error {
@@ -115,22 +115,25 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"create", create, nil, true, codes.OK, 1},
 		{"create a duplicate", create, fails(codes.AlreadyExists), false, codes.OK, 1},
-		{"create after an answer was lost", create, fails(codes.Unavailable, codes.AlreadyExists), false, codes.OK, 2},
-		{"create after transient faults", create, fails(codes.Internal, codes.Aborted, codes.ResourceExhausted), true, codes.OK, 4},
+		{"create after a lost response", create, fails(codes.Unavailable, codes.AlreadyExists), false, codes.OK, 2},
+		{"create after transient errors", create,
+			fails(codes.Internal, codes.Aborted, codes.ResourceExhausted), true, codes.OK, 4},
 		{"create after a deadline", create, fails(codes.DeadlineExceeded), true, codes.OK, 2},
-		{"create without end", create, fails(codes.Unavailable, codes.Unavailable, codes.Unavailable, codes.Unavailable), false, codes.Unavailable, 4},
-		{"create in no queue", create, fails(codes.NotFound), false, codes.NotFound, 1},
-		{"create refused", create, fails(codes.PermissionDenied), false, codes.PermissionDenied, 1},
+		{"create fails every time", create,
+			fails(codes.Unavailable, codes.Unavailable, codes.Unavailable, codes.Unavailable), false,
+			codes.Unavailable, 4},
+		{"create in a missing queue", create, fails(codes.NotFound), false, codes.NotFound, 1},
+		{"create without permission", create, fails(codes.PermissionDenied), false, codes.PermissionDenied, 1},
 		{"create invalid", create, fails(codes.InvalidArgument), false, codes.InvalidArgument, 1},
-		{"create in a queue just deleted", create, fails(codes.FailedPrecondition), false, codes.FailedPrecondition, 1},
+		{"create in a deleted queue", create, fails(codes.FailedPrecondition), false, codes.FailedPrecondition, 1},
 		{"exists", exists, nil, true, codes.OK, 1},
-		{"exists not", exists, fails(codes.NotFound), false, codes.OK, 1},
-		{"exists after a fault", exists, fails(codes.Unavailable, codes.NotFound), false, codes.OK, 2},
-		{"exists refused", exists, fails(codes.PermissionDenied), false, codes.PermissionDenied, 1},
+		{"does not exist", exists, fails(codes.NotFound), false, codes.OK, 1},
+		{"exists after an error", exists, fails(codes.Unavailable, codes.NotFound), false, codes.OK, 2},
+		{"exists without permission", exists, fails(codes.PermissionDenied), false, codes.PermissionDenied, 1},
 		{"delete", remove, nil, false, codes.OK, 1},
 		{"delete nothing", remove, fails(codes.NotFound), false, codes.OK, 1},
-		{"delete after a fault", remove, fails(codes.Unavailable), false, codes.OK, 2},
-		{"delete refused", remove, fails(codes.PermissionDenied), false, codes.PermissionDenied, 1},
+		{"delete after an error", remove, fails(codes.Unavailable), false, codes.OK, 2},
+		{"delete without permission", remove, fails(codes.PermissionDenied), false, codes.PermissionDenied, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -144,17 +147,18 @@ func TestAnswers(t *testing.T) {
 			}
 			for _, name := range server.names {
 				if name != sampleConfig().taskName(sampleTask) {
-					t.Errorf("a call was for %s", name)
+					t.Errorf("a call was for the task %s", name)
 				}
 			}
-			if err != nil && (!strings.Contains(err.Error(), sampleTask.Name()) || strings.Contains(err.Error(), "secret-case")) {
-				t.Errorf("the error does not name the task, or shows its body: %v", err)
+			if err != nil &&
+				(!strings.Contains(err.Error(), sampleTask.Name()) || strings.Contains(err.Error(), "secret-case")) {
+				t.Errorf("the error lacks the task's name or shows its body: %v", err)
 			}
 		})
 	}
 }
 
-func TestAttemptThatHangsIsCutAndRepeated(t *testing.T) {
+func TestHangingAttemptIsCancelledAndRetried(t *testing.T) {
 	server := &scripted{hang: make(chan struct{})}
 	q := serve(t, server)
 	q.timeout = 20 * time.Millisecond

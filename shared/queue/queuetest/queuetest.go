@@ -1,4 +1,4 @@
-// Package queuetest is the conformance suite of [queue.Queue]: every adapter passes it.
+// Package queuetest is the conformance suite of [queue.Queue], which every adapter passes.
 package queuetest
 
 import (
@@ -10,31 +10,33 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// patience is how long the suite waits for what must happen. It is long because only failures take it.
+// patience bounds the waits of the suite. It is long, because only failures take that long.
 const patience = 20 * time.Second
 
-// Harness is one adapter, opened on queues that are empty, and what the suite may expect of it.
+// Harness is an adapter with empty queues, and what the suite may expect of it.
 type Harness struct {
 	Queue queue.Queue
 
-	// Deliveries yields each delivery as it arrives, before it is answered. Nil: nothing is delivered here, and what depends on it is skipped.
+	// Deliveries yields each delivery when it arrives, before its response. If it is nil, nothing
+	// is delivered, and the tests that need deliveries are skipped.
 	Deliveries <-chan Delivery
-	// Fail makes the next n deliveries fail. Nil: it cannot be made to.
+	// Fail makes the next n deliveries fail. If it is nil, deliveries cannot be made to fail.
 	Fail func(n int)
 }
 
-// Delivery is one call of what a task names.
+// Delivery is one call of a task's target.
 type Delivery struct {
-	Kind        queue.Kind // by the URL that was called
-	Name        string     // the task's, as [queue.Task.Name] made it
-	RetryCount  int        // deliveries of the task before this one
+	Kind        queue.Kind // from the URL that was called
+	Name        string     // the name of the task, from [queue.Task.Name]
+	RetryCount  int        // earlier deliveries of the task
 	ContentType string
 	TraceParent string
 	Body        []byte
 	Received    time.Time
 }
 
-// Run runs the suite. open is called once for each test; what it opens ends with the test.
+// Run runs the suite. It calls open once for each test. Everything that open opens must end with
+// the test.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	tests := []struct {
 		name string
@@ -42,17 +44,17 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"CreateMakesATaskThatExists", createExists},
 		{"CreateTwiceIsCreateOnce", createTwice},
-		{"TasksOfDifferentNamesAreDifferent", different},
-		{"ExistsIsFalseForWhatWasNeverCreated", neverCreated},
-		{"DeleteRemovesAndMayBeRepeated", deleteRepeated},
+		{"DifferentNamesAreDifferentTasks", different},
+		{"ExistsIsFalseWithoutCreate", neverCreated},
+		{"DeleteRemovesAndCanBeRepeated", deleteRepeated},
 		{"NameStaysTakenAfterDelete", takenAfterDelete},
-		{"OfManyConcurrentCreatesOneCreates", concurrentCreates},
-		{"EndedContextIsTheError", endedContext},
+		{"OneOfManyConcurrentCreatesCreates", concurrentCreates},
+		{"EndedContextIsReported", endedContext},
 		{"DeliveryCarriesBodyAndTrace", delivery},
 		{"DeliveryIsNotBeforeAt", notBefore},
 		{"DeletedTaskIsNotDelivered", deletedNotDelivered},
 		{"NameStaysTakenAfterDelivery", takenAfterDelivery},
-		{"FailedDeliveryIsRepeated", failedRepeated},
+		{"FailedDeliveryIsRetried", failedRepeated},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, suite{open(t)}) })
@@ -67,7 +69,7 @@ func later(caseID string) queue.Task {
 	return queue.Task{Kind: queue.Check, CaseID: caseID, Run: 1, Seq: 1, CreatedAt: now, At: now.Add(time.Hour)}
 }
 
-// due returns a task that is due at once.
+// due returns a task that is due immediately.
 func due(caseID string) queue.Task {
 	task := later(caseID)
 	task.At = task.CreatedAt
@@ -103,7 +105,7 @@ func (s suite) exists(t *testing.T, task queue.Task, want bool) {
 	}
 }
 
-// gone waits until the queue has the task no more.
+// gone waits until the queue no longer has the task.
 func (s suite) gone(t *testing.T, task queue.Task) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
@@ -115,7 +117,7 @@ func (s suite) gone(t *testing.T, task queue.Task) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the task still exists %v after it was delivered", patience)
+			t.Fatalf("the task still exists %v after its delivery", patience)
 		}
 	}
 }
@@ -135,7 +137,7 @@ func (s suite) next(t *testing.T) Delivery {
 	}
 }
 
-// manyCreates creates the same task n times at once and returns how many were told that they created it.
+// manyCreates creates the same task n times concurrently. It returns how many calls returned true.
 func (s suite) manyCreates(ctx context.Context, n int, task queue.Task) (created int, errs []error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -81,7 +81,11 @@ func endedContext(t *testing.T, s suite) {
 	task := later("case-1")
 	_, createErr := s.Queue.Create(ctx, task)
 	_, existsErr := s.Queue.Exists(ctx, task)
-	for call, err := range map[string]error{"Create": createErr, "Delete": s.Queue.Delete(ctx, task), "Exists": existsErr} {
+	for call, err := range map[string]error{
+		"Create": createErr,
+		"Delete": s.Queue.Delete(ctx, task),
+		"Exists": existsErr,
+	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s with an ended context: %v, want context.Canceled", call, err)
 		}
@@ -96,7 +100,8 @@ func delivery(t *testing.T, s suite) {
 		s.create(t, task, true)
 		d := s.next(t)
 		if d.Kind != kind || d.Name != task.Name() || d.RetryCount != 0 {
-			t.Errorf("delivered %s %s after %d deliveries, want %s %s after none", d.Kind, d.Name, d.RetryCount, kind, task.Name())
+			t.Errorf("delivered %s %s after %d deliveries, want %s %s after none",
+				d.Kind, d.Name, d.RetryCount, kind, task.Name())
 		}
 		if d.ContentType != "application/json" || d.TraceParent != task.TraceParent {
 			t.Errorf("delivered as %q with traceparent %q", d.ContentType, d.TraceParent)
@@ -125,7 +130,7 @@ func deletedNotDelivered(t *testing.T, s suite) {
 	s.create(t, second, true)
 	s.remove(t, first)
 	if d := s.next(t); d.Name != second.Name() {
-		t.Errorf("delivered the task that was deleted")
+		t.Errorf("got a delivery of the deleted task")
 	}
 }
 
@@ -147,7 +152,8 @@ func failedRepeated(t *testing.T, s suite) {
 	s.create(t, task, true)
 	for i := range 3 {
 		if d := s.next(t); d.Name != task.Name() || d.RetryCount != i {
-			t.Fatalf("delivery %d is of %s with retry count %d, want %s with %d", i, d.Name, d.RetryCount, task.Name(), i)
+			t.Fatalf("delivery %d is of %s with retry count %d, want %s with %d",
+				i, d.Name, d.RetryCount, task.Name(), i)
 		}
 	}
 	s.gone(t, task)
