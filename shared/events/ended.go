@@ -11,18 +11,19 @@ import (
 // EndedType is the CloudEvents type of an ended event.
 const EndedType = "casewatch.case.ended.v1"
 
-// MaxEndedResult is the largest result that an ended event carries, in bytes. A larger one is left out; status has it.
+// MaxEndedResult is the largest result in bytes that an ended event carries. A larger one is
+// omitted; status has it.
 const MaxEndedResult = 256 << 10
 
-// Ended is the ended event of a run: what its message carries.
+// Ended is the message of an ended event.
 type Ended struct {
-	Data       []byte            // the JSON of status, without checks
+	Data       []byte            // the JSON of the case, without checks
 	Attributes map[string]string // a CloudEvent in binary mode
 }
 
-// EncodeEnded makes the ended event of an ended run. A repeated one has the same ce-id; it may tell of a late word or a result that came
-// since.
-// TraceParent may be "".
+// EncodeEnded returns the ended event of a run. It returns an error if the run has not ended. A
+// repeated event has the same ce-id; it may contain a late report or a result that arrived
+// meanwhile. traceParent may be "".
 func EncodeEnded(source string, v cases.View, traceParent string) (Ended, error) {
 	if v.EndedAt == nil {
 		return Ended{}, fmt.Errorf("run %d of case %s has not ended", v.Run, v.CaseID)
@@ -53,10 +54,11 @@ func EncodeEnded(source string, v cases.View, traceParent string) (Ended, error)
 	}
 	if traceParent != "" {
 		attributes["traceparent"] = traceParent
-		attributes["ce-traceparent"] = traceParent // https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md
+		// See cloudevents/extensions/distributed-tracing.md in https://github.com/cloudevents/spec.
+		attributes["ce-traceparent"] = traceParent
 	}
 	return Ended{Data: data, Attributes: attributes}, nil
 }
 
-// EndedID is the id of a run's ended event, and of the log line of its end.
+// EndedID returns the id of a run's ended event, and of the log line of its end.
 func EndedID(caseID string, run int) string { return fmt.Sprintf("%s:%d:ended", caseID, run) }

@@ -1,5 +1,5 @@
-// Package events is what comes in and goes out over Pub/Sub: the schema of the pipeline's events,
-// and of ours. It does no I/O; the adapter in pubsub publishes.
+// Package events has the schemas of the messages on Pub/Sub: the pipeline's events, and the ended
+// events of Casewatch. It does no I/O. The adapter in pubsub publishes.
 package events
 
 import (
@@ -15,19 +15,20 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// MaxData is the largest data of a pipeline's event, in bytes. Eventarc hands events of up to 512
-// KB to a function, base64 and attributes included
+// MaxData is the largest data of a pipeline's event in bytes. Eventarc delivers events of up to 512
+// KB to a function, including base64 and attributes
 // (https://docs.cloud.google.com/functions/quotas).
 const MaxData = 350 << 10
 
 const (
-	maxText = 2000 // bytes of the current document's name and of a message
+	// maxText is the limit in bytes of a message and of the name of the current document.
+	maxText = 2000
 )
 
-// Incoming is an event of the pipeline: a word on how a run goes, or how it ended.
+// Incoming is an event of the pipeline: a report of a run's progress or of its end.
 type Incoming struct {
 	CaseID   string
-	Run      int // 0 if it names none
+	Run      int // 0 if the event names no run
 	Status   cases.Status
 	Progress *cases.Reading
 	Message  string // of its error, or of its result
@@ -35,15 +36,15 @@ type Incoming struct {
 	Dropped  cases.Dropped // what of a terminal report could not be read
 }
 
-// ErrInvalid is what [Decode] returns, wrapped, for what is not a valid event.
+// ErrInvalid is wrapped by the error of [Decode] for data that is not a valid event.
 var ErrInvalid = errors.New("not a valid event")
 
-// Decode decodes and checks the data of a message, which is read as [report.ReadAll] says. Unknown
-// fields are ignored; so is a result that is null. The error wraps ErrInvalid and names every
-// fault, without the data.
+// Decode decodes and checks the data of a message. [report.ReadAll] describes which encodings it
+// accepts. Unknown fields and a null result are ignored. The error wraps ErrInvalid and lists every
+// problem, without the data.
 //
-// A terminal status counts even when its result or its progress cannot be read, or when the result
-// names another case or run than the event: that part is dropped, and Message says so.
+// A terminal status counts although the result or the progress is unreadable, or the result names
+// another case or run. The unreadable part is dropped, and Message says so.
 func Decode(data []byte) (Incoming, error) {
 	if len(data) > MaxData {
 		return Incoming{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrInvalid, len(data), MaxData)

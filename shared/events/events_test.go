@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func packed(data string) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	_, _ = w.Write([]byte(data)) // a buffer takes everything
+	_, _ = w.Write([]byte(data)) // writing to a buffer cannot fail
 	_ = w.Close()
 	return b.String()
 }
@@ -74,7 +74,8 @@ func TestDecode(t *testing.T) {
 		{"result of another case, running", `{"case_id":"c","status":"running","result":{"case_id":"other"}}`, events.Incoming{CaseID: "c", Status: "running"}},
 		{"result", `{"case_id":"c","status":"succeeded","result":{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}}`,
 			events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{
-				Raw: []byte(`{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},"output_url":"u"}`), Size: 94,
+				Raw: []byte(`{"s":"\u0000 é","webhook_summary":{"total_sets":2,"succeeded":1,"failed":1},` +
+					`"output_url":"u"}`), Size: 94,
 				Documents: &cases.Documents{Total: new(2), Succeeded: new(1), Failed: new(1)}, OutputURL: "u"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -92,14 +93,14 @@ func TestDecode(t *testing.T) {
 func TestDecodeInvalid(t *testing.T) {
 	for _, test := range []struct {
 		name, data string
-		says       []string
+		want       []string
 	}{
 		{"empty", ``, []string{"not a JSON object"}},
 		{"text", `hello`, []string{"not a JSON object"}},
 		{"a list", `[{"case_id":"c"}]`, []string{"not a JSON object"}},
 		{"null", `null`, []string{"not a JSON object"}},
 		{"two", `{"case_id":"c","status":"running"}{}`, []string{"not a JSON object"}},
-		{"nothing", `{}`, []string{"case_id is missing", "status is missing"}},
+		{"no fields", `{}`, []string{"case_id is missing", "status is missing"}},
 		{"id of another type", `{"case_id":7,"status":"running"}`, []string{"case_id"}},
 		{"id with a slash", `{"case_id":"a/b","status":"running"}`, []string{"case_id"}},
 		{"id with NUL", `{"case_id":"a\u0000","status":"running"}`, []string{"case_id"}},
@@ -107,30 +108,32 @@ func TestDecodeInvalid(t *testing.T) {
 		{"run -1", `{"case_id":"c","run":-1,"status":"running"}`, []string{"run"}},
 		{"run 1.5", `{"case_id":"c","run":1.5,"status":"running"}`, []string{"run"}},
 		{"run as a word", `{"case_id":"c","run":"first","status":"running"}`, []string{"run"}},
-		{"packed, broken", packed(`{"case_id":"c","status":"running"}`)[:30], []string{"compressed"}},
+		{"compressed, broken", packed(`{"case_id":"c","status":"running"}`)[:30], []string{"compressed"}},
 		{"run too large", `{"case_id":"c","run":99999999999999999999,"status":"running"}`, []string{"run"}},
 		{"status null", `{"case_id":"c","status":null}`, []string{"status"}},
 		{"status unknown", `{"case_id":"c","status":"Succeeded"}`, []string{"none of running, succeeded, failed"}},
 		{"progress of text", `{"case_id":"c","status":"running","progress":"5%"}`, []string{"progress"}},
 		{"result of a list", `{"case_id":"c","status":"running","result":[]}`, []string{"result is not a JSON object"}},
-		{"every fault at once", `{"case_id":"/","run":0,"status":"done","progress":{"completed":1.5},"result":7,"secret":"form content"}`,
-			[]string{"case_id", "run is not", "status is none", "progress: completed is no whole number", "result is not"}},
+		{"every problem together", `{"case_id":"/","run":0,"status":"done","progress":{"completed":1.5},` +
+			`"result":7,"secret":"form content"}`,
+			[]string{"case_id", "run is not", "status is none",
+				"progress: completed is no whole number", "result is not"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := events.Decode([]byte(test.data))
 			if !errors.Is(err, events.ErrInvalid) || !cmp.Equal(got, events.Incoming{}) {
 				t.Fatalf("%+v, %v", got, err)
 			}
-			for _, says := range test.says {
-				if !strings.Contains(err.Error(), says) {
-					t.Errorf("%q does not say %q", err, says)
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %q, want it to contain %q", err, want)
 				}
 			}
-			if n := strings.Count(err.Error(), ";") + 1; n != len(test.says) {
-				t.Errorf("%d faults, want %d: %v", n, len(test.says), err)
+			if n := strings.Count(err.Error(), ";") + 1; n != len(test.want) {
+				t.Errorf("got %d problems, want %d: %v", n, len(test.want), err)
 			}
 			if strings.Contains(err.Error(), "form content") || strings.Contains(err.Error(), "done") {
-				t.Errorf("it tells of the data: %v", err)
+				t.Errorf("the error shows the data: %v", err)
 			}
 		})
 	}
@@ -142,12 +145,14 @@ func TestDecodeLimit(t *testing.T) {
 		return []byte(strings.Replace(frame, `""`, `"`+strings.Repeat("x", size-len(frame))+`"`, 1))
 	}
 	if in, err := events.Decode(data(350 << 10)); err != nil || in.Result == nil || in.Result.Raw == nil {
-		t.Errorf("350 KiB are refused, or not kept whole: %v", err)
+		t.Errorf("350 KiB of data: got %v, want the whole result", err)
 	}
-	if _, err := events.Decode([]byte(packed(string(data(350<<10 + 1))))); !errors.Is(err, events.ErrInvalid) || !strings.Contains(err.Error(), "more than 358400 bytes") {
-		t.Errorf("unpacked: %v", err)
+	if _, err := events.Decode([]byte(packed(string(data(350<<10 + 1))))); !errors.Is(err, events.ErrInvalid) ||
+		!strings.Contains(err.Error(), "more than 358400 bytes") {
+		t.Errorf("too large when decompressed: got %v", err)
 	}
-	if _, err := events.Decode(data(350<<10 + 1)); !errors.Is(err, events.ErrInvalid) || !strings.Contains(err.Error(), "358401 bytes") {
+	if _, err := events.Decode(data(350<<10 + 1)); !errors.Is(err, events.ErrInvalid) ||
+		!strings.Contains(err.Error(), "358401 bytes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -156,7 +161,7 @@ func TestDecodeReading(t *testing.T) {
 	for _, test := range []struct {
 		raw  string
 		want cases.Reading
-		says string // of the error
+		err  string // part of the error; "" for none
 	}{
 		{`{}`, cases.Reading{Percent: -1}, ""},
 		{`{"completed":1,"total":2}`, cases.Reading{Completed: 1, Total: 2, Percent: -1}, ""},
@@ -166,7 +171,8 @@ func TestDecodeReading(t *testing.T) {
 		{`{"progress_percent":0}`, cases.Reading{}, ""},
 		{`{"progress_percent":-7}`, cases.Reading{Percent: -1}, ""},
 		{`{"current_doc":"é\u0000","status":"running","more":1}`, cases.Reading{Percent: -1, Current: "é\x00"}, ""},
-		{`{"current_doc":"` + strings.Repeat("x", 3000) + `"}`, cases.Reading{Percent: -1, Current: strings.Repeat("x", 2000)}, ""},
+		{`{"current_doc":"` + strings.Repeat("x", 3000) + `"}`,
+			cases.Reading{Percent: -1, Current: strings.Repeat("x", 2000)}, ""},
 		{`{"completed":-1}`, cases.Reading{Percent: -1}, ""},
 		{`{"total":"52"}`, cases.Reading{Total: 52, Percent: -1}, ""},
 		{`{"completed":3,"total":7,"progress_percent":0.43}`, cases.Reading{Completed: 3, Total: 7, Percent: 43}, ""},
@@ -180,26 +186,35 @@ func TestDecodeReading(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%.40s", test.raw), func(t *testing.T) {
 			in, err := events.Decode([]byte(`{"case_id":"c","status":"running","progress":` + test.raw + `}`))
-			if (err != nil) != (test.says != "") || err != nil && !strings.Contains(err.Error(), test.says) || err == nil && *in.Progress != test.want {
+			if (err != nil) != (test.err != "") || err != nil && !strings.Contains(err.Error(), test.err) ||
+				err == nil && *in.Progress != test.want {
 				t.Errorf("%+v, %v", in.Progress, err)
 			}
-			// Beside the end a count that cannot be read does not matter.
-			if in, err = events.Decode([]byte(`{"case_id":"c","status":"succeeded","progress":` + test.raw + `}`)); err != nil || (in.Progress == nil) != (test.says != "") {
-				t.Errorf("with the end: %+v, %v", in.Progress, err)
+			// Together with an end, an unreadable count does not matter.
+			in, err = events.Decode([]byte(`{"case_id":"c","status":"succeeded","progress":` + test.raw + `}`))
+			if err != nil ||
+				(in.Progress == nil) != (test.err != "") {
+				t.Errorf("with an end: got %+v, %v", in.Progress, err)
 			}
 		})
 	}
 }
 
-// FuzzDecode: what is decoded keeps what the rules rely on; what is not is ErrInvalid.
+// FuzzDecode checks that a decoded event has the properties that the rules need, and that every
+// error is ErrInvalid.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
-		`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"x","progress_percent":25.5}}`,
+		`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4,"current_doc":"x",` +
+			`"progress_percent":25.5}}`,
 		`{"case_id":"c","status":"succeeded","result":{"webhook_summary":{"total_sets":3,"failed":1}}}`,
-		`{"case_id":"c","status":"failed","error":{"detail":[{"msg":"x"}]}}`, `{"case_id":"/","run":-1}`, "{\"case_id\":\"\xff\"}", `null`,
-		`{"case_id":"c","run":1.0,"status":"failed","error":true,"message":"x","progress":{"completed":"1","total":NaN}}`, packed(`{"case_id":"c","status":"running"}`),
-		"\xef\xbb\xbf{\"case_id\":\"c\",\"run\":\"2\",\"status\":\"succeeded\",\"result\":{\"case_id\":7}}", `{"case_id":"c","status":"succeeded","result":[],"progress":7}`,
-		`{"case_id":"c","status":"succeeded","result":{"webhook_summary":{"total_sets":3.0,"succeeded":"0","error":"no ink"},"output_url":false}}`,
+		`{"case_id":"c","status":"failed","error":{"detail":[{"msg":"x"}]}}`, `{"case_id":"/",` +
+			`"run":-1}`, "{\"case_id\":\"\xff\"}", `null`,
+		`{"case_id":"c","run":1.0,"status":"failed","error":true,"message":"x","progress":{"completed":"1",` +
+			`"total":NaN}}`, packed(`{"case_id":"c","status":"running"}`),
+		"\xef\xbb\xbf{\"case_id\":\"c\",\"run\":\"2\",\"status\":\"succeeded\",\"result\":{\"case_id\":7}}",
+		`{"case_id":"c","status":"succeeded","result":[],"progress":7}`,
+		`{"case_id":"c","status":"succeeded","result":{"webhook_summary":{"total_sets":3.0,"succeeded":"0",` +
+			`"error":"no ink"},"output_url":false}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -214,7 +229,8 @@ func FuzzDecode(f *testing.F) {
 		if !cases.ValidID(in.CaseID) || in.Run < 0 || !utf8.ValidString(in.Message) || len(in.Message) > 2200 {
 			t.Fatalf("%q: %+v", data, in)
 		}
-		if p := in.Progress; p != nil && (p.Completed < 0 || p.Total < 0 || !utf8.ValidString(p.Current) || p.Status != "" || p.Percent < -1) {
+		if p := in.Progress; p != nil &&
+			(p.Completed < 0 || p.Total < 0 || !utf8.ValidString(p.Current) || p.Status != "" || p.Percent < -1) {
 			t.Fatalf("%q: %+v", data, p)
 		}
 		if r := in.Result; r != nil && (!utf8.Valid(r.Raw) || r.Size != len(r.Raw)) {

@@ -21,32 +21,37 @@ import (
 	"github.com/casewatch/casewatch/shared/printable"
 )
 
-// publishTimeout bounds one publication, retries of the client included.
+// publishTimeout bounds one publication, including the client's retries.
 const publishTimeout = 20 * time.Second
 
-// keepaliveTime is how long a connection is quiet before it is asked whether it still is one: an instance may have been without CPU for long.
+// keepaliveTime is how long a connection may be quiet before a ping checks it. An instance may have
+// had no CPU for a long time.
 const keepaliveTime = 5 * time.Minute
 
-// The limits of a message's attributes: how many there may be, and the bytes of a value (https://docs.cloud.google.com/pubsub/quotas#resource_limits).
+// These are the limits of the attributes of a message
+// (https://docs.cloud.google.com/pubsub/quotas#resource_limits).
 const (
 	maxAttributes     = 100
-	maxAttributeValue = 1024
+	maxAttributeValue = 1024 // bytes
 )
 
-// errorAttribute says, on a forwarded message, what is wrong with it.
+// errorAttribute is the attribute of a forwarded message that says what is wrong with it.
 const errorAttribute = "casewatch-error"
 
-// Config says where to publish.
+// Config describes where to publish.
 type Config struct {
 	Project         string
 	EndedTopic      string
 	DeadLetterTopic string // "" if nothing is forwarded
 	Source          string // the ce-source of ended events
-	EmulatorHost    string // host and port of a server to use instead of Google's, in plain text and without credentials; "" for Google's
+	// EmulatorHost is the host and port of a server that replaces Google's, in plain text and
+	// without credentials. Empty means Google's service.
+	EmulatorHost string
 }
 
-// Publisher publishes. It is safe for concurrent use, and holds no message once a call has returned: it makes one request for each, since the
-// client's own publisher batches, and goes on trying in the background when the caller has given up.
+// Publisher publishes events. It is safe for concurrent use, and keeps no message after a call has
+// returned. It sends one request for each message. The client's own publisher does not fit: it
+// collects batches, and goes on in the background after the caller has given up.
 type Publisher struct {
 	client     *apiv1.TopicAdminClient
 	ended      string // full names of topics
@@ -54,9 +59,11 @@ type Publisher struct {
 	source     string
 }
 
-// New opens a client. No connection is made yet; of the context only its values are used.
+// New opens a client. It makes no connection yet. Of ctx it uses only the values.
 func New(ctx context.Context, cfg Config) (*Publisher, error) {
-	opts := []option.ClientOption{option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime}))}
+	opts := []option.ClientOption{
+		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime})),
+	}
 	if cfg.EmulatorHost != "" {
 		opts = append(opts,
 			option.WithEndpoint(cfg.EmulatorHost), option.WithoutAuthentication(), option.WithTelemetryDisabled(),
@@ -74,8 +81,9 @@ func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	return p, nil
 }
 
-// PublishEnded publishes the ended event of an ended run and returns when Pub/Sub has it. An error means that it may or may not
-// have been published; publishing again is harmless, since the ce-id is the same.
+// PublishEnded publishes the ended event of a run. It returns when Pub/Sub has stored the event.
+// After an error it is not known whether the event was published. Publishing again is harmless,
+// because the ce-id is the same.
 func (p *Publisher) PublishEnded(ctx context.Context, v cases.View, traceParent string) error {
 	e, err := events.EncodeEnded(p.source, v, traceParent)
 	if err != nil {
@@ -84,9 +92,9 @@ func (p *Publisher) PublishEnded(ctx context.Context, v cases.View, traceParent 
 	return p.publish(ctx, p.ended, e.Data, e.Attributes)
 }
 
-// ForwardInvalid publishes a message that could not be understood to the dead-letter topic, as it came, with its
-// attributes and, as the attribute casewatch-error, what is wrong with it. If it has as many attributes as there may be, the last by
-// name makes room.
+// ForwardInvalid publishes an invalid message to the dead-letter topic, unchanged and with its
+// attributes. The attribute casewatch-error says what is wrong with it. If the message already has
+// the maximum number of attributes, the last one by name is removed.
 func (p *Publisher) ForwardInvalid(ctx context.Context, data []byte, attributes map[string]string, why string) error {
 	if p.deadLetter == "" {
 		return errors.New("no dead-letter topic is set")
@@ -103,7 +111,7 @@ func (p *Publisher) ForwardInvalid(ctx context.Context, data []byte, attributes 
 	}
 	all[errorAttribute] = printable.Cut(why, maxAttributeValue)
 	if len(data) == 0 {
-		data = []byte("null") // a message must carry something
+		data = []byte("null") // a message must not be empty
 	}
 	return p.publish(ctx, p.deadLetter, data, all)
 }
@@ -111,12 +119,15 @@ func (p *Publisher) ForwardInvalid(ctx context.Context, data []byte, attributes 
 func (p *Publisher) publish(ctx context.Context, topic string, data []byte, attributes map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	_, err := p.client.Publish(ctx, &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{{Data: data, Attributes: attributes}}})
+	_, err := p.client.Publish(ctx, &pubsubpb.PublishRequest{
+		Topic:    topic,
+		Messages: []*pubsubpb.PubsubMessage{{Data: data, Attributes: attributes}},
+	})
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", topic, err)
 	}
 	return nil
 }
 
-// Close releases the client. Nothing may be published after or during it.
+// Close releases the client. No other method may be called after or during it.
 func (p *Publisher) Close() error { return p.client.Close() }

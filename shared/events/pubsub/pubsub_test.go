@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 const project, endedTopic, deadLetter = "p", "ended", "dead-letter"
 
-// open serves Pub/Sub with the given topics, and returns a publisher that speaks to it.
+// open serves Pub/Sub with the topics and returns a publisher that uses it.
 func open(t *testing.T, cfg pubsub.Config, topics ...string) (*pubsub.Publisher, *pstest.Server) {
 	t.Helper()
 	server := pstest.NewServer()
@@ -38,11 +38,13 @@ func open(t *testing.T, cfg pubsub.Config, topics ...string) (*pubsub.Publisher,
 		}
 	})
 	for _, topic := range topics {
-		if _, err := server.GServer.CreateTopic(t.Context(), &pubsubpb.Topic{Name: "projects/" + project + "/topics/" + topic}); err != nil {
+		name := "projects/" + project + "/topics/" + topic
+		if _, err := server.GServer.CreateTopic(t.Context(), &pubsubpb.Topic{Name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cfg.Project, cfg.EndedTopic, cfg.Source, cfg.EmulatorHost = project, endedTopic, "/projects/p/casewatch", server.Addr
+	cfg.Project, cfg.EndedTopic = project, endedTopic
+	cfg.Source, cfg.EmulatorHost = "/projects/p/casewatch", server.Addr
 	p, err := pubsub.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -62,12 +64,15 @@ func view() cases.View {
 		Version:   4,
 		State:     cases.Cancelled,
 		UpdatedAt: begin,
-		Outcome:   cases.Outcome{EndedAt: begin.Add(time.Minute), End: &cases.End{Reason: cases.ReasonCancelled, Source: cases.SourceCancel}},
+		Outcome: cases.Outcome{
+			EndedAt: begin.Add(time.Minute),
+			End:     &cases.End{Reason: cases.ReasonCancelled, Source: cases.SourceCancel},
+		},
 	}
 	return c.View(begin, nil, nil)
 }
 
-// arrived returns the only message that is there, and to which topic it went.
+// arrived returns the only message on the server.
 func arrived(t *testing.T, server *pstest.Server) *pstest.Message {
 	t.Helper()
 	messages := server.Messages()
@@ -88,14 +93,16 @@ func TestPublishEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := arrived(t, server)
-	if !cmp.Equal(got.Data, want.Data) || !cmp.Equal(got.Attributes, want.Attributes) || got.Topic != "projects/p/topics/ended" {
+	if !cmp.Equal(got.Data, want.Data) || !cmp.Equal(got.Attributes, want.Attributes) ||
+		got.Topic != "projects/p/topics/ended" {
 		t.Errorf("%s %s %v", got.Topic, got.Data, got.Attributes)
 	}
-	// Published again, it is the same event.
+	// A repeated publication is the same event.
 	if err := p.PublishEnded(t.Context(), view(), trace); err != nil {
 		t.Fatal(err)
 	}
-	if all := server.Messages(); len(all) != 2 || all[0].Attributes["ce-id"] != "c:3:ended" || all[1].Attributes["ce-id"] != "c:3:ended" {
+	if all := server.Messages(); len(all) != 2 || all[0].Attributes["ce-id"] != "c:3:ended" ||
+		all[1].Attributes["ce-id"] != "c:3:ended" {
 		t.Errorf("%+v", all)
 	}
 	open := view()
@@ -120,12 +127,14 @@ func TestForwardInvalid(t *testing.T) {
 		why        string
 		wantData   string
 		wantWhy    string
-		want       map[string]string // besides
+		want       map[string]string // further attributes
 	}{
-		{"as it came", "not \xff JSON \x00", map[string]string{"a": "é"}, "not JSON", "not \xff JSON \x00", "not JSON", map[string]string{"a": "é"}},
-		{"nothing in it", "", nil, "empty", "null", "empty", nil},
+		{"unchanged", "not \xff JSON \x00", map[string]string{"a": "é"}, "not JSON", "not \xff JSON \x00",
+			"not JSON", map[string]string{"a": "é"}},
+		{"no data", "", nil, "empty", "null", "empty", nil},
 		{"a long reason", "x", nil, strings.Repeat("y", 5000), "x", strings.Repeat("y", 1024), nil},
-		{"a long reason, cut within a letter", "x", nil, "y" + strings.Repeat("é", 3000), "x", "y" + strings.Repeat("é", 511), nil},
+		{"a long reason, cut within a character", "x", nil, "y" + strings.Repeat("é", 3000), "x",
+			"y" + strings.Repeat("é", 511), nil},
 		{"a reason that is not UTF-8", "x", nil, "a\xff\xfeb", "x", "ab", nil},
 		{"no reason", "x", nil, "", "x", "", nil},
 		{"forwarded before", "x", map[string]string{"casewatch-error": "before"}, "now", "x", "now", nil},
@@ -149,7 +158,7 @@ func TestForwardInvalid(t *testing.T) {
 			}
 			for name, value := range got.Attributes {
 				if len(value) > 1024 || !utf8.ValidString(value) {
-					t.Errorf("Pub/Sub would refuse %s: %q", name, value)
+					t.Errorf("Pub/Sub would reject the attribute %s: %q", name, value)
 				}
 			}
 			if !maps.Equal(before, test.attributes) {
@@ -161,33 +170,36 @@ func TestForwardInvalid(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	p, server := open(t, pubsub.Config{DeadLetterTopic: deadLetter})
-	for name, err := range map[string]error{"ended": p.PublishEnded(t.Context(), view(), ""), "dead-letter": p.ForwardInvalid(t.Context(), []byte("x"), nil, "why")} {
+	for name, err := range map[string]error{
+		"ended":       p.PublishEnded(t.Context(), view(), ""),
+		"dead-letter": p.ForwardInvalid(t.Context(), []byte("x"), nil, "why"),
+	} {
 		if status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "publish to projects/p/topics/"+name) {
-			t.Errorf("%s is missing: %v", name, err)
+			t.Errorf("topic %s is missing: got %v, want NotFound", name, err)
 		}
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.PublishEnded(cancelled, view(), ""); err == nil {
-		t.Error("it was published after its request ended")
+		t.Error("the event was published after its context ended")
 	}
 	if n := len(server.Messages()); n != 0 {
-		t.Errorf("%d messages arrived", n)
+		t.Errorf("%d messages arrived, want none", n)
 	}
 	without, _ := open(t, pubsub.Config{}, endedTopic)
 	if err := without.ForwardInvalid(t.Context(), []byte("x"), nil, "why"); err == nil {
-		t.Error("it was forwarded to no topic")
+		t.Error("ForwardInvalid succeeded without a dead-letter topic")
 	}
 	if err := without.PublishEnded(t.Context(), view(), ""); err != nil {
 		t.Error(err)
 	}
 }
 
-// A topic that comes to be is found by the same publisher: a failure does not last.
+// A publisher finds a topic that is created later, so a failure does not last.
 func TestAfterAFailure(t *testing.T) {
 	p, server := open(t, pubsub.Config{})
 	if err := p.PublishEnded(t.Context(), view(), ""); err == nil {
-		t.Fatal("there is no topic yet")
+		t.Fatal("publishing succeeded without a topic")
 	}
 	if _, err := server.GServer.CreateTopic(t.Context(), &pubsubpb.Topic{Name: "projects/p/topics/ended"}); err != nil {
 		t.Fatal(err)
@@ -198,7 +210,8 @@ func TestAfterAFailure(t *testing.T) {
 	arrived(t, server)
 }
 
-// With nothing there to speak to, a call ends with its context, and Close leaves nothing: TestMain looks.
+// Without a server, a call ends with its context, and Close leaves no goroutine. TestMain checks
+// that.
 func TestNothingListens(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
