@@ -1,10 +1,10 @@
-// Package drivers is the registry of the store drivers: how the setting STORE names each of them
-// and the place where it keeps the runs, and which build tag leaves it out of a program. It links
-// none of them, so that every program can check a setting. It is safe for concurrent use.
+// Package drivers is the registry of the store drivers. For each driver it says how the setting
+// STORE names it and its location, and which build tag excludes it from a program. The package
+// links no driver, so every program can check a setting. It is safe for concurrent use.
 //
-// A new driver needs a folder below shared/store, named as the driver; its row in the table here;
-// and, if deployed programs may link it, a file in shared/app that does so unless its tag says
-// otherwise.
+// A new driver needs a folder with its name below shared/store and its row in the table here. If
+// deployed programs may link it, it also needs a file in shared/app that does so unless the
+// driver's tag excludes it.
 package drivers
 
 import (
@@ -24,18 +24,18 @@ const (
 	SQLite    = "sqlite"
 )
 
-// Driver is what is known of a store driver without linking it.
+// Driver describes a store driver without linking it.
 type Driver struct {
-	Name     string   // of its folder below shared/store
-	Schemes  []string // one of these and a colon begin a value of STORE
-	Expected string   // how STORE names a place
+	Name     string   // the name of its folder below shared/store
+	Schemes  []string // a value of STORE begins with one of these and a colon
+	Expected string   // the form of a value of STORE
 	Example  string   // a value of STORE
-	// Without is the build tag that leaves the driver out of a deployed program. A driver without
-	// one is for one machine: no deployed program links it.
+	// Without is the build tag that excludes the driver from a deployed program. A driver without a
+	// tag is for one machine, and no deployed program links it.
 	Without string
 
-	// locate checks what follows the scheme, or the whole text for one whose places are URLs, and
-	// returns the place as the driver takes it.
+	// locate checks the location of a value of STORE and returns it in the driver's form. text is
+	// the whole value and rest is the part after the scheme.
 	locate func(text, rest string, deployed bool) (string, error)
 }
 
@@ -51,7 +51,7 @@ var table = []Driver{
 // All returns every driver, in the order of the documentation.
 func All() []Driver { return slices.Clone(table) }
 
-// Expected says what a value of STORE looks like.
+// Expected describes the form of a value of STORE, for error messages.
 func Expected() string {
 	var forms []string
 	for _, d := range table {
@@ -61,10 +61,10 @@ func Expected() string {
 	return strings.Join(forms[:last], ", ") + " or, " + forms[last]
 }
 
-// Parse returns the driver that a value of STORE names and the place, as the driver's Open takes
-// it: a database id, a URL, or the path of a file. deployed refuses what only one machine can
-// reach. The error continues a sentence that begins with STORE, and quotes nothing that may be a
-// secret.
+// Parse returns the driver and the location that a value of STORE names. The location is in the
+// form of the driver's Open: a database id, a URL, or the path of a file. If deployed is true,
+// Parse rejects locations that only one machine can reach. The error continues a sentence that
+// begins with STORE, and quotes nothing that may be secret.
 func Parse(text string, deployed bool) (driver, location string, err error) {
 	scheme, rest, found := strings.Cut(text, ":")
 	for _, d := range table {
@@ -73,12 +73,12 @@ func Parse(text string, deployed bool) (driver, location string, err error) {
 			return d.Name, location, err
 		}
 	}
-	return "", "", errors.New("names no store that there is")
+	return "", "", errors.New("names no known store")
 }
 
-// Tags returns the build tags of a deployed program that keeps its runs with that driver: those
-// that leave out the other drivers, and grpcnotrace, which leaves out what of gRPC keeps the linker
-// from dropping unused code. What is linked is started too: the variables of its packages are made
+// Tags returns the build tags of a deployed program that uses the driver. They exclude the other
+// drivers, and the parts of gRPC that keep the linker from dropping unused code (grpcnotrace). Less
+// linked code means a faster start, because the variables of every linked package are initialized
 // before the first request.
 func Tags(driver string) string {
 	tags := []string{"grpcnotrace"}
@@ -105,8 +105,9 @@ const (
 	digits = "0123456789"
 )
 
-// validDatabase: 4 to 63 small letters, digits and hyphens, beginning with a letter and ending
-// without a hyphen (https://cloud.google.com/firestore/docs/manage-databases#database_id).
+// validDatabase reports whether id is a valid database id: 4 to 63 lower-case letters, digits and
+// hyphens, with a letter first and no hyphen last
+// (https://cloud.google.com/firestore/docs/manage-databases#database_id).
 func validDatabase(id string) bool {
 	return len(id) >= 4 && len(id) <= 63 && strings.Trim(id, lower+digits+"-") == "" &&
 		strings.Trim(id[:1], lower) == "" && !strings.HasSuffix(id, "-")
@@ -122,7 +123,7 @@ func server(text, _ string, deployed bool) (string, error) {
 		return "", err
 	}
 	for _, host := range hosts {
-		// A host may be a Unix socket: a folder, or an abstract name
+		// A host may be a Unix socket: a folder or an abstract name
 		// (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOST).
 		socket := strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@")
 		if deployed && (weburl.MayBeLoopback(host) || socket && !strings.HasPrefix(host, "/cloudsql/")) {
@@ -132,15 +133,15 @@ func server(text, _ string, deployed bool) (string, error) {
 	return text, nil
 }
 
-// ParsePostgres returns the query and the hosts of a PostgreSQL URL. It is the one check of such
-// URLs: they name a database and a host, as host or, for a Unix socket, in the query. Without a
-// host, drivers would fall back to this machine. The error quotes nothing of the URL, which may
-// hold a password.
+// ParsePostgres returns the query and the hosts of a PostgreSQL URL. It is the only check of such
+// URLs. They must name a database and a host, or a Unix socket in the query, because without a host
+// drivers would use this machine. The error quotes nothing of the URL, which may contain a
+// password.
 func ParsePostgres(text string) (query url.Values, hosts []string, err error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil, u.Scheme != "postgres" && u.Scheme != "postgresql", u.Opaque != "", u.Fragment != "",
-		// A password that is not escaped may end in the name of the database, which errors quote.
+		// A password that is not escaped may become part of the database name, which errors quote.
 		strings.ContainsAny(strings.TrimPrefix(u.Path, "/"), "@/"):
 		return nil, nil, errors.New("is not a postgres:// URL; " + escapes)
 	case u.Host != "" && !weburl.ValidHost(u):
@@ -152,7 +153,7 @@ func ParsePostgres(text string) (query url.Values, hosts []string, err error) {
 		return nil, nil, errors.New("has a query that cannot be read")
 	}
 	if query.Has("hostaddr") {
-		return nil, nil, errors.New("has hostaddr, which the driver does not heed; host takes addresses too")
+		return nil, nil, errors.New("has hostaddr, which the driver ignores; use host, which accepts addresses too")
 	}
 	hosts = []string{u.Hostname()}
 	if h := query.Get("host"); h != "" {
@@ -171,7 +172,7 @@ func file(_, path string, deployed bool) (string, error) {
 	case path == "":
 		return "", errors.New("names no file")
 	case deployed:
-		return "", errors.New("names a file of this machine, and on Google Cloud each instance is another one")
+		return "", errors.New("names a file of this machine, and on Google Cloud every instance is another machine")
 	}
 	return path, nil
 }

@@ -17,44 +17,49 @@ func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		text             string
 		driver, location string // of a value that is accepted
-		fault            string // part of the error, on one machine and deployed
+		problem          string // part of the error, on one machine and deployed
 		deployed         string // part of the error, deployed
 	}{
 		{text: "firestore:", driver: drivers.Firestore, location: "(default)"},
 		{text: "firestore:(default)", driver: drivers.Firestore, location: "(default)"},
 		{text: "firestore:cases-1", driver: drivers.Firestore, location: "cases-1"},
-		{text: "firestore:abc", fault: "database"},
-		{text: "firestore:1abc", fault: "database"},
-		{text: "firestore:abc-", fault: "database"},
-		{text: "firestore:Cases", fault: "database"},
-		{text: "firestore:" + strings.Repeat("a", 64), fault: "database"},
+		{text: "firestore:abc", problem: "database"},
+		{text: "firestore:1abc", problem: "database"},
+		{text: "firestore:abc-", problem: "database"},
+		{text: "firestore:Cases", problem: "database"},
+		{text: "firestore:" + strings.Repeat("a", 64), problem: "database"},
 		{text: "postgres://u@h/d", driver: drivers.Postgres, location: "postgres://u@h/d"},
-		{text: "postgresql://u@h:5432/d?sslmode=require", driver: drivers.Postgres, location: "postgresql://u@h:5432/d?sslmode=require"},
-		{text: "postgres:///d?host=/cloudsql/p:r:i", driver: drivers.Postgres, location: "postgres:///d?host=/cloudsql/p:r:i"},
-		{text: "postgres://u@localhost/d", driver: drivers.Postgres, location: "postgres://u@localhost/d", deployed: here},
-		{text: "postgres:///d?host=/tmp", driver: drivers.Postgres, location: "postgres:///d?host=/tmp", deployed: here},
+		{text: "postgresql://u@h:5432/d?sslmode=require", driver: drivers.Postgres,
+			location: "postgresql://u@h:5432/d?sslmode=require"},
+		{text: "postgres:///d?host=/cloudsql/p:r:i", driver: drivers.Postgres,
+			location: "postgres:///d?host=/cloudsql/p:r:i"},
+		{text: "postgres://u@localhost/d", driver: drivers.Postgres, location: "postgres://u@localhost/d",
+			deployed: here},
+		{text: "postgres:///d?host=/tmp", driver: drivers.Postgres, location: "postgres:///d?host=/tmp",
+			deployed: here},
 		{text: "postgres:///d?host=@x", driver: drivers.Postgres, location: "postgres:///d?host=@x", deployed: here},
-		{text: "postgres://u@h/d?host=10.0.0.1,::1", driver: drivers.Postgres, location: "postgres://u@h/d?host=10.0.0.1,::1", deployed: here},
-		{text: "postgres:h", fault: "not a postgres:// URL"},
-		{text: "postgres:u:hush@h", fault: "not a postgres:// URL"},
-		{text: "postgres://u:hush@h h/d", fault: "not a postgres:// URL"},
-		{text: "postgres://u:1/hush@h/d", fault: "in a password"},
-		{text: "postgres://u:1#hush@h/d", fault: "in a password"},
-		{text: "postgres://u:hush@h/", fault: "no database"},
-		{text: "postgres://u:hush@127.1/d", fault: "no valid host"},
-		{text: "postgres://u:hush@/d", fault: "no host"},
-		{text: "postgres://h/d?host=a,,b", fault: "no host"},
-		{text: "postgres://h/d?hostaddr=10.1.2.3", fault: "hostaddr"},
-		{text: "postgres://h/d?a=%zz", fault: "query"},
+		{text: "postgres://u@h/d?host=10.0.0.1,::1", driver: drivers.Postgres,
+			location: "postgres://u@h/d?host=10.0.0.1,::1", deployed: here},
+		{text: "postgres:h", problem: "not a postgres:// URL"},
+		{text: "postgres:u:hush@h", problem: "not a postgres:// URL"},
+		{text: "postgres://u:hush@h h/d", problem: "not a postgres:// URL"},
+		{text: "postgres://u:1/hush@h/d", problem: "in a password"},
+		{text: "postgres://u:1#hush@h/d", problem: "in a password"},
+		{text: "postgres://u:hush@h/", problem: "no database"},
+		{text: "postgres://u:hush@127.1/d", problem: "no valid host"},
+		{text: "postgres://u:hush@/d", problem: "no host"},
+		{text: "postgres://h/d?host=a,,b", problem: "no host"},
+		{text: "postgres://h/d?hostaddr=10.1.2.3", problem: "hostaddr"},
+		{text: "postgres://h/d?a=%zz", problem: "query"},
 		{text: "sqlite:x.db", driver: drivers.SQLite, location: "x.db", deployed: here},
-		{text: "sqlite:", fault: "no file"},
-		{text: "sqlite", fault: "no store"},
-		{text: "mysql://u:hush@h/d", fault: "no store"},
-		{text: "", fault: "no store"},
+		{text: "sqlite:", problem: "no file"},
+		{text: "sqlite", problem: "no known store"},
+		{text: "mysql://u:hush@h/d", problem: "no known store"},
+		{text: "", problem: "no known store"},
 	} {
 		t.Run(test.text, func(t *testing.T) {
 			for _, deployed := range []bool{false, true} {
-				want := test.fault
+				want := test.problem
 				if deployed && want == "" {
 					want = test.deployed
 				}
@@ -64,17 +69,18 @@ func TestParse(t *testing.T) {
 				}
 				if want != "" {
 					if err == nil || !strings.Contains(err.Error(), want) {
-						t.Errorf("deployed %v: the error is %v, want it to say %q", deployed, err, want)
+						t.Errorf("deployed %v: got error %v, want it to contain %q", deployed, err, want)
 					}
 				} else if driver != test.driver || location != test.location || err != nil {
-					t.Errorf("deployed %v: got %q, %q, %v, want %q, %q", deployed, driver, location, err, test.driver, test.location)
+					t.Errorf("deployed %v: got %q, %q, %v, want %q, %q",
+						deployed, driver, location, err, test.driver, test.location)
 				}
 			}
 		})
 	}
 }
 
-// Each row is complete, and its example is of its driver.
+// Each row is complete, and its example belongs to its driver.
 func TestTable(t *testing.T) {
 	for _, d := range drivers.All() {
 		driver, _, err := drivers.Parse(d.Example, false)

@@ -31,19 +31,27 @@ func (s *Store) CountByState(ctx context.Context) (map[cases.State]int, error) {
 }
 
 // count counts the runs for which a condition holds, at the given moment, or now and tells when that was.
-func (s *Store) count(ctx context.Context, condition *pb.StructuredQuery_Filter, at *timestamppb.Timestamp) (int, *timestamppb.Timestamp, error) {
+func (s *Store) count(
+	ctx context.Context,
+	condition *pb.StructuredQuery_Filter,
+	at *timestamppb.Timestamp,
+) (int, *timestamppb.Timestamp, error) {
 	request := &pb.RunAggregationQueryRequest{
 		Parent: s.root,
-		QueryType: &pb.RunAggregationQueryRequest_StructuredAggregationQuery{StructuredAggregationQuery: &pb.StructuredAggregationQuery{
-			QueryType: &pb.StructuredAggregationQuery_StructuredQuery{StructuredQuery: &pb.StructuredQuery{
-				From:  []*pb.StructuredQuery_CollectionSelector{{CollectionId: "runs"}},
-				Where: condition,
-			}},
-			Aggregations: []*pb.StructuredAggregationQuery_Aggregation{{
-				Alias:    "n",
-				Operator: &pb.StructuredAggregationQuery_Aggregation_Count_{Count: &pb.StructuredAggregationQuery_Aggregation_Count{}},
-			}},
-		}},
+		QueryType: &pb.RunAggregationQueryRequest_StructuredAggregationQuery{
+			StructuredAggregationQuery: &pb.StructuredAggregationQuery{
+				QueryType: &pb.StructuredAggregationQuery_StructuredQuery{StructuredQuery: &pb.StructuredQuery{
+					From:  []*pb.StructuredQuery_CollectionSelector{{CollectionId: "runs"}},
+					Where: condition,
+				}},
+				Aggregations: []*pb.StructuredAggregationQuery_Aggregation{{
+					Alias: "n",
+					Operator: &pb.StructuredAggregationQuery_Aggregation_Count_{
+						Count: &pb.StructuredAggregationQuery_Aggregation_Count{},
+					},
+				}},
+			},
+		},
 	}
 	if at != nil {
 		request.ConsistencySelector = &pb.RunAggregationQueryRequest_ReadTime{ReadTime: at}

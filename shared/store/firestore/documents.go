@@ -128,7 +128,12 @@ func (s *Store) runFields(c cases.Case) (fields, error) {
 
 // toHead is the head that a document holds.
 func toHead(caseID string, d *pb.Document) store.Head {
-	h := store.Head{CaseID: caseID, Run: runOf(d), Version: versionOf(d), Owner: d.GetFields()["owner"].GetStringValue()}
+	h := store.Head{
+		CaseID:  caseID,
+		Run:     runOf(d),
+		Version: versionOf(d),
+		Owner:   d.GetFields()["owner"].GetStringValue(),
+	}
 	for key, run := range d.GetFields()["keys"].GetMapValue().GetFields() {
 		if h.Keys == nil {
 			h.Keys = map[string]int{}

@@ -38,7 +38,11 @@ func TestStore(t *testing.T) {
 // options are of an empty database in the emulator.
 func options(t testing.TB) store.Options {
 	t.Helper()
-	return store.Options{Project: firestoretest.Project(), EmulatorHost: firestoretest.Start(t), Retention: 720 * time.Hour}
+	return store.Options{
+		Project:      firestoretest.Project(),
+		EmulatorHost: firestoretest.Start(t),
+		Retention:    720 * time.Hour,
+	}
 }
 
 // openStore opens a store that the caller closes.
@@ -71,7 +75,13 @@ func begin(id string) store.Begin {
 	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	return store.Begin{
 		Head: store.Head{CaseID: id, Run: 1, Version: 1},
-		Case: cases.Case{Origin: cases.Origin{CaseID: id, Run: 1, CreatedAt: at, DeadlineAt: at.Add(time.Hour)}, Version: 1, State: cases.Pending, UpdatedAt: at, Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(time.Hour)}},
+		Case: cases.Case{
+			Origin:      cases.Origin{CaseID: id, Run: 1, CreatedAt: at, DeadlineAt: at.Add(time.Hour)},
+			Version:     1,
+			State:       cases.Pending,
+			UpdatedAt:   at,
+			Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(time.Hour)},
+		},
 		Form: []byte(`{"case_id":"` + id + `"}`),
 	}
 }

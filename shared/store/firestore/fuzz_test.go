@@ -13,7 +13,13 @@ import (
 
 // FuzzDocument: a document that is none of ours is an error or an empty record, and never a panic.
 func FuzzDocument(f *testing.F) {
-	record, err := json.Marshal(cases.Case{Origin: cases.Origin{CaseID: "a", Run: 1, CreatedAt: time.Unix(1, 0)}, Version: 2, State: cases.Running})
+	record, err := json.Marshal(
+		cases.Case{
+			Origin:  cases.Origin{CaseID: "a", Run: 1, CreatedAt: time.Unix(1, 0)},
+			Version: 2,
+			State:   cases.Running,
+		},
+	)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -36,7 +42,8 @@ func FuzzDocument(f *testing.F) {
 		}
 		c, err := toCase(&d)
 		var want cases.Case
-		if (json.Unmarshal(d.GetFields()["record"].GetBytesValue(), &want) == nil) != (err == nil) || c.CaseID != want.CaseID {
+		if (json.Unmarshal(d.GetFields()["record"].GetBytesValue(), &want) == nil) != (err == nil) ||
+			c.CaseID != want.CaseID {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})

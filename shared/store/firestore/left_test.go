@@ -138,7 +138,16 @@ func TestExpiry(t *testing.T) {
 	endless.Case.DeadlineAt = time.Time{}
 	mustDo(t, s.Begin(ctx, endless))
 
-	docs, err := s.read(ctx, nil, s.head("a"), s.run("a", 2), s.value("a", 2, store.Form), s.head("b"), s.run("b", 1), s.value("b", 1, store.Form))
+	docs, err := s.read(
+		ctx,
+		nil,
+		s.head("a"),
+		s.run("a", 2),
+		s.value("a", 2, store.Form),
+		s.head("b"),
+		s.run("b", 1),
+		s.value("b", 1, store.Form),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

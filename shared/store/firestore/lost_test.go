@@ -127,7 +127,8 @@ func TestFaults(t *testing.T) {
 	}{
 		{"BatchGetDocuments", func(ctx context.Context) error { _, err := s.Get(ctx, "a", 1); return err }},
 		{"BatchGetDocuments", func(ctx context.Context) error { _, _, err := s.Current(ctx, "a"); return err }},
-		{"BatchGetDocuments", func(ctx context.Context) error { _, err := s.Value(ctx, "a", 1, store.Form); return err }},
+		{"BatchGetDocuments",
+			func(ctx context.Context) error { _, err := s.Value(ctx, "a", 1, store.Form); return err }},
 		{"RunQuery", func(ctx context.Context) error {
 			_, err := s.Overdue(ctx, time.Now(), store.Cursor{}, 5)
 			return err

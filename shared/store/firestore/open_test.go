@@ -52,7 +52,8 @@ func TestOutlivesItsContext(t *testing.T) {
 func TestNegativeLimit(t *testing.T) {
 	s := opened(t, options(t))
 	save(t, s, "a")
-	if page, err := s.Overdue(t.Context(), time.Now().AddDate(100, 0, 0), store.Cursor{}, -1); err != nil || len(page) != 0 {
+	if page, err := s.Overdue(t.Context(), time.Now().AddDate(100, 0, 0), store.Cursor{}, -1); err != nil ||
+		len(page) != 0 {
 		t.Errorf("a limit below zero: %d records, error %v", len(page), err)
 	}
 }
@@ -121,15 +122,22 @@ func TestIndexes(t *testing.T) {
 	if !slices.Equal(declared, needed) {
 		t.Errorf("declared %q, needed %q", declared, needed)
 	}
-	for _, f := range []store.Filter{{Since: time.Now()}, {Before: time.Now()}, {Since: time.Now(), Before: time.Now(), State: cases.Failed}} {
-		if index := "runs COLLECTION " + needs(listQuery(f, store.PlaceOf(begin("a").Case), 1)); !slices.Contains(declared, index) {
+	for _, f := range []store.Filter{
+		{Since: time.Now()}, {Before: time.Now()},
+		{Since: time.Now(), Before: time.Now(), State: cases.Failed},
+	} {
+		if index := "runs COLLECTION " + needs(listQuery(f, store.PlaceOf(begin("a").Case), 1)); !slices.Contains(
+			declared,
+			index,
+		) {
 			t.Errorf("%+v needs %q", f, index)
 		}
 	}
 
 	s := opened(t, options(t))
 	save(t, s, "a")
-	if err := s.SaveDurationStats(t.Context(), schedule.DurationStats{Version: 1}); err != nil && !errors.Is(err, store.ErrConflict) {
+	if err := s.SaveDurationStats(t.Context(), schedule.DurationStats{Version: 1}); err != nil &&
+		!errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
 	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats())

@@ -48,7 +48,10 @@ func listQuery(f store.Filter, after store.Place, limit int) *pb.StructuredQuery
 		filters = append(filters, where("state", pb.StructuredQuery_FieldFilter_EQUAL, text(string(f.State))))
 	}
 	if !f.Since.IsZero() {
-		filters = append(filters, where("created_at", pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL, moment(f.Since)))
+		filters = append(
+			filters,
+			where("created_at", pb.StructuredQuery_FieldFilter_GREATER_THAN_OR_EQUAL, moment(f.Since)),
+		)
 	}
 	q := &pb.StructuredQuery{
 		From:    []*pb.StructuredQuery_CollectionSelector{{CollectionId: "runs"}},
@@ -86,7 +89,10 @@ func where(name string, op pb.StructuredQuery_FieldFilter_Operator, v *pb.Value)
 
 func all(filters ...*pb.StructuredQuery_Filter) *pb.StructuredQuery_Filter {
 	return &pb.StructuredQuery_Filter{FilterType: &pb.StructuredQuery_Filter_CompositeFilter{
-		CompositeFilter: &pb.StructuredQuery_CompositeFilter{Op: pb.StructuredQuery_CompositeFilter_AND, Filters: filters},
+		CompositeFilter: &pb.StructuredQuery_CompositeFilter{
+			Op:      pb.StructuredQuery_CompositeFilter_AND,
+			Filters: filters,
+		},
 	}}
 }
 

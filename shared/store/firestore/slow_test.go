@@ -113,7 +113,9 @@ func TestRepeatsHaveABudget(t *testing.T) {
 	}
 	refusal := status.Error(codes.FailedPrecondition, "as told")
 	for range calls { // a refusal is an answer
-		if err := s.call(t.Context(), func(context.Context) error { return refusal }); status.Code(err) != codes.FailedPrecondition {
+		if err := s.call(t.Context(), func(context.Context) error { return refusal }); status.Code(
+			err,
+		) != codes.FailedPrecondition {
 			t.Fatal(err)
 		}
 		_ = s.call(t.Context(), func(context.Context) error { return nil })
@@ -165,7 +167,8 @@ func (h *hanging) options() []option.ClientOption {
 		option.WithGRPCDialOption(grpc.WithChainStreamInterceptor(
 			func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, method string, _ grpc.Streamer, _ ...grpc.CallOption) (grpc.ClientStream, error) {
 				return nil, wait(ctx, method)
-			})),
+			},
+		)),
 	}
 }
 

@@ -107,18 +107,30 @@ func TestWaitForbidden(t *testing.T) {
 // TestSnapshot: what a stream tells, message by message, beyond what the emulator does.
 func TestSnapshot(t *testing.T) {
 	change := func(kind pb.TargetChange_TargetChangeType, cause *rpc.Status) *pb.ListenResponse {
-		return &pb.ListenResponse{ResponseType: &pb.ListenResponse_TargetChange{TargetChange: &pb.TargetChange{TargetChangeType: kind, TargetIds: []int32{target}, Cause: cause}}}
+		return &pb.ListenResponse{
+			ResponseType: &pb.ListenResponse_TargetChange{
+				TargetChange: &pb.TargetChange{TargetChangeType: kind, TargetIds: []int32{target}, Cause: cause},
+			},
+		}
 	}
-	whole := &pb.ListenResponse{ResponseType: &pb.ListenResponse_TargetChange{TargetChange: &pb.TargetChange{ReadTime: timestamppb.Now()}}}
+	whole := &pb.ListenResponse{
+		ResponseType: &pb.ListenResponse_TargetChange{TargetChange: &pb.TargetChange{ReadTime: timestamppb.Now()}},
+	}
 	doc := func(name string, in ...int32) *pb.ListenResponse {
 		return &pb.ListenResponse{ResponseType: &pb.ListenResponse_DocumentChange{DocumentChange: &pb.DocumentChange{
 			Document: &pb.Document{Name: name, Fields: fields{"run": number(1), "version": number(1)}}, TargetIds: in,
 		}}}
 	}
-	gone := &pb.ListenResponse{ResponseType: &pb.ListenResponse_DocumentDelete{DocumentDelete: &pb.DocumentDelete{Document: "a"}}}
-	removed := &pb.ListenResponse{ResponseType: &pb.ListenResponse_DocumentRemove{DocumentRemove: &pb.DocumentRemove{Document: "a"}}}
+	gone := &pb.ListenResponse{
+		ResponseType: &pb.ListenResponse_DocumentDelete{DocumentDelete: &pb.DocumentDelete{Document: "a"}},
+	}
+	removed := &pb.ListenResponse{
+		ResponseType: &pb.ListenResponse_DocumentRemove{DocumentRemove: &pb.DocumentRemove{Document: "a"}},
+	}
 	filter := func(n int32) *pb.ListenResponse {
-		return &pb.ListenResponse{ResponseType: &pb.ListenResponse_Filter{Filter: &pb.ExistenceFilter{TargetId: target, Count: n}}}
+		return &pb.ListenResponse{
+			ResponseType: &pb.ListenResponse_Filter{Filter: &pb.ExistenceFilter{TargetId: target, Count: n}},
+		}
 	}
 	added, current := change(pb.TargetChange_ADD, nil), change(pb.TargetChange_CURRENT, nil)
 	for _, test := range []struct {
@@ -135,12 +147,19 @@ func TestSnapshot(t *testing.T) {
 		{"between two moments", []*pb.ListenResponse{added, current, doc("a", target)}, 1, false, nil, 0},
 		{"deleted", []*pb.ListenResponse{added, doc("a", target), current, gone, whole}, 0, true, nil, 0},
 		{"removed", []*pb.ListenResponse{added, doc("a", target), current, removed, whole}, 0, true, nil, 0},
-		{"no longer asked for", []*pb.ListenResponse{added, doc("a", target), current, doc("a"), whole}, 0, true, nil, 0},
-		{"as many as thought", []*pb.ListenResponse{added, doc("a", target), current, filter(1), whole}, 1, true, nil, 0},
-		{"one less than thought", []*pb.ListenResponse{added, doc("a", target), current, filter(0)}, 1, false, errDeaf, 0},
-		{"all over again", []*pb.ListenResponse{added, doc("a", target), current, change(pb.TargetChange_RESET, nil), whole}, 0, false, nil, 0},
+		{"no longer asked for", []*pb.ListenResponse{added, doc("a", target), current, doc("a"), whole}, 0,
+			true, nil, 0},
+		{"as many as thought", []*pb.ListenResponse{added, doc("a", target), current, filter(1), whole}, 1,
+			true, nil, 0},
+		{"one less than thought", []*pb.ListenResponse{added, doc("a", target), current, filter(0)}, 1, false,
+			errDeaf, 0},
+		{"all over again",
+			[]*pb.ListenResponse{added, doc("a", target), current, change(pb.TargetChange_RESET, nil), whole},
+			0, false, nil, 0},
 		{"ended", []*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, nil)}, 0, false, errDeaf, 0},
-		{"ended for a reason", []*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, &rpc.Status{Code: int32(codes.PermissionDenied)})}, 0, false, nil, codes.PermissionDenied},
+		{"ended for a reason",
+			[]*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, &rpc.Status{Code: int32(codes.PermissionDenied)})},
+			0, false, nil, codes.PermissionDenied},
 	} {
 		n := snapshot{documents: map[string]stamp{}}
 		var whole bool

@@ -28,7 +28,14 @@ func (w *wire) option() []option.ClientOption {
 	}
 }
 
-func (w *wire) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, do grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (w *wire) unary(
+	ctx context.Context,
+	method string,
+	req, reply any,
+	conn *grpc.ClientConn,
+	do grpc.UnaryInvoker,
+	opts ...grpc.CallOption,
+) error {
 	method = w.saw(method)
 	if err := ask(w.refuse, method); err != nil {
 		return err
@@ -39,7 +46,14 @@ func (w *wire) unary(ctx context.Context, method string, req, reply any, conn *g
 	return ask(w.lose, method)
 }
 
-func (w *wire) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, do grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (w *wire) stream(
+	ctx context.Context,
+	desc *grpc.StreamDesc,
+	conn *grpc.ClientConn,
+	method string,
+	do grpc.Streamer,
+	opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
 	method = w.saw(method)
 	if err := ask(w.refuse, method); err != nil {
 		return nil, err

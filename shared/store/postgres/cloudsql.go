@@ -45,7 +45,8 @@ func newCloudSQL(config *pgconn.Config, ip string) (*cloudSQL, error) {
 		return nil, nil //nolint:nilnil // that there is none is no fault
 	}
 	parts := strings.Split(name, ":") // a project may be "example.com:name"
-	if len(config.Fallbacks) > 0 || len(parts) < 3 || len(parts) > 4 || slices.Contains(parts, "") || strings.ContainsAny(name, "/,") {
+	if len(config.Fallbacks) > 0 || len(parts) < 3 || len(parts) > 4 || slices.Contains(parts, "") ||
+		strings.ContainsAny(name, "/,") {
 		return nil, errors.New("host is to be one /cloudsql/PROJECT:REGION:INSTANCE")
 	}
 	c := &cloudSQL{instance: name, iam: config.Password == ""}

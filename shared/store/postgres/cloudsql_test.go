@@ -34,9 +34,13 @@ func TestCloudSQLConfig(t *testing.T) {
 		name, dsn, instance string
 		iam                 bool
 	}{
-		{"a password", "postgres://u:p@/d?host=/cloudsql/my-project:europe-west1:main", "my-project:europe-west1:main", false},
-		{"a service account", "postgres://sa%40my-project.iam@/d?host=/cloudsql/my-project:europe-west1:main&cloudsql_ip=private", "my-project:europe-west1:main", true},
-		{"a project of a domain", "postgres://u:p@/d?host=/cloudsql/example.com:my-project:us-east1:db", "example.com:my-project:us-east1:db", false},
+		{"a password", "postgres://u:p@/d?host=/cloudsql/my-project:europe-west1:main",
+			"my-project:europe-west1:main", false},
+		{"a service account",
+			"postgres://sa%40my-project.iam@/d?host=/cloudsql/my-project:europe-west1:main&cloudsql_ip=private",
+			"my-project:europe-west1:main", true},
+		{"a project of a domain", "postgres://u:p@/d?host=/cloudsql/example.com:my-project:us-east1:db",
+			"example.com:my-project:us-east1:db", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv("PGPASSWORD", "")
@@ -45,10 +49,20 @@ func TestCloudSQLConfig(t *testing.T) {
 				t.Fatal(err)
 			}
 			if sql.instance != test.instance || sql.iam != test.iam || sql.dialer != nil {
-				t.Errorf("instance %q, with the service account's token %v, dialer made %v", sql.instance, sql.iam, sql.dialer != nil)
+				t.Errorf(
+					"instance %q, with the service account's token %v, dialer made %v",
+					sql.instance,
+					sql.iam,
+					sql.dialer != nil,
+				)
 			}
-			if _, sent := c.ConnConfig.RuntimeParams[ipParameter]; sent || c.ConnConfig.TLSConfig != nil || len(c.ConnConfig.Fallbacks) > 0 {
-				t.Errorf("the server is sent %v; TLS twice: %v", c.ConnConfig.RuntimeParams, c.ConnConfig.TLSConfig != nil)
+			if _, sent := c.ConnConfig.RuntimeParams[ipParameter]; sent || c.ConnConfig.TLSConfig != nil ||
+				len(c.ConnConfig.Fallbacks) > 0 {
+				t.Errorf(
+					"the server is sent %v; TLS twice: %v",
+					c.ConnConfig.RuntimeParams,
+					c.ConnConfig.TLSConfig != nil,
+				)
 			}
 			if err := sql.close(); err != nil {
 				t.Error(err)
@@ -59,9 +73,13 @@ func TestCloudSQLConfig(t *testing.T) {
 
 // TestCloudSQLCredentials: without credentials nothing is opened, and it is tried again.
 func TestCloudSQLCredentials(t *testing.T) {
-	sql := &cloudSQL{instance: "p:r:i", options: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile("/nowhere.json")}}
+	sql := &cloudSQL{
+		instance: "p:r:i",
+		options:  []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile("/nowhere.json")},
+	}
 	for range 2 {
-		if conn, err := sql.dial(t.Context(), "unix", "/cloudsql/p:r:i"); err == nil || !strings.Contains(err.Error(), "nowhere.json") {
+		if conn, err := sql.dial(t.Context(), "unix", "/cloudsql/p:r:i"); err == nil ||
+			!strings.Contains(err.Error(), "nowhere.json") {
 			t.Errorf("dialled %v, error %v", conn, err)
 		}
 	}
@@ -108,35 +126,51 @@ func newFakeCloudSQL(t *testing.T, socket string) *fakeCloudSQL {
 	}
 	f.all.Go(f.serve)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /sql/v1beta4/projects/my-project/instances/main/connectSettings", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]any{
-			"kind": "sql#connectSettings", "region": "europe-west1", "backendType": "SECOND_GEN", "databaseVersion": "POSTGRES_15",
-			"ipAddresses":  []any{map[string]any{"type": "PRIMARY", "ipAddress": "192.0.2.1"}, map[string]any{"type": "PRIVATE", "ipAddress": "10.0.0.1"}},
-			"serverCaCert": map[string]any{"cert": pemOf(f.ca.Raw)},
-		})
-	})
-	mux.HandleFunc("POST /sql/v1beta4/projects/my-project/instances/{verb}", func(w http.ResponseWriter, r *http.Request) {
-		var ask struct {
-			PublicKey   string `json:"public_key"`
-			AccessToken string `json:"access_token"`
-		}
-		block, _ := pem.Decode(nil)
-		if json.NewDecoder(r.Body).Decode(&ask) == nil {
-			block, _ = pem.Decode([]byte(ask.PublicKey))
-		}
-		if block == nil || r.PathValue("verb") != "main:generateEphemeralCert" {
-			http.Error(w, "no such thing", http.StatusNotFound)
-			return
-		}
-		key, err := x509.ParsePKIXPublicKey(block.Bytes)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		f.login.Store(ask.AccessToken)
-		cert := f.certificate(t, &x509.Certificate{Subject: pkix.Name{CommonName: "client"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, key)
-		answer(w, map[string]any{"ephemeralCert": map[string]any{"cert": pemOf(cert)}})
-	})
+	mux.HandleFunc(
+		"GET /sql/v1beta4/projects/my-project/instances/main/connectSettings",
+		func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, map[string]any{
+				"kind": "sql#connectSettings", "region": "europe-west1", "backendType": "SECOND_GEN", "databaseVersion": "POSTGRES_15",
+				"ipAddresses": []any{
+					map[string]any{"type": "PRIMARY", "ipAddress": "192.0.2.1"},
+					map[string]any{"type": "PRIVATE", "ipAddress": "10.0.0.1"},
+				},
+				"serverCaCert": map[string]any{"cert": pemOf(f.ca.Raw)},
+			})
+		},
+	)
+	mux.HandleFunc(
+		"POST /sql/v1beta4/projects/my-project/instances/{verb}",
+		func(w http.ResponseWriter, r *http.Request) {
+			var ask struct {
+				PublicKey   string `json:"public_key"`
+				AccessToken string `json:"access_token"`
+			}
+			block, _ := pem.Decode(nil)
+			if json.NewDecoder(r.Body).Decode(&ask) == nil {
+				block, _ = pem.Decode([]byte(ask.PublicKey))
+			}
+			if block == nil || r.PathValue("verb") != "main:generateEphemeralCert" {
+				http.Error(w, "no such thing", http.StatusNotFound)
+				return
+			}
+			key, err := x509.ParsePKIXPublicKey(block.Bytes)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			f.login.Store(ask.AccessToken)
+			cert := f.certificate(
+				t,
+				&x509.Certificate{
+					Subject:     pkix.Name{CommonName: "client"},
+					ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+				},
+				key,
+			)
+			answer(w, map[string]any{"ephemeralCert": map[string]any{"cert": pemOf(cert)}})
+		},
+	)
 	f.api = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		f.api.Close()
@@ -258,7 +292,9 @@ func TestCloudSQL(t *testing.T) {
 			t.Fatal(err)
 		}
 		sql.options = append(sql.options, f.options(false)...)
-		if s, err := open(t.Context(), config, sql); err == nil || !strings.Contains(err.Error(), "my-project:europe-west1:other") || strings.Contains(err.Error(), "hunter2") {
+		if s, err := open(t.Context(), config, sql); err == nil ||
+			!strings.Contains(err.Error(), "my-project:europe-west1:other") ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("opened %v, error %v", s, err)
 		}
 	})

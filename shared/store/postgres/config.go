@@ -36,7 +36,9 @@ func parse(dsn string) (*pgxpool.Config, *cloudSQL, error) {
 		config.MaxConns = maxConns
 	}
 	if config.MaxConns < 2 {
-		return nil, nil, errors.New("the DSN cannot be used: pool_max_conns is below 2; while somebody waits, one connection listens")
+		return nil, nil, errors.New(
+			"the DSN cannot be used: pool_max_conns is below 2; while somebody waits, one connection listens",
+		)
 	}
 	if !query.Has("pool_max_conn_idle_time") {
 		config.MaxConnIdleTime = idleTime

@@ -38,7 +38,11 @@ func holding(b *testing.B, n int) *Store {
 	})); err != nil {
 		b.Fatal(err)
 	}
-	postgrestest.Exec(b, dsn, "SET synchronous_commit = on; SELECT txid_current()") // the log, and so what VACUUM may mark, is on disk
+	postgrestest.Exec(
+		b,
+		dsn,
+		"SET synchronous_commit = on; SELECT txid_current()",
+	) // the log, and so what VACUUM may mark, is on disk
 	postgrestest.Exec(b, dsn, "VACUUM ANALYZE")
 	return s
 }

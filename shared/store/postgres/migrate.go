@@ -64,7 +64,8 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, migrations fs.FS) error {
 // schemaVersion returns 0 for a database without tables of ours.
 func schemaVersion(ctx context.Context, pool *pgxpool.Pool) (version int64, err error) {
 	err = repeat(ctx, new(overload.Retries), transient, func() error {
-		return pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
+		return pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`).
+			Scan(&version)
 	})
 	switch sqlState(err) {
 	case "42P01": // undefined_table

@@ -136,12 +136,16 @@ func TestOpenRefuses(t *testing.T) {
 		want        string
 	}{
 		{"another program's tables", "CREATE TABLE runs (a int)", nil, "another program: heads, runs or run_values"},
-		{"another program's view", "CREATE VIEW heads AS SELECT 1 AS a", nil, "another program: heads, runs or run_values"},
-		{"another program's versions", "CREATE TABLE casewatch_schema (a int)", nil, "another program: casewatch_schema"},
+		{"another program's view", "CREATE VIEW heads AS SELECT 1 AS a", nil,
+			"another program: heads, runs or run_values"},
+		{"another program's versions", "CREATE TABLE casewatch_schema (a int)", nil,
+			"another program: casewatch_schema"},
 		{"a user without rights", "CREATE ROLE guest LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
 			map[string][]string{"user": {"guest"}, "password": {"hunter2"}}, "permission denied for schema public"},
-		{"a user that is not there", "SELECT 1", map[string][]string{"user": {"nobody"}, "password": {"hunter2"}}, `role "nobody" does not exist`},
-		{"an unknown parameter", "SELECT 1", map[string][]string{"pool_max_cons": {"3"}, "password": {"hunter2"}}, "pool_max_cons"},
+		{"a user that is not there", "SELECT 1",
+			map[string][]string{"user": {"nobody"}, "password": {"hunter2"}}, `role "nobody" does not exist`},
+		{"an unknown parameter", "SELECT 1",
+			map[string][]string{"pool_max_cons": {"3"}, "password": {"hunter2"}}, "pool_max_cons"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dsn := postgrestest.Start(t)
@@ -221,8 +225,10 @@ func TestSchema(t *testing.T) {
 		want  string
 	}{
 		{overdueQuery, []any{time.Now().Add(time.Hour), time.Now(), "case", 1, 100}, "Index Scan using runs_wake"},
-		{listQuery, []any{time.Now().Add(-time.Hour), time.Now(), "case", 1, 50}, "Index Scan Backward using runs_created"},
-		{listStateQuery, []any{time.Now().Add(-time.Hour), time.Now(), "case", 1, 50, "running"}, "Index Scan Backward using runs_state"},
+		{listQuery, []any{time.Now().Add(-time.Hour), time.Now(), "case", 1, 50},
+			"Index Scan Backward using runs_created"},
+		{listStateQuery, []any{time.Now().Add(-time.Hour), time.Now(), "case", 1, 50, "running"},
+			"Index Scan Backward using runs_state"},
 		{countOpenQuery, nil, "runs_open"},
 		{countStatesQuery, nil, "Index Only Scan using runs_state"},
 		{getQuery, []any{"case1", 1}, "Index Scan using runs_pkey"},
@@ -235,7 +241,8 @@ func TestSchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := strings.Join(plan, "\n"); !strings.Contains(text, test.want) || strings.Contains(text, "Seq Scan") || strings.Contains(text, "Sort") {
+		if text := strings.Join(plan, "\n"); !strings.Contains(text, test.want) || strings.Contains(text, "Seq Scan") ||
+			strings.Contains(text, "Sort") {
 			t.Errorf("plan of %s:\n%s\nwant %s, and nothing sorted", test.query, text, test.want)
 		}
 	}

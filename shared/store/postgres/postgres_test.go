@@ -35,7 +35,11 @@ func TestStore(t *testing.T) {
 // they say otherwise; with three connections, of which one listens.
 func TestStoreElsewhere(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		dsn := with(t, postgrestest.Start(t), url.Values{"default_transaction_isolation": {"serializable"}, "pool_max_conns": {"3"}})
+		dsn := with(
+			t,
+			postgrestest.Start(t),
+			url.Values{"default_transaction_isolation": {"serializable"}, "pool_max_conns": {"3"}},
+		)
 		upgrade(t, dsn)
 		return harness(t, dsn)
 	})
@@ -124,7 +128,13 @@ func beginning(id string) store.Begin {
 	at := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	return store.Begin{
 		Head: store.Head{CaseID: id, Run: 1, Keys: map[string]int{"key": 1}, Version: 1},
-		Case: cases.Case{Origin: cases.Origin{CaseID: id, Run: 1, CreatedAt: at}, Version: 1, State: cases.Pending, UpdatedAt: at, Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(time.Hour)}},
+		Case: cases.Case{
+			Origin:      cases.Origin{CaseID: id, Run: 1, CreatedAt: at},
+			Version:     1,
+			State:       cases.Pending,
+			UpdatedAt:   at,
+			Bookkeeping: cases.Bookkeeping{OverdueAt: at.Add(time.Hour)},
+		},
 		Form: []byte(`{"case_id":"` + id + `"}`),
 	}
 }

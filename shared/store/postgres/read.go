@@ -35,11 +35,22 @@ const (
 
 // one reads a single row.
 func (s *Store) one(ctx context.Context, query string, args []any, into ...any) error {
-	return repeat(ctx, &s.retries, transient, func() error { return s.pool.QueryRow(ctx, query, args...).Scan(into...) })
+	return repeat(
+		ctx,
+		&s.retries,
+		transient,
+		func() error { return s.pool.QueryRow(ctx, query, args...).Scan(into...) },
+	)
 }
 
 // many reads all rows, or none.
-func many[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], query string, args ...any) (found []T, err error) {
+func many[T any](
+	ctx context.Context,
+	s *Store,
+	scan pgx.RowToFunc[T],
+	query string,
+	args ...any,
+) (found []T, err error) {
 	err = repeat(ctx, &s.retries, transient, func() error {
 		rows, err := s.pool.Query(ctx, query, args...)
 		if err != nil {

@@ -18,7 +18,10 @@ func TestRepeatsHaveABudget(t *testing.T) {
 	}
 	const calls = 500
 	for range calls {
-		if err := repeat(t.Context(), &s.retries, transient, fails(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := repeat(t.Context(), &s.retries, transient, fails(io.ErrUnexpectedEOF)); !errors.Is(
+			err,
+			io.ErrUnexpectedEOF,
+		) {
 			t.Fatal(err)
 		}
 	}
@@ -26,7 +29,8 @@ func TestRepeatsHaveABudget(t *testing.T) {
 		t.Errorf("%d reads were sent %d times", calls, sent)
 	}
 	sent = 0
-	if err := repeat(t.Context(), &s.retries, undone, fails(&pgconn.PgError{Code: "40001"})); err == nil || sent != tries {
+	if err := repeat(t.Context(), &s.retries, undone, fails(&pgconn.PgError{Code: "40001"})); err == nil ||
+		sent != tries {
 		t.Errorf("a serialization failure: sent %d times, %v", sent, err)
 	}
 	for range 2 * calls {

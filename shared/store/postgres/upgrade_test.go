@@ -156,7 +156,12 @@ func TestUpgrade(t *testing.T) {
 		t.Fatalf("record %+v, error %v", c, err)
 	}
 	mustDo(t, s.Update(t.Context(), after(c)))
-	page, err := s.List(t.Context(), store.Filter{State: cases.Failed, Since: c.CreatedAt, Before: c.CreatedAt.Add(time.Microsecond)}, store.Place{}, 10)
+	page, err := s.List(
+		t.Context(),
+		store.Filter{State: cases.Failed, Since: c.CreatedAt, Before: c.CreatedAt.Add(time.Microsecond)},
+		store.Place{},
+		10,
+	)
 	if err != nil || len(page) != 1 || page[0].Version != 2 {
 		t.Fatalf("%d records, error %v", len(page), err)
 	}

@@ -66,7 +66,8 @@ func wantAtRest(t *testing.T, s *Store) {
 	eventually(t, "no connection in use", func() bool { return s.pool.Stat().AcquiredConns() == 0 })
 	for _, conn := range s.pool.AcquireAllIdle(t.Context()) {
 		var channels int
-		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_listening_channels()").Scan(&channels); err != nil || channels != 0 {
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_listening_channels()").Scan(&channels); err != nil ||
+			channels != 0 {
 			t.Errorf("a connection at rest listens to %d channels (error %v)", channels, err)
 		}
 		conn.Release()
@@ -206,7 +207,11 @@ func TestConnectionLost(t *testing.T) {
 			pid := listening(t, dsn)
 			postgrestest.Exec(t, dsn, "SELECT pg_terminate_backend("+pid+", 20000)") // returns when it has ended
 			if test.listening {
-				eventually(t, "another connection listens", func() bool { now := listening(t, dsn); return now != "" && now != pid })
+				eventually(
+					t,
+					"another connection listens",
+					func() bool { now := listening(t, dsn); return now != "" && now != pid },
+				)
 			}
 			if err := other.Update(t.Context(), after(c)); err != nil {
 				t.Fatal(err)

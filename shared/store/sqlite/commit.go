@@ -11,38 +11,39 @@ import (
 
 const (
 	maxBatch      = 128     // writes in one commit
-	maxBatchBytes = 8 << 20 // values in one commit, so that it does not take too long
+	maxBatchBytes = 8 << 20 // bytes in one commit, so that it does not take too long
 )
 
 var errUnfinished = errors.New("the writer did not finish")
 
-// change is one write on its way.
+// change is a write that waits to be committed.
 type change struct {
 	caseID string
 	size   int  // of its values, in bytes
-	urgent bool // it carries an end: it is written before those that do not
+	urgent bool // it contains an end, so it is written before the others
 	apply  func(w *writer) error
-	err    error // the result, once told
-	// turn tells its caller to lead (true), or that the result is there (false).
+	err    error // the result, valid after turn has sent false
+	// turn tells the caller to lead (true) or that the result is available (false).
 	turn chan bool
 }
 
-// commits lets writers share commits. The callers do the work themselves: whoever finds nobody leading leads: it waits for
-// the file, takes what is queued up by then, writes it in one transaction, tells the others, and hands over to the next in the queue.
+// commits lets writers share commits. The callers do the work themselves. A caller that finds no
+// leader becomes the leader. It waits for the file, takes the queued changes, writes them in one
+// transaction, reports the results, and makes the next one in the queue the leader.
 type commits struct {
-	open  func(context.Context) (*writer, error)
-	saved func(caseID string) // called for every change that is durable, before its caller knows
-	most  int                 // changes in one commit
+	open     func(context.Context) (*writer, error)
+	saved    func(caseID string) // called for every durable change, before its caller gets the result
+	maxBatch int                 // changes in one commit
 
 	mu     sync.Mutex
-	queue  []*change // while somebody leads, the leader's own is among them until taken
+	queue  []*change // contains the leader's own change until it is taken
 	leader bool
 
-	w *writer // the leader's; nil if to be opened
+	w *writer // used by the leader; nil if it must be opened
 }
 
-// do returns when c is durable, or is not done. A context that ends while c is queued takes it out again; once it is being
-// written the result is awaited, which is one commit away.
+// do commits c and returns its result. If ctx ends while c is queued, c is removed from the queue.
+// When c is already being written, do waits for the result, which takes one commit.
 func (q *commits) do(ctx context.Context, c *change) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -69,7 +70,8 @@ func (q *commits) do(ctx context.Context, c *change) error {
 	return c.err
 }
 
-// add adds c behind the others; an urgent one behind the urgent ones. The first of the queue stays the first: it is the leader's, or that of the next.
+// add puts c at the end of the queue, or after the last urgent change if c is urgent. The first in
+// the queue keeps its place: it belongs to the leader or to the next leader.
 func (q *commits) add(c *change) {
 	at := len(q.queue)
 	if c.urgent && at > 1 {
@@ -79,7 +81,7 @@ func (q *commits) add(c *change) {
 	q.queue = slices.Insert(q.queue, at, c)
 }
 
-// withdraw takes c out of the queue, unless it is taken, or is to lead: then its turn is told.
+// withdraw removes c from the queue. It returns false if c was already taken or is to lead.
 func (q *commits) withdraw(c *change) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,13 +93,13 @@ func (q *commits) withdraw(c *change) bool {
 	return true
 }
 
-// lead writes a batch. The leader's context ends its wait for the file, before anything is written; it does not
-// touch the writes of the others.
+// lead writes a batch. If the leader's context ends while it waits for the file, only the leader's
+// write is given up, and nothing has been written.
 func (q *commits) lead(ctx context.Context, c *change) {
 	var batch []*change
 	err := errUnfinished
 	defer func() {
-		if errors.Is(err, errUnfinished) { // a panic: neither its transaction nor those who wait for it may be left behind
+		if errors.Is(err, errUnfinished) { // a panic: the transaction and the waiting callers must not be left behind
 			if batch == nil {
 				batch = q.take(1, math.MaxInt)
 			}
@@ -119,21 +121,22 @@ func (q *commits) lead(ctx context.Context, c *change) {
 	}
 	switch {
 	case begun == nil:
-		batch = q.take(q.most, maxBatchBytes)
+		batch = q.take(q.maxBatch, maxBatchBytes)
 		err = q.write(batch)
 	case ctx.Err() != nil:
 		batch, err = q.take(1, math.MaxInt), ctx.Err()
-	default: // the store cannot be used: let nobody wait for that in turn
+	default: // the store cannot be used, so all queued changes fail now
 		batch, err = q.take(math.MaxInt, math.MaxInt), begun
 	}
 }
 
-// take takes the first of the queue, which is the leader's, and more, up to that many changes and that many bytes.
-func (q *commits) take(most, bytes int) []*change {
+// take removes changes from the front of the queue and returns them: the first one, which is the
+// leader's, and more up to limit changes and that many bytes.
+func (q *commits) take(limit, bytes int) []*change {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, size := 0, 0
-	for _, c := range q.queue[:min(most, len(q.queue))] {
+	for _, c := range q.queue[:min(limit, len(q.queue))] {
 		if size += c.size; n > 0 && size > bytes {
 			break
 		}
@@ -167,7 +170,7 @@ func (q *commits) begin(ctx context.Context) error {
 	return nil
 }
 
-// write does all of a batch. Its own error is that of the transaction: then nothing of it is saved.
+// write writes a batch. An error means that the transaction failed and nothing was saved.
 func (q *commits) write(batch []*change) error {
 	ctx := context.Background()
 	for _, c := range batch {
@@ -186,7 +189,8 @@ func (q *commits) write(batch []*change) error {
 	return nil
 }
 
-// drop closes a connection that is in an unknown state, which undoes what it had not committed. The next leader opens another.
+// drop closes a connection that is in an unknown state, which undoes its uncommitted writes. The
+// next leader opens another.
 func (q *commits) drop() error {
 	w := q.w
 	if q.w = nil; w == nil {
@@ -202,7 +206,8 @@ func (q *commits) close() error {
 	return q.w.close()
 }
 
-// inSavepoint applies c, or nothing of it, and keeps its result in c. The error says that the transaction is broken.
+// inSavepoint applies all of c or nothing, and stores the result in c. An error means that the
+// transaction is broken.
 func (w *writer) inSavepoint(ctx context.Context, c *change) error {
 	if _, c.err = w.savepoint.ExecContext(ctx); c.err != nil {
 		return c.err

@@ -16,7 +16,7 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// held is a store whose file is held by another process, as it were, until release.
+// held is a store whose file another connection holds until release.
 type held struct {
 	*Store
 	path    string
@@ -33,7 +33,7 @@ func hold(t *testing.T) *held {
 	return h
 }
 
-// again takes the file.
+// again holds the file again.
 func (h *held) again(t *testing.T) {
 	t.Helper()
 	db, err := sql.Open("sqlite", h.path)
@@ -48,7 +48,7 @@ func (h *held) again(t *testing.T) {
 	t.Cleanup(h.release)
 }
 
-// start begins a change beside the test and returns once it is queued.
+// start starts a change in the background and returns when it is queued.
 func (h *held) start(t *testing.T, ctx context.Context, c *change) <-chan error {
 	t.Helper()
 	n := h.queued()
@@ -63,7 +63,7 @@ func (h *held) start(t *testing.T, ctx context.Context, c *change) <-chan error 
 	}()
 	for deadline := time.Now().Add(5 * time.Second); h.queued() == n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the write did not queue up")
+			t.Fatal("the write was not queued within 5 s")
 		}
 	}
 	return done
@@ -75,7 +75,7 @@ func (h *held) queued() int {
 	return len(h.commits.queue)
 }
 
-// adds is a change that adds a head of that id.
+// adds returns a change that adds a head with that id and then runs the queries.
 func adds(id string, also ...string) *change {
 	return &change{caseID: id, apply: func(w *writer) error {
 		err := must(affected(context.Background(), w.addHead, id, 1, 1, []byte("{}"), ""))
@@ -111,7 +111,8 @@ func (h *held) wantHeads(t *testing.T, want ...string) {
 	}
 }
 
-// TestSharedCommit: what is queued up while the file is held goes into one transaction, in the order of arrival.
+// TestSharedCommit checks that writes that queue up while the file is held share one transaction,
+// in the order of their arrival.
 func TestSharedCommit(t *testing.T) {
 	h := hold(t)
 	var log []string // written by the leader alone
@@ -139,10 +140,11 @@ func TestSharedCommit(t *testing.T) {
 	h.wantHeads(t, "a", "b", "c")
 }
 
-// TestEndsAreWrittenFirst: of those that queue up behind the leader, the ones that carry an end are written first, in the order of arrival.
+// TestEndsAreWrittenFirst checks that queued writes with an end are written first, after the
+// leader's, in the order of their arrival.
 func TestEndsAreWrittenFirst(t *testing.T) {
 	h := hold(t)
-	h.commits.most = 3
+	h.commits.maxBatch = 3
 	var log []string // written by the leader alone
 	h.commits.saved = func(id string) { log = append(log, id) }
 	var all []<-chan error
@@ -162,7 +164,8 @@ func TestEndsAreWrittenFirst(t *testing.T) {
 	}
 }
 
-// TestWritesOfEndsAreUrgent: a change of an ended run, and a beginning that ends the run before, are what is written first.
+// TestWritesOfEndsAreUrgent checks which writes are urgent: those of an ended run, and beginnings
+// that end the previous run.
 func TestWritesOfEndsAreUrgent(t *testing.T) {
 	h := hold(t)
 	h.release()
@@ -182,7 +185,7 @@ func TestWritesOfEndsAreUrgent(t *testing.T) {
 		go func() { queued <- do() }()
 		for end := time.Now().Add(5 * time.Second); h.queued() != i+1; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatal("the write did not queue up")
+				t.Fatal("the write was not queued within 5 s")
 			}
 		}
 	}
@@ -195,37 +198,42 @@ func TestWritesOfEndsAreUrgent(t *testing.T) {
 	h.commits.mu.Unlock()
 	h.release()
 	for range 3 {
-		<-queued // one of them is saved
+		<-queued // one of the three succeeds
 	}
 }
 
-// TestFaultsInABatch: a write that goes wrong is told so; what that does to its neighbours depends on how it went wrong, but
-// each is told what is true, and the next write finds the store in order.
-func TestFaultsInABatch(t *testing.T) {
+// TestErrorsInABatch checks that a failing write gets its error. Its effect on the other writes
+// depends on the failure, but each gets its true result, and the next write succeeds.
+func TestErrorsInABatch(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		fault *change
-		want  string   // of the faulty write
-		saved []string // of the neighbours a and c
+		name    string
+		failing *change
+		want    string   // error of the failing write
+		saved   []string // which of the other writes, a and c, are saved
 	}{
-		{"conflict", &change{apply: func(*writer) error { return store.ErrConflict }}, "store: conflict", []string{"a", "c"}},
-		{"half done", adds("b", "INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES ('b', 1, 1, 1, 2, x'')"), "constraint", []string{"a", "c"}},
-		{"the transaction is gone", adds("b", "ROLLBACK", "nonsense"), "nonsense", nil},
-		{"the commit fails", adds("b", "PRAGMA defer_foreign_keys = 1", "INSERT INTO run_values VALUES ('b', 1, 'form', x'')"), "FOREIGN KEY", nil},
-		{"panic", &change{apply: func(*writer) error { panic("a fault") }}, "did not finish", nil},
+		{"conflict", &change{apply: func(*writer) error { return store.ErrConflict }}, "store: conflict",
+			[]string{"a", "c"}},
+		{"half done",
+			adds("b", "INSERT INTO runs (case_id, run, version, wake_at, open, record) VALUES ('b', 1, 1, 1, 2, x'')"),
+			"constraint", []string{"a", "c"}},
+		{"the transaction was rolled back", adds("b", "ROLLBACK", "nonsense"), "nonsense", nil},
+		{"the commit fails",
+			adds("b", "PRAGMA defer_foreign_keys = 1", "INSERT INTO run_values VALUES ('b', 1, 'form', x'')"),
+			"FOREIGN KEY", nil},
+		{"panic", &change{apply: func(*writer) error { panic("injected") }}, "did not finish", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := hold(t)
 			a := h.start(t, t.Context(), adds("a"))
-			b := h.start(t, t.Context(), test.fault)
+			b := h.start(t, t.Context(), test.failing)
 			c := h.start(t, t.Context(), adds("c"))
 			h.release()
 			if err := <-b; err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("the faulty write: %v, want %q", err, test.want)
+				t.Errorf("the failing write: got %v, want %q", err, test.want)
 			}
 			for name, done := range map[string]<-chan error{"a": a, "c": c} {
 				if err := <-done; (err == nil) != slices.Contains(test.saved, name) {
-					t.Errorf("write %s: %v; saved are to be %q", name, err, test.saved)
+					t.Errorf("write %s: got %v, want only %q saved", name, err, test.saved)
 				}
 			}
 			h.wantHeads(t, test.saved...)
@@ -237,7 +245,8 @@ func TestFaultsInABatch(t *testing.T) {
 	}
 }
 
-// TestLeaderGivesUp: whoever leads and gives up leaves the others' writes alone, and so do those who give up in the queue.
+// TestLeaderGivesUp checks that a leader and a queued writer that give up do not affect the writes
+// of others.
 func TestLeaderGivesUp(t *testing.T) {
 	h := hold(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,7 +258,7 @@ func TestLeaderGivesUp(t *testing.T) {
 	cancel()
 	for _, done := range []<-chan error{leader, second} { // while the file is still held
 		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("who gave up was told %v", err)
+			t.Errorf("a writer that gave up got %v, want context.Canceled", err)
 		}
 	}
 	h.release()
@@ -261,12 +270,12 @@ func TestLeaderGivesUp(t *testing.T) {
 	h.wantHeads(t, "a", "b")
 }
 
-// TestBatchIsBounded: by number and by bytes; the first always goes.
+// TestBatchIsBounded checks the limits by number and by bytes. The first change is always taken.
 func TestBatchIsBounded(t *testing.T) {
 	for _, test := range []struct {
-		sizes       []int
-		most, bytes int
-		want        int
+		sizes        []int
+		limit, bytes int
+		want         int
 	}{
 		{[]int{1, 1, 1}, 10, 100, 3},
 		{[]int{1, 1, 1}, 2, 100, 2},
@@ -280,13 +289,14 @@ func TestBatchIsBounded(t *testing.T) {
 		for _, size := range test.sizes {
 			q.queue = append(q.queue, &change{size: size})
 		}
-		if got := len(q.take(test.most, test.bytes)); got != test.want || len(q.queue) != len(test.sizes)-got {
+		if got := len(q.take(test.limit, test.bytes)); got != test.want || len(q.queue) != len(test.sizes)-got {
 			t.Errorf("took %d of %v, left %d; want %d", got, test.sizes, len(q.queue), test.want)
 		}
 	}
 }
 
-// TestFileHeldTooLong: all who wait are told, none waits for it after the other.
+// TestFileHeldTooLong checks that all waiting writers get the error together, and not one after the
+// other.
 func TestFileHeldTooLong(t *testing.T) {
 	h := hold(t)
 	w, err := newWriter(t.Context(), h.writers)
@@ -301,7 +311,7 @@ func TestFileHeldTooLong(t *testing.T) {
 	b := h.start(t, t.Context(), adds("b"))
 	for _, done := range []<-chan error{a, b} {
 		if err := <-done; !busy(err) {
-			t.Errorf("told %v, want that the file is busy", err)
+			t.Errorf("got %v, want that the file is busy", err)
 		}
 	}
 	h.release()
@@ -311,7 +321,7 @@ func TestFileHeldTooLong(t *testing.T) {
 	h.wantHeads(t, "c")
 }
 
-// TestMisuse: calls that make no sense are refused before anything is written.
+// TestMisuse checks that invalid calls are rejected and nothing is written.
 func TestMisuse(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
 	defer closeStore(t, s)
@@ -324,9 +334,10 @@ func TestMisuse(t *testing.T) {
 	b := beginning("b")
 	b.Case.Run = 2
 	if err := s.Begin(t.Context(), b); err == nil {
-		t.Error("a head that names another run was taken")
+		t.Error("a head that names another run was accepted")
 	}
-	if page, err := s.Overdue(t.Context(), time.Now().AddDate(100, 0, 0), store.Cursor{}, -1); err != nil || len(page) != 0 {
+	if page, err := s.Overdue(t.Context(), time.Now().AddDate(100, 0, 0), store.Cursor{}, -1); err != nil ||
+		len(page) != 0 {
 		t.Errorf("Overdue with a negative limit: %d records, error %v", len(page), err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 const killEnv = "SQLITE_TEST_WRITE_UNTIL_KILLED"
 
-// TestKilled: what was confirmed survives the kill of the process that wrote it, whole.
+// TestKilled checks that confirmed writes survive the kill of their process completely.
 func TestKilled(t *testing.T) {
 	if path := os.Getenv(killEnv); path != "" {
 		writeUntilKilled(t, path)
@@ -47,7 +47,7 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("the writer ended after %d writes: %q", len(confirmed), confirmed)
 	}
 	if last := confirmed[len(confirmed)-1]; len(last) != len("w0-000000") {
-		confirmed = confirmed[:len(confirmed)-1] // cut off
+		confirmed = confirmed[:len(confirmed)-1] // the last line is incomplete
 	}
 	s := openStore(t, path)
 	defer closeStore(t, s)

@@ -13,8 +13,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-func TestOpenRefuses(t *testing.T) {
-	// run makes a file with plain SQL.
+func TestOpenErrors(t *testing.T) {
+	// run creates a file with plain SQL.
 	run := func(t *testing.T, path, query string) {
 		t.Helper()
 		db, err := sql.Open("sqlite", path)
@@ -51,7 +51,7 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "is a directory"},
-		{"a folder that cannot be made", func(t *testing.T, path string) {
+		{"a folder that cannot be created", func(t *testing.T, path string) {
 			if err := os.WriteFile(filepath.Dir(path), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -59,17 +59,17 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "store.db")
-			if strings.Contains(test.name, "cannot be made") {
+			if strings.Contains(test.name, "cannot be created") {
 				path = filepath.Join(path, "store.db")
 			}
 			test.setUp(t, path)
 			s, err := Open(t.Context(), store.Options{Location: path})
 			if err == nil {
 				closeStore(t, s)
-				t.Fatal("opened")
+				t.Fatal("Open succeeded")
 			}
 			if !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "store.db") {
-				t.Errorf("error %q does not say %q", err, test.want)
+				t.Errorf("got error %q, want it to contain %q", err, test.want)
 			}
 		})
 	}
@@ -78,7 +78,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestOpenMakesPrivateFiles(t *testing.T) {
+func TestOpenCreatesPrivateFiles(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "deep", "odd ?#%20&=name")
 	path := filepath.Join(folder, "store ?mode=ro#%41.db")
 	s := openStore(t, path)
@@ -96,7 +96,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 	}
 	closeStore(t, s)
 	if _, err := os.Stat(path + "-wal"); !os.IsNotExist(err) {
-		t.Errorf("the log is still there after Close: %v", err)
+		t.Errorf("the log still exists after Close: %v", err)
 	}
 	s = openStore(t, path)
 	defer closeStore(t, s)
@@ -105,8 +105,8 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 	}
 }
 
-// TestOpenAtOnce: many processes may open a new file at the same time.
-func TestOpenAtOnce(t *testing.T) {
+// TestConcurrentOpens checks that many processes may open a new file at the same time.
+func TestConcurrentOpens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -132,7 +132,7 @@ func TestOpenAtOnce(t *testing.T) {
 	}
 }
 
-// TestSettings reads back what durability and integrity rest on.
+// TestSettings checks the settings that durability and integrity depend on.
 func TestSettings(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
 	defer closeStore(t, s)
@@ -157,7 +157,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestPlans: what is asked about all cases costs what it returns, not what is stored.
+// TestPlans checks the query plans: the cost of a query across all cases must depend on what it
+// returns and not on what is stored.
 func TestPlans(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "store.db"))
 	defer closeStore(t, s)
@@ -166,9 +167,12 @@ func TestPlans(t *testing.T) {
 		args  []any
 		want  string
 	}{
-		{overdueQuery, []any{1, 2, "", 0, 5}, "SEARCH runs USING INDEX runs_wake ((wake_at,case_id,run)>(?,?,?) AND wake_at<?)"},
-		{listQuery, []any{1, 2, "", 0, 5}, "SEARCH runs USING INDEX runs_created (created_at>? AND (created_at,case_id,run)<(?,?,?))"},
-		{listStateQuery, []any{1, 2, "", 0, 5, "failed"}, "SEARCH runs USING INDEX runs_state (state=? AND created_at>? AND (created_at,case_id,run)<(?,?,?))"},
+		{overdueQuery, []any{1, 2, "", 0, 5},
+			"SEARCH runs USING INDEX runs_wake ((wake_at,case_id,run)>(?,?,?) AND wake_at<?)"},
+		{listQuery, []any{1, 2, "", 0, 5},
+			"SEARCH runs USING INDEX runs_created (created_at>? AND (created_at,case_id,run)<(?,?,?))"},
+		{listStateQuery, []any{1, 2, "", 0, 5, "failed"},
+			"SEARCH runs USING INDEX runs_state (state=? AND created_at>? AND (created_at,case_id,run)<(?,?,?))"},
 		{countOpenQuery, nil, "USING COVERING INDEX runs_open (open=?)"},
 		{countStatesQuery, nil, "SCAN runs USING COVERING INDEX runs_state"},
 	} {

@@ -9,9 +9,10 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/internal/row"
+	"github.com/casewatch/casewatch/shared/store/internal/waiters"
 )
 
-// reads are the statements of the readers' connections.
+// reads are the prepared statements of the readers' connections.
 type reads struct {
 	statements
 	get, current, value, overdue, list, listState, countOpen, countStates, versions, past *sql.Stmt
@@ -34,8 +35,8 @@ const (
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 	return r.prepareAll(ctx, db, map[**sql.Stmt]string{
 		&r.get: `SELECT record FROM runs WHERE case_id = ? AND run = ?`,
-		&r.current: `SELECT h.run, h.version, h.keys, h.owner, r.record FROM heads h JOIN runs r ON r.case_id = h.case_id AND r.run = h.run
-			WHERE h.case_id = ?`,
+		&r.current: `SELECT h.run, h.version, h.keys, h.owner, r.record FROM heads h
+			JOIN runs r ON r.case_id = h.case_id AND r.run = h.run WHERE h.case_id = ?`,
 		&r.value:       `SELECT data FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
 		&r.overdue:     overdueQuery,
 		&r.list:        listQuery,
@@ -48,7 +49,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 	})
 }
 
-// scanHead reads a head, and what else is in its row.
+// scanHead scans a head, and the other columns of its row into more.
 func scanHead(found *sql.Row, h *store.Head, more ...any) error {
 	var keys []byte
 	if err := found.Scan(append([]any{&h.Run, &h.Version, &keys, &h.Owner}, more...)...); err != nil {
@@ -57,7 +58,7 @@ func scanHead(found *sql.Row, h *store.Head, more ...any) error {
 	return row.DecodeKeys(keys, h)
 }
 
-// readErr makes of a reader's error what the interface promises.
+// readErr converts the error of a reader into one that the interface defines.
 func readErr(ctx context.Context, err error, format string, args ...any) error {
 	switch {
 	case err == nil:
@@ -116,7 +117,8 @@ func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Curso
 	if limit <= 0 {
 		return nil, ctx.Err()
 	}
-	found, err := page(ctx, s.reads.overdue, before.UnixMicro(), after.OverdueAt.UnixMicro(), after.CaseID, after.Run, limit)
+	found, err := page(ctx, s.reads.overdue,
+		before.UnixMicro(), after.OverdueAt.UnixMicro(), after.CaseID, after.Run, limit)
 	if err != nil {
 		return nil, readErr(ctx, err, "reading what is overdue")
 	}
@@ -140,7 +142,7 @@ func (s *Store) List(ctx context.Context, f store.Filter, after store.Place, lim
 	return found, nil
 }
 
-// page reads the records that a query finds.
+// page returns the records that a query finds.
 func page(ctx context.Context, query *sql.Stmt, args ...any) (found []cases.Case, err error) {
 	rows, err := query.QueryContext(ctx, args...)
 	if err != nil {
@@ -193,4 +195,19 @@ func (s *Store) countByState(ctx context.Context) (counts map[cases.State]int, e
 		counts[state] = n
 	}
 	return counts, rows.Err()
+}
+
+// pauses are the waits between two reads for writes of other processes. Viewers should see such
+// writes almost as soon as writes of their own process, which wake them. A read looks up two rows
+// by key.
+var pauses = waiters.Pauses{First: 100 * time.Millisecond, Later: 200 * time.Millisecond}
+
+// Wait implements [store.Store].
+func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
+	_, err := s.waiters.Wait(ctx, caseID, s.pauses, func() (bool, error) {
+		var at store.Head
+		err := s.reads.versions.QueryRowContext(ctx, caseID, run).Scan(&at.Version, &at.Run)
+		return at.Version > version || at.Run > run, err
+	}, waiters.Rest)
+	return readErr(ctx, err, "waiting for %q run %d", caseID, run)
 }

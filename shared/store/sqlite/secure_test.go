@@ -15,8 +15,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// TestDeletedFormsAreGone: the bytes of a form that was dropped, replaced or purged are in no file once the log is worked off, whatever their length.
-func TestDeletedFormsAreGone(t *testing.T) {
+// TestDeletedFormsAreErased checks that no file contains the bytes of a dropped, replaced or purged
+// form after a checkpoint, whatever its length.
+func TestDeletedFormsAreErased(t *testing.T) {
 	for _, size := range []int{60, 3000, 200 << 10} {
 		for name, remove := range map[string]func(s *Store, b store.Begin) error{
 			"dropped": func(s *Store, b store.Begin) error {
@@ -39,7 +40,7 @@ func TestDeletedFormsAreGone(t *testing.T) {
 				defer closeStore(t, s)
 				mark := rand.Text()
 				var begun store.Begin
-				for i := range 5 { // others are around it
+				for i := range 5 { // with other forms around it
 					b := beginning(fmt.Sprint("case", i))
 					b.Form = []byte(strings.Repeat("other ", size/6))
 					if i == 2 {
@@ -51,20 +52,20 @@ func TestDeletedFormsAreGone(t *testing.T) {
 					}
 				}
 				if !inFiles(t, path, mark) {
-					t.Fatal("the form is not found while it is kept")
+					t.Fatal("the files do not contain a stored form")
 				}
 				if err := remove(s, begun); err != nil {
 					t.Fatal(err)
 				}
 				if inFiles(t, path, mark) {
-					t.Error("the form is still there")
+					t.Error("the files still contain the form")
 				}
 			})
 		}
 	}
 }
 
-// inFiles works off the log, and reports whether the text is in the database or what lies beside it.
+// inFiles runs a checkpoint and reports whether the database or a file beside it contains the text.
 func inFiles(t *testing.T, path, text string) bool {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -91,8 +92,9 @@ func inFiles(t *testing.T, path, text string) bool {
 	return false
 }
 
-// BenchmarkSecureDelete compares a store with one that does not overwrite what is deleted, in the same run: an iteration is one case that begins, has
-// its form dropped, and is purged, in the one and then in the other. Both wait for the disk.
+// BenchmarkSecureDelete compares a store with one that does not overwrite deleted data, in the same
+// run. An iteration is a case that begins, has its form dropped and is purged, in each of the two.
+// Both wait for the disk.
 func BenchmarkSecureDelete(b *testing.B) {
 	for _, size := range []int{16 << 10, 900 << 10} {
 		b.Run(fmt.Sprint("form=", size>>10, "KiB"), func(b *testing.B) {
@@ -101,7 +103,8 @@ func BenchmarkSecureDelete(b *testing.B) {
 			for _, mode := range []string{"ON", "OFF"} {
 				s := openStore(b, filepath.Join(b.TempDir(), "store.db"))
 				b.Cleanup(func() { closeStore(b, s) })
-				if _, err := s.writers.Exec("PRAGMA secure_delete = " + mode); err != nil { // its one connection
+				// The store has only one writing connection.
+				if _, err := s.writers.Exec("PRAGMA secure_delete = " + mode); err != nil {
 					b.Fatal(err)
 				}
 				stores[mode] = s

@@ -10,8 +10,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// TestWaitIsTold: a waiter need not look again to see a write of its own process; nothing is held once it returned.
-func TestWaitIsTold(t *testing.T) {
+// TestWaitIsWoken checks that a write of the same process wakes a waiter without another read, and
+// that Wait holds nothing after it has returned.
+func TestWaitIsWoken(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		write func(s *Store) error
@@ -33,34 +34,34 @@ func TestWaitIsTold(t *testing.T) {
 			save(t, s, "b")
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			told, gaveUp := make(chan error, 3), make(chan error, 1)
-			for range cap(told) {
-				go func() { told <- s.Wait(ctx, "a", 1, 1) }()
+			woken, gaveUp := make(chan error, 3), make(chan error, 1)
+			for range cap(woken) {
+				go func() { woken <- s.Wait(ctx, "a", 1, 1) }()
 			}
 			other, leave := context.WithCancel(ctx)
 			go func() { gaveUp <- s.Wait(other, "b", 1, 1) }()
 			for waiting, cases := 0, 0; waiting != 4 || cases != 2; time.Sleep(time.Millisecond) {
 				if waiting, cases = s.waiters.Count(); ctx.Err() != nil {
-					t.Fatalf("%d wait for %d cases", waiting, cases)
+					t.Fatalf("%d waiters for %d cases, want 4 for 2", waiting, cases)
 				}
 			}
 			if err := test.write(s); err != nil {
 				t.Fatal(err)
 			}
-			for range cap(told) {
-				if err := <-told; !errors.Is(err, test.want) {
+			for range cap(woken) {
+				if err := <-woken; !errors.Is(err, test.want) {
 					t.Errorf("Wait: %v, want %v", err, test.want)
 				}
 			}
 			if waiting, cases := s.waiters.Count(); cases != 1 || waiting != 1 {
-				t.Errorf("%d wait for %d cases; want one, for b", waiting, cases)
+				t.Errorf("%d waiters for %d cases are left; want one, for b", waiting, cases)
 			}
 			leave()
 			if err := <-gaveUp; !errors.Is(err, context.Canceled) {
-				t.Errorf("who gave up was told %v", err)
+				t.Errorf("a waiter that gave up got %v, want context.Canceled", err)
 			}
 			if _, cases := s.waiters.Count(); cases != 0 {
-				t.Errorf("%d cases are still waited for", cases)
+				t.Errorf("%d cases still have waiters, want none", cases)
 			}
 		})
 	}

@@ -3,19 +3,24 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/casewatch/casewatch/shared/schedule"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/internal/row"
 )
 
-// write is an encoded write that can be applied.
+// write is an encoded write.
 type write row.Write
 
-// args are those of the statements that write a record.
+// args returns the arguments of the statements that write a record.
 func args(r row.Row) []any {
-	return []any{r.CaseID, r.Run, r.Version, r.OverdueAt.UnixMicro(), r.Open, r.Record, string(r.State), r.CreatedAt.UnixMicro()}
+	return []any{
+		r.CaseID, r.Run, r.Version, r.OverdueAt.UnixMicro(), r.Open, r.Record,
+		string(r.State), r.CreatedAt.UnixMicro(),
+	}
 }
 
 // apply saves the record and its values.
@@ -40,7 +45,7 @@ func (w write) apply(db *writer) error {
 	return nil
 }
 
-// whyNot tells why a run is not at the version expected.
+// whyNot returns why a run is not at the expected version: ErrNotFound or ErrConflict.
 func (w *writer) whyNot(ctx context.Context, caseID string, run int) error {
 	var version int64
 	switch err := w.readVersion.QueryRowContext(ctx, caseID, run).Scan(&version); {
@@ -61,7 +66,9 @@ func (w *writer) put(ctx context.Context, caseID string, run int, v store.Value,
 func (s *Store) Update(ctx context.Context, w store.Write) error {
 	e, err := row.EncodeWrite(w)
 	if err == nil {
-		err = s.commits.do(ctx, &change{caseID: e.CaseID, size: e.Size(), urgent: w.Case.State.Ended(), apply: write(e).apply})
+		err = s.commits.do(ctx, &change{
+			caseID: e.CaseID, size: e.Size(), urgent: w.Case.State.Ended(), apply: write(e).apply,
+		})
 	}
 	return wrap(err, "updating %q run %d", w.Case.CaseID, w.Case.Run)
 }
@@ -70,12 +77,14 @@ func (s *Store) Update(ctx context.Context, w store.Write) error {
 func (s *Store) Begin(ctx context.Context, b store.Begin) error {
 	e, err := row.EncodeBegin(b)
 	if err == nil {
-		err = s.commits.do(ctx, &change{caseID: e.First.CaseID, size: e.Size(), urgent: b.End != nil, apply: begin(e).apply})
+		err = s.commits.do(ctx, &change{
+			caseID: e.First.CaseID, size: e.Size(), urgent: b.End != nil, apply: begin(e).apply,
+		})
 	}
 	return wrap(err, "beginning %q run %d", b.Case.CaseID, b.Case.Run)
 }
 
-// begin is an encoded beginning that can be applied.
+// begin is an encoded beginning.
 type begin row.Begin
 
 func (b begin) apply(w *writer) error {
@@ -100,7 +109,7 @@ func (b begin) apply(w *writer) error {
 	return w.put(ctx, b.First.CaseID, b.First.Run, store.Form, b.Form)
 }
 
-// must turns a statement that changed nothing into a conflict.
+// must returns ErrConflict for a statement that changed nothing.
 func must(changed bool, err error) error {
 	if err == nil && !changed {
 		return store.ErrConflict
@@ -150,14 +159,42 @@ func (w *writer) purge(ctx context.Context, caseID string, run int, version int6
 			return err
 		}
 	}
-	_, err := w.dropRun.ExecContext(ctx, caseID, run) // its values go with it
+	_, err := w.dropRun.ExecContext(ctx, caseID, run) // the values are deleted by the foreign key
 	return err
 }
 
-// wrap says what was attempted.
+// wrap adds what was attempted to an error.
 func wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf(format+": %w", append(args, err)...)
+}
+
+// DurationStats implements [store.Store].
+func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
+	var version int64
+	var data []byte
+	switch err := s.reads.past.QueryRowContext(ctx).Scan(&version, &data); {
+	case errors.Is(err, sql.ErrNoRows):
+		return schedule.DurationStats{}, nil
+	case err != nil:
+		return schedule.DurationStats{}, readErr(ctx, err, "reading the duration statistics")
+	}
+	return schedule.DecodeDurationStats(version, data), nil
+}
+
+// SaveDurationStats implements [store.Store].
+func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
+	data, err := json.Marshal(p)
+	if err == nil {
+		err = s.commits.do(ctx, &change{size: len(data), apply: func(w *writer) error {
+			save := w.changePast
+			if p.Version == 1 {
+				save = w.addPast
+			}
+			return must(affected(context.Background(), save, p.Version, data))
+		}})
+	}
+	return wrap(err, "saving the duration statistics")
 }

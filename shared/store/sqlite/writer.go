@@ -7,10 +7,10 @@ import (
 	"errors"
 )
 
-// statements are prepared once and closed together.
+// statements are prepared and closed together.
 type statements []*sql.Stmt
 
-// prepareAll prepares each query into its place.
+// prepareAll prepares each query and stores the statement at its pointer.
 func (s *statements) prepareAll(ctx context.Context, on interface {
 	PrepareContext(context.Context, string) (*sql.Stmt, error)
 }, queries map[**sql.Stmt]string) error {
@@ -34,7 +34,7 @@ func (s *statements) close() error {
 	return errors.Join(errs...)
 }
 
-// writer is the one connection that writes, and its statements. It is used by one goroutine at a time.
+// writer is the only connection that writes, with its statements. One goroutine uses it at a time.
 type writer struct {
 	conn *sql.Conn
 	statements
@@ -60,10 +60,12 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		&w.release:   `RELEASE one`,
 		&w.undo:      `ROLLBACK TO one`,
 
-		&w.readHead:   `SELECT run, version, keys, owner FROM heads WHERE case_id = ?`,
-		&w.addHead:    `INSERT INTO heads (case_id, run, version, keys, owner) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING`,
-		&w.changeHead: `UPDATE heads SET run = ?2, version = ?3, keys = ?4, owner = ?5 WHERE case_id = ?1 AND version = ?3 - 1`,
-		&w.dropHead:   `DELETE FROM heads WHERE case_id = ?`,
+		&w.readHead: `SELECT run, version, keys, owner FROM heads WHERE case_id = ?`,
+		&w.addHead: `INSERT INTO heads (case_id, run, version, keys, owner) VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT DO NOTHING`,
+		&w.changeHead: `UPDATE heads SET run = ?2, version = ?3, keys = ?4, owner = ?5
+			WHERE case_id = ?1 AND version = ?3 - 1`,
+		&w.dropHead: `DELETE FROM heads WHERE case_id = ?`,
 
 		&w.readVersion: `SELECT version FROM runs WHERE case_id = ? AND run = ?`,
 		&w.addRun: `INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at)
@@ -87,12 +89,12 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	return w, nil
 }
 
-// close gives the connection back.
+// close releases the statements and returns the connection to its pool.
 func (w *writer) close() error {
 	return errors.Join(w.statements.close(), w.conn.Close())
 }
 
-// discard closes the connection for good, whatever state it is in.
+// discard closes the connection permanently, whatever state it is in.
 func (w *writer) discard() error {
 	err := w.statements.close()
 	if e := w.conn.Raw(func(any) error { return driver.ErrBadConn }); !errors.Is(e, driver.ErrBadConn) {
@@ -104,7 +106,7 @@ func (w *writer) discard() error {
 	return err
 }
 
-// affected runs a statement and reports whether it changed anything.
+// affected runs a statement and reports whether it changed a row.
 func affected(ctx context.Context, stmt *sql.Stmt, args ...any) (bool, error) {
 	result, err := stmt.ExecContext(ctx, args...)
 	if err != nil {

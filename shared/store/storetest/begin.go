@@ -32,7 +32,7 @@ func testNothingThere(t *testing.T, e *env) {
 	for _, at := range []struct {
 		what, id string
 		run      int
-	}{{"no such case", e.id("nowhere"), 1}, {"no such run", c.CaseID, 2}} {
+	}{{"no such case", e.id("missing"), 1}, {"no such run", c.CaseID, 2}} {
 		if at.id != c.CaseID {
 			_, _, err := e.Store.Current(e.ctx, at.id)
 			wantErr(t, at.what+": Current", err, store.ErrNotFound)
@@ -41,7 +41,10 @@ func testNothingThere(t *testing.T, e *env) {
 		wantErr(t, at.what+": Get", err, store.ErrNotFound)
 		_, err = e.Store.Value(e.ctx, at.id, at.run, store.Form)
 		wantErr(t, at.what+": Value", err, store.ErrNotFound)
-		err = e.Store.Update(e.ctx, store.Write{Case: changed(record(at.id, at.run)), Put: map[store.Value][]byte{store.Result: []byte("{}")}})
+		err = e.Store.Update(e.ctx, store.Write{
+			Case: changed(record(at.id, at.run)),
+			Put:  map[store.Value][]byte{store.Result: []byte("{}")},
+		})
 		wantErr(t, at.what+": Update", err, store.ErrNotFound)
 		err = e.Store.Wait(e.ctx, at.id, at.run, 0)
 		wantErr(t, at.what+": Wait", err, store.ErrNotFound)
@@ -51,12 +54,12 @@ func testNothingThere(t *testing.T, e *env) {
 	}
 	e.wantValue(t, c.CaseID, 1, store.Result, nil)
 	e.wantValue(t, c.CaseID, 2, store.Result, nil)
-	// An address, or an event of the pipeline, may say any number.
+	// An address or an event of the pipeline may contain any run number.
 	_, err := e.Store.Get(e.ctx, c.CaseID, math.MaxInt)
-	wantErr(t, "no such run by far: Get", err, store.ErrNotFound)
+	wantErr(t, "a run number far too large: Get", err, store.ErrNotFound)
 	e.wantValue(t, c.CaseID, math.MaxInt, store.Form, nil)
-	wantErr(t, "no such run by far: Wait", e.Store.Wait(e.ctx, c.CaseID, math.MaxInt, 0), store.ErrNotFound)
-	e.wantValue(t, e.id("nowhere"), 1, store.Result, nil)
+	wantErr(t, "a run number far too large: Wait", e.Store.Wait(e.ctx, c.CaseID, math.MaxInt, 0), store.ErrNotFound)
+	e.wantValue(t, e.id("missing"), 1, store.Result, nil)
 }
 
 func testFirstRun(t *testing.T, e *env) {
@@ -114,8 +117,8 @@ func testNextRunAfterEnd(t *testing.T, e *env) {
 	e.wantValue(t, c.CaseID, 1, store.Form, form(c.CaseID, 1))
 }
 
-// testOwner: a case keeps the owner that it began with as long as one of its runs is kept, and
-// another case has its own.
+// testOwner checks that a case keeps its first owner as long as one of its runs is stored. Another
+// case has its own owner.
 func testOwner(t *testing.T, e *env) {
 	b := first(e.id("a"))
 	b.Head.Owner = "5bd1a2c4"
@@ -130,7 +133,7 @@ func testOwner(t *testing.T, e *env) {
 		t.Helper()
 		for i, s := range e.instances(t) {
 			if h, _, err := s.Current(e.ctx, id); err != nil || h.Owner != owner {
-				t.Errorf("%s: instance %d says that the owner is %q, %v; want %q", when, i, h.Owner, err, owner)
+				t.Errorf("%s: instance %d: got owner %q, %v; want %q", when, i, h.Owner, err, owner)
 			}
 		}
 	}
@@ -152,28 +155,28 @@ func testOwner(t *testing.T, e *env) {
 	if err := e.Store.Begin(e.ctx, first(id)); err != nil {
 		t.Fatal(err)
 	}
-	want("begun anew by somebody without a name", "")
+	want("begun again by an anonymous caller", "")
 	if h := e.head(t, other.Case.CaseID); h.Owner != "" {
-		t.Errorf("another case belongs to %q", h.Owner)
+		t.Errorf("another case has the owner %q, want none", h.Owner)
 	}
 }
 
-// testBeginAllOrNothing breaks one condition at a time.
+// testBeginAllOrNothing breaks one condition at a time. Nothing may be written then.
 func testBeginAllOrNothing(t *testing.T, e *env) {
-	for i, broken := range []struct {
-		name  string
-		spoil func(b *store.Begin)
+	for i, test := range []struct {
+		name    string
+		corrupt func(b *store.Begin)
 	}{
-		{"a head that has moved on", func(b *store.Begin) { b.Head.Version-- }},
-		{"a head not there yet", func(b *store.Begin) { b.Head.Version++ }},
-		{"a head where there is to be none", func(b *store.Begin) { b.Head.Version = 1 }},
+		{"a head with an old version", func(b *store.Begin) { b.Head.Version-- }},
+		{"a head with a future version", func(b *store.Begin) { b.Head.Version++ }},
+		{"a new head although there is one", func(b *store.Begin) { b.Head.Version = 1 }},
 		{"the current run again", func(b *store.Begin) { b.Head.Run, b.Case.Run = 2, 2 }},
 		{"an earlier run again", func(b *store.Begin) { b.Head.Run, b.Case.Run = 1, 1 }},
-		{"an end that comes too late", func(b *store.Begin) { b.End.Case.Version-- }},
-		{"an end that comes too soon", func(b *store.Begin) { b.End.Case.Version++ }},
-		{"an end of no run", func(b *store.Begin) { b.End.Case.Run = 7 }},
+		{"an end with an old version", func(b *store.Begin) { b.End.Case.Version-- }},
+		{"an end with a future version", func(b *store.Begin) { b.End.Case.Version++ }},
+		{"an end of a missing run", func(b *store.Begin) { b.End.Case.Run = 7 }},
 	} {
-		t.Run(broken.name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			id := e.id(fmt.Sprint("a", i))
 			if err := e.Store.Begin(e.ctx, first(id)); err != nil {
 				t.Fatal(err)
@@ -188,26 +191,26 @@ func testBeginAllOrNothing(t *testing.T, e *env) {
 				Drop: []store.Value{store.Form},
 			})
 			before := e.dump(t, id)
-			broken.spoil(&b)
+			test.corrupt(&b)
 			wantErr(t, "Begin", e.Store.Begin(e.ctx, b), store.ErrConflict)
 			if diff := cmp.Diff(before, e.dump(t, id)); diff != "" {
 				t.Errorf("what is stored changed (-before +after):\n%s", diff)
 			}
 		})
 	}
-	t.Run("a head that is not there", func(t *testing.T) {
+	t.Run("a missing head", func(t *testing.T) {
 		b := first(e.id("none"))
 		b.Head.Version = 2
 		wantErr(t, "Begin", e.Store.Begin(e.ctx, b), store.ErrConflict)
 		if got := e.dump(t, b.Case.CaseID); len(got) != 0 {
-			t.Errorf("stored all the same: %v", got)
+			t.Errorf("something was stored: %v", got)
 		}
 	})
 }
 
-// testBeginInvalid: a beginning that makes no sense is refused before anything of it is written.
+// testBeginInvalid checks that an invalid beginning is rejected and nothing is written.
 func testBeginInvalid(t *testing.T, e *env) {
-	spoiled := map[string]func(*store.Begin){
+	corruptions := map[string]func(*store.Begin){
 		"no case":                func(b *store.Begin) { b.Head.CaseID, b.Case.CaseID = "", "" },
 		"no run":                 func(b *store.Begin) { b.Head.Run, b.Case.Run = 0, 0 },
 		"a head of another case": func(b *store.Begin) { b.Head.CaseID += "x" },
@@ -216,15 +219,15 @@ func testBeginInvalid(t *testing.T, e *env) {
 		"not a first record":     func(b *store.Begin) { b.Case.Version = 2 },
 		"an end of another case": func(b *store.Begin) { b.End.Case.CaseID += "x" },
 	}
-	for name, spoil := range spoiledWrites {
-		spoiled["an end with "+name] = func(b *store.Begin) { spoil(b.End) }
+	for name, corrupt := range corruptedWrites {
+		corruptions["an end with "+name] = func(b *store.Begin) { corrupt(b.End) }
 	}
 	c := e.begun(t, "a")
-	for name, spoil := range spoiled {
+	for name, corrupt := range corruptions {
 		t.Run(name, func(t *testing.T) {
 			before := e.dump(t, c.CaseID)
 			b := next(e.head(t, c.CaseID), &store.Write{Case: changed(c, ended), Drop: []store.Value{store.Form}})
-			spoil(&b)
+			corrupt(&b)
 			wantErr(t, "Begin", e.Store.Begin(e.ctx, b), store.ErrInvalid)
 			if diff := cmp.Diff(before, e.dump(t, c.CaseID)); diff != "" {
 				t.Errorf("what is stored changed (-before +after):\n%s", diff)
@@ -233,8 +236,8 @@ func testBeginInvalid(t *testing.T, e *env) {
 	}
 }
 
-// race lets all contenders try, each on one of the instances, and wants exactly one to win and the
-// others to be told ErrConflict. It returns the winner.
+// race runs try for all contenders at the same time, on all instances. Exactly one must succeed,
+// and the others must get ErrConflict. It returns the winner.
 func (e *env) race(t *testing.T, try func(s store.Store, i int) error) int {
 	t.Helper()
 	all := e.instances(t)
@@ -249,7 +252,7 @@ func (e *env) race(t *testing.T, try func(s store.Store, i int) error) int {
 		}
 	})
 	if n := winners.Load(); n != 1 {
-		t.Fatalf("%d of %d won", n, e.Contenders)
+		t.Fatalf("%d of %d contenders won, want 1", n, e.Contenders)
 	}
 	return int(winner.Load())
 }
@@ -265,7 +268,7 @@ func testRaceFirst(t *testing.T, e *env) {
 	})
 	e.wantValue(t, id, 1, store.Form, mine(winner))
 	if got := e.get(t, id, 1).FormHash; got != string(mine(winner)) {
-		t.Errorf("the record is of %q, the form of contender %d", got, winner)
+		t.Errorf("the record is from %q, the form from contender %d", got, winner)
 	}
 }
 
@@ -285,7 +288,8 @@ func testRaceNext(t *testing.T, e *env) {
 	}
 }
 
-// testRaceWithUpdate: a run is changed and superseded at once; one of both must see the other.
+// testRaceWithUpdate updates a run and supersedes it at the same time. One of the two must get a
+// conflict.
 func testRaceWithUpdate(t *testing.T, e *env) {
 	for i := range 10 {
 		c := e.begun(t, fmt.Sprint("a", i))

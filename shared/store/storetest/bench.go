@@ -13,8 +13,8 @@ import (
 // Listed is how many runs BenchmarkList lists and counts.
 const Listed = 100_000
 
-// Stored is how many runs are stored when BenchmarkSweep measures: few and many, since what a sweep costs is not to depend on it. With -short
-// there are fewer.
+// Stored returns the numbers of stored runs for BenchmarkSweep, a small and a large one: the cost
+// of a sweep must not depend on it. With -short they are smaller.
 func Stored() []int {
 	if testing.Short() {
 		return []int{1_000, 10_000}
@@ -22,15 +22,21 @@ func Stored() []int {
 	return []int{10_000, 1_000_000}
 }
 
-// Bulk are n records for the benchmarks, in the order of their creation: one is begun each second, and every 100th runs, to be woken an hour
-// later; the others succeeded. The driver saves them as it can do so fast; heads and values are not needed.
+// Bulk yields n records for the benchmarks in the order of their creation, one for each second.
+// Every 100th is running and becomes overdue after an hour; the others have succeeded. A driver may
+// store them in its fastest way. Heads and values are not needed.
 func Bulk(n int) iter.Seq[cases.Case] {
 	return func(yield func(cases.Case) bool) {
 		for i := range n {
 			c := record(fmt.Sprintf("case-%06d", i*7919%n), 1)
 			c.CreatedAt = created.Add(time.Duration(i) * time.Second)
 			c.Bookkeeping.OverdueAt = c.CreatedAt.Add(time.Hour)
-			c.Job.Progress = cases.Progress{Completed: 12, Total: 12, Percent: 100, Current: "Special Interrogatories, set one"}
+			c.Job.Progress = cases.Progress{
+				Completed: 12,
+				Total:     12,
+				Percent:   100,
+				Current:   "Special Interrogatories, set one",
+			}
 			c.State = cases.Running
 			if i%100 != 0 {
 				c.State, c.Bookkeeping.OverdueAt = cases.Succeeded, never
@@ -45,7 +51,8 @@ func Bulk(n int) iter.Seq[cases.Case] {
 	}
 }
 
-// BenchmarkList measures List, a page of 50 from the beginning and from the middle, and CountByState, on a store that holds [Listed] runs of [Bulk].
+// BenchmarkList measures List and CountByState on a store with the [Listed] runs of [Bulk]. List
+// reads a page of 50 from the beginning and from the middle.
 func BenchmarkList(b *testing.B, s store.Store) {
 	middle := created.Add(Listed / 2 * time.Second)
 	for _, place := range []struct {
@@ -77,8 +84,8 @@ func BenchmarkList(b *testing.B, s store.Store) {
 	})
 }
 
-// BenchmarkSweep measures what a sweep asks of a store that holds n runs of [Bulk]: what is overdue when nothing is, a page of 100 when half of the open
-// runs are, and how many are open.
+// BenchmarkSweep measures the reads of a sweep on a store with n runs of [Bulk]: Overdue when
+// nothing is overdue, a page of 100 when half of the open runs are overdue, and CountOpen.
 func BenchmarkSweep(b *testing.B, n int, s store.Store) {
 	half := created.Add(time.Hour + time.Duration(n/2)*time.Second)
 	for _, at := range []struct {

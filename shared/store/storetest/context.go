@@ -12,7 +12,8 @@ import (
 
 var contextTests = []test{{"EveryMethodEndsWithIt", testContexts}}
 
-// testContexts: with a context that has ended, every method returns its error, and none writes.
+// testContexts checks that every method returns the error of an ended context, and that none
+// writes.
 func testContexts(t *testing.T, e *env) {
 	c := e.begun(t, "a")
 	fresh := e.id("b")
@@ -23,7 +24,8 @@ func testContexts(t *testing.T, e *env) {
 	}{
 		{"Get", func(ctx context.Context) error { _, err := e.Store.Get(ctx, c.CaseID, 1); return err }},
 		{"Current", func(ctx context.Context) error { _, _, err := e.Store.Current(ctx, c.CaseID); return err }},
-		{"Value", func(ctx context.Context) error { _, err := e.Store.Value(ctx, c.CaseID, 1, store.Form); return err }},
+		{"Value",
+			func(ctx context.Context) error { _, err := e.Store.Value(ctx, c.CaseID, 1, store.Form); return err }},
 		{"Overdue", func(ctx context.Context) error {
 			_, err := e.Store.Overdue(ctx, time.Now(), store.Cursor{}, 10)
 			return err
@@ -67,9 +69,9 @@ func testContexts(t *testing.T, e *env) {
 		t.Errorf("what is stored changed (-before +after):\n%s", diff)
 	}
 	if left := e.dump(t, fresh); len(left) != 0 {
-		t.Errorf("a case begun all the same: %v", left)
+		t.Errorf("Begin stored a case: %v", left)
 	}
-	// And the store is none the worse for it.
+	// The store still works afterwards.
 	e.update(t, c, count)
 	if err := e.Store.Begin(e.ctx, first(fresh)); err != nil {
 		t.Error(err)

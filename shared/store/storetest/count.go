@@ -16,7 +16,7 @@ var countTests = []test{
 	{"ByStateAtOneMoment", testCountTogether},
 }
 
-// testCountOpen counts from what others left open.
+// testCountOpen compares the count with that at its beginning, because other tests leave open runs.
 func testCountOpen(t *testing.T, e *env) {
 	open, err := e.Store.CountOpen(e.ctx)
 	if err != nil {
@@ -62,7 +62,7 @@ func testCountOpen(t *testing.T, e *env) {
 	want(-1, "after an open run was purged")
 }
 
-// testCountByState counts from what others left.
+// testCountByState compares the counts with those at its beginning, because other tests leave runs.
 func testCountByState(t *testing.T, e *env) {
 	have := e.countByState(t, e.Store)
 	want := func(when string, moved map[cases.State]int) {
@@ -90,7 +90,8 @@ func testCountByState(t *testing.T, e *env) {
 		stale := c
 		c = e.update(t, c, func(c *cases.Case) { c.Bookkeeping.Finalized = true })
 		want("after a change of a run that stays "+string(state), nil)
-		wantErr(t, "stale Update", e.Store.Update(e.ctx, store.Write{Case: changed(stale, inState(cases.Pending))}), store.ErrConflict)
+		err := e.Store.Update(e.ctx, store.Write{Case: changed(stale, inState(cases.Pending))})
+		wantErr(t, "stale Update", err, store.ErrConflict)
 		want("after a conflict", nil)
 		if err := e.Store.Purge(e.ctx, c.CaseID, 1, c.Version); err != nil {
 			t.Fatal(err)
@@ -108,7 +109,7 @@ func testCountByState(t *testing.T, e *env) {
 	}
 }
 
-// testCountTogether: while runs go from state to state, none is counted twice or not at all.
+// testCountTogether checks that each run is counted exactly once while runs change their states.
 func testCountTogether(t *testing.T, e *env) {
 	const runs, changes = 8, 12
 	begun := make([]cases.Case, runs)
@@ -144,7 +145,7 @@ func testCountTogether(t *testing.T, e *env) {
 	})
 }
 
-// countByState returns the counts, with none for a state without runs.
+// countByState returns the counts, including 0 for a state without runs.
 func (e *env) countByState(t *testing.T, s store.Store) map[cases.State]int {
 	t.Helper()
 	counts, err := s.CountByState(e.ctx)
@@ -157,7 +158,7 @@ func (e *env) countByState(t *testing.T, s store.Store) map[cases.State]int {
 		delete(counts, state)
 	}
 	if len(counts) > 0 {
-		t.Errorf("counts of no state: %v", counts)
+		t.Errorf("counts of unknown states: %v", counts)
 	}
 	return all
 }

@@ -13,15 +13,24 @@ import (
 )
 
 var durationStatsTests = []test{
-	{"IsKeptWhole", testPastKept},
-	{"OneOfManyWritersSaves", testPastTogether},
+	{"IsKeptWhole", testDurationStatsKept},
+	{"OneOfManyWritersSaves", testDurationStatsRace},
 }
 
-// past is one of the given version. All cases share what is saved, and so may other tests: each goes on from what is there.
+// durationStats returns statistics of the version. All cases and all tests share what is stored, so
+// each test continues from the stored version.
 func durationStats(version int64) schedule.DurationStats {
 	return schedule.DurationStats{
-		Version: version, At: created.Add(time.Duration(version) * time.Second), FoundByPoll: 3, Reported: 4, ErrorSum: 1.25, ErrorCount: 2,
-		BySize: map[int]schedule.Histogram{0: {From: 3, Counts: []int{1}}, 6: {From: 40, Counts: []int{2, 0, int(version)}}},
+		Version:     version,
+		At:          created.Add(time.Duration(version) * time.Second),
+		FoundByPoll: 3,
+		Reported:    4,
+		ErrorSum:    1.25,
+		ErrorCount:  2,
+		BySize: map[int]schedule.Histogram{
+			0: {From: 3, Counts: []int{1}},
+			6: {From: 40, Counts: []int{2, 0, int(version)}},
+		},
 	}
 }
 
@@ -29,22 +38,24 @@ func (e *env) durationStats(t *testing.T, s store.Store) schedule.DurationStats 
 	t.Helper()
 	p, err := s.DurationStats(e.ctx)
 	if err != nil {
-		t.Fatalf("Past: %v", err)
+		t.Fatalf("DurationStats: %v", err)
 	}
 	return p
 }
 
-// testPastKept: what is saved is read back by every instance, and only the version after it takes its place.
-func testPastKept(t *testing.T, e *env) {
+// testDurationStatsKept checks that every instance reads what was saved, and that only the next
+// version replaces it.
+func testDurationStatsKept(t *testing.T, e *env) {
 	at := e.durationStats(t, e.Store).Version
 	for next := at + 1; next <= at+2; next++ {
 		for _, wrong := range []int64{next - 1, next + 1} {
 			if wrong > 0 {
-				wantErr(t, "SaveDurationStats of another version", e.Store.SaveDurationStats(e.ctx, durationStats(wrong)), store.ErrConflict)
+				err := e.Store.SaveDurationStats(e.ctx, durationStats(wrong))
+				wantErr(t, "SaveDurationStats of another version", err, store.ErrConflict)
 			}
 		}
 		if got := e.durationStats(t, e.Store); got.Version != next-1 {
-			t.Fatalf("what conflicted took effect: version %d", got.Version)
+			t.Fatalf("a conflicting save took effect: version %d, want %d", got.Version, next-1)
 		}
 		if err := e.Store.SaveDurationStats(e.ctx, durationStats(next)); err != nil {
 			t.Fatalf("SaveDurationStats: %v", err)
@@ -57,8 +68,8 @@ func testPastKept(t *testing.T, e *env) {
 	}
 }
 
-// testPastTogether: of many who go on from the same version one saves.
-func testPastTogether(t *testing.T, e *env) {
+// testDurationStatsRace checks that one of many writers that read the same version saves.
+func testDurationStatsRace(t *testing.T, e *env) {
 	next := e.durationStats(t, e.Store).Version + 1
 	all := e.instances(t)
 	var saved atomic.Int32
@@ -71,6 +82,7 @@ func testPastTogether(t *testing.T, e *env) {
 		}
 	})
 	if saved.Load() != 1 || e.durationStats(t, e.Store).Version != next {
-		t.Errorf("%d saved, and version %d is kept", saved.Load(), e.durationStats(t, e.Store).Version)
+		t.Errorf("%d writers saved and version %d is stored, want one and version %d",
+			saved.Load(), e.durationStats(t, e.Store).Version, next)
 	}
 }

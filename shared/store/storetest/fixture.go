@@ -15,12 +15,12 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// never is a OverdueAt that no test's Overdue reaches.
+// never is an OverdueAt that no test's Overdue reaches.
 var never = time.Date(2150, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var created = time.Date(2026, 3, 1, 9, 30, 0, 123456000, time.UTC)
 
-// record is a first record of a run.
+// record returns the first record of a run.
 func record(id string, run int) cases.Case {
 	return cases.Case{
 		Origin:      cases.Origin{CaseID: id, Run: run, CreatedAt: created, DeadlineAt: created.Add(time.Hour)},
@@ -33,7 +33,7 @@ func record(id string, run int) cases.Case {
 	}
 }
 
-// changed is c one version later, changed by the given functions.
+// changed returns c at the next version, changed by the functions.
 func changed(c cases.Case, change ...func(*cases.Case)) cases.Case {
 	c.Version++
 	c.UpdatedAt = c.UpdatedAt.Add(time.Second)
@@ -54,7 +54,7 @@ func count(c *cases.Case) { c.Checks.Polls++ }
 
 func form(id string, run int) []byte { return fmt.Appendf(nil, `{"case_id":%q,"run":%d}`, id, run) }
 
-// first is the beginning of a case's first run, with one idempotency key.
+// first returns the beginning of a case's first run, with one idempotency key.
 func first(id string) store.Begin {
 	return store.Begin{
 		Head: store.Head{CaseID: id, Run: 1, Keys: map[string]int{"key1": 1}, Version: 1},
@@ -63,7 +63,8 @@ func first(id string) store.Begin {
 	}
 }
 
-// next is the beginning of the run after head's, with a key of its own; end, if not nil, ends the one before.
+// next returns the beginning of the run after head's, with a key of its own. If end is not nil, it
+// ends the previous run.
 func next(head store.Head, end *store.Write) store.Begin {
 	run := head.Run + 1
 	keys := map[string]int{}
@@ -77,7 +78,8 @@ func next(head store.Head, end *store.Write) store.Begin {
 	}
 }
 
-// begun begins a case of that name, with what change makes of it, and returns its first run's record.
+// begun begins a case with that name and returns the record of its first run, changed by the
+// functions.
 func (e *env) begun(t *testing.T, name string, change ...func(*cases.Case)) cases.Case {
 	t.Helper()
 	b := first(e.id(name))
@@ -90,7 +92,7 @@ func (e *env) begun(t *testing.T, name string, change ...func(*cases.Case)) case
 	return b.Case
 }
 
-// update saves c one version later and returns that.
+// update saves the next version of c and returns it.
 func (e *env) update(t *testing.T, c cases.Case, change ...func(*cases.Case)) cases.Case {
 	t.Helper()
 	c = changed(c, change...)
@@ -132,7 +134,7 @@ func (e *env) wantHead(t *testing.T, want store.Head) {
 	}
 }
 
-// wantValue wants the value to be there byte for byte, or with want nil not to be there.
+// wantValue checks that the value is stored byte for byte, or that it is not stored if want is nil.
 func (e *env) wantValue(t *testing.T, id string, run int, v store.Value, want []byte) {
 	t.Helper()
 	got, err := e.Store.Value(e.ctx, id, run, v)
@@ -142,7 +144,7 @@ func (e *env) wantValue(t *testing.T, id string, run int, v store.Value, want []
 	case want != nil && err != nil:
 		t.Errorf("%s of %s run %d: %v", v, id, run, err)
 	case want != nil && !bytes.Equal(got, want):
-		t.Errorf("%s of %s run %d: %d bytes other than the %d put", v, id, run, len(got), len(want))
+		t.Errorf("%s of %s run %d: got %d bytes that differ from the %d put", v, id, run, len(got), len(want))
 	}
 }
 
@@ -153,7 +155,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 	}
 }
 
-// plain is a record as its JSON says it, numbers as written, in a shape that cmp compares.
+// plain returns the JSON of a record in a form that cmp compares, with unchanged numbers.
 func plain(t *testing.T, c cases.Case) map[string]any {
 	t.Helper()
 	data, err := json.Marshal(c)
@@ -169,7 +171,7 @@ func plain(t *testing.T, c cases.Case) map[string]any {
 	return fields
 }
 
-// dump is all that is stored of a case, runs 1 to 3.
+// dump returns everything that is stored about a case, runs 1 to 3.
 func (e *env) dump(t *testing.T, id string) map[string]any {
 	t.Helper()
 	all := map[string]any{}

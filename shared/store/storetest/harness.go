@@ -1,3 +1,20 @@
+// Package storetest is the conformance suite of [store.Store]. Every driver passes it:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) storetest.Harness {
+//			return storetest.Harness{Store: open(t)}
+//		})
+//	}
+//
+// The suite does not depend on how a driver stores its data. Each test uses case ids of its own.
+// When it reads across all cases (CountOpen, CountByState, Overdue, List), it tolerates other
+// records. So a driver may use the same database for all tests, as long as nothing else writes to
+// it meanwhile. Tests run one after the other. Within a test, many goroutines work concurrently, on
+// two instances if the driver can open a second one.
+//
+// The [Harness] describes the allowed differences of drivers: the number of contenders, the time
+// until a waiter wakes, and the goroutines of their clients. The guarantees of the interface are
+// the same for all.
 package storetest
 
 import (
@@ -13,20 +30,21 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Harness is a driver as the suite is to use it. Only Store is required.
+// Harness describes a driver to the suite. Only Store is required.
 type Harness struct {
 	// Store is the store to test. The suite closes it.
 	Store store.Store
-	// Second opens another instance over the data of Store, as another process would. The suite closes it. Nil: the driver
-	// cannot, and the tests that need one are skipped.
+	// Second opens another instance over the data of Store, as another process would. The suite
+	// closes it. If it is nil, the driver cannot do that, and the tests that need it are skipped.
 	Second func(t *testing.T) store.Store
-	// Contenders is how many goroutines fight for one record; 50 if zero. Not below 2.
+	// Contenders is how many goroutines compete for one record: at least 2; 50 if zero.
 	Contenders int
-	// WakeWithin is how soon a waiter must see a write, by its own instance or another; 5 s if zero.
+	// WakeWithin is how soon a waiter must notice a write, by its own instance or another; 5 s if
+	// zero.
 	WakeWithin time.Duration
 	// CallWithin bounds every test, so that a driver that hangs fails; 2 min if zero.
 	CallWithin time.Duration
-	// Goroutines are those that the driver's client may start and keep, whenever it likes.
+	// Goroutines are the goroutines that the driver's client may start and keep at any time.
 	Goroutines []goleak.Option
 }
 
@@ -61,11 +79,11 @@ type test struct {
 	run  func(t *testing.T, e *env)
 }
 
-// env is what one test works with.
+// env has what one test uses.
 type env struct {
 	Harness
 	ctx    context.Context
-	prefix string // of the ids of all cases of this test
+	prefix string // prefix of the case ids of this test
 	all    []store.Store
 }
 
@@ -83,10 +101,11 @@ func newEnv(t *testing.T, h Harness) *env {
 	return &env{Harness: h, ctx: ctx, prefix: "st" + rand.Text()[:12]}
 }
 
-// id names a case of this test.
+// id returns the id of a case of this test.
 func (e *env) id(name string) string { return e.prefix + "-" + name }
 
-// instances are the store and, if the driver can open one, a second over the same data.
+// instances returns the store and, if the driver can open one, a second instance over the same
+// data.
 func (e *env) instances(t *testing.T) []store.Store {
 	t.Helper()
 	if e.all == nil {
@@ -113,7 +132,7 @@ func (e *env) second(t *testing.T) store.Store {
 	return s
 }
 
-// together runs f(0) … f(n-1) at the same time and returns when all have returned.
+// together runs f(0) to f(n-1) at the same time and returns when all have returned.
 func together(n int, f func(i int)) {
 	var ready, done sync.WaitGroup
 	ready.Add(n)
@@ -127,7 +146,7 @@ func together(n int, f func(i int)) {
 	done.Wait()
 }
 
-// spread runs f(0) … f(n-1), at most 16 at a time.
+// spread runs f(0) to f(n-1), at most 16 at a time.
 func spread(n int, f func(i int)) {
 	const width = 16
 	together(min(n, width), func(first int) {

@@ -21,12 +21,13 @@ var overdueTests = []test{
 	{"FollowsTheRecord", testOverdueFollows},
 }
 
-// era is a time long past that no other test is likely to use, so that records of other tests do not lie between.
+// era returns a random past time that no other test is likely to use, so that records of other
+// tests are not between its own.
 func era() time.Time {
 	return time.Unix(rand.Int64N(800_000_000), 0).UTC()
 }
 
-// overdue walks through the pages of that size, beginning after the given cursor, and returns what is of this test as
+// overdue reads pages of limit records after the cursor. It returns the records of this test as
 // "name/run" in the order found.
 func (e *env) overdue(t *testing.T, before time.Time, after store.Cursor, limit int) []string {
 	t.Helper()
@@ -44,7 +45,8 @@ func (e *env) overdue(t *testing.T, before time.Time, after store.Cursor, limit 
 				found = append(found, fmt.Sprintf("%s/%d", name, c.Run))
 			}
 			if !c.Bookkeeping.OverdueAt.Before(before) {
-				t.Errorf("Overdue returned a record to wake at %v, asked for those before %v", c.Bookkeeping.OverdueAt, before)
+				t.Errorf("Overdue returned a record with OverdueAt %v, want only before %v",
+					c.Bookkeeping.OverdueAt, before)
 			}
 		}
 		if len(page) == 0 {
@@ -53,7 +55,7 @@ func (e *env) overdue(t *testing.T, before time.Time, after store.Cursor, limit 
 		last := page[len(page)-1]
 		after = store.Cursor{OverdueAt: last.Bookkeeping.OverdueAt, CaseID: last.CaseID, Run: last.Run}
 		if pages > 100_000 {
-			t.Fatal("Overdue does not come to an end")
+			t.Fatal("Overdue does not end")
 		}
 	}
 }
@@ -75,7 +77,7 @@ func testOverdueOrder(t *testing.T, e *env) {
 	} {
 		e.begun(t, c.name, overdueAt(at.Add(c.after)))
 	}
-	// Ids compare byte by byte, as Go's strings do.
+	// Ids are compared byte by byte, like Go strings.
 	ties := []string{"10/1", "9/1", "A/1", "B/1", "a/1", "a-c/1", "a.c/1", "a:c/1", "a_c/1", "b/1"}
 	all := slices.Concat([]string{"before/1", "first/1"}, ties, []string{"micro/1", "late/1"})
 	for _, c := range []struct {
@@ -89,10 +91,13 @@ func testOverdueOrder(t *testing.T, e *env) {
 		{"a microsecond past the last", at.Add(time.Hour + time.Microsecond), store.Cursor{}, all},
 		{"strictly before the ties", at.Add(time.Second), store.Cursor{}, all[:2]},
 		{"before everything", at.Add(-time.Microsecond), store.Cursor{}, nil},
-		{"after a record", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[6:]},
-		{"after a record that is not there", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Second), CaseID: e.id("B"), Run: 0}, all[5:]},
+		{"after a record", at.Add(2 * time.Hour),
+			store.Cursor{OverdueAt: at.Add(time.Second), CaseID: e.id("B"), Run: 1}, all[6:]},
+		{"after a missing record", at.Add(2 * time.Hour),
+			store.Cursor{OverdueAt: at.Add(time.Second), CaseID: e.id("B"), Run: 0}, all[5:]},
 		{"after a time", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Second)}, all[2:]},
-		{"after the last", at.Add(2 * time.Hour), store.Cursor{OverdueAt: at.Add(time.Hour), CaseID: e.id("late"), Run: 1}, nil},
+		{"after the last", at.Add(2 * time.Hour),
+			store.Cursor{OverdueAt: at.Add(time.Hour), CaseID: e.id("late"), Run: 1}, nil},
 	} {
 		for _, limit := range []int{1, 3, 100} {
 			if diff := cmp.Diff(c.want, e.overdue(t, c.before, c.after, limit)); diff != "" {
@@ -104,10 +109,11 @@ func testOverdueOrder(t *testing.T, e *env) {
 	if err != nil || len(page) == 0 {
 		t.Fatalf("%d records, error %v", len(page), err)
 	}
-	e.wantRecord(t, page[0]) // whole records, as Get returns them
+	e.wantRecord(t, page[0]) // complete records, as Get returns them
 }
 
-// testOverdueRuns: runs are in the order of numbers, 9 before 10, and ended runs are found like others.
+// testOverdueRuns checks that runs are ordered as numbers, 9 before 10, and that ended runs are
+// found too.
 func testOverdueRuns(t *testing.T, e *env) {
 	at := era()
 	c := e.begun(t, "a", overdueAt(at))
@@ -122,13 +128,15 @@ func testOverdueRuns(t *testing.T, e *env) {
 		want = append(want, fmt.Sprintf("a/%d", run))
 	}
 	for _, limit := range []int{1, 4, 50} {
-		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, limit)); diff != "" {
+		got := e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, limit)
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%d at a time (-want +got):\n%s", limit, diff)
 		}
 	}
 }
 
-// testOverduePages: 250 records, 25 to a time, in pages that end within and between the ties.
+// testOverduePages reads 250 records, 25 of them with each time, in pages that end within and
+// between groups of the same time.
 func testOverduePages(t *testing.T, e *env) {
 	const records, ties = 250, 25
 	at := era()
@@ -144,11 +152,13 @@ func testOverduePages(t *testing.T, e *env) {
 		}
 	})
 	for _, limit := range []int{7, 25, 100, 250, 1000} {
-		if diff := cmp.Diff(want, e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, limit)); diff != "" {
+		got := e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, limit)
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%d at a time (-want +got):\n%s", limit, diff)
 		}
 	}
-	// A sweep that moves each record ahead, as sweeps do, meets each once, and then none is left.
+	// A sweep postpones each record that it meets. It must meet each record once, and none may be
+	// overdue afterwards.
 	after := store.Cursor{OverdueAt: at.Add(-time.Second)}
 	var met []string
 	for {
@@ -168,14 +178,14 @@ func testOverduePages(t *testing.T, e *env) {
 		}
 	}
 	if diff := cmp.Diff(want, met); diff != "" {
-		t.Errorf("while they move ahead (-want +got):\n%s", diff)
+		t.Errorf("while records are postponed (-want +got):\n%s", diff)
 	}
 	if left := e.overdue(t, at.Add(time.Second), store.Cursor{OverdueAt: at.Add(-time.Second)}, 100); len(left) != 0 {
 		t.Errorf("still overdue: %v", left)
 	}
 }
 
-// testOverdueFollows: the order is that of the records as they are now.
+// testOverdueFollows checks that the order is that of the current records.
 func testOverdueFollows(t *testing.T, e *env) {
 	at := era()
 	start := store.Cursor{OverdueAt: at.Add(-time.Second)}

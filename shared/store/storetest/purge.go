@@ -20,7 +20,8 @@ var purgeTests = []test{
 	{"RaceWithBegin", testPurgeRaceBegin},
 }
 
-// runs begins a case with that many runs, all but the last ended, each with a result, and returns the records.
+// runs begins a case with n runs and returns their records. All but the last have ended, and each
+// has a result.
 func (e *env) runs(t *testing.T, name string, n int) []cases.Case {
 	t.Helper()
 	c := e.begun(t, name)
@@ -57,11 +58,11 @@ func testPurgeEarlier(t *testing.T, e *env) {
 	before, beside := e.dump(t, id), e.dump(t, other[0].CaseID)
 	head := e.head(t, id)
 	e.purge(t, all[1])
-	for _, gone := range []string{"record 2", "form 2", "result 2", "head"} {
-		if _, ok := before[gone]; !ok {
-			t.Fatalf("there was no %s", gone)
+	for _, deleted := range []string{"record 2", "form 2", "result 2", "head"} {
+		if _, ok := before[deleted]; !ok {
+			t.Fatalf("there was no %s", deleted)
 		}
-		delete(before, gone)
+		delete(before, deleted)
 	}
 	after := e.dump(t, id)
 	delete(after, "head")
@@ -75,15 +76,16 @@ func testPurgeEarlier(t *testing.T, e *env) {
 	if diff := cmp.Diff(map[string]int{"key1": 1, "key3": 3}, got.Keys); diff != "" || got.Run != 3 {
 		t.Errorf("head at run %d; keys (-want +got):\n%s", got.Run, diff)
 	}
-	// Taking keys away is a write of the head: a run begun with the head read before would bring them back.
+	// Deleting keys must write the head. Otherwise a run that begins with the head read before
+	// would restore them.
 	if got.Version <= head.Version {
 		t.Errorf("head at version %d, was at %d", got.Version, head.Version)
 	}
 	stale := next(head, &store.Write{Case: changed(all[2], ended)})
 	wantErr(t, "Begin with the head read before", e.Store.Begin(e.ctx, stale), store.ErrConflict)
-	e.purge(t, all[1]) // again: no error
+	e.purge(t, all[1]) // purging again is not an error
 	if again := e.head(t, id); again.Version != got.Version {
-		t.Errorf("purging what is gone wrote the head")
+		t.Errorf("purging a missing run wrote the head")
 	}
 	if err := e.Store.Begin(e.ctx, next(got, &store.Write{Case: changed(all[2], ended)})); err != nil {
 		t.Errorf("Begin with the head read after: %v", err)
@@ -94,12 +96,12 @@ func testPurgeLast(t *testing.T, e *env) {
 	c := e.runs(t, "a", 1)[0]
 	e.purge(t, c)
 	if left := e.dump(t, c.CaseID); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("this remains: %v", left)
 	}
 	_, _, err := e.Store.Current(e.ctx, c.CaseID)
 	wantErr(t, "Current", err, store.ErrNotFound)
 	e.purge(t, c)
-	// The case can begin anew, and finds nothing of the old one.
+	// The case can begin again, and finds nothing of its earlier runs.
 	b := first(c.CaseID)
 	if err := e.Store.Begin(e.ctx, b); err != nil {
 		t.Fatal(err)
@@ -118,7 +120,7 @@ func testPurgeAll(t *testing.T, e *env) {
 	e.wantRecord(t, all[2])
 	e.purge(t, all[2])
 	if left := e.dump(t, all[0].CaseID); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("this remains: %v", left)
 	}
 }
 
@@ -131,10 +133,10 @@ func testPurgeConflicts(t *testing.T, e *env) {
 		run     int
 		version int64
 	}{
-		{"of a run that has moved on", 1, all[0].Version - 1},
-		{"of a version to come", 1, all[0].Version + 1},
-		{"of no version", 1, 0},
-		{"of the current run while an earlier one is kept", 2, all[1].Version},
+		{"of an old version", 1, all[0].Version - 1},
+		{"of a future version", 1, all[0].Version + 1},
+		{"of version 0", 1, 0},
+		{"of the current run while an earlier one is stored", 2, all[1].Version},
 	} {
 		wantErr(t, "Purge "+c.name, e.Store.Purge(e.ctx, id, c.run, c.version), store.ErrConflict)
 	}
@@ -143,7 +145,8 @@ func testPurgeConflicts(t *testing.T, e *env) {
 	}
 }
 
-// testPurgeRace: a run is purged by some while others write it. Either it goes, and no write lives on, or one write wins and it stays.
+// testPurgeRace purges a run while others write it. Either the run is deleted and no write remains,
+// or one write wins and the run stays.
 func testPurgeRace(t *testing.T, e *env) {
 	for i := range 5 {
 		c := e.begun(t, fmt.Sprint("a", i))
@@ -157,7 +160,10 @@ func testPurgeRace(t *testing.T, e *env) {
 				}
 				return
 			}
-			err := s.Update(e.ctx, store.Write{Case: changed(c, count), Put: map[store.Value][]byte{store.Result: []byte("r")}})
+			err := s.Update(e.ctx, store.Write{
+				Case: changed(c, count),
+				Put:  map[store.Value][]byte{store.Result: []byte("r")},
+			})
 			if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("Update: %v", err)
 			}
@@ -173,17 +179,17 @@ func testPurgeRace(t *testing.T, e *env) {
 		left := e.dump(t, c.CaseID)
 		switch {
 		case wins == 0 && len(left) != 0:
-			t.Errorf("purged, but left behind: %v", left)
+			t.Errorf("the run was purged, but this remains: %v", left)
 		case wins == 1 && len(left) != 4: // head, record, form, result
-			t.Errorf("saved, but all that is there: %v", left)
+			t.Errorf("a write was confirmed, but only this is stored: %v", left)
 		case wins > 1:
 			t.Errorf("%d writers won", wins)
 		}
 	}
 }
 
-// testPurgeRaceBegin: the last run of a case is purged while the next begins. The case never ends up without a head, or
-// with one that names a run not there.
+// testPurgeRaceBegin purges the last run of a case while the next one begins. The case must never
+// be without a head, or have a head that names a missing run.
 func testPurgeRaceBegin(t *testing.T, e *env) {
 	for i := range 5 {
 		c := e.begun(t, fmt.Sprint("a", i), ended)
@@ -198,10 +204,11 @@ func testPurgeRaceBegin(t *testing.T, e *env) {
 			}
 		})
 		left := e.dump(t, c.CaseID)
-		_, headThere := left["head"]
-		_, nextThere := left["record 2"]
-		if headThere != nextThere || (began == nil) != nextThere {
-			t.Errorf("Begin: %v, Purge: %v, head there: %v, record of the next run there: %v", began, purged, headThere, nextThere)
+		_, headStored := left["head"]
+		_, nextStored := left["record 2"]
+		if headStored != nextStored || (began == nil) != nextStored {
+			t.Errorf("Begin: %v, Purge: %v, head stored: %v, record of the next run stored: %v",
+				began, purged, headStored, nextStored)
 		}
 	}
 }

@@ -16,14 +16,14 @@ import (
 
 var togetherTests = []test{
 	{"Everything", testEverything},
-	{"WritersWhoGiveUp", testGiveUp},
+	{"WritersThatGiveUp", testGiveUp},
 }
 
-// ledger counts what writers were told was saved.
+// ledger counts the confirmed writes.
 type ledger struct {
 	mu     sync.Mutex
 	writes map[string]int64 // per run
-	gone   map[string]bool
+	purges map[string]bool
 }
 
 func (l *ledger) saved(id string, run int) {
@@ -35,11 +35,11 @@ func (l *ledger) saved(id string, run int) {
 func (l *ledger) purged(id string, run int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.gone[fmt.Sprint(id, "/", run)] = true
+	l.purges[fmt.Sprint(id, "/", run)] = true
 }
 
-// testEverything does everything at once to a few cases. No reader sees a record go back, and in the end every record has
-// exactly the writes that were confirmed.
+// testEverything does random operations on a few cases concurrently. No reader may see a record go
+// back. At the end every record must have exactly the confirmed writes.
 func testEverything(t *testing.T, e *env) {
 	const rounds = 40
 	ids := []string{e.id("a"), e.id("b"), e.id("c")}
@@ -47,7 +47,7 @@ func testEverything(t *testing.T, e *env) {
 		e.begun(t, name)
 	}
 	all := e.instances(t)
-	l := ledger{writes: map[string]int64{}, gone: map[string]bool{}}
+	l := ledger{writes: map[string]int64{}, purges: map[string]bool{}}
 	together(min(12, e.Contenders), func(i int) {
 		s := all[i%len(all)]
 		seen := map[string]int64{}
@@ -64,7 +64,8 @@ func testEverything(t *testing.T, e *env) {
 				return
 			}
 			seen[run], seen[id] = c.Version, head.Version
-			if err := l.step(e.ctx, s, head, c); err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+			if err := l.step(e.ctx, s, head, c); err != nil && !errors.Is(err, store.ErrConflict) &&
+				!errors.Is(err, store.ErrNotFound) {
 				t.Error(err)
 				return
 			}
@@ -75,8 +76,8 @@ func testEverything(t *testing.T, e *env) {
 			run++
 			name := fmt.Sprint(id, "/", run)
 			c, err := e.Store.Get(e.ctx, id, run)
-			if gone := l.gone[name]; gone != errors.Is(err, store.ErrNotFound) {
-				t.Errorf("run %d purged: %v, read with error %v", run, gone, err)
+			if purged := l.purges[name]; purged != errors.Is(err, store.ErrNotFound) {
+				t.Errorf("run %d purged: %v, read with error %v", run, purged, err)
 			}
 			if want := 1 + l.writes[name]; err == nil && c.Version != want {
 				t.Errorf("run %d at version %d, confirmed %d", run, c.Version, want)
@@ -85,7 +86,7 @@ func testEverything(t *testing.T, e *env) {
 	}
 }
 
-// step does one thing, by chance.
+// step does one random operation.
 func (l *ledger) step(ctx context.Context, s store.Store, head store.Head, c cases.Case) error {
 	id := c.CaseID
 	switch rand.IntN(10) {
@@ -129,7 +130,8 @@ func (l *ledger) step(ctx context.Context, s store.Store, head store.Head, c cas
 	return nil
 }
 
-// testGiveUp: writers whose context ends while they write neither spoil the writes of others nor leave half a write behind.
+// testGiveUp checks writers whose context ends while they write. They must not affect the writes of
+// others, and each write must be complete or missing.
 func testGiveUp(t *testing.T, e *env) {
 	n := e.Contenders
 	ids := make([]string, n)
@@ -175,7 +177,8 @@ func testGiveUp(t *testing.T, e *env) {
 	}
 }
 
-// testCurrentTogether: while runs supersede each other, the head never names a run whose record is not there, or has ended.
+// testCurrentTogether checks that the head never names a run that is missing or has ended, while
+// runs supersede each other.
 func testCurrentTogether(t *testing.T, e *env) {
 	const runs = 20
 	c := e.begun(t, "a")
@@ -197,7 +200,8 @@ func testCurrentTogether(t *testing.T, e *env) {
 		}
 		for !done.Load() {
 			head, c, err := all[i%len(all)].Current(e.ctx, e.id("a"))
-			if err != nil || c.Run != head.Run || c.CaseID != head.CaseID || c.State.Ended() || int64(head.Run) != head.Version {
+			if err != nil || c.Run != head.Run || c.CaseID != head.CaseID || c.State.Ended() ||
+				int64(head.Run) != head.Version {
 				t.Errorf("Current: head %+v with run %d of %q, %s, error %v", head, c.Run, c.CaseID, c.State, err)
 				return
 			}

@@ -22,7 +22,8 @@ var valueTests = []test{
 	{"AtomicWithTheRecord", testValueAtomic},
 }
 
-// everyRune is every Unicode code point that UTF-8 can carry, NUL included, in texts of about that many bytes.
+// everyRune returns every Unicode code point that UTF-8 can encode, including NUL, in texts of
+// about size bytes.
 func everyRune(size int) []string {
 	var texts []string
 	var b strings.Builder
@@ -38,7 +39,7 @@ func everyRune(size int) []string {
 	return texts
 }
 
-// rawJSON says a text in JSON as it is, but for what must be escaped.
+// rawJSON returns a text as JSON and escapes only what must be escaped.
 func rawJSON(text string) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"text":"`)
@@ -56,7 +57,8 @@ func rawJSON(text string) []byte {
 	return b.Bytes()
 }
 
-// escapedJSON escapes every code unit of the basic plane, lone surrogates included.
+// escapedJSON returns JSON with every code unit of the basic plane escaped, including lone
+// surrogates.
 func escapedJSON() []byte {
 	b := []byte(`{"text":"`)
 	for u := range 1 << 16 {
@@ -109,7 +111,10 @@ func testByteForByte(t *testing.T, e *env) {
 			if err := e.Store.Begin(e.ctx, b); err != nil {
 				t.Fatal(err)
 			}
-			w := store.Write{Case: changed(b.Case), Put: map[store.Value][]byte{store.Result: v.data, store.LateResult: v.data}}
+			w := store.Write{
+				Case: changed(b.Case),
+				Put:  map[store.Value][]byte{store.Result: v.data, store.LateResult: v.data},
+			}
 			if err := e.Store.Update(e.ctx, w); err != nil {
 				t.Fatal(err)
 			}
@@ -125,15 +130,17 @@ func testPutDropReplace(t *testing.T, e *env) {
 	for i, step := range []struct {
 		put  map[store.Value][]byte
 		drop []store.Value
-		want map[store.Value][]byte // of those not named: nil
+		want map[store.Value][]byte // missing values: nil
 	}{
 		{put: map[store.Value][]byte{store.Result: []byte("long result")}, drop: []store.Value{store.Form},
 			want: map[store.Value][]byte{store.Result: []byte("long result")}},
 		{put: map[store.Value][]byte{store.Result: []byte("short")},
 			want: map[store.Value][]byte{store.Result: []byte("short")}},
-		{put: map[store.Value][]byte{store.LateResult: nil}, drop: []store.Value{store.Form}, // nil is empty; already dropped: no error
+		// A nil value is empty. Dropping a missing value is not an error.
+		{put: map[store.Value][]byte{store.LateResult: nil}, drop: []store.Value{store.Form},
 			want: map[store.Value][]byte{store.Result: []byte("short"), store.LateResult: {}}},
-		{put: map[store.Value][]byte{store.Form: []byte("again"), store.LateResult: []byte("late")}, drop: []store.Value{store.Result},
+		{put: map[store.Value][]byte{store.Form: []byte("again"), store.LateResult: []byte("late")},
+			drop: []store.Value{store.Result},
 			want: map[store.Value][]byte{store.Form: []byte("again"), store.LateResult: []byte("late")}},
 		{drop: []store.Value{store.Form, store.Result, store.LateResult}},
 	} {
@@ -148,7 +155,8 @@ func testPutDropReplace(t *testing.T, e *env) {
 	}
 }
 
-// testKeptUntilDropped: what a run was given is kept through all its changes, its end and its successors.
+// testKeptUntilDropped checks that a value is kept through all changes of its run, its end and
+// later runs.
 func testKeptUntilDropped(t *testing.T, e *env) {
 	c := e.begun(t, "a")
 	other := e.begun(t, "b")
@@ -168,7 +176,7 @@ func testKeptUntilDropped(t *testing.T, e *env) {
 	e.wantValue(t, other.CaseID, 1, store.Form, form(other.CaseID, 1))
 }
 
-// testNotShared: neither the bytes given nor those returned are the store's own.
+// testNotShared checks that the store shares no memory with its callers.
 func testNotShared(t *testing.T, e *env) {
 	b := first(e.id("a"))
 	want := bytes.Clone(b.Form)
@@ -192,7 +200,8 @@ func testNotShared(t *testing.T, e *env) {
 	e.wantHead(t, first(b.Case.CaseID).Head)
 }
 
-// testValueAtomic: who reads a record and then its result finds that record's result, or a later one.
+// testValueAtomic checks that a reader of a record and then of its result gets the result of that
+// record or a later one.
 func testValueAtomic(t *testing.T, e *env) {
 	const versions = 30
 	c := e.begun(t, "a")
@@ -214,7 +223,7 @@ func testValueAtomic(t *testing.T, e *env) {
 		for s := all[i%len(all)]; !done.Load(); {
 			read, err := s.Get(e.ctx, e.id("a"), 1)
 			if err == nil && read.Version == 1 {
-				continue // it has no result yet
+				continue // there is no result yet
 			}
 			var result []byte
 			if err == nil {

@@ -15,7 +15,7 @@ import (
 )
 
 var waitTests = []test{
-	{"AtOnce", testWaitAtOnce},
+	{"ReturnsImmediately", testWaitImmediate},
 	{"WakesOnUpdate", func(t *testing.T, e *env) { testWaitWakes(t, e, "a", e.Store, e.Store) }},
 	{"WakesOnUpdateElsewhere", func(t *testing.T, e *env) {
 		other := e.second(t)
@@ -30,11 +30,11 @@ var waitTests = []test{
 	{"ManyWaiters", testManyWaiters},
 }
 
-// quiet is how long a waiter is watched to see that it waits.
+// quiet is how long a waiter is observed to check that it still waits.
 const quiet = 200 * time.Millisecond
 
-// await waits as a caller does, who looks again when Wait returns, until the record is newer than version or the case has a
-// newer run.
+// await waits as a caller does, which checks when Wait returns, until the record is newer than
+// version or the case has a newer run.
 func await(ctx context.Context, s store.Store, id string, run int, version int64) error {
 	for early := 0; ; early++ {
 		if err := s.Wait(ctx, id, run, version); err != nil {
@@ -52,16 +52,16 @@ func await(ctx context.Context, s store.Store, id string, run int, version int64
 			return nil
 		}
 		if early == 1000 {
-			return errors.New("woken a thousand times with nothing new")
+			return errors.New("Wait returned a thousand times without a change")
 		}
 	}
 }
 
-// waiter runs f beside the test. The channel tells how it ended.
+// waiter runs f in the background. The channel receives its result.
 func waiter(f func() error) <-chan error {
 	done := make(chan error, 1)
 	started := make(chan struct{})
-	var beside sync.WaitGroup // not awaited: the channel tells
+	var beside sync.WaitGroup // the channel reports the end
 	beside.Go(func() {
 		close(started)
 		done <- f()
@@ -70,17 +70,17 @@ func waiter(f func() error) <-chan error {
 	return done
 }
 
-// waits sees that a waiter is still waiting after a while.
+// waits checks that a waiter still waits after a while.
 func waits(t *testing.T, done <-chan error) {
 	t.Helper()
 	select {
 	case err := <-done:
-		t.Fatalf("a waiter returned with nothing new: %v", err)
+		t.Fatalf("a waiter returned without a change: %v", err)
 	case <-time.After(quiet):
 	}
 }
 
-// wakes wants the waiter to return in time.
+// wakes checks that the waiter returns in time.
 func (e *env) wakes(t *testing.T, done <-chan error, want error) {
 	t.Helper()
 	select {
@@ -93,7 +93,7 @@ func (e *env) wakes(t *testing.T, done <-chan error, want error) {
 	}
 }
 
-func testWaitAtOnce(t *testing.T, e *env) {
+func testWaitImmediate(t *testing.T, e *env) {
 	c := e.begun(t, "a")
 	c = e.update(t, c, count)
 	c = e.update(t, c, ended)
@@ -109,10 +109,10 @@ func testWaitAtOnce(t *testing.T, e *env) {
 	}
 	for _, version := range []int64{c.Version, c.Version + 10} {
 		if err := e.Store.Wait(ctx, c.CaseID, 1, version); err != nil {
-			t.Errorf("Wait with a newer run there: %v", err)
+			t.Errorf("Wait although there is a newer run: %v", err)
 		}
 	}
-	wantErr(t, "Wait for a run to come", e.Store.Wait(ctx, c.CaseID, 3, 0), store.ErrNotFound)
+	wantErr(t, "Wait for a future run", e.Store.Wait(ctx, c.CaseID, 3, 0), store.ErrNotFound)
 }
 
 func testWaitWakes(t *testing.T, e *env, name string, waiting, writing store.Store) {
@@ -132,7 +132,7 @@ func testWaitWakes(t *testing.T, e *env, name string, waiting, writing store.Sto
 func testWaitNewRun(t *testing.T, e *env, writing store.Store) {
 	c := e.begun(t, "a")
 	c = e.update(t, c, ended)
-	// The first run is not written any more: only the head tells.
+	// The first run is no longer written, so only the head shows the change.
 	done := waiter(func() error { return await(e.ctx, e.Store, c.CaseID, 1, c.Version) })
 	waits(t, done)
 	if err := writing.Begin(e.ctx, next(e.head(t, c.CaseID), nil)); err != nil {
@@ -165,7 +165,7 @@ func testWaitContext(t *testing.T, e *env) {
 	e.wakes(t, waiter(func() error { return await(ctx, e.Store, c.CaseID, 1, 1) }), context.DeadlineExceeded)
 }
 
-// testWaitDoesNotSpin: Wait may return early, but whoever waits for nothing must not turn a wheel.
+// testWaitDoesNotSpin checks that Wait does not return early in a tight loop.
 func testWaitDoesNotSpin(t *testing.T, e *env) {
 	c := e.begun(t, "a")
 	ctx, cancel := context.WithTimeout(e.ctx, 2*quiet)
@@ -178,15 +178,16 @@ func testWaitDoesNotSpin(t *testing.T, e *env) {
 		}
 	}
 	if returns > 20 {
-		t.Errorf("Wait returned %d times in %v with nothing new", returns, 2*quiet)
+		t.Errorf("Wait returned %d times in %v without a change", returns, 2*quiet)
 	}
 }
 
-// testManyWaiters: one write wakes all, of whatever instance, and nothing is left of them.
+// testManyWaiters checks that one write wakes all waiters of all instances, and that they leave no
+// goroutines.
 func testManyWaiters(t *testing.T, e *env) {
 	c := e.begun(t, "a")
 	all := e.instances(t)
-	for _, s := range all { // let every client open what it needs
+	for _, s := range all { // lets every client open its connections
 		if err := s.Wait(e.ctx, c.CaseID, 1, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +199,7 @@ func testManyWaiters(t *testing.T, e *env) {
 	for i := range 4 * e.Contenders {
 		s := all[i%len(all)]
 		waiters = append(waiters, waiter(func() error { return await(e.ctx, s, c.CaseID, 1, 1) }))
-		if i%4 == 0 { // some leave before
+		if i%4 == 0 { // some leave before the write
 			leaving = append(leaving, waiter(func() error { return await(ctx, s, c.CaseID, 1, 1) }))
 		}
 	}

@@ -39,7 +39,12 @@ func find() (shell, java, path string, err error) {
 // roots are where the SDK may be: beside the gcloud that is called, where it is usually put, and where gcloud says, which takes
 // it most of a second.
 func roots() []string {
-	all := []string{"/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "/snap/google-cloud-cli/current"}
+	all := []string{
+		"/usr/lib/google-cloud-sdk",
+		"/usr/share/google-cloud-sdk",
+		"/opt/google-cloud-sdk",
+		"/snap/google-cloud-cli/current",
+	}
 	if home, err := os.UserHomeDir(); err == nil {
 		all = append(all, filepath.Join(home, "google-cloud-sdk"))
 	}

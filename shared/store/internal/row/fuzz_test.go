@@ -7,7 +7,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// FuzzDecode: what a row holds is a record or an error, and a record makes the same row again. The same of the keys of a head.
+// FuzzDecode checks that data either is a record that is encoded as the same row again, or gives an
+// error. It checks the same for the keys of a head.
 func FuzzDecode(f *testing.F) {
 	r, err := Encode(first)
 	if err != nil {
@@ -23,7 +24,9 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%q cannot be written: %v", data, err)
 			}
 			again, err := Decode(r.Record)
-			if err != nil || again.CaseID != r.CaseID || again.Run != r.Run || again.Version != r.Version || !again.Bookkeeping.OverdueAt.Equal(r.OverdueAt) || again.State.Ended() == r.Open {
+			if err != nil || again.CaseID != r.CaseID || again.Run != r.Run || again.Version != r.Version ||
+				!again.Bookkeeping.OverdueAt.Equal(r.OverdueAt) ||
+				again.State.Ended() == r.Open {
 				t.Errorf("%q is %+v, %v", data, again, err)
 			}
 		}

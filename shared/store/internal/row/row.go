@@ -1,6 +1,6 @@
-// Package row is how the SQL stores keep records and heads: as JSON in bytes, which, unlike a
-// database's own text and JSON types, takes every character, with the columns beside it that
-// conditions and indexes need. It knows no database.
+// Package row encodes records and heads for the SQL stores. It stores JSON as bytes, because the
+// text and JSON types of databases do not accept every character. Beside it are the columns that
+// conditions and indexes need. The package does not depend on a database.
 package row
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Row is a record as it is stored.
+// Row is a stored record.
 type Row struct {
 	CaseID    string
 	Run       int
@@ -26,27 +26,27 @@ type Row struct {
 
 // Encode returns the row of a record.
 func Encode(c cases.Case) (Row, error) {
-	record, err := c.MarshalJSON() // json.Marshal would go over it once more
+	record, err := c.MarshalJSON() // json.Marshal would scan the result again
 	return Row{
-		CaseID: c.CaseID, Run: c.Run, Version: c.Version, OverdueAt: c.Bookkeeping.OverdueAt, Open: !c.State.Ended(), Record: record,
-		State: c.State, CreatedAt: c.CreatedAt,
+		CaseID: c.CaseID, Run: c.Run, Version: c.Version, OverdueAt: c.Bookkeeping.OverdueAt,
+		Open: !c.State.Ended(), Record: record, State: c.State, CreatedAt: c.CreatedAt,
 	}, err
 }
 
 // Decode returns the case of [Row.Record].
 func Decode(record []byte) (cases.Case, error) {
 	var c cases.Case
-	if err := c.UnmarshalJSON(record); err != nil { // json.Unmarshal would go over it twice more
+	if err := c.UnmarshalJSON(record); err != nil { // json.Unmarshal would scan the data twice more
 		return cases.Case{}, err
 	}
 	return c, nil
 }
 
-// afterAll is later than any time that JSON can say.
+// afterAll is later than any time that JSON can represent.
 var afterAll = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Span returns what a page of List is to lie between: records created at or after since, strictly
-// after the place from.
+// Span returns the bounds of a page of List: its records are created at or after since, and are
+// strictly after the place from.
 func Span(f store.Filter, after store.Place) (since time.Time, from store.Place) {
 	from = f.Start(after)
 	if from.IsZero() {
@@ -55,14 +55,15 @@ func Span(f store.Filter, after store.Place) (since time.Time, from store.Place)
 	return f.Since, from
 }
 
-// Write is a [store.Write] with its record encoded. No value to put is nil, which would be NULL.
+// Write is a [store.Write] with an encoded record. No value in Put is nil, because nil would be
+// stored as NULL.
 type Write struct {
 	Row
 	Put  map[store.Value][]byte
 	Drop []store.Value
 }
 
-// EncodeWrite returns w encoded, if it is valid.
+// EncodeWrite encodes w. The error wraps [store.ErrInvalid] if w is invalid.
 func EncodeWrite(w store.Write) (Write, error) {
 	if err := w.Validate(); err != nil {
 		return Write{}, err
@@ -75,7 +76,7 @@ func EncodeWrite(w store.Write) (Write, error) {
 	return Write{r, put, w.Drop}, err
 }
 
-// Size is about how much there is to write, in bytes.
+// Size returns the approximate number of bytes to write.
 func (w Write) Size() int {
 	n := len(w.Record)
 	for _, data := range w.Put {
@@ -84,16 +85,16 @@ func (w Write) Size() int {
 	return n
 }
 
-// Begin is a [store.Begin] with its records encoded. Its form is not nil.
+// Begin is a [store.Begin] with encoded records. Its form is not nil.
 type Begin struct {
 	Head  store.Head
-	Keys  []byte // of Head
+	Keys  []byte // the encoded keys of Head
 	First Row
 	Form  []byte
 	End   *Write
 }
 
-// EncodeBegin returns b encoded, if it is valid.
+// EncodeBegin encodes b. The error wraps [store.ErrInvalid] if b is invalid.
 func EncodeBegin(b store.Begin) (Begin, error) {
 	if err := b.Validate(); err != nil {
 		return Begin{}, err
@@ -117,7 +118,7 @@ func EncodeBegin(b store.Begin) (Begin, error) {
 	return e, nil
 }
 
-// Size is about how much there is to write, in bytes.
+// Size returns the approximate number of bytes to write.
 func (b Begin) Size() int {
 	n := len(b.First.Record) + len(b.Form)
 	if b.End != nil {
@@ -129,10 +130,10 @@ func (b Begin) Size() int {
 // EncodeKeys returns the keys of a head as JSON.
 func EncodeKeys(h store.Head) ([]byte, error) { return json.Marshal(h.Keys) }
 
-// DecodeKeys sets the keys of a head to what [EncodeKeys] returned.
+// DecodeKeys sets the keys of a head from the result of [EncodeKeys].
 func DecodeKeys(keys []byte, h *store.Head) error { return json.Unmarshal(keys, &h.Keys) }
 
-// DropKeys takes the keys of a run from the head, and reports whether there were any.
+// DropKeys removes the keys of a run from the head, and reports whether there were any.
 func DropKeys(h *store.Head, run int) bool {
 	before := len(h.Keys)
 	maps.DeleteFunc(h.Keys, func(_ string, of int) bool { return of == run })

@@ -25,17 +25,19 @@ func TestEncode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.CaseID != "a" || r.Run != 1 || r.Version != 1 || !r.OverdueAt.Equal(first.Bookkeeping.OverdueAt) || !r.Open || bytes.IndexByte(r.Record, 0) >= 0 {
+	if r.CaseID != "a" || r.Run != 1 || r.Version != 1 || !r.OverdueAt.Equal(first.Bookkeeping.OverdueAt) || !r.Open ||
+		bytes.IndexByte(r.Record, 0) >= 0 {
 		t.Errorf("row %+v", r)
 	}
 	if r.State != first.State || !r.CreatedAt.Equal(first.CreatedAt) {
 		t.Errorf("listed by %s, %v", r.State, r.CreatedAt)
 	}
-	if c, err := Decode(r.Record); err != nil || c.Outcome.OutputURL != first.Outcome.OutputURL || !c.Bookkeeping.OverdueAt.Equal(first.Bookkeeping.OverdueAt) {
+	if c, err := Decode(r.Record); err != nil || c.Outcome.OutputURL != first.Outcome.OutputURL ||
+		!c.Bookkeeping.OverdueAt.Equal(first.Bookkeeping.OverdueAt) {
 		t.Errorf("decoded %+v, error %v", c, err)
 	}
 	if c, err := Decode([]byte(`{"run":`)); err == nil || c.Run != 0 {
-		t.Errorf("half a record was decoded: %+v", c)
+		t.Errorf("an incomplete record was decoded: %+v", c)
 	}
 	ended := first
 	ended.State = cases.TimedOut
@@ -44,7 +46,7 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-func TestEncodeRefuses(t *testing.T) {
+func TestEncodeRejectsInvalidWrites(t *testing.T) {
 	if _, err := EncodeWrite(store.Write{}); !errors.Is(err, store.ErrInvalid) {
 		t.Errorf("EncodeWrite of an invalid write returned %v, want ErrInvalid", err)
 	}
@@ -86,7 +88,7 @@ func TestKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := DecodeKeys(none, &got); err != nil || len(got.Keys) != 0 || DropKeys(&got, 1) {
-		t.Errorf("no keys became %v, error %v", got.Keys, err)
+		t.Errorf("no keys were decoded as %v, error %v", got.Keys, err)
 	}
 }
 
@@ -99,8 +101,9 @@ func TestSpan(t *testing.T) {
 		after  store.Place
 		want   store.Place
 	}{
-		{"nothing said", store.Filter{}, store.Place{}, store.Place{CreatedAt: afterAll}},
-		{"the beginning, in a zone", store.Filter{}, store.Place{CreatedAt: time.Time{}.UTC()}, store.Place{CreatedAt: afterAll}},
+		{"no filter", store.Filter{}, store.Place{}, store.Place{CreatedAt: afterAll}},
+		{"the beginning, in a zone", store.Filter{}, store.Place{CreatedAt: time.Time{}.UTC()},
+			store.Place{CreatedAt: afterAll}},
 		{"a place", store.Filter{}, at(early), at(early)},
 		{"a record of no time", store.Filter{}, store.Place{CaseID: "a", Run: 1}, store.Place{CaseID: "a", Run: 1}},
 		{"a time", store.Filter{Before: late}, store.Place{}, store.Place{CreatedAt: late}},
@@ -115,7 +118,7 @@ func TestSpan(t *testing.T) {
 	}
 }
 
-// BenchmarkRecord writes and reads a record, of which each check does one of either.
+// BenchmarkRecord encodes and decodes a record. A check does both once.
 func BenchmarkRecord(b *testing.B) {
 	r, err := Encode(first)
 	if err != nil {

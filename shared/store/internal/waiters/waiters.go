@@ -1,5 +1,5 @@
-// Package waiters holds who waits for which case within one process, and tells them to look again. It holds nothing for a case
-// that nobody waits for, and begins no goroutine: who waits does so in its own request.
+// Package waiters keeps the waiters of one process by case, and wakes them to look again. It keeps
+// nothing for a case without waiters and starts no goroutine: a waiter waits in its own request.
 package waiters
 
 import (
@@ -8,30 +8,33 @@ import (
 	"time"
 )
 
-// Waiters are those who wait. The zero value is ready; its methods are safe for concurrent use.
+// Waiters are the waiters of a process. The zero value is ready to use. The methods are safe for
+// concurrent use.
 type Waiters struct {
 	mu    sync.Mutex
 	cases map[string]*audience
 }
 
-// audience waits for one case.
+// audience is the waiters of one case.
 type audience struct {
-	news    chan struct{} // closed at the next news
+	news    chan struct{} // closed by the next wake
 	waiting int
 }
 
-// Pauses says how often a waiter looks without having been told: after First, then after twice as long each time, up to Later.
+// Pauses is how long a waiter waits before it looks without having been woken: First, then twice as
+// long each time, up to Later.
 type Pauses struct{ First, Later time.Duration }
 
-// Wait looks at once, and again whenever there is news of the case or a pause is over, until look reports true or fails, or ctx
-// ends. Between two looks it calls idle, which returns when news is closed, its context ends, or earlier.
-// It reports whether nobody is waiting any more, for any case.
+// Wait calls look immediately, and again after every wake of the case and every pause, until look
+// returns true or an error, or ctx ends. Between two looks it calls idle, which must return when
+// news is closed or its context ends, and may return earlier. last reports whether no waiter of any
+// case is left.
 func (w *Waiters) Wait(ctx context.Context, caseID string, p Pauses, look func() (bool, error),
 	idle func(ctx context.Context, news <-chan struct{})) (last bool, err error) {
 	a := w.join(caseID)
 	defer func() { last = w.leave(caseID, a) }()
 	for pause := p.First; ; {
-		news := w.news(a) // before the look, so that no write falls between
+		news := w.news(a) // before the look, so that no write is missed
 		if found, err := look(); found || err != nil {
 			return false, err
 		}
@@ -47,7 +50,7 @@ func (w *Waiters) Wait(ctx context.Context, caseID string, p Pauses, look func()
 	}
 }
 
-// Rest idles without doing anything.
+// Rest is an idle function that only waits.
 func Rest(ctx context.Context, news <-chan struct{}) {
 	select {
 	case <-ctx.Done():
@@ -55,7 +58,7 @@ func Rest(ctx context.Context, news <-chan struct{}) {
 	}
 }
 
-// Wake tells those who wait for the case to look again.
+// Wake wakes the waiters of the case.
 func (w *Waiters) Wake(caseID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -64,7 +67,7 @@ func (w *Waiters) Wake(caseID string) {
 	}
 }
 
-// WakeAll tells everybody to look again.
+// WakeAll wakes all waiters.
 func (w *Waiters) WakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,7 +76,7 @@ func (w *Waiters) WakeAll() {
 	}
 }
 
-// Count returns how many wait, and for how many cases.
+// Count returns the number of waiters and of cases that they wait for.
 func (w *Waiters) Count() (waiting, cases int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,7 +110,7 @@ func (w *Waiters) leave(caseID string, a *audience) (last bool) {
 	return len(w.cases) == 0
 }
 
-// news is closed at the next news from now.
+// news returns a channel that the next wake closes.
 func (w *Waiters) news(a *audience) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()

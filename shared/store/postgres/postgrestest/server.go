@@ -99,8 +99,16 @@ func start() (*Server, error) {
 		return nil, err
 	}
 	s := &Server{bin: bin, dir: dir, as: as}
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", filepath.Join(dir, "data"), "--username=postgres", "--auth=trust",
-		"--encoding=UTF8", "--locale=C", "--no-sync")
+	initdb := exec.Command(
+		filepath.Join(bin, "initdb"),
+		"--pgdata",
+		filepath.Join(dir, "data"),
+		"--username=postgres",
+		"--auth=trust",
+		"--encoding=UTF8",
+		"--locale=C",
+		"--no-sync",
+	)
 	initdb.Dir, initdb.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
@@ -193,7 +201,12 @@ func (s *Server) Database(t testing.TB) (dsn string) {
 }
 
 func (s *Server) dsn(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: url.Values{"host": {s.dir}}.Encode()}
+	u := url.URL{
+		Scheme:   "postgres",
+		User:     url.User("postgres"),
+		Path:     "/" + database,
+		RawQuery: url.Values{"host": {s.dir}}.Encode(),
+	}
 	return u.String()
 }
 
