@@ -31,9 +31,10 @@ type process struct {
 	dir string
 }
 
-func (p process) Helper()         {}
-func (p process) Cleanup(func())  {}
-func (p process) TempDir() string { return p.dir }
+func (p process) Helper()                  {}
+func (p process) Cleanup(func())           {}
+func (p process) TempDir() string          { return p.dir }
+func (p process) Context() context.Context { return context.Background() }
 func (p process) Fatal(args ...any) {
 	fmt.Fprintln(os.Stderr, args...)
 	os.Exit(1)
