@@ -33,8 +33,11 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		{"a newer schema", func(t *testing.T, path string) {
 			closeStore(t, openStore(t, path))
-			run(t, path, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)+1))
-		}, fmt.Sprintf("schema version %d and this program knows up to %d", len(migrations)+1, len(migrations))},
+			run(t, path, fmt.Sprintf("PRAGMA user_version = %d", newestVersion()+1))
+		}, fmt.Sprintf("schema version %d and this program knows up to %d", newestVersion()+1, newestVersion())},
+		{"records of an older shape", func(t *testing.T, path string) {
+			run(t, path, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 4; CREATE TABLE runs (a)", applicationID))
+		}, "another shape; move the file away or delete it"},
 		{"another program's tables", func(t *testing.T, path string) {
 			run(t, path, "CREATE TABLE runs (a)")
 		}, "another program"},
@@ -145,7 +148,7 @@ func TestSettings(t *testing.T) {
 		{s.writers, "foreign_keys", "1"},
 		{s.writers, "busy_timeout", "10000"},
 		{s.writers, "journal_size_limit", "67108864"},
-		{s.writers, "user_version", fmt.Sprint(len(migrations))},
+		{s.writers, "user_version", fmt.Sprint(newestVersion())},
 		{s.readers, "journal_mode", "wal"},
 		{s.readers, "query_only", "1"},
 		{s.readers, "busy_timeout", "10000"},
