@@ -52,7 +52,7 @@ func await(ctx context.Context, s store.Store, id string, run int, version int64
 			return nil
 		}
 		if early == 1000 {
-			return errors.New("Wait returned a thousand times without a change")
+			return errors.New("a Wait returned a thousand times without a change")
 		}
 	}
 }
