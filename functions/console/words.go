@@ -114,7 +114,7 @@ func whatWord(w cases.What) string {
 		cases.NoteComplete:    "Every document is done; the result is awaited",
 		cases.NoteIncomplete:  "The pipeline still works on it",
 		cases.NoteAnnounced:   "The pipeline reported success; the result is awaited",
-		cases.NoteRearmed:     "A lost task was scheduled again",
+		cases.NoteRescheduled: "A lost task was scheduled again",
 		cases.NoteEnded:       "Ended",
 		cases.NoteFilled:      "The result arrived after the end and agrees with it",
 		cases.NoteLate:        "Lost the race: a report arrived after the end",

@@ -27,36 +27,6 @@ func (s State) Ended() bool {
 	return s == Succeeded || s == Failed || s == TimedOut || s == Cancelled
 }
 
-// Reason says why a run ended.
-type Reason string
-
-// The reasons of an end.
-const (
-	ReasonCompleted           Reason = "completed"            // the pipeline finished it
-	ReasonPipelineFailed      Reason = "pipeline_failed"      // the pipeline reported that it failed
-	ReasonPipelineRefused     Reason = "pipeline_refused"     // the pipeline did not take it (4xx, 3xx)
-	ReasonPipelineUnreachable Reason = "pipeline_unreachable" // no request reached it for UnreachableAfter
-	ReasonPipelineLost        Reason = "pipeline_lost"        // known once, unknown for UnreachableAfter
-	ReasonNoDocuments         Reason = "no_documents"         // it finished, and every document failed
-	ReasonStartUnknown        Reason = "start_unknown"        // the request may have arrived; no sign of it since
-	ReasonDeadline            Reason = "deadline"             // the deadline passed first
-	ReasonCancelled           Reason = "cancelled"            // it was cancelled
-	ReasonSuperseded          Reason = "superseded"           // a newer run replaced it
-)
-
-// Source says where the input came from that ended a run.
-type Source string
-
-// The sources of an end or of a late report.
-const (
-	SourceEvent    Source = "event"
-	SourceDispatch Source = "dispatch"
-	SourceCheck    Source = "check"
-	SourceCancel   Source = "cancel"
-	SourceDeadline Source = "deadline"
-	SourceSweep    Source = "sweep"
-)
-
 // Case is the record of one run of a case: all that Casewatch knows of it but the form, the result
 // and the late result, which are stored beside it as opaque bytes.
 //
@@ -104,7 +74,8 @@ type Origin struct {
 // MaxID is the greatest length of a case id.
 const MaxID = 128
 
-// ValidID reports whether s may name a case: a letter or digit, then up to 127 of A-Z a-z 0-9 . _ : -
+// ValidID reports whether s may name a case. It begins with one of A-Z a-z 0-9; up to 127 of these
+// and of . _ : - follow.
 func ValidID(s string) bool {
 	if s == "" || len(s) > MaxID {
 		return false
@@ -129,15 +100,15 @@ type Checks struct {
 	LastAt      time.Time `json:"last_at,omitzero"`
 	Polls       int       `json:"polls"`        // how many times the pipeline was polled
 	FailedPolls int       `json:"failed_polls"` // how many of these got no usable answer
-	// ConsecutiveFailures counts the failed polls since the last usable answer, FailingSince is when
-	// the first of them was. A poll that succeeds clears both.
+	// ConsecutiveFailures counts the failed polls since the last usable answer, FailingSince is
+	// when the first of them was. A poll that succeeds clears both.
 	ConsecutiveFailures int       `json:"consecutive_failures,omitempty"`
 	FailingSince        time.Time `json:"failing_since,omitzero"`
-	// UnknownSince is when the pipeline first said that it does not know the job, without knowing it
-	// since.
+	// UnknownSince is when the pipeline first said that it does not know the job, without knowing
+	// it since.
 	UnknownSince time.Time `json:"unknown_since,omitzero"`
-	// BusyUntil is until when the pipeline asked, by the last poll's answer, not to be polled: LastAt
-	// if that named no time, zero if the answer was another.
+	// BusyUntil is until when the pipeline asked, by the last poll's answer, not to be polled:
+	// LastAt if that named no time, zero if the answer was another.
 	BusyUntil time.Time `json:"busy_until,omitzero"`
 }
 
@@ -159,26 +130,28 @@ type Dispatch struct {
 	Seq   int64     `json:"seq,omitempty"` // of the pending dispatch; its task's name is derived from it
 	At    time.Time `json:"at,omitzero"`   // when that dispatch is due
 
-	// The mark of a request in flight: which attempt sends it, in which delivery of the task, since when.
+	// The mark of a request in flight: which attempt sends it, in which delivery of the task, since
+	// when.
 	Nonce      string    `json:"nonce,omitempty"`
 	RetryCount int       `json:"retry_count,omitempty"`
 	SentAt     time.Time `json:"sent_at,omitzero"`
 	// UncertainSince is when the request in flight was given up; graces count from it.
 	UncertainSince time.Time `json:"uncertain_since,omitzero"`
 
-	// Attempts counts the attempts that may have arrived: begun, and not known to have started nothing.
+	// Attempts counts the attempts that may have arrived: begun, and not known to have started
+	// nothing.
 	Attempts int `json:"attempts,omitempty"`
-	// Confirmed says that the pipeline said, by an event or by accepting an attempt, that it works on
-	// this run. Then it is never sent again, whatever the answer.
+	// Confirmed says that the pipeline said, by an event or by accepting an attempt, that it works
+	// on this run. Then it is never sent again, whatever the answer.
 	Confirmed bool `json:"confirmed,omitempty"`
-	// Backoffs counts the attempts in a row that started nothing. UnreachableSince is when the pipeline
-	// first could not be reached at all, without an answer since.
+	// Backoffs counts the attempts in a row that started nothing. UnreachableSince is when the
+	// pipeline first could not be reached at all, without an answer since.
 	Backoffs         int       `json:"backoffs,omitempty"`
 	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
 
-	// For readers; nothing decides by them. Begun counts the requests that were begun, Failures those
-	// of them that started nothing. LastError is what the last of these said; it is "" once the
-	// pipeline is known to have taken the run.
+	// For readers; nothing decides by them. Begun counts the requests that were begun, Failures
+	// those of them that started nothing. LastError is what the last of these said; it is "" once
+	// the pipeline is known to have taken the run.
 	Begun     int    `json:"begun,omitempty"`
 	Failures  int    `json:"failures,omitempty"`
 	LastError string `json:"last_error,omitempty"`
@@ -192,9 +165,11 @@ type Job struct {
 	MovedAt   time.Time `json:"moved_at,omitzero"`   // when progress last moved; stalls count from it
 	Stalled   bool      `json:"stalled,omitempty"`   // progress has not moved for StallAfter
 	Reading   *Reading  `json:"reading,omitempty"`   // the last answer as the pipeline gave it; may go backwards
-	Baseline  *Reading  `json:"baseline,omitempty"`  // what the pipeline last showed of the run before, see [Case.isNews]
-	// CompleteSince is when a poll without a status first read completed == total (with no request in
-	// flight), without a lower reading and without a report that it runs since.
+	// Baseline is what the pipeline last showed of the run before: a reading that is the same tells
+	// nothing of this one.
+	Baseline *Reading `json:"baseline,omitempty"`
+	// CompleteSince is when a poll without a status first read completed == total (with no request
+	// in flight), without a lower reading and without a report that it runs since.
 	CompleteSince time.Time `json:"complete_since,omitzero"`
 	// SucceededSince is when a succeeded event without a result came while a request was in flight.
 	// SucceededDropped is what of that event could not be read.
@@ -260,15 +235,8 @@ type Outcome struct {
 	ReportIDs []string `json:"report_ids,omitempty"`
 }
 
-// End tells how a run ended.
-type End struct {
-	Reason  Reason `json:"reason"`
-	Message string `json:"message"`
-	Source  Source `json:"source"`
-}
-
-// Documents counts the documents of a result. A count that the pipeline does not give, and that does
-// not follow from the two others, is nil. Counts that contradict each other are kept as given.
+// Documents counts the documents of a result. A count that the pipeline does not give, and that
+// does not follow from the two others, is nil. Counts that contradict each other are kept as given.
 type Documents struct {
 	Total     *int `json:"total"`
 	Succeeded *int `json:"succeeded"`
@@ -301,8 +269,8 @@ type LateReport struct {
 
 // Durations is what the forecast of the run's end is based on, and what later runs learn from it.
 type Durations struct {
-	// Earlier is what was known of earlier runs when this one began. Once the number of its documents
-	// is known, only of those like it.
+	// Earlier is what was known of earlier runs when this one began. Once the number of its
+	// documents is known, only of those like it.
 	Earlier *schedule.DurationStats `json:"earlier,omitempty"`
 	// Estimate is when the run was expected to end, as seen from about half of it.
 	Estimate schedule.Estimate `json:"estimate,omitzero"`
@@ -317,8 +285,8 @@ type Bookkeeping struct {
 	// Finalized says that the ended event is published and no check is pending.
 	Finalized bool `json:"finalized,omitempty"`
 	FormKept  bool `json:"form_kept,omitempty"` // the form is still stored
-	// PolledAfterEnd counts the checks that had read the end and polled all the same: a broken promise.
-	// The sweep reports them once and moves them to Leaked.
+	// PolledAfterEnd counts the checks that had read the end and polled all the same: a broken
+	// promise. The sweep reports them once and moves them to Leaked.
 	PolledAfterEnd int `json:"polled_after_end,omitempty"`
 	Leaked         int `json:"leaked,omitempty"` // for people; nothing decides by it
 }

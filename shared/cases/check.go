@@ -5,10 +5,10 @@ import "time"
 // maxOpenPercent is the highest percentage that a run shows which has not succeeded.
 const maxOpenPercent = 99.9
 
-// ShouldPoll reports whether a check of c at now is to poll the pipeline. It is not while nothing was
-// sent, at the deadline, at the end of a completion grace, when only the time matters, and if the check
-// was due before the time that a busy pipeline named. The check that is due at the deadline never
-// polls: where the clock says that it is not yet time, the clock is behind.
+// ShouldPoll reports whether a check of c at now is to poll the pipeline. It is not while nothing
+// was sent, at the deadline, at the end of a completion grace, when only the time matters, and if
+// the check was due before the time that a busy pipeline named. The check that is due at the
+// deadline never polls: where the clock says that it is not yet time, the clock is behind.
 func (r Rules) ShouldPoll(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
@@ -54,10 +54,10 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	return Verdict{Kind: Applied, Keep: keep}
 }
 
-// checkAfterEnd takes in a check that was saved after the end. Its report is late. One that had read the
-// end and polled all the same is counted: the record that a check reads is at least that of the last
-// save that returned, so one that read an open run began before anybody could know the end, however
-// long the save of that took.
+// checkAfterEnd takes in a check that was saved after the end. Its report is late. One that had
+// read the end and polled all the same is counted: the record that a check reads is at least that
+// of the last save that returned, so one that read an open run began before anybody could know the
+// end, however long the save of that took.
 func (r Rules) checkAfterEnd(n *Case, in CheckOutcome, now time.Time) Verdict {
 	v := Verdict{Kind: Ignored}
 	if rep, ok := in.report(); ok && n.isNews(in.Reading) {
@@ -72,9 +72,9 @@ func (r Rules) checkAfterEnd(n *Case, in CheckOutcome, now time.Time) Verdict {
 	return v
 }
 
-// takeFinding takes in what a poll found of an open run. It returns where a result goes that came with
-// it. A busy pipeline is reachable, whatever was sent; of anything else that is found while nothing was
-// sent, nothing is about this run.
+// takeFinding takes in what a poll found of an open run. It returns where a result goes that came
+// with it. A busy pipeline is reachable, whatever was sent; of anything else that is found while
+// nothing was sent, nothing is about this run.
 func (r Rules) takeFinding(n *Case, in CheckOutcome, now time.Time) Keep {
 	if in.Kind == CheckSkipped {
 		return KeepNothing
@@ -101,8 +101,8 @@ func (r Rules) takeFinding(n *Case, in CheckOutcome, now time.Time) Keep {
 	return KeepNothing
 }
 
-// endIfOver ends an open run of which something is over by the clock. What the pipeline reported beats
-// what its counts suggest, and both beat the deadline:
+// endIfOver ends an open run of which something is over by the clock. What the pipeline reported
+// beats what its counts suggest, and both beat the deadline:
 //
 //  1. An event reported success, and no answer with the result can follow any more.
 //  2. Everything was counted, and nothing more came for CompletionGrace.
@@ -119,8 +119,8 @@ func (r Rules) endIfOver(n *Case, now time.Time) {
 	}
 }
 
-// progressIsAwaited reports whether progress may stand still: nothing works on the run, or its work is
-// done.
+// progressIsAwaited reports whether progress may stand still: nothing works on the run, or its work
+// is done.
 func (c Case) progressIsAwaited() bool {
 	return c.Dispatch.Phase == PhaseQueued || !c.Job.CompleteSince.IsZero() || !c.Job.SucceededSince.IsZero()
 }
@@ -134,9 +134,9 @@ func (in CheckOutcome) report() (terminalReport, bool) {
 	return rep, in.Kind == CheckReading && in.Reading.Status.Terminal()
 }
 
-// isNews reports whether a reading tells of this run. Anything does, but in a rerun only from the first
-// reading on that is neither the last one of the run before nor that run's end. At the same counts a
-// status is news only if the run before had its terminal status already.
+// isNews reports whether a reading tells of this run. Anything does, but in a rerun only from the
+// first reading on that is neither the last one of the run before nor that run's end. At the same
+// counts a status is news only if the run before had its terminal status already.
 func (c Case) isNews(r Reading) bool {
 	b := c.Job.Baseline
 	if b == nil {
@@ -151,8 +151,8 @@ func (c Case) isNews(r Reading) bool {
 // complete reports whether everything that is to be done is done, by the counts.
 func (r Reading) complete() bool { return r.Total > 0 && r.Completed >= r.Total }
 
-// takeReading takes in what the pipeline shows of the job. A reading that tells nothing of this run is
-// the last one of the run before: the pipeline does not know this one's job, unless it was seen
+// takeReading takes in what the pipeline shows of the job. A reading that tells nothing of this run
+// is the last one of the run before: the pipeline does not know this one's job, unless it was seen
 // already.
 func (r Rules) takeReading(n *Case, in CheckOutcome, now time.Time) Keep {
 	if !n.isNews(in.Reading) {
@@ -175,13 +175,13 @@ func (r Rules) takeReading(n *Case, in CheckOutcome, now time.Time) Keep {
 	return KeepNothing
 }
 
-// jobUnknown takes in that the pipeline does not know the job. While a request is in flight, or all is
-// counted, it may know nothing of a job that it is about to answer, or has just completed. Else, after
-// a grace,
+// jobUnknown takes in that the pipeline does not know the job. While a request is in flight, or all
+// is counted, it may know nothing of a job that it is about to answer, or has just completed. Else,
+// after a grace,
 //
 //   - a job that was seen is lost;
-//   - a request that may have arrived did not start one: it is sent again if that is safe, and the run
-//     ends otherwise.
+//   - a request that may have arrived did not start one: it is sent again if that is safe, and the
+//     run ends otherwise.
 func (r Rules) jobUnknown(n *Case, now time.Time) {
 	ch, d := &n.Checks, &n.Dispatch
 	n.pipelineReached()
@@ -223,8 +223,8 @@ func (c *Case) pipelineReached() {
 	c.Dispatch.UnreachableSince = time.Time{}
 }
 
-// pollFailed takes in that a poll got no usable answer. UnreachableAfter of that without a break ends
-// the run, but not while a request is in flight, or all is counted.
+// pollFailed takes in that a poll got no usable answer. UnreachableAfter of that without a break
+// ends the run, but not while a request is in flight, or all is counted.
 func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 	ch := &n.Checks
 	ch.FailedPolls++
@@ -240,8 +240,8 @@ func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 	}
 }
 
-// observe takes in a reading. Progress never goes backwards, whatever the pipeline shows; a total of 0
-// is one that is not known. It reports whether progress moved.
+// observe takes in a reading. Progress never goes backwards, whatever the pipeline shows; a total
+// of 0 is one that is not known. It reports whether progress moved.
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	n.Job.Reading = &in
 	n.noteCompletion(in, now)
@@ -270,8 +270,9 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	return true
 }
 
-// noteCompletion begins the completion grace when everything is counted, and ends it when it is not. A
-// status beats the counts, and while a request is in flight its answer is the end, not a count.
+// noteCompletion begins the completion grace when everything is counted, and ends it when it is
+// not. A status beats the counts, and while a request is in flight its answer is the end, not a
+// count.
 func (c *Case) noteCompletion(in Reading, now time.Time) {
 	switch {
 	case in.Status != StatusNotGiven || !in.complete():

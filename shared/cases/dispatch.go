@@ -9,13 +9,13 @@ import (
 // firstBackoff is how long to wait after the first attempt that started nothing.
 const firstBackoff = time.Second
 
-// dispatchBegun takes in that a delivery of the dispatch task is about to send the request. The first
-// step that applies decides:
+// dispatchBegun takes in that a delivery of the dispatch task is about to send the request. The
+// first step that applies decides:
 //
 //  1. The run has ended, or this is not the pending dispatch: stale.
-//  2. The mark of this very attempt is there already, since a save that seemed to fail took effect: a
-//     duplicate.
-//  3. Another attempt is in flight, and this delivery has a higher retry count: Cloud Tasks delivers
+//  2. The mark of this very attempt is there already, since a save that seemed to fail took effect:
+//     a duplicate.
+//  3. Another attempt is in flight, and this delivery has a higher retry count: the queue delivers
 //     again like that when it has given the attempt up. The attempt is lost, and uncertain.
 //  4. Nothing is queued: stale.
 //  5. The deadline has passed: the run ends.
@@ -60,12 +60,13 @@ func (r Rules) giveUpRequest(n *Case, now time.Time) {
 
 // dispatchOutcome takes in how an attempt went. The first step that applies decides:
 //
-//  1. The answer has a terminal report: it is taken in like any other, whichever attempt it answers.
+//  1. The answer has a terminal report: it is taken in like any other, whichever attempt it
+//     answers.
 //  2. The run has ended: ignored.
 //  3. The pipeline accepted this attempt, or an earlier one that may have arrived: it has the job.
 //  4. It is the outcome of another attempt than the one that is awaited: stale.
-//  5. An event has reported success already: the answer that was awaited for its result has none, and
-//     the run ends.
+//  5. An event has reported success already: the answer that was awaited for its result has none,
+//     and the run ends.
 //  6. Nothing came of the attempt, see attemptFailed.
 func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
 	d := &n.Dispatch
@@ -88,9 +89,9 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 	}
 }
 
-// reportIn returns the terminal report in an answer. A busy answer has one only if its body says that
-// the run failed, and the pipeline was seen to work on this run: then it began, and this is how it
-// ended. After a succeeded event that is the end already.
+// reportIn returns the terminal report in an answer. A busy answer has one only if its body says
+// that the run failed, and the pipeline was seen to work on this run: then it began, and this is
+// how it ended. After a succeeded event that is the end already.
 func (c Case) reportIn(in DispatchOutcome, awaited bool) (terminalReport, bool) {
 	rep := terminalReport{
 		id: "dispatch:" + in.Nonce, succeeded: in.Kind == DispatchSucceeded,
@@ -125,8 +126,8 @@ func (r Rules) accepted(n *Case, awaited bool, now time.Time) Verdict {
 	return Verdict{Kind: Applied}
 }
 
-// attemptFailed takes in that the awaited attempt brought neither a report nor an acceptance. A run that
-// the pipeline was seen to work on is never sent again, whatever the answer.
+// attemptFailed takes in that the awaited attempt brought neither a report nor an acceptance. A run
+// that the pipeline was seen to work on is never sent again, whatever the answer.
 func (r Rules) attemptFailed(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
 	d := &n.Dispatch
 	switch {
@@ -146,9 +147,9 @@ func (r Rules) attemptFailed(n *Case, in DispatchOutcome, now time.Time, jitter 
 	return Verdict{Kind: Applied}
 }
 
-// seenAtWork reports whether the pipeline was seen to work on this run since its request was sent, so
-// that an answer that says otherwise does not send it again. A poll's reading shows that, unless some
-// earlier run of the case may still be at work: the pipeline does not know runs.
+// seenAtWork reports whether the pipeline was seen to work on this run since its request was sent,
+// so that an answer that says otherwise does not send it again. A poll's reading shows that, unless
+// some earlier run of the case may still be at work: the pipeline does not know runs.
 func (c Case) seenAtWork() bool {
 	return c.Dispatch.Confirmed || c.Job.Seen && !c.PriorUnreported
 }
@@ -156,8 +157,8 @@ func (c Case) seenAtWork() bool {
 // nothingSent reports whether no request of the run can have arrived.
 func (c Case) nothingSent() bool { return c.Dispatch.Phase == PhaseQueued && c.Dispatch.Attempts == 0 }
 
-// requeue plans another attempt after one that started nothing. A pipeline that could not be reached
-// for UnreachableAfter, and the deadline, end the run instead.
+// requeue plans another attempt after one that started nothing. A pipeline that could not be
+// reached for UnreachableAfter, and the deadline, end the run instead.
 func (r Rules) requeue(n *Case, in DispatchOutcome, now time.Time, jitter float64) {
 	d := &n.Dispatch
 	if d.Attempts--; d.Attempts == 0 {
@@ -196,8 +197,8 @@ func (d *Dispatch) queueAgain(at time.Time) {
 	d.At = at
 }
 
-// forgetJob forgets what was seen of a job while nothing was started: it was of something else. It is
-// the baseline of the next attempt.
+// forgetJob forgets what was seen of a job while nothing was started: it was of something else. It
+// is the baseline of the next attempt.
 func (c *Case) forgetJob() {
 	if c.Job.Seen {
 		c.Job.Baseline = c.Job.Reading

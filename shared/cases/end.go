@@ -19,6 +19,43 @@ const (
 	withoutResult = "completed without a result"
 )
 
+// Reason says why a run ended.
+type Reason string
+
+// The reasons of an end.
+const (
+	ReasonCompleted           Reason = "completed"            // the pipeline finished it
+	ReasonPipelineFailed      Reason = "pipeline_failed"      // the pipeline reported that it failed
+	ReasonPipelineRefused     Reason = "pipeline_refused"     // the pipeline did not accept the form
+	ReasonPipelineUnreachable Reason = "pipeline_unreachable" // no request reached it for UnreachableAfter
+	ReasonPipelineLost        Reason = "pipeline_lost"        // known once, unknown for UnreachableAfter
+	ReasonNoDocuments         Reason = "no_documents"         // it finished, and every document failed
+	ReasonStartUnknown        Reason = "start_unknown"        // the request may have arrived; no sign of it since
+	ReasonDeadline            Reason = "deadline"             // the deadline passed first
+	ReasonCancelled           Reason = "cancelled"            // it was cancelled
+	ReasonSuperseded          Reason = "superseded"           // a newer run replaced it
+)
+
+// Source says where the input came from that ended a run.
+type Source string
+
+// The sources of an end or of a late report.
+const (
+	SourceEvent    Source = "event"
+	SourceDispatch Source = "dispatch"
+	SourceCheck    Source = "check"
+	SourceCancel   Source = "cancel"
+	SourceDeadline Source = "deadline"
+	SourceSweep    Source = "sweep"
+)
+
+// End tells how a run ended.
+type End struct {
+	Reason  Reason `json:"reason"`
+	Message string `json:"message"`
+	Source  Source `json:"source"`
+}
+
 // Ending is what a [Reason] means.
 type Ending struct {
 	Reason   Reason
@@ -27,14 +64,17 @@ type Ending struct {
 	Message  string // for those who follow the run, where the end has no message of its own
 }
 
-// endings has every reason. To add one, add its constant and a line here: tests then name what else lacks
-// it (the console, the page, the types of the browser module, the OpenAPI description). A cancel of a
-// run is answered by the state: 200 if that is cancelled, else 409.
+// endings has every reason. To add one, add its constant and a line here: tests then name what else
+// lacks it (the console, the page, the types of the browser module, the OpenAPI description). A
+// cancel of a run is answered by the state: 200 if that is cancelled, else 409.
 var endings = []Ending{
 	{ReasonCompleted, Succeeded, "The pipeline finished it.", "the documents are ready"},
 	{ReasonPipelineFailed, Failed, "The pipeline said that it failed.", "the pipeline could not make the documents"},
 	{ReasonPipelineRefused, Failed, "The pipeline did not take the form.", "the pipeline did not accept the form"},
-	{ReasonPipelineUnreachable, Failed, "The pipeline could not be reached for too long.", "the pipeline could not be reached"},
+	{
+		ReasonPipelineUnreachable, Failed, "The pipeline could not be reached for too long.",
+		"the pipeline could not be reached",
+	},
 	{ReasonPipelineLost, Failed, "The pipeline no longer knew the case.", "the pipeline no longer knows of the case"},
 	{ReasonNoDocuments, Failed, "The pipeline finished it, and every document failed.", "no document could be made"},
 	{
@@ -49,8 +89,8 @@ var endings = []Ending{
 // Endings returns what each reason means, in the order in which people are shown them.
 func Endings() []Ending { return slices.Clone(endings) }
 
-// EndingOf returns what a reason means. False if this program does not know it: a newer revision may have
-// written it.
+// EndingOf returns what a reason means. False if this program does not know it: a newer revision
+// may have written it.
 func EndingOf(reason Reason) (Ending, bool) {
 	i := slices.IndexFunc(endings, func(e Ending) bool { return e.Reason == reason })
 	if i < 0 {
@@ -83,8 +123,8 @@ func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
 	n.finish(ReasonCompleted, withoutResult, source, now)
 }
 
-// endAtDeadline ends a run whose deadline has passed. The deadline cuts graces short: what they waited for
-// counts as over.
+// endAtDeadline ends a run whose deadline has passed. The deadline cuts graces short: what they
+// waited for counts as over.
 func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	switch {
 	case !n.Job.SucceededSince.IsZero():
@@ -96,8 +136,8 @@ func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	}
 }
 
-// wholeProgress is the progress of a run that has succeeded. A result that comes after the end does not
-// change it any more: the end was shown and published with it.
+// wholeProgress is the progress of a run that has succeeded. A result that comes after the end does
+// not change it any more: the end was shown and published with it.
 func (c Case) wholeProgress() Progress {
 	p := c.Job.Progress
 	p.Total = max(p.Total, p.Completed, c.Outcome.Documents.total())
@@ -196,10 +236,15 @@ func (c *Case) attach(res *Result) Keep {
 	return keep
 }
 
-// keepLate keeps a report that came too late to be the end. Of the first one all is kept, with the first
-// result that agrees with it; of the others their number.
+// keepLate keeps a report that came too late to be the end. Of the first one all is kept, with the
+// first result that agrees with it; of the others their number.
 func (c *Case) keepLate(rep terminalReport, state State, now time.Time) Verdict {
-	late := LateReport{State: state, Message: withRemarks(rep.text(), rep.dropped.remarks()), Source: rep.source, At: now}
+	late := LateReport{
+		State:   state,
+		Message: withRemarks(rep.text(), rep.dropped.remarks()),
+		Source:  rep.source,
+		At:      now,
+	}
 	if c.Outcome.Late != nil {
 		late = *c.Outcome.Late
 	}
@@ -216,7 +261,8 @@ func (c *Case) keepLate(rep terminalReport, state State, now time.Time) Verdict 
 func (o Outcome) message() string {
 	remarks := o.Dropped.remarks()
 	if o.OmittedBytes > 0 {
-		remarks = append(remarks, fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", o.OmittedBytes, MaxResult))
+		remarks = append(remarks,
+			fmt.Sprintf("the result of %d bytes is larger than the %d that are kept", o.OmittedBytes, MaxResult))
 	}
 	return withRemarks(o.Text, remarks)
 }

@@ -2,10 +2,10 @@ package cases
 
 import "time"
 
-// OwnsUnattributed reports whether an event that names no run counts for c, the current run of its case:
-// it was published after the run began, the pipeline was asked for the run at all, and no earlier run
-// may still have a report to come. An adopted run is the work of such an earlier one: a report of that is
-// its own.
+// OwnsUnattributed reports whether an event that names no run counts for c, the current run of its
+// case: it was published after the run began, the pipeline was asked for the run at all, and no
+// earlier run may still have a report to come. An adopted run is the work of such an earlier one: a
+// report of that is its own.
 func (c Case) OwnsUnattributed(published time.Time) bool {
 	return (c.Adopted || !c.PriorUnreported) && c.MayOwn(published)
 }
@@ -17,12 +17,12 @@ func (c Case) MayOwn(published time.Time) bool {
 
 // event takes in a message of the pipeline. The first step that applies decides:
 //
-//  1. The run has ended: a terminal report is late, or brings the missing result. That the pipeline works
-//     on the run is a message out of order, and ignored.
+//  1. The run has ended: a terminal report is late, or brings the missing result. That the pipeline
+//     works on the run is a message out of order, and ignored.
 //  2. The message is unattributed: it ends no run, since it may be about another.
 //  3. The pipeline works on the run, see runningEvent.
-//  4. It succeeded, without a result, while a request is in flight: the answer to that is awaited, which
-//     has the result.
+//  4. It succeeded, without a result, while a request is in flight: the answer to that is awaited,
+//     which has the result.
 //  5. A terminal report ends the run.
 func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	rep := terminalReport{
@@ -58,9 +58,9 @@ func (c *Case) announceSuccess(in Event, now time.Time) Verdict {
 	return Verdict{Kind: Applied}
 }
 
-// runningEvent takes in that the pipeline works on the run. That ends a completion grace, at the deadline
-// too: what the pipeline says beats what a poll's counts suggested. It also ends what failed polls
-// suggested.
+// runningEvent takes in that the pipeline works on the run. That ends a completion grace, at the
+// deadline too: what the pipeline says beats what a poll's counts suggested. It also ends what
+// failed polls suggested.
 func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
 	changed := !n.Job.CompleteSince.IsZero()
 	n.Job.CompleteSince = time.Time{}

@@ -1,59 +1,256 @@
 package cases_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"net/url"
-	"strings"
 	"testing"
+	"time"
 
-	"go.uber.org/goleak"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	. "github.com/casewatch/casewatch/shared/cases"
 )
 
-// FuzzOutputURL: an address that is shown is of the web, as it was said.
-func FuzzOutputURL(f *testing.F) {
-	for _, text := range []string{"https://documents.example/c?a=b#c", "javascript:alert(1)", "JaVaScRiPt://x/%0aalert(1)", "data:text/html,x", "//h", "https:h", "http://a\nb", " https://h", "https://h/\"onmouseover=x"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		shown := Case{Outcome: Outcome{OutputURL: text}}.View(epoch, nil, nil).OutputURL
-		if shown == nil {
-			return
+// FuzzApply feeds sequences of inputs, three bytes each: which, its detail, how much later.
+func FuzzApply(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 2, 3, 1, 8, 0, 2, 9, 9, 20}, false)
+	f.Add([]byte{0, 1, 1, 3, 1, 90, 3, 1, 90, 3, 1, 200, 4, 3, 1}, true)
+	f.Fuzz(func(t *testing.T, script []byte, idem bool) {
+		r := rules
+		r.Idempotent = idem
+		var prior *Case
+		if len(script) > 0 && script[0]&1 == 1 {
+			old := begin(r, nil).inFlight().read(time.Second, 4, 4).outcome(DispatchUncertain).
+				do(time.Hour, CheckOutcome{Kind: CheckSkipped})
+			prior = &old.c
 		}
-		if u, err := url.Parse(*shown); *shown != text || err != nil || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(u.Host, "\"<>") || u.Host == "" {
-			t.Errorf("%q is shown as %q", text, *shown)
+		l := begin(r, prior)
+		if len(script) > 0 && script[0]&2 == 2 {
+			l = adopt()
+		}
+		for len(script) >= 3 {
+			which, detail, later := script[0], int(script[1]), time.Duration(script[2])
+			wait := later * later * 20 * time.Millisecond
+			script = script[3:]
+			before := l.c
+			in := fuzzInput(l, which, detail)
+			asked := r.ShouldPoll(l.c, l.now.Add(wait))
+			l.do(wait, in)
+			checkInvariants(t, r, before, l.c, l.v)
+			if asked && before.State.Ended() {
+				t.Fatal("asks after the end")
+			}
+		}
+		// Whatever happened, checks alone bring it to an end, in time.
+		open, from := !l.c.State.Ended(), l.now
+		for n := 0; !l.c.State.Ended(); n++ {
+			before := l.c
+			l.now = later(l.now, l.c.Checks.NextAt)
+			l.do(0, CheckOutcome{Kind: CheckSkipped})
+			checkInvariants(t, r, before, l.c, l.v)
+			if n > 100_000 {
+				t.Fatal("it does not end")
+			}
+		}
+		if open && l.c.Outcome.EndedAt.After(later(from, l.c.DeadlineAt)) {
+			t.Fatalf("ended %v after the deadline", l.c.Outcome.EndedAt.Sub(l.c.DeadlineAt))
+		}
+		// The record survives its encoding.
+		var back Case
+		if err := json.Unmarshal([]byte(dump(l.c)), &back); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(l.c, back, cmpopts.IgnoreUnexported(Case{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
 		}
 	})
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// FuzzRecord: a record that can be read is written so that it reads the same, with what is not known of it, and is written the same again.
-func FuzzRecord(f *testing.F) {
-	for _, c := range []Case{{}, {Origin: Origin{CaseID: "a", Run: 1}, Version: 2, State: Running, Job: Job{Progress: Progress{Completed: 1, Total: 2, Current: "\u2028\x00"}}, Outcome: Outcome{End: &End{Reason: ReasonDeadline}}}} {
-		record, err := json.Marshal(c)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(record)
+func fuzzInput(l *life, which byte, detail int) Input {
+	nonce := l.c.Dispatch.Nonce
+	if detail&64 != 0 {
+		nonce = "older"
 	}
-	f.Add([]byte(`{"shape":2,"origin":{"case_id":"a","CASE_ID":"b"},"later":{"x":[1e400]},"VIEWERS":{"LEASE":{"a":1}}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var c, again Case
-		if json.Unmarshal(data, &c) != nil {
-			return
+	var res *Result
+	if detail&128 != 0 {
+		res = &Result{
+			Raw:       []byte(`{}`),
+			Size:      2,
+			Documents: &Documents{Total: new(detail & 3), Succeeded: new(detail & 1), Failed: new(0)},
 		}
-		first, err := json.Marshal(c)
-		if err != nil {
-			t.Fatalf("%q cannot be written: %v", data, err)
+		if detail&32 != 0 {
+			res.Raw, res.Size = nil, MaxResult+1
 		}
-		if err := json.Unmarshal(first, &again); err != nil || again.CaseID != c.CaseID || again.Run != c.Run || again.Version != c.Version || again.State != c.State {
-			t.Fatalf("%q is %+v, then %+v, %v", data, c, again, err)
+	}
+	reading := Reading{
+		Completed: detail & 7,
+		Total:     (detail >> 2) & 15,
+		Percent:   float64(detail&31)*8 - 20,
+		Current:   []string{"", "a", "b"}[detail%3],
+		Status:    []Status{"", "", "running", "succeeded", "failed"}[detail%5],
+	}
+	seq := l.c.Checks.Seq - int64(detail>>7)
+	status := []Status{StatusRunning, StatusSucceeded, StatusFailed}[detail%3]
+	switch which % 12 {
+	case 0, 1:
+		return DispatchBegun{
+			Seq:        l.c.Dispatch.Seq - int64(detail>>7),
+			Nonce:      string(rune('a' + l.c.Version%26)),
+			RetryCount: detail & 3,
 		}
-		if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
-			t.Errorf("%q is written as %s, then %s, %v", data, first, second, err)
+	case 2, 3:
+		kinds := []DispatchKind{
+			DispatchUnreachable,
+			DispatchBusy,
+			DispatchRefused,
+			DispatchAccepted,
+			DispatchSucceeded,
+			DispatchFailed,
+			DispatchUncertain,
 		}
-	})
+		return DispatchOutcome{
+			Nonce:      nonce,
+			Kind:       kinds[detail%len(kinds)],
+			RetryAfter: time.Duration(detail) * time.Second,
+			SaysFailed: detail&16 != 0,
+			Result:     res,
+		}
+	case 4, 5, 6:
+		return CheckOutcome{Seq: seq, Kind: CheckReading, Reading: reading, Result: res}
+	case 7:
+		return CheckOutcome{Seq: seq, Kind: CheckUnknown}
+	case 8:
+		if detail&1 == 1 {
+			return CheckOutcome{
+				Seq:        seq,
+				Kind:       CheckBusy,
+				RetryAfter: time.Duration(detail/4) * 10 * time.Second,
+				Message:    "later",
+			}
+		}
+		return CheckOutcome{Seq: seq, Kind: CheckFailed, Message: "no"}
+	case 9:
+		return Event{ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res}
+	case 10:
+		if detail&1 == 0 {
+			return Tick{CheckLost: detail&2 != 0, DispatchLost: detail&4 != 0, FormDropped: detail&8 != 0}
+		}
+		return Finalized{}
+	default:
+		if detail < 200 {
+			return CheckOutcome{Seq: seq, Kind: CheckSkipped}
+		}
+		return Cancel{Superseded: detail&1 == 1}
+	}
+}
+
+// checkInvariants compares a case with the one before: what must hold for every input.
+func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
+	t.Helper()
+	fail := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("verdict %+v\nbefore: %s\nafter:  %s", v, dump(before), dump(after))
+		t.Fatalf(format, args...)
+	}
+	if !v.Changed() {
+		if !cmp.Equal(before, after, cmpopts.IgnoreUnexported(Case{})) {
+			fail("changed with verdict %s", v.Kind)
+		}
+		if v.Keep != KeepNothing || v.DropForm {
+			fail("something to keep or drop without a change")
+		}
+		return
+	}
+	if after.Version != before.Version+1 {
+		fail("version %d after %d", after.Version, before.Version)
+	}
+	if after.UpdatedAt.Before(before.UpdatedAt) {
+		fail("time went back")
+	}
+	if after.Bookkeeping.OverdueAt.IsZero() {
+		fail("the sweep will never take notice of it")
+	}
+	if after.Checks.Seq < before.Checks.Seq || after.Checks.Seq > before.Checks.Seq+1 ||
+		after.Dispatch.Seq < before.Dispatch.Seq || after.Dispatch.Seq > before.Dispatch.Seq+1 {
+		fail("a sequence number jumped")
+	}
+	if p, q := before.Job.Progress, after.Job.Progress; q.Completed < p.Completed || q.Percent < p.Percent ||
+		q.Percent > 100 || q.Total > 0 && q.Completed > q.Total {
+		fail("progress went backwards or out of range")
+	}
+	if after.State == Succeeded != (after.Job.Progress.Percent == 100) ||
+		after.Job.Progress.Percent > 99.9 && after.State != Succeeded {
+		fail("it is at 100 percent and has not succeeded, or the other way round")
+	}
+	if after.State == Succeeded && after.Job.Progress.Completed != after.Job.Progress.Total {
+		fail("a success is not whole")
+	}
+	if v.Keep == KeepResult && (before.Outcome.HasResult || !after.Outcome.HasResult) ||
+		v.Keep == KeepLate &&
+			(before.Outcome.Late != nil && before.Outcome.Late.HasResult || !after.Outcome.Late.HasResult) {
+		fail("a result was swapped in")
+	}
+	checkTimeline(t, before, after)
+	if before.State.Ended() {
+		if before.State != after.State || !before.Outcome.EndedAt.Equal(after.Outcome.EndedAt) ||
+			before.Job.Progress != after.Job.Progress || before.Outcome.EndVersion != after.Outcome.EndVersion ||
+			before.Outcome.End.Reason != after.Outcome.End.Reason ||
+			before.Outcome.End.Source != after.Outcome.End.Source || before.Checks.Polls != after.Checks.Polls {
+			fail("an end changed")
+		}
+		if before.Outcome.Documents != nil && v.Kind != Filled &&
+			!cmp.Equal(before.Outcome.Documents, after.Outcome.Documents) {
+			fail("documents of an end changed")
+		}
+		if before.Outcome.Late != nil &&
+			(before.Outcome.Late.Message != after.Outcome.Late.Message ||
+				before.Outcome.Late.State != after.Outcome.Late.State ||
+				before.Outcome.Late.Count > after.Outcome.Late.Count) {
+			fail("the first late report was not kept")
+		}
+		return
+	}
+	if after.State.Ended() {
+		if after.Outcome.End == nil || after.Outcome.EndVersion != after.Version || after.Outcome.EndedAt.IsZero() ||
+			!after.Checks.NextAt.IsZero() || after.Job.Stalled {
+			fail("an end that is not whole")
+		}
+		if after.Outcome.Late != nil {
+			fail("an end with a late report")
+		}
+		if after.Outcome.End.Source == SourceCheck && after.Outcome.End.Reason == ReasonCompleted &&
+			!after.Outcome.Reported && after.Job.Reading.Status != "" {
+			fail("counts ended a run that has a status")
+		}
+		if after.State == Succeeded && after.Bookkeeping.FormKept {
+			fail("the form of a run that succeeded is kept")
+		}
+		if before.Dispatch.Phase == PhaseInFlight && after.State == Failed && after.Outcome.End.Source == SourceCheck &&
+			before.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) &&
+			after.UpdatedAt.Before(before.Dispatch.SentAt.Add(r.PipelineTimeout)) {
+			fail("a check ended a run whose request was in flight")
+		}
+		return
+	}
+	if after.Outcome.End != nil || after.Checks.NextAt.IsZero() || after.Checks.NextAt.After(after.DeadlineAt) {
+		fail("an open run without a check before its deadline")
+	}
+	if !after.UpdatedAt.Before(after.DeadlineAt) && after.Checks.NextAt.After(after.UpdatedAt) && v.Kind == Applied &&
+		after.Checks.Seq > before.Checks.Seq {
+		fail("a check planned beyond the deadline")
+	}
+	if until := after.Checks.BusyUntil; until.After(after.Checks.LastAt) && after.Checks.Seq > before.Checks.Seq &&
+		after.Job.CompleteSince.IsZero() && after.Job.SucceededSince.IsZero() &&
+		v.Kind == Applied && after.Checks.NextAt.Before(until) && after.Checks.NextAt.Before(after.DeadlineAt) &&
+		!before.Checks.BusyUntil.Equal(until) {
+		fail("polled before the time that the pipeline named")
+	}
+	if b, d := before.Dispatch, after.Dispatch; d.Phase == PhaseQueued && b.Phase != PhaseQueued && b.Confirmed &&
+		!r.Idempotent {
+		fail("to be sent again, though the pipeline said that it works on it")
+	}
+	if d := after.Dispatch; d.Phase == PhaseInFlight && before.Dispatch.Phase != PhaseInFlight &&
+		before.Dispatch.Attempts > 0 && !r.Idempotent {
+		fail("sent a second time")
+	}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/casewatch/casewatch/shared/schedule"
 )
 
-// MaxResult is the largest result that is kept, in bytes. Of a larger one only the counts and the address
-// are read.
+// MaxResult is the largest result that is kept, in bytes. Of a larger one only the counts and the
+// address are read.
 const MaxResult = 512 << 10
 
 // Input is something that happened to a run.
@@ -25,7 +25,8 @@ type Started struct {
 	Earlier     *schedule.DurationStats // of the deployment's earlier runs; nil if nothing is known
 }
 
-// DispatchBegun is the mark of a request in flight: the delivery of dispatch task Seq is about to send it.
+// DispatchBegun is the mark of a request in flight: the delivery of dispatch task Seq is about to
+// send it.
 type DispatchBegun struct {
 	Seq        int64
 	Nonce      string // names this attempt
@@ -39,8 +40,8 @@ type DispatchKind string
 const (
 	// DispatchUnreachable: no byte of the request was written. Nothing was started.
 	DispatchUnreachable DispatchKind = "unreachable"
-	// DispatchBusy: the pipeline asks to be asked later. Nothing was started, whatever else its answer
-	// says, unless it was seen to work on the run since.
+	// DispatchBusy: the pipeline asks to be asked later. Nothing was started, whatever else its
+	// answer says, unless it was seen to work on the run since.
 	DispatchBusy DispatchKind = "busy"
 	// DispatchRefused: the pipeline does not take this form.
 	DispatchRefused DispatchKind = "refused"
@@ -75,7 +76,8 @@ const (
 	CheckReading CheckKind = "reading"
 	// CheckUnknown: the pipeline does not know the case.
 	CheckUnknown CheckKind = "unknown"
-	// CheckBusy: the pipeline asks to be polled later. It is reachable, and tells nothing of the run.
+	// CheckBusy: the pipeline asks to be polled later. It is reachable, and tells nothing of the
+	// run.
 	CheckBusy CheckKind = "busy"
 	// CheckFailed: the poll failed: no answer, or none that can be read.
 	CheckFailed CheckKind = "unable"

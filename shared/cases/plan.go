@@ -40,8 +40,8 @@ func (c Case) awaits() Awaited {
 	}
 }
 
-// isHeldBack reports whether the pipeline asked, by the last poll's answer, not to be polled for some
-// time.
+// isHeldBack reports whether the pipeline asked, by the last poll's answer, not to be polled for
+// some time.
 func (c Case) isHeldBack() bool { return c.Checks.BusyUntil.After(c.Checks.LastAt) }
 
 // interval is between which times checks follow each other.
@@ -53,9 +53,9 @@ func (r Rules) interval() schedule.Interval {
 // that, for the ends of graces and for the time that a busy pipeline named, it is never sooner than
 // CheckMinInterval nor later than CheckMaxInterval after the last one.
 //
-// No check is delivered before it was due, so a clock that says otherwise is behind. The next check is
-// therefore counted from LastAt, not from now: else each check would be due immediately for as long as
-// that clock is behind.
+// No check is delivered before it was due, so a clock that says otherwise is behind. The next check
+// is therefore counted from LastAt, not from now: else each check would be due immediately for as
+// long as that clock is behind.
 func (r Rules) nextCheck(n Case, now time.Time, jitter float64) time.Time {
 	last := n.Checks.LastAt
 	switch n.awaits() {
@@ -77,8 +77,8 @@ func (r Rules) nextCheck(n Case, now time.Time, jitter float64) time.Time {
 	return earlier(at, n.DeadlineAt)
 }
 
-// checkWhenBusy is when a pipeline is polled again that asked not to be polled for some time. The check
-// at the end of a grace does not poll, so it does not wait for that.
+// checkWhenBusy is when a pipeline is polled again that asked not to be polled for some time. The
+// check at the end of a grace does not poll, so it does not wait for that.
 func (r Rules) checkWhenBusy(n Case) time.Time {
 	soonest := n.Checks.LastAt.Add(r.CheckMinInterval)
 	at := earlier(later(n.Checks.BusyUntil, soonest), n.DeadlineAt)
@@ -108,8 +108,8 @@ func (r Rules) wait(n Case, now time.Time, jitter float64) time.Duration {
 	}
 }
 
-// graceOver is when the first grace ends that makes the next check end the run. It is the deadline if
-// there is none.
+// graceOver is when the first grace ends that makes the next check end the run. It is the deadline
+// if there is none.
 func (r Rules) graceOver(n Case) time.Time {
 	ch, d := n.Checks, n.Dispatch
 	over := n.DeadlineAt
@@ -197,17 +197,17 @@ func (c Case) endedByItself() bool {
 	return c.Outcome.End.Reason == ReasonPipelineFailed || c.Outcome.End.Reason == ReasonNoDocuments
 }
 
-// Why says why the next check of an open run is when it is, as it was decided at the last change. It
-// is for people.
+// Why says why the next check of an open run is when it is, as it was decided at the last change.
+// It is for people.
 type Why struct {
 	Awaits Awaited `json:"awaits"`
-	// Runs is how many earlier runs the forecast goes by: those with about as many documents, or all
-	// while few of these are known. Longer is how many of them took longer than this one had, counted
-	// from when the pipeline began to work on it. Runs of long ago weigh less and less.
+	// Runs is how many earlier runs the forecast goes by: those with about as many documents, or
+	// all while few of these are known. Longer is how many of them took longer than this one had,
+	// counted from when the pipeline began to work on it. Runs of long ago weigh less and less.
 	Runs   int `json:"runs"`
 	Longer int `json:"longer"`
-	// EndAt is when the run ends if it goes on as its progress shows, give or take GiveOrTake seconds;
-	// nil while progress tells nothing.
+	// EndAt is when the run ends if it goes on as its progress shows, give or take GiveOrTake
+	// seconds; nil while progress tells nothing.
 	EndAt      *time.Time `json:"end_at"`
 	GiveOrTake float64    `json:"give_or_take_seconds"`
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Shape is the number of the layout of stored records. It grows when records of the layout before can
-// no longer be read.
+// Shape is the number of the layout of stored records. It grows when records of the layout before
+// can no longer be read.
 const Shape = 2
 
 // caseFields has Case's fields without its methods.
@@ -33,8 +33,8 @@ func (c Case) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON decodes a record. It keeps the members that this program does not know, at every
-// level but in the elements of lists and maps, so that an older revision of this program can update a
-// record of a newer one. A record of another [Shape] is an error that says what to do.
+// level but in the elements of lists and maps, so that an older revision of this program can update
+// a record of a newer one. A record of another [Shape] is an error that says what to do.
 func (c *Case) UnmarshalJSON(data []byte) error {
 	var s stored
 	// As a rule all is known, and one pass is enough.

@@ -1,6 +1,7 @@
 package cases_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -43,8 +44,10 @@ func TestRecordIsReadAsItWasWritten(t *testing.T) {
 func TestRecordKeepsUnknownMembers(t *testing.T) {
 	record := object(t, dump(ended(t)))
 	want := map[string]any{"a": []any{1.0, 2.5}}
-	paths := []string{"", "origin", "checks", "dispatch", "job", "job.progress", "job.reading", "outcome", "outcome.end",
-		"outcome.late", "viewers", "viewers.lease", "viewers.shown", "durations", "bookkeeping"}
+	paths := []string{
+		"", "origin", "checks", "dispatch", "job", "job.progress", "job.reading", "outcome", "outcome.end",
+		"outcome.late", "viewers", "viewers.lease", "viewers.shown", "durations", "bookkeeping",
+	}
 	at := func(record map[string]any, path string) map[string]any {
 		for _, name := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' }) {
 			inside, ok := record[name].(map[string]any)
@@ -81,7 +84,8 @@ func TestRecordKeepsUnknownMembers(t *testing.T) {
 // An object that is omitted for being zero keeps what it does not know; one that is gone does not.
 func TestRecordKeepsUnknownMembersOfWhatIsOmitted(t *testing.T) {
 	var c Case
-	if err := json.Unmarshal([]byte(`{"shape":2,"viewers":{"lease":{"newer":1}},"job":{"baseline":{"newer":2}}}`), &c); err != nil {
+	if err := json.Unmarshal([]byte(`{"shape":2,"viewers":{"lease":{"newer":1}},"job":{"baseline":{"newer":2}}}`),
+		&c); err != nil {
 		t.Fatal(err)
 	}
 	c.Job.Baseline = nil
@@ -113,4 +117,41 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s was decoded", data)
 		}
 	}
+}
+
+// A record that can be read is written so that it reads the same, with the members that are not
+// known, and is written the same again.
+func FuzzRecord(f *testing.F) {
+	for _, c := range []Case{{}, {
+		Origin:  Origin{CaseID: "a", Run: 1},
+		Version: 2,
+		State:   Running,
+		Job:     Job{Progress: Progress{Completed: 1, Total: 2, Current: "\u2028\x00"}},
+		Outcome: Outcome{End: &End{Reason: ReasonDeadline}},
+	}} {
+		record, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(record)
+	}
+	f.Add([]byte(`{"shape":2,"origin":{"case_id":"a","CASE_ID":"b"},"later":{"x":[1e400]},
+		"VIEWERS":{"LEASE":{"a":1}}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var c, again Case
+		if json.Unmarshal(data, &c) != nil {
+			return
+		}
+		first, err := json.Marshal(c)
+		if err != nil {
+			t.Fatalf("%q cannot be written: %v", data, err)
+		}
+		if err := json.Unmarshal(first, &again); err != nil || again.CaseID != c.CaseID || again.Run != c.Run ||
+			again.Version != c.Version || again.State != c.State {
+			t.Fatalf("%q is %+v, then %+v, %v", data, c, again, err)
+		}
+		if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
+			t.Errorf("%q is written as %s, then %s, %v", data, first, second, err)
+		}
+	})
 }

@@ -43,7 +43,8 @@ const (
 	KeepLate    Keep = "late"
 )
 
-// Verdict is what the rules made of an input, and what is to be done with the bytes beside the record.
+// Verdict is what the rules made of an input, and what is to be done with the bytes beside the
+// record.
 type Verdict struct {
 	Kind     VerdictKind
 	Keep     Keep // where Result.Raw of the input goes
@@ -55,12 +56,12 @@ func (v Verdict) Changed() bool {
 	return v.Kind == Applied || v.Kind == Filled || v.Kind == Late
 }
 
-// Apply returns the case that follows from c when in happens at now, and what was made of the input. It is
-// pure: the same arguments give the same answer, and c is not changed. Jitter, from 0 up to 1, spreads what
-// is scheduled.
+// Apply returns the case that follows from c when in happens at now, and what was made of the
+// input. It is pure: the same arguments give the same answer, and c is not changed. Jitter, from 0
+// up to 1, spreads what is scheduled.
 //
-// A changed case is at c's version + 1. An ended case never changes its state, end or progress. Time does
-// not run backwards within a run: a now before c.UpdatedAt counts as that.
+// A changed case is at c's version + 1. An ended case never changes its state, end or progress.
+// Time does not run backwards within a run: a now before c.UpdatedAt counts as that.
 func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Verdict) {
 	now = later(now, c.UpdatedAt)
 	n := c
@@ -147,7 +148,8 @@ func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdi
 	return Verdict{Kind: Applied}
 }
 
-// lastShown is what the pipeline shows of a run that is over: the last reading, or what its result counts.
+// lastShown is what the pipeline shows of a run that is over: the last reading, or what its result
+// counts.
 func (c Case) lastShown() *Reading {
 	total := c.Outcome.Documents.total()
 	switch {
@@ -197,7 +199,8 @@ func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
 	return Verdict{Kind: Applied}
 }
 
-// tidy notes that the sweep reported the checks that polled after the end, and that the form is deleted.
+// tidy notes that the sweep reported the checks that polled after the end, and that the form is
+// deleted.
 func (c *Case) tidy(in Tick) Verdict {
 	b := &c.Bookkeeping
 	drop := in.FormDropped && b.FormKept

@@ -35,8 +35,8 @@ func (c Case) delivery(seq, pending int64) Delivery {
 	}
 }
 
-// DispatchMayPend reports whether the task of the last dispatch may be pending: no request was begun
-// for it. An event may have said meanwhile that none is needed.
+// DispatchMayPend reports whether the task of the last dispatch may be pending: no request was
+// begun for it. An event may have said meanwhile that none is needed.
 func (c Case) DispatchMayPend() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
 
 // Finding is what is left to be done for a record of which the sweep takes notice.
@@ -55,8 +55,8 @@ const (
 )
 
 // Finding says what a record shows at now whose OverdueAt is before lateBefore: a task that was due
-// before that is late. The first finding that applies counts; what is left after it is repaired, the next
-// sweep finds.
+// before that is late. The first finding that applies counts; what is left after it is repaired,
+// the next sweep finds.
 func (r Rules) Finding(c Case, now, lateBefore time.Time) Finding {
 	b := c.Bookkeeping
 	switch {
@@ -79,8 +79,8 @@ func (r Rules) Finding(c Case, now, lateBefore time.Time) Finding {
 	}
 }
 
-// overdueAt says when the sweep takes notice of the record. It is never later than the next thing that
-// is to happen to it.
+// overdueAt says when the sweep takes notice of the record. It is never later than the next thing
+// that is to happen to it.
 func (r Rules) overdueAt(n Case) time.Time {
 	b := n.Bookkeeping
 	switch {

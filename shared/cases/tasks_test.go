@@ -7,7 +7,7 @@ import (
 	. "github.com/casewatch/casewatch/shared/cases"
 )
 
-func TestFinding(t *testing.T) {
+func TestFindingSaysWhatIsLeftToDo(t *testing.T) {
 	ended := func() *life { return accepted(rules).do(time.Second, Cancel{}) }
 	finalized := func() *life { return ended().do(0, Finalized{}) }
 	afterEnd := func() *life {
@@ -28,11 +28,38 @@ func TestFinding(t *testing.T) {
 		"polled after the end":           {afterEnd(), time.Second, FindingPolledAfterEnd},
 		"its form is past retention":     {finalized(), 24 * time.Hour, FindingFormExpired},
 		"it is past retention, form too": {finalized(), 721 * time.Hour, FindingExpired},
-		"nothing":                        {finalized().do(time.Hour, Tick{FormDropped: true}), time.Hour, FindingNothing},
+		"nothing": {
+			finalized().do(time.Hour, Tick{FormDropped: true}),
+			time.Hour,
+			FindingNothing,
+		},
 	} {
 		now := test.l.now.Add(test.after)
 		if got := rules.Finding(test.l.c, now, now.Add(-late)); got != test.want {
 			t.Errorf("%s: got %q, want %q: %s", name, got, test.want, dump(test.l.c))
 		}
+	}
+}
+
+func TestDeliveryIsComparedWithTheRecord(t *testing.T) {
+	l := accepted(rules)
+	for range 3 {
+		l.do(time.Second, CheckOutcome{Kind: CheckSkipped})
+	}
+	for seq, want := range map[int64]Delivery{
+		4: DeliveryCurrent,
+		3: DeliveryOlder,
+		2: DeliveryStale,
+		5: DeliveryNewer,
+	} {
+		if got := l.c.CheckDelivery(seq); got != want {
+			t.Errorf("check %d: %s, want %s", seq, got, want)
+		}
+	}
+	if got := l.c.DispatchDelivery(1); got != DeliveryCurrent {
+		t.Error(got)
+	}
+	if got := l.do(0, Cancel{}).c.CheckDelivery(4); got != DeliveryEnded {
+		t.Error(got)
 	}
 }

@@ -12,7 +12,7 @@ const (
 	// maxNotes bounds a timeline: its first keptFirst lines, its end and its last ones are kept.
 	maxNotes  = 50
 	keptFirst = 10
-	// maxDetail bounds the words of a line, in characters.
+	// maxDetail bounds the text of a line, in characters.
 	maxDetail = 200
 )
 
@@ -24,97 +24,133 @@ const (
 	NoteBegan       What = "began"           // the run was recorded
 	NoteSent        What = "sent"            // its request is about to be sent to the pipeline
 	NoteNotStarted  What = "not_started"     // nothing was started; it is queued again
-	NoteUncertain   What = "uncertain"       // nobody knows whether the request arrived
-	NoteRepeated    What = "repeated"        // nor does the pipeline know the case: it is queued again, under the same key
+	NoteUncertain   What = "uncertain"       // it is not known whether the request arrived
+	NoteRepeated    What = "repeated"        // and the pipeline does not know it: queued again, under the same key
 	NoteAnswered    What = "answered"        // the pipeline took it
 	NoteRunning     What = "running"         // the pipeline works on it
 	NoteStalled     What = "stalled"         // progress has not moved for long
 	NoteMoved       What = "moved"           // it moves again
-	NoteUnreachable What = "unreachable"     // a look got no usable answer
-	NoteReachable   What = "reachable"       // a look got one again
+	NoteUnreachable What = "unreachable"     // a poll got no usable answer
+	NoteReachable   What = "reachable"       // a poll got one again
 	NoteBusy        What = "busy"            // the pipeline asked to be polled later
 	NoteUnknown     What = "unknown"         // the pipeline does not know the case
 	NoteKnown       What = "known"           // it knows it again
 	NoteComplete    What = "complete"        // completed == total was read; the result is still to come
-	NoteIncomplete  What = "incomplete"      // it is still at work after all
-	NoteAnnounced   What = "announced"       // an event told of success; the answer with the result is still to come
-	NoteRearmed     What = "rearmed"         // the sweep scheduled a lost wake-up anew
+	NoteIncomplete  What = "incomplete"      // the pipeline still works on it after all
+	NoteAnnounced   What = "announced"       // an event reported success; the answer with the result is still to come
+	NoteRescheduled What = "rearmed"         // the sweep scheduled a lost task again
 	NoteEnded       What = "ended"           // the one end
 	NoteFilled      What = "filled"          // the result came after the end, and agrees with it
-	NoteLate        What = "late"            // a word that came too late to be the end
-	NoteLeaked      What = "asked_after_end" // a check that began after the end asked the pipeline all the same
-	NotePublished   What = "published"       // the end is published, and no check pends
-	NoteFormDropped What = "form_dropped"    // the form has outlived its retention
+	NoteLate        What = "late"            // a report that came too late to be the end
+	NoteLeaked      What = "asked_after_end" // a check that had read the end polled the pipeline all the same
+	NotePublished   What = "published"       // the end is published, and no check is pending
+	NoteFormDropped What = "form_dropped"    // the form was past its retention
 )
 
 // Note is a line of a run's timeline: a change, and what caused it.
 type Note struct {
 	At     time.Time `json:"at"`
 	What   What      `json:"what"`
-	Source Source    `json:"source,omitempty"` // through which door the cause came; "" for a start and for our own bookkeeping
-	Detail string    `json:"detail,omitempty"` // in words; clipped
+	Source Source    `json:"source,omitempty"` // where the cause came from; "" for a start and for our own bookkeeping
+	Detail string    `json:"detail,omitempty"` // for people; at most maxDetail characters
 }
 
-// record notes down in n what an input changed since before.
-func (n *Case) record(before Case, in Input, v Verdict, now time.Time) {
-	var notes []Note
-	note := func(is bool, what What, detail string) {
-		if is {
-			notes = append(notes, Note{At: now, What: what, Source: sourceOf(in), Detail: printable.Line(detail, maxDetail)})
-		}
+// notes are the lines that one input adds.
+type notes struct {
+	at     time.Time
+	source Source
+	lines  []Note
+}
+
+// add adds a line if that is the case.
+func (ns *notes) add(is bool, what What, detail string) {
+	if is {
+		ns.lines = append(ns.lines, Note{At: ns.at, What: what, Source: ns.source, Detail: clipDetail(detail)})
 	}
-	was, is := before.Dispatch, n.Dispatch
-	entered := func(p Phase) bool { return is.Phase == p && was.Phase != p }
-	message := messageOf(in)
+}
+
+// record notes down in c what an input changed since before.
+func (c *Case) record(before Case, in Input, v Verdict, now time.Time) {
+	ns := notes{at: now, source: sourceOf(in)}
+	_, polled := in.(CheckOutcome)
 	tick, _ := in.(Tick)
 
-	note(before.Version == 0, NoteBegan, beganDetail(*n))
-	note(entered(PhaseInFlight), NoteSent, fmt.Sprintf("attempt %d", is.Seq))
-	queued, uncertain := before.Version > 0 && entered(PhaseQueued) && !n.State.Ended(), entered(PhaseUncertain)
-	_, looked := in.(CheckOutcome) // its message is about the look
-	note(queued && !looked, NoteNotStarted, message)
-	note(queued && looked, NoteRepeated, "")
-	note(uncertain && !looked, NoteUncertain, message)
-	note(uncertain && looked, NoteUncertain, "no answer to the request in time")
-	note(entered(PhaseAnswered), NoteAnswered, "")
-	note(before.State == Pending && n.State == Running, NoteRunning, "")
-	if !n.State.Ended() {
-		was, is := before.Checks, n.Checks // queued anew they begin anew, which tells nothing of the pipeline
-		wasBusy, isBusy := !was.BusyUntil.IsZero(), !is.BusyUntil.IsZero()
-		note(n.Job.Stalled && !before.Job.Stalled, NoteStalled, "")
-		note(!n.Job.Stalled && before.Job.Stalled, NoteMoved, "")
-		note(is.ConsecutiveFailures > 0 && was.ConsecutiveFailures == 0, NoteUnreachable, message)
-		note(is.ConsecutiveFailures == 0 && (was.ConsecutiveFailures > 0 && !queued || wasBusy && !isBusy && looked), NoteReachable, "")
-		note(isBusy && !wasBusy, NoteBusy, message)
-		note(!is.UnknownSince.IsZero() && was.UnknownSince.IsZero(), NoteUnknown, "")
-		note(is.UnknownSince.IsZero() && !was.UnknownSince.IsZero() && !queued, NoteKnown, "")
-		note(!n.Job.CompleteSince.IsZero() && before.Job.CompleteSince.IsZero(), NoteComplete, "")
-		note(n.Job.CompleteSince.IsZero() && !before.Job.CompleteSince.IsZero() && !queued, NoteIncomplete, "")
-		note(!n.Job.SucceededSince.IsZero() && before.Job.SucceededSince.IsZero(), NoteAnnounced, "")
-		note(tick.CheckLost || tick.DispatchLost, NoteRearmed, "")
+	ns.add(before.Version == 0, NoteBegan, beganDetail(*c))
+	queuedAgain := c.noteDispatch(&ns, before, in, polled)
+	ns.add(before.State == Pending && c.State == Running, NoteRunning, "")
+	if !c.State.Ended() {
+		c.noteOpen(&ns, before, in, polled, queuedAgain)
+		ns.add(tick.CheckLost || tick.DispatchLost, NoteRescheduled, "")
 	}
-	if n.State.Ended() && !before.State.Ended() {
-		notes = append(notes, Note{At: now, What: NoteEnded, Source: n.Outcome.End.Source, Detail: printable.Line(endDetail(*n), maxDetail)})
+	if c.State.Ended() && !before.State.Ended() {
+		ns.lines = append(ns.lines, Note{
+			At:     now,
+			What:   NoteEnded,
+			Source: c.Outcome.End.Source,
+			Detail: clipDetail(endDetail(*c)),
+		})
 	}
-	note(v.Kind == Filled, NoteFilled, "")
-	note(v.Kind == Late, NoteLate, lateDetail(in))
-	note(n.Bookkeeping.PolledAfterEnd > before.Bookkeeping.PolledAfterEnd, NoteLeaked, "")
-	note(n.Bookkeeping.Finalized && !before.Bookkeeping.Finalized, NotePublished, "")
-	note(tick.FormDropped && v.DropForm, NoteFormDropped, "")
-	if len(notes) == 0 {
-		return
-	}
-	n.Timeline = append(slices.Clone(before.Timeline), notes...)
-	for len(n.Timeline) > maxNotes {
-		oldest := keptFirst
-		if n.Timeline[oldest].What == NoteEnded {
-			oldest++
-		}
-		n.Timeline = slices.Delete(n.Timeline, oldest, oldest+1)
+	ns.add(v.Kind == Filled, NoteFilled, "")
+	ns.add(v.Kind == Late, NoteLate, lateDetail(in))
+	ns.add(c.Bookkeeping.PolledAfterEnd > before.Bookkeeping.PolledAfterEnd, NoteLeaked, "")
+	ns.add(c.Bookkeeping.Finalized && !before.Bookkeeping.Finalized, NotePublished, "")
+	ns.add(tick.FormDropped && v.DropForm, NoteFormDropped, "")
+	if len(ns.lines) > 0 {
+		c.Timeline = bounded(append(slices.Clone(before.Timeline), ns.lines...))
 	}
 }
 
-// sourceOf returns the door through which an input came.
+// noteDispatch notes how far the dispatch is. It reports whether the run is queued again.
+func (c *Case) noteDispatch(ns *notes, before Case, in Input, polled bool) (queuedAgain bool) {
+	was, is := before.Dispatch, c.Dispatch
+	entered := func(p Phase) bool { return is.Phase == p && was.Phase != p }
+	queuedAgain = before.Version > 0 && entered(PhaseQueued) && !c.State.Ended()
+	message := messageOf(in) // that of a check is about its poll
+
+	ns.add(entered(PhaseInFlight), NoteSent, fmt.Sprintf("attempt %d", is.Seq))
+	ns.add(queuedAgain && !polled, NoteNotStarted, message)
+	ns.add(queuedAgain && polled, NoteRepeated, "")
+	ns.add(entered(PhaseUncertain) && !polled, NoteUncertain, message)
+	ns.add(entered(PhaseUncertain) && polled, NoteUncertain, "no answer to the request in time")
+	ns.add(entered(PhaseAnswered), NoteAnswered, "")
+	return queuedAgain
+}
+
+// noteOpen notes how the work on an open run goes, and what polls show of it. Where the run is
+// queued again all of that begins again, which tells nothing of the pipeline.
+func (c *Case) noteOpen(ns *notes, before Case, in Input, polled, queuedAgain bool) {
+	job, wasJob := c.Job, before.Job
+	failing, failed := c.Checks.ConsecutiveFailures > 0, before.Checks.ConsecutiveFailures > 0
+	busy, wasBusy := !c.Checks.BusyUntil.IsZero(), !before.Checks.BusyUntil.IsZero()
+	unknown, wasUnknown := !c.Checks.UnknownSince.IsZero(), !before.Checks.UnknownSince.IsZero()
+	complete, wasComplete := !job.CompleteSince.IsZero(), !wasJob.CompleteSince.IsZero()
+
+	ns.add(job.Stalled && !wasJob.Stalled, NoteStalled, "")
+	ns.add(!job.Stalled && wasJob.Stalled, NoteMoved, "")
+	ns.add(failing && !failed, NoteUnreachable, messageOf(in))
+	ns.add(!failing && (failed && !queuedAgain || wasBusy && !busy && polled), NoteReachable, "")
+	ns.add(busy && !wasBusy, NoteBusy, messageOf(in))
+	ns.add(unknown && !wasUnknown, NoteUnknown, "")
+	ns.add(!unknown && wasUnknown && !queuedAgain, NoteKnown, "")
+	ns.add(complete && !wasComplete, NoteComplete, "")
+	ns.add(!complete && wasComplete && !queuedAgain, NoteIncomplete, "")
+	ns.add(!job.SucceededSince.IsZero() && wasJob.SucceededSince.IsZero(), NoteAnnounced, "")
+}
+
+// bounded returns at most maxNotes lines: the oldest after the first ones are left out, but not the
+// end.
+func bounded(timeline []Note) []Note {
+	for len(timeline) > maxNotes {
+		oldest := keptFirst
+		if timeline[oldest].What == NoteEnded {
+			oldest++
+		}
+		timeline = slices.Delete(timeline, oldest, oldest+1)
+	}
+	return timeline
+}
+
+// sourceOf returns where an input came from.
 func sourceOf(in Input) Source {
 	switch in.(type) {
 	case DispatchBegun, DispatchOutcome:
@@ -131,7 +167,7 @@ func sourceOf(in Input) Source {
 	return ""
 }
 
-// messageOf returns what an input says in words.
+// messageOf returns what an input says to people.
 func messageOf(in Input) string {
 	switch in := in.(type) {
 	case DispatchOutcome:
@@ -164,28 +200,27 @@ func endDetail(c Case) string {
 	return detail
 }
 
-// lateDetail says what a late word said.
+// lateDetail says what a late report says.
 func lateDetail(in Input) string {
-	said := func(succeeded bool, res *Result) string {
+	says := func(status Status, res *Result) string {
 		if res != nil {
-			return fmt.Sprintf("it says %s, with a result", outcome(succeeded))
+			return fmt.Sprintf("it says %s, with a result", status)
 		}
-		return "it says " + outcome(succeeded)
+		return "it says " + string(status)
 	}
 	switch in := in.(type) {
 	case DispatchOutcome:
-		return said(in.Kind == DispatchSucceeded, in.Result)
+		if in.Kind == DispatchSucceeded {
+			return says(StatusSucceeded, in.Result)
+		}
+		return says(StatusFailed, in.Result)
 	case CheckOutcome:
-		return said(in.Reading.Status == StatusSucceeded, in.Result)
+		return says(in.Reading.Status, in.Result)
 	case Event:
-		return said(in.Status == StatusSucceeded, in.Result)
+		return says(in.Status, in.Result)
 	}
 	return ""
 }
 
-func outcome(succeeded bool) string {
-	if succeeded {
-		return "succeeded"
-	}
-	return "failed"
-}
+// clipDetail returns a text as a line of a timeline shows it.
+func clipDetail(s string) string { return printable.Line(s, maxDetail) }

@@ -10,7 +10,8 @@ import (
 	. "github.com/casewatch/casewatch/shared/cases"
 )
 
-// checkTimeline wants a timeline to go on as it began, in the order of time, within its bound, with each end and late word in it.
+// checkTimeline wants a timeline to go on as it began, in the order of time, within its bound, with
+// each end and late report in it.
 func checkTimeline(t testing.TB, before, after Case) {
 	t.Helper()
 	b, a := before.Timeline, after.Timeline
@@ -35,7 +36,7 @@ func checkTimeline(t testing.TB, before, after Case) {
 		t.Fatalf("%s, with %d ends in %v", after.State, count(a, NoteEnded), a)
 	}
 	if after.Outcome.Late != nil && count(a, NoteLate) == 0 {
-		t.Fatalf("a late word is missing in %v", a)
+		t.Fatalf("a late report is missing in %v", a)
 	}
 }
 
@@ -55,22 +56,29 @@ func story(c Case) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestTimeline(t *testing.T) {
+func TestTimelineTellsWhatHappened(t *testing.T) {
 	succeeded := Event{ID: "e1", Status: "succeeded", Result: &Result{Raw: []byte(`{}`), Size: 2}}
 	for _, test := range []struct {
 		name string
 		life *life
 		want string
 	}{
-		{"an event ends it, and the answer comes late", begin(rules, nil).inFlight().read(2*time.Second, 1, 4).do(time.Second, succeeded).
-			do(time.Second, Finalized{}).do(time.Second, DispatchOutcome{Nonce: "n1", Kind: DispatchFailed, Message: "no"}),
+		{"an event ends it, and the answer comes late", begin(rules, nil).inFlight().read(2*time.Second, 1, 4).
+			do(time.Second, succeeded).
+			do(time.Second, Finalized{}).do(time.Second, DispatchOutcome{
+			Nonce:   "n1",
+			Kind:    DispatchFailed,
+			Message: "no",
+		}),
 			`began
 sent by dispatch (attempt 1)
 running by check
 ended by event (succeeded, completed)
 published
 late by dispatch (it says failed)`},
-		{"a result comes after the end", accepted(rules).read(time.Second, 4, 4).do(time.Second, Event{ID: "e1", Status: "succeeded"}).do(time.Second, Event{ID: "e2", Status: "succeeded", Result: succeeded.Result}),
+		{"a result comes after the end", accepted(rules).read(time.Second, 4, 4).
+			do(time.Second, Event{ID: "e1", Status: "succeeded"}).
+			do(time.Second, Event{ID: "e2", Status: "succeeded", Result: succeeded.Result}),
 			`began
 sent by dispatch (attempt 1)
 answered by dispatch
@@ -78,8 +86,13 @@ running by dispatch
 complete by check
 ended by event (succeeded, completed)
 filled by event`},
-		{"not started, then uncertain, then unknown", begin(rules, nil).inFlight().outcome(DispatchBusy).do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).
-			do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUncertain, Message: "EOF"}).do(time.Second, failed).do(time.Second, unknown).do(time.Hour, unknown),
+		{"not started, then uncertain, then unknown", begin(rules, nil).inFlight().outcome(DispatchBusy).
+			do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).
+			do(time.Second, DispatchOutcome{
+				Nonce:   "n2",
+				Kind:    DispatchUncertain,
+				Message: "EOF",
+			}).do(time.Second, failed).do(time.Second, unknown).do(time.Hour, unknown),
 			`began
 sent by dispatch (attempt 1)
 not_started by dispatch (said so)
@@ -89,9 +102,16 @@ unreachable by check (connection refused)
 reachable by check
 unknown by check
 ended by check (failed, start_unknown: it is not known whether the request reached the pipeline, and the pipeline does not know this case)`},
-		{"an uncertain request is repeated, and never arrives", begin(idempotent, nil).inFlight().outcome(DispatchUncertain).do(time.Second, unknown).do(rules.StartGrace, unknown).
-			do(time.Second, DispatchBegun{Seq: 2, Nonce: "n2"}).do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUnreachable, Message: "refused"}).
-			do(time.Second, DispatchBegun{Seq: 3, Nonce: "n3"}).do(rules.UnreachableAfter, DispatchOutcome{Nonce: "n3", Kind: DispatchUnreachable, Message: "refused"}),
+		{"an uncertain request is repeated, and never arrives", begin(idempotent, nil).inFlight().
+			outcome(DispatchUncertain).do(time.Second, unknown).do(rules.StartGrace, unknown).
+			do(time.Second, DispatchBegun{
+				Seq:   2,
+				Nonce: "n2",
+			}).do(time.Second, DispatchOutcome{Nonce: "n2", Kind: DispatchUnreachable, Message: "refused"}).
+			do(time.Second, DispatchBegun{
+				Seq:   3,
+				Nonce: "n3",
+			}).do(rules.UnreachableAfter, DispatchOutcome{Nonce: "n3", Kind: DispatchUnreachable, Message: "refused"}),
 			`began
 sent by dispatch (attempt 1)
 uncertain by dispatch (said so)
@@ -107,7 +127,8 @@ sent by dispatch (attempt 1)
 uncertain by check (no answer to the request in time)
 stalled by check
 unreachable by check (connection refused)`},
-		{"it stalls, moves, loses its wake-up and is cancelled", accepted(rules).read(time.Second, 1, 4).read(rules.StallAfter, 1, 4).read(time.Second, 2, 4).
+		{"it stalls, moves, loses its wake-up and is cancelled", accepted(rules).read(time.Second, 1, 4).
+			read(rules.StallAfter, 1, 4).read(time.Second, 2, 4).
 			do(time.Minute, Tick{CheckLost: true}).do(time.Second, Cancel{}).do(time.Hour, Tick{FormDropped: true}),
 			`began
 sent by dispatch (attempt 1)
@@ -121,7 +142,8 @@ form_dropped by sweep`},
 		{"adopted, and over at its deadline", adopt().do(48*time.Hour, Tick{}),
 			`began (the pipeline works on it already)
 ended by sweep (timed_out, deadline: the deadline passed before the pipeline was done)`},
-		{"a check asks after the end", accepted(rules).do(time.Second, Cancel{}).do(time.Minute, CheckOutcome{Kind: CheckReading, BeganAt: epoch.Add(time.Hour), ReadVersion: 100}),
+		{"a check asks after the end", accepted(rules).do(time.Second, Cancel{}).
+			do(time.Minute, CheckOutcome{Kind: CheckReading, BeganAt: epoch.Add(time.Hour), ReadVersion: 100}),
 			`began
 sent by dispatch (attempt 1)
 answered by dispatch
@@ -137,7 +159,7 @@ asked_after_end by check`},
 	}
 }
 
-// TestTimelineIsBounded: how it began and what came last are kept.
+// Its first and its last lines are kept.
 func TestTimelineIsBounded(t *testing.T) {
 	l := accepted(rules)
 	for n := range 100 {
@@ -160,5 +182,28 @@ func TestTimelineIsBounded(t *testing.T) {
 	}
 	if size := len(dump(l.c)); size > 16<<10 {
 		t.Errorf("the record has %d bytes", size)
+	}
+}
+
+// The timeline and the reason for the next check say that the pipeline asked for it, once for many
+// answers in a row.
+func TestBusyPipelineIsTold(t *testing.T) {
+	l := accepted(rules).do(time.Second, failed).do(time.Second, busy(time.Minute)).do(time.Minute, busy(time.Minute))
+	if why := l.r.Why(l.c); why == nil || why.Awaits != "busy" {
+		t.Errorf("%+v", why)
+	}
+	l.do(time.Minute, busy(0))
+	if why := l.r.Why(l.c); why == nil || why.Awaits != "end" {
+		t.Errorf("%+v", why)
+	}
+	l.read(time.Minute, 1, 4).do(time.Second, busy(time.Minute)).do(time.Minute, failed)
+	want := `unreachable by check (connection refused)
+reachable by check
+busy by check (the pipeline answered 429)
+reachable by check
+busy by check (the pipeline answered 429)
+unreachable by check (connection refused)`
+	if got := story(l.c); !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
 	}
 }

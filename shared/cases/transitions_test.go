@@ -11,83 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	. "github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/pipeline/report"
 )
 
-var update = flag.Bool("update", false, "write testdata/transitions.md anew; read the difference")
-
-var (
-	epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	rules = Rules{
-		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
-		StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute,
-		UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
-	}
-	idempotent = func() Rules { r := rules; r.Idempotent = true; return r }()
-)
-
-// life is a run and the time it has got to; its methods play inputs.
-type life struct {
-	r   Rules
-	c   Case
-	now time.Time
-	v   Verdict
-}
-
-func begin(r Rules, prior *Case) *life {
-	run := 1
-	if prior != nil {
-		run = prior.Run + 1
-	}
-	l := &life{r: r, now: epoch}
-	if prior != nil {
-		l.now = prior.UpdatedAt.Add(time.Minute)
-	}
-	return l.do(0, Started{CaseID: "c", Run: run, Deadline: time.Hour, Prior: prior})
-}
-
-func adopt() *life {
-	l := &life{r: rules, now: epoch}
-	return l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Adopt: true})
-}
-
-func (l *life) do(after time.Duration, in Input) *life {
-	l.now = l.now.Add(after)
-	if check, ok := in.(CheckOutcome); ok {
-		if check.Seq == 0 {
-			check.Seq = l.c.Checks.Seq
-		}
-		if check.BeganAt.IsZero() {
-			check.BeganAt = l.c.CreatedAt // in time
-		}
-		in = check
-	}
-	l.c, l.v = l.r.Apply(l.c, in, l.now, 0.5)
-	return l
-}
-
-func (l *life) copy() *life { d := *l; return &d }
-
-func (l *life) inFlight() *life {
-	return l.do(time.Second, DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: fmt.Sprint("n", l.c.Dispatch.Seq)})
-}
-
-func (l *life) outcome(kind DispatchKind) *life {
-	return l.do(time.Second, DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: kind, Message: "said so"})
-}
-
-func (l *life) read(after time.Duration, completed, total int) *life {
-	return l.do(after, CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: total, Percent: -1}})
-}
-
-func result(t testing.TB, text string) *Result {
-	t.Helper()
-	res, err := report.ParseResult([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.Kept()
-}
+var update = flag.Bool("update", false, "write testdata/transitions.md again; read the difference")
 
 type named[T any] struct {
 	name string
@@ -95,42 +21,57 @@ type named[T any] struct {
 }
 
 func states(t *testing.T) []named[*life] {
-	good := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
+	good := result(t,
+		`{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
 	accepted := func() *life { return begin(rules, nil).inFlight().outcome(DispatchAccepted) }
 	return []named[*life]{
 		{"new", &life{r: rules, now: epoch}},
 		{"queued", begin(rules, nil)},
 		{"queued again", begin(rules, nil).inFlight().outcome(DispatchBusy)},
-		{"open", begin(rules, nil).inFlight()},
-		{"open, progress read", begin(rules, nil).inFlight().read(time.Second, 2, 4)},
-		{"open, all documents read", begin(rules, nil).inFlight().read(time.Second, 4, 4)},
-		{"open, succeeded event", begin(rules, nil).inFlight().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
+		{"in flight", begin(rules, nil).inFlight()},
+		{"in flight, progress read", begin(rules, nil).inFlight().read(time.Second, 2, 4)},
+		{"in flight, all documents read", begin(rules, nil).inFlight().read(time.Second, 4, 4)},
+		{
+			"in flight, succeeded event",
+			begin(rules, nil).inFlight().do(time.Second, Event{ID: "s0", Status: "succeeded"}),
+		},
 		{"uncertain", begin(rules, nil).inFlight().outcome(DispatchUncertain)},
 		{"uncertain, known", begin(rules, nil).inFlight().read(time.Second, 1, 4).outcome(DispatchUncertain)},
 		{"uncertain, idempotent", begin(idempotent, nil).inFlight().outcome(DispatchUncertain)},
 		{"accepted", accepted()},
 		{"running", accepted().read(time.Second, 2, 4)},
-		{"running, unable since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckFailed, Message: "refused"})},
-		{"running, unknown since", accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnknown})},
+		{
+			"running, failing since",
+			accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckFailed, Message: "refused"}),
+		},
+		{
+			"running, unknown since",
+			accepted().read(time.Second, 2, 4).do(time.Second, CheckOutcome{Kind: CheckUnknown}),
+		},
 		{"running, busy until in a minute", accepted().read(time.Second, 2, 4).do(time.Second, busy(time.Minute))},
 		{"complete, in grace", accepted().read(time.Second, 4, 4)},
 		{"running, all counted", accepted().do(time.Second, shows(4, 4, "running"))},
 		{"running, nothing counted", accepted().do(time.Second, shows(7, 0, "running"))},
-		{"running, watched", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Viewed{CheckPending: true})},
+		{"running, viewed", accepted().read(30*time.Second, 1, 4).do(5*time.Second, Viewed{CheckPending: true})},
 		{"adopted", adopt()},
 		{"succeeded, with result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded", Result: good})},
 		{"succeeded, no result", accepted().do(time.Second, Event{ID: "s0", Status: "succeeded"})},
-		{"failed by its word", accepted().do(time.Second, Event{ID: "s0", Status: "failed", Message: "broke"})},
-		{"failed, start unknown", begin(rules, nil).inFlight().outcome(DispatchUncertain).do(time.Second, CheckOutcome{Kind: CheckUnknown}).do(2*time.Minute, CheckOutcome{Kind: CheckUnknown})},
+		{"failed by its report", accepted().do(time.Second, Event{ID: "s0", Status: "failed", Message: "broke"})},
+		{
+			"failed, start unknown",
+			begin(rules, nil).inFlight().outcome(DispatchUncertain).do(time.Second, CheckOutcome{Kind: CheckUnknown}).
+				do(2*time.Minute, CheckOutcome{Kind: CheckUnknown}),
+		},
 		{"timed out", accepted().do(time.Hour, CheckOutcome{Kind: CheckSkipped})},
 		{"cancelled while open", begin(rules, nil).inFlight().do(time.Second, Cancel{})},
 		{"superseded", accepted().do(time.Second, Cancel{Superseded: true})},
-		{"ended and settled", accepted().do(time.Second, Cancel{}).do(0, Finalized{})},
+		{"ended and finalized", accepted().do(time.Second, Cancel{}).do(0, Finalized{})},
 	}
 }
 
 func inputs(t *testing.T) []named[func(l *life) Input] {
-	good := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
+	good := result(t,
+		`{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
 	none := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":0,"failed":4}}`)
 	is := func(in Input) func(*life) Input { return func(*life) Input { return in } }
 	outcome := func(kind DispatchKind, res *Result) func(*life) Input {
@@ -139,13 +80,22 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		}
 	}
 	reading := func(status Status, completed int) func(*life) Input {
-		return is(CheckOutcome{Kind: CheckReading, Reading: Reading{Completed: completed, Total: 4, Percent: -1, Status: status}})
+		return is(CheckOutcome{
+			Kind:    CheckReading,
+			Reading: Reading{Completed: completed, Total: 4, Percent: -1, Status: status},
+		})
 	}
 	return []named[func(l *life) Input]{
 		{"started", is(Started{CaseID: "c", Run: 1, Deadline: time.Hour})},
 		{"dispatch begun", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "new"} }},
-		{"dispatch begun, same delivery count +1", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "new", RetryCount: 1} }},
-		{"dispatch begun, of the task before", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq - 1, Nonce: "new"} }},
+		{
+			"dispatch begun, same delivery count +1",
+			func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "new", RetryCount: 1} },
+		},
+		{
+			"dispatch begun, of the task before",
+			func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq - 1, Nonce: "new"} },
+		},
 		{"dispatch unreachable", outcome(DispatchUnreachable, nil)},
 		{"dispatch busy", outcome(DispatchBusy, nil)},
 		{"dispatch busy, says failed", func(l *life) Input {
@@ -157,7 +107,10 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"dispatch succeeded, no documents", outcome(DispatchSucceeded, none)},
 		{"dispatch failed", outcome(DispatchFailed, nil)},
 		{"dispatch uncertain", outcome(DispatchUncertain, nil)},
-		{"dispatch succeeded, of an attempt before", is(DispatchOutcome{Nonce: "old", Kind: DispatchSucceeded, Result: good})},
+		{
+			"dispatch succeeded, of an attempt before",
+			is(DispatchOutcome{Nonce: "old", Kind: DispatchSucceeded, Result: good}),
+		},
 		{"dispatch refused, of an attempt before", is(DispatchOutcome{Nonce: "old", Kind: DispatchRefused})},
 		{"check skipped", is(CheckOutcome{Kind: CheckSkipped})},
 		{"check reads 3/4", reading("", 3)},
@@ -168,12 +121,21 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"check reads succeeded", reading("succeeded", 4)},
 		{"check reads failed", reading("failed", 1)},
 		{"check unknown", is(CheckOutcome{Kind: CheckUnknown})},
-		{"check unable", is(CheckOutcome{Kind: CheckFailed, Message: "refused"})},
+		{"check failed", is(CheckOutcome{Kind: CheckFailed, Message: "refused"})},
 		{"check busy", is(busy(0))},
 		{"check busy, for 7 minutes", is(busy(7 * time.Minute))},
-		{"check of a task before", func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown} }},
-		{"check that asked after the end", func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, ReadVersion: l.c.Version} }},
-		{"event running 3/4", is(Event{ID: "e", Status: "running", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}})},
+		{
+			"check of a task before",
+			func(l *life) Input { return CheckOutcome{Seq: l.c.Checks.Seq - 100, Kind: CheckUnknown} },
+		},
+		{
+			"check that polled after the end",
+			func(l *life) Input { return CheckOutcome{Kind: CheckUnknown, ReadVersion: l.c.Version} },
+		},
+		{
+			"event running 3/4",
+			is(Event{ID: "e", Status: "running", Progress: &Reading{Completed: 3, Total: 4, Percent: -1}}),
+		},
 		{"event succeeded, result", is(Event{ID: "e", Status: "succeeded", Result: good})},
 		{"event succeeded, no result", is(Event{ID: "e", Status: "succeeded"})},
 		{"event succeeded, no documents", is(Event{ID: "e", Status: "succeeded", Result: none})},
@@ -182,21 +144,23 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"cancel", is(Cancel{})},
 		{"superseded", is(Cancel{Superseded: true})},
 		{"tick", is(Tick{})},
-		{"tick, tasks gone", is(Tick{CheckLost: true, DispatchLost: true})},
-		{"settled", is(Finalized{})},
-		{"watched", is(Viewed{CheckPending: true})},
-		{"watched, task not seen", is(Viewed{})},
+		{"tick, tasks lost", is(Tick{CheckLost: true, DispatchLost: true})},
+		{"finalized", is(Finalized{})},
+		{"viewed", is(Viewed{CheckPending: true})},
+		{"viewed, task not seen", is(Viewed{})},
 	}
 }
 
-// TestTransitions is the whole machine: every state × every input, each also long after (past graces) and at the deadline.
-// The table is read by people: testdata/transitions.md.
+// Every state × every input, each also long after (past graces) and at the deadline:
+// testdata/transitions.md, for people to read.
 func TestTransitions(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Every state × every input\n\nWritten by `go test ./shared/cases -run Transitions -update`; a cell is the verdict and, where it changed, what the run is then.\n")
-	b.WriteString("*soon* is a second later, *late* eleven minutes later (past every grace), *deadline* at the deadline.\n")
+	b.WriteString("# Every state × every input\n\nWritten by `go test ./shared/cases -run Transitions -update`; " +
+		"a cell is the verdict and, where it changed, what the run is then.\n" +
+		"*soon* is a second later, *late* eleven minutes later (past every grace), *deadline* at the deadline.\n")
 	for _, s := range states(t) {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| input | soon | late | deadline |\n| --- | --- | --- | --- |\n", s.name, describe(s.is.c))
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| input | soon | late | deadline |\n| --- | --- | --- | --- |\n", s.name,
+			describe(s.is.c))
 		for _, in := range inputs(t) {
 			fmt.Fprintf(&b, "| %s |", in.name)
 			deadline := s.is.c.DeadlineAt.Sub(s.is.now)
@@ -243,7 +207,8 @@ func describe(c Case) string {
 	if c.Outcome.End != nil {
 		parts = append(parts, fmt.Sprintf("%s by %s", c.Outcome.End.Reason, c.Outcome.End.Source))
 	} else {
-		parts = append(parts, "dispatch "+string(c.Dispatch.Phase)+fmt.Sprintf(" #%d", c.Dispatch.Seq), fmt.Sprintf("check #%d in %v", c.Checks.Seq, c.Checks.NextAt.Sub(c.UpdatedAt)))
+		parts = append(parts, "dispatch "+string(c.Dispatch.Phase)+fmt.Sprintf(" #%d", c.Dispatch.Seq),
+			fmt.Sprintf("check #%d in %v", c.Checks.Seq, c.Checks.NextAt.Sub(c.UpdatedAt)))
 	}
 	if c.Job.Progress.Total > 0 || c.Job.Progress.Completed > 0 {
 		parts = append(parts, fmt.Sprintf("%d/%d", c.Job.Progress.Completed, c.Job.Progress.Total))
@@ -256,9 +221,9 @@ func describe(c Case) string {
 	flag(c.Job.Stalled, "stalled")
 	flag(c.Outcome.HasResult, "result")
 	flag(c.Outcome.Late != nil, "late")
-	flag(c.Bookkeeping.PolledAfterEnd > 0, "ASKED AFTER END")
+	flag(c.Bookkeeping.PolledAfterEnd > 0, "POLLED AFTER END")
 	flag(!c.Job.CompleteSince.IsZero() && c.Outcome.End == nil, "complete")
 	flag(!c.Job.SucceededSince.IsZero() && c.Outcome.End == nil, "succeeded without result")
-	flag(c.Bookkeeping.Finalized, "settled")
+	flag(c.Bookkeeping.Finalized, "finalized")
 	return strings.Join(parts, ", ")
 }

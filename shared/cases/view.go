@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// View is a run as its readers see it: the JSON of status, and of the ended event.
-// Times are RFC 3339 in UTC, durations are seconds.
+// View is a run as its readers see it: the JSON of status, and of the ended event. Times are RFC
+// 3339 in UTC, durations are seconds.
 type View struct {
 	CaseID          string          `json:"case_id"`
 	Run             int             `json:"run"`
@@ -33,7 +33,7 @@ type View struct {
 	Version         int64           `json:"version"`
 }
 
-// LateView is a late word as readers see it.
+// LateView is a late report as readers see it.
 type LateView struct {
 	State   State           `json:"state"`
 	Result  json.RawMessage `json:"result"`
@@ -43,29 +43,34 @@ type LateView struct {
 	Count   int             `json:"count"`
 }
 
-// DispatchView is the handing-over of the run to the pipeline as readers see it.
+// DispatchView is the dispatch of the run as readers see it.
 type DispatchView struct {
-	Attempts  int     `json:"attempts"`   // requests that were begun
-	Failures  int     `json:"failures"`   // those of them that started nothing: the pipeline was not reached, or busy
-	LastError *string `json:"last_error"` // what the last of these said; nil if there was none, and once the pipeline has taken the run
+	Attempts int `json:"attempts"` // requests that were begun
+	// Failures counts those of them that started nothing: the pipeline was not reached, or busy.
+	Failures int `json:"failures"`
+	// LastError is what the last of these said; nil if there was none, and once the pipeline took
+	// the run.
+	LastError *string `json:"last_error"`
 }
 
 // ChecksView is the chain of checks as readers see it.
 type ChecksView struct {
-	Count    int        `json:"count"`
-	Failures int        `json:"failures"`
+	Count    int        `json:"count"`    // polls
+	Failures int        `json:"failures"` // polls that got no usable answer
 	NextAt   *time.Time `json:"next_at"`
 }
 
-// View returns c as readers see it at now. The result and the late result are JSON, or nil where there is none.
+// View returns c as readers see it at now. The result and the late result are JSON, or nil where
+// there is none.
 func (c Case) View(now time.Time, result, late []byte) View {
 	v := View{
-		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Job.Progress, Stalled: c.Job.Stalled,
-		CreatedAt: c.CreatedAt, StartedAt: pointer(c.Job.StartedAt), UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt, EndedAt: pointer(c.Outcome.EndedAt),
+		CaseID: c.CaseID, Run: c.Run, State: c.State, Version: c.Version,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt,
+		StartedAt: pointer(c.Job.StartedAt), EndedAt: pointer(c.Outcome.EndedAt),
+		Progress: c.Job.Progress, Stalled: c.Job.Stalled,
 		End: c.Outcome.End, Documents: c.Outcome.Documents, Result: result, OutputURL: webAddress(c.Outcome.OutputURL),
 		Dispatch: DispatchView{c.Dispatch.Begun, c.Dispatch.Failures, pointer(c.Dispatch.LastError)},
 		Checks:   &ChecksView{c.Checks.Polls, c.Checks.FailedPolls, pointer(c.Checks.NextAt)},
-		Version:  c.Version,
 	}
 	if rest, ok := c.Remaining(c.UpdatedAt); ok { // as it was estimated then, counting down
 		seconds := math.Ceil(max(0, rest-now.Sub(c.UpdatedAt)).Seconds())
@@ -81,10 +86,12 @@ func (c Case) View(now time.Time, result, late []byte) View {
 	return v
 }
 
-// webAddress returns text as it is, or nil if it is no address of http or https. It is what the pipeline says, and pages link to it.
+// webAddress returns text as it is, or nil if it is not an address of http or https. The pipeline
+// gives it, and pages link to it.
 func webAddress(text string) *string {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(u.Host, "\"<>") { // which Parse lets pass
+	web := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+	if !web || strings.ContainsAny(u.Host, "\"<>") { // which Parse accepts
 		return nil
 	}
 	return &text

@@ -7,12 +7,12 @@ import (
 )
 
 // Viewed says that somebody follows the run and wants its progress fresh. It takes or renews the
-// viewer's lease. It never polls the pipeline: it brings the next check forward, and while the lease
-// holds the checks after it follow closely.
+// viewer's lease. It never polls the pipeline: it brings the next check forward, and while the
+// lease holds the checks after it follow closely.
 type Viewed struct {
-	// CheckPending says that the task of the next check was seen to be pending. Only then can another
-	// replace it: one that is not may still be created by a check that has just been saved, or is being
-	// delivered.
+	// CheckPending says that the task of the next check was seen to be pending. Only then can
+	// another replace it: one that is not may still be created by a check that has just been saved,
+	// or is being delivered.
 	CheckPending bool
 }
 
@@ -27,8 +27,8 @@ type Viewers struct {
 // Lease is for how long checks follow each other closely, since somebody follows the run.
 type Lease struct {
 	Until time.Time `json:"until,omitzero"`
-	// Version is the record's that the lease made. ContentVersion is the last one before it that was
-	// not made by a lease: to those who read that one it brings nothing new.
+	// Version is the record's that the lease made. ContentVersion is the last one before it that
+	// was not made by a lease: to those who read that one it brings nothing new.
 	Version        int64 `json:"version,omitempty"`
 	ContentVersion int64 `json:"content_version,omitempty"`
 }
@@ -51,23 +51,23 @@ func (c Case) leaseEndsSoon(now time.Time) bool {
 	return schedule.LeaseEndsSoon(c.Viewers.Lease.Until, now)
 }
 
-// canExpedite reports whether closer polls would show more of an open run. They would not while nothing
-// was sent, nor while everything is counted and only the result is awaited. A pipeline that fails keeps
-// its back-off, and one that asked not to be polled keeps its time.
+// canExpedite reports whether closer polls would show more of an open run. They would not while
+// nothing was sent, nor while everything is counted and only the result is awaited. A pipeline that
+// fails keeps its back-off, and one that asked not to be polled keeps its time.
 func (c Case) canExpedite() bool {
 	return c.Version > 0 && !c.State.Ended() && !c.nothingSent() &&
 		c.Job.CompleteSince.IsZero() && c.Checks.ConsecutiveFailures == 0 && !c.isHeldBack()
 }
 
-// NextCheckIsFar reports whether the next check is late enough to be brought forward. One that is due,
-// or soon will be, is not: it may be under way.
+// NextCheckIsFar reports whether the next check is late enough to be brought forward. One that is
+// due, or soon will be, is not: it may be under way.
 func (r Rules) NextCheckIsFar(c Case, now time.Time) bool {
 	_, far := r.interval().Expedited(c.Checks.LastAt, c.Checks.NextAt, now)
 	return far
 }
 
-// ContentVersion is the version of the last change that tells a reader something. A viewer's lease does
-// not.
+// ContentVersion is the version of the last change that tells a reader something. A viewer's lease
+// does not.
 func (c Case) ContentVersion() int64 {
 	if c.Version == c.Viewers.Lease.Version {
 		return c.Viewers.Lease.ContentVersion
@@ -90,9 +90,9 @@ func (r Rules) viewed(n *Case, in Viewed, now time.Time) Verdict {
 }
 
 // Remaining estimates how long the run will still take if it goes on as it has gone: from the share
-// that is done and the time that this took, until now, so that the estimate grows while nothing moves.
-// It is at most the time to the deadline. False if there is nothing to judge by, nothing has moved for
-// long, or the pipeline does not know the job now.
+// that is done and the time that this took, until now, so that the estimate grows while nothing
+// moves. It is at most the time to the deadline. False if there is nothing to judge by, nothing has
+// moved for long, or the pipeline does not know the job now.
 func (c Case) Remaining(now time.Time) (time.Duration, bool) {
 	p, started := c.Job.Progress, c.Job.StartedAt
 	if c.State.Ended() || c.Job.Stalled || p.Total <= 0 || started.IsZero() || !c.Checks.UnknownSince.IsZero() {
@@ -109,14 +109,15 @@ func (c Case) Remaining(now time.Time) (time.Duration, bool) {
 }
 
 const (
-	// etaSlack and etaShare bound how far an estimate is off before that alone makes an event: more than
-	// 5 s, and more than a quarter of the time that is left. That the countdown goes on is no change.
+	// etaSlack and etaShare bound how far an estimate is off before that alone makes an event: more
+	// than 5 s, and more than a quarter of the time that is left. That the countdown goes on is no
+	// change.
 	etaSlack = 5 * time.Second
 	etaShare = 4
 )
 
-// show notes whether c, which follows on before, has a new event to show. The event of an end is that
-// of EndVersion.
+// show notes whether c, which follows on before, has a new event to show. The event of an end is
+// that of EndVersioc.
 func (c *Case) show(before Case, now time.Time) {
 	if c.State.Ended() {
 		return

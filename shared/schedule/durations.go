@@ -11,13 +11,15 @@ const (
 	enoughRuns = 8
 	// fewRuns is up to how many runs each ended run is learned from. Of later ones only some are.
 	fewRuns = maxRuns / 8
-	// learnEvery is the shortest time between two changes of the statistics: all runs share one record.
+	// learnEvery is the shortest time between two changes of the statistics: all runs share one
+	// record.
 	learnEvery = time.Second
-	// maxStored bounds the JSON of the statistics, in bytes. What With returns is a tenth of it at most.
+	// maxStored bounds the JSON of the statistics, in bytes. What With returns is a tenth of it at
+	// most.
 	maxStored = 64 << 10
 
-	// How far estimates are off before any run has shown it, in expected deviations, and how many runs
-	// that guess weighs.
+	// How far estimates are off before any run has shown it, in expected deviations, and how many
+	// runs that guess weighs.
 	firstError, firstErrorRuns = 0.5, 2
 	// ownErrorRuns is how many runs a run's own earlier estimate weighs.
 	ownErrorRuns = 4
@@ -25,9 +27,9 @@ const (
 	minPollShare = 0.05
 )
 
-// DurationStats is what earlier runs of a deployment tell of how long one takes. There is one for all
-// of them, of a few hundred bytes to 3 KB. What is lost of it is learned again. The zero value knows
-// nothing.
+// DurationStats is what earlier runs of a deployment tell of how long one takes. There is one for
+// all of them, of a few hundred bytes to 3 KB. What is lost of it is learned again. The zero value
+// knows nothing.
 //
 // It is a value: what its map holds is never changed, only replaced.
 type DurationStats struct {
@@ -36,8 +38,8 @@ type DurationStats struct {
 	// BySize has a histogram for each size class: the number of binary digits of the number of
 	// documents. Class 0 has the runs whose number of documents is not known.
 	BySize map[int]Histogram `json:"by_size,omitempty"`
-	// FoundByPoll counts the ends that a poll found, Reported those that the pipeline reported by an
-	// answer or event.
+	// FoundByPoll counts the ends that a poll found, Reported those that the pipeline reported by
+	// an answer or event.
 	FoundByPoll int `json:"found_by_poll,omitempty"`
 	Reported    int `json:"reported,omitempty"`
 	// ErrorSum adds up by how much estimates from progress were off, in their expected deviations.
@@ -46,9 +48,9 @@ type DurationStats struct {
 	ErrorCount int     `json:"error_count,omitempty"`
 }
 
-// DecodeDurationStats returns the statistics that are stored as JSON at a version. It leaves out what
-// no runs can have made, and all of it if it cannot be read: then nothing is known, and what is
-// learned next replaces it.
+// DecodeDurationStats returns the statistics that are stored as JSON at a version. It leaves out
+// what no runs can have made, and all of it if it cannot be read: then nothing is known, and what
+// is learned next replaces it.
 func DecodeDurationStats(version int64, data []byte) DurationStats {
 	var s DurationStats
 	if len(data) > maxStored || json.Unmarshal(data, &s) != nil {
@@ -69,8 +71,8 @@ func (s DurationStats) all() (sum Histogram) {
 	return sum
 }
 
-// ForDocuments returns the statistics for a run with so many documents: only the durations of its size
-// class if enough runs of it are known, else of all runs.
+// ForDocuments returns the statistics for a run with so many documents: only the durations of its
+// size class if enough runs of it are known, else of all runs.
 func (s DurationStats) ForDocuments(documents int) *DurationStats {
 	class := sizeClass(documents)
 	h := s.BySize[class]
@@ -81,9 +83,9 @@ func (s DurationStats) ForDocuments(documents int) *DurationStats {
 	return &s
 }
 
-// Wants reports whether an ended run is to be learned from, given what was known when it began (nil:
-// nothing). Each of the first runs is. Later runs are by chance, decided by jitter, and fewer as more
-// runs are known.
+// Wants reports whether an ended run is to be learned from, given what was known when it began
+// (nil: nothing). Each of the first runs is. Later runs are by chance, decided by jitter, and fewer
+// as more runs are known.
 func (s *DurationStats) Wants(jitter float64) bool {
 	runs := 0
 	if s != nil {
@@ -106,8 +108,8 @@ type Sample struct {
 // With returns s with a sample added. False if s has changed just now: of runs that end at the same
 // time not all are learned from, since all write one record.
 //
-// An end that a poll found came at some time since the poll before. Jitter chooses that time: always
-// the later one would put the next polls off, and they would find ends later still.
+// An end that a poll found came at some time since the poll before. Jitter chooses that time:
+// always the later one would put the next polls off, and they would find ends later still.
 func (s DurationStats) With(run Sample, now time.Time, jitter float64) (DurationStats, bool) {
 	if now.Sub(s.At).Abs() < learnEvery {
 		return s, false

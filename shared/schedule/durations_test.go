@@ -43,8 +43,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// What is stored is small, however many runs were learned from and however they differ, and old runs
-// fade.
+// What is stored is small, however many runs were learned from and however they differ, and old
+// runs fade.
 func TestDurationStatsAreSmall(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	var s DurationStats
@@ -53,8 +53,8 @@ func TestDurationStatsAreSmall(t *testing.T) {
 		now = now.Add(48 * time.Hour)
 		took := seconds(math.Exp(r.NormFloat64()*0.8 + 3))
 		s, _ = s.With(Sample{
-			Documents: 1 << r.IntN(12), StartedAt: now.Add(-took), First: now.Add(-took / 4), Last: now, FoundByPoll: true,
-			Estimate: Estimate{EndAt: now.Add(-time.Second), Deviation: time.Second},
+			Documents: 1 << r.IntN(12), StartedAt: now.Add(-took), First: now.Add(-took / 4), Last: now,
+			FoundByPoll: true, Estimate: Estimate{EndAt: now.Add(-time.Second), Deviation: time.Second},
 		}, now, r.Float64())
 	}
 	data, err := json.Marshal(s)
@@ -118,7 +118,8 @@ func TestWhatASampleAdds(t *testing.T) {
 	}
 	t.Run("not twice in a second, whatever the clocks say", func(t *testing.T) {
 		s, _ := DurationStats{}.With(found, at(65), 0)
-		for _, now := range []time.Time{at(65), at(65).Add(999 * time.Millisecond), at(65).Add(-999 * time.Millisecond)} {
+		for _, now := range []time.Time{at(65), at(65).
+			Add(999 * time.Millisecond), at(65).Add(-999 * time.Millisecond)} {
 			if _, ok := s.With(found, now, 0); ok {
 				t.Errorf("it changed again at %v", now)
 			}
@@ -131,7 +132,8 @@ func TestWants(t *testing.T) {
 	s := statsOf(256, 4, func() time.Duration { return 20 * time.Second })
 	var nothing *DurationStats
 	if !s.Wants(0.249) || s.Wants(0.251) || !nothing.Wants(0.999) || !new(DurationStats).Wants(0.999) {
-		t.Errorf("got %v %v %v %v, want true false true true", s.Wants(0.249), s.Wants(0.251), nothing.Wants(0.999), new(DurationStats).Wants(0.999))
+		t.Errorf("got %v %v %v %v, want true false true true",
+			s.Wants(0.249), s.Wants(0.251), nothing.Wants(0.999), new(DurationStats).Wants(0.999))
 	}
 }
 
@@ -147,13 +149,16 @@ func TestDecodeDurationStats(t *testing.T) {
 		classes int
 		found   int
 	}{
-		"good":          {good, 1, 20},
-		"cut":           {good[:20], 0, 0},
-		"nothing":       {"", 0, 0},
-		"too large":     {string(huge), 0, 0},
-		"other classes": {`{"by_size":{"-1":{"from":0,"n":[1]},"11":{"from":0,"n":[1]},"4":{"from":0,"n":[1]}},"found_by_poll":1}`, 1, 1},
+		"good":      {good, 1, 20},
+		"cut":       {good[:20], 0, 0},
+		"nothing":   {"", 0, 0},
+		"too large": {string(huge), 0, 0},
+		"other classes": {
+			`{"by_size":{"-1":{"from":0,"n":[1]},"11":{"from":0,"n":[1]},"4":{"from":0,"n":[1]}},"found_by_poll":1}`, 1, 1,
+		},
 		"impossible counts": {
-			`{"by_size":{"1":{"from":-1,"n":[1]},"2":{"from":176,"n":[1]},"3":{"from":0,"n":[-1]},"4":{"from":0,"n":[9223372036854775807]},"5":{"from":0}}}`, 0, 0,
+			`{"by_size":{"1":{"from":-1,"n":[1]},"2":{"from":176,"n":[1]},"3":{"from":0,"n":[-1]},
+				"4":{"from":0,"n":[9223372036854775807]},"5":{"from":0}}}`, 0, 0,
 		},
 		"another layout": {`{"by_size":[1,2]}`, 0, 0},
 	} {
@@ -220,7 +225,8 @@ func TestMeanErrorGoesByTheEstimateBefore(t *testing.T) {
 	e := func(end float64) Estimate { return Estimate{at(end), 2 * time.Second} }
 	steady, first, jumped := s.meanError(e(20), e(20.1)), s.meanError(e(20), e(20)), s.meanError(e(20), e(30))
 	if !(steady < first && first < jumped) {
-		t.Errorf("got %v after a steady estimate, %v for the first, %v after a jump; want them to grow", steady, first, jumped)
+		t.Errorf("got %v after a steady estimate, %v for the first, %v after a jump; want them to grow", steady, first,
+			jumped)
 	}
 }
 

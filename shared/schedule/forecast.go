@@ -16,8 +16,8 @@ const (
 	// estimateFloor is the weight given to times that the estimate rules out, so that no time is
 	// impossible.
 	estimateFloor = 0.003
-	// No estimate is taken to be better than restShare of the time that is left, nor than the longest
-	// interval divided by steps.
+	// No estimate is taken to be better than restShare of the time that is left, nor than the
+	// longest interval divided by steps.
 	restShare = 1.0 / 20
 
 	// steps is into how many steps the longest wait is divided, about. maxSteps bounds it where the
@@ -66,7 +66,8 @@ func NewForecast(run Run, now time.Time, in Interval) Forecast {
 	if e := run.Estimate; e.Known() {
 		rest := e.EndAt.Sub(now).Seconds()
 		f.estimated, f.end = true, f.elapsed+rest
-		f.deviation = max(earlier.meanError(run.Halfway, e)*e.Deviation.Seconds(), rest*restShare, in.Max.Seconds()/steps)
+		f.deviation = max(earlier.meanError(run.Halfway, e)*e.Deviation.Seconds(), rest*restShare,
+			in.Max.Seconds()/steps)
 	}
 	return f
 }
@@ -80,8 +81,8 @@ func (f Forecast) Longer() int { return f.Runs() - f.durations.endedWithin(secon
 // Deviation is by how much the estimate from progress may be off; 0 without one.
 func (f Forecast) Deviation() time.Duration { return seconds(f.deviation) }
 
-// density is how likely it is, but for a factor, that the run ends t seconds after it began: as many
-// earlier runs did, and as well as its progress agrees with it.
+// density is how likely it is, but for a factor, that the run ends t seconds after it began: as
+// many earlier runs did, and as well as its progress agrees with it.
 func (f Forecast) density(t float64) float64 {
 	x := perOctave*math.Log2(max(t, 1)) - 0.5
 	i := math.Floor(x)
@@ -98,12 +99,13 @@ func (f Forecast) density(t float64) float64 {
 	return ended * (estimateFloor + math.Exp(-z*z/2))
 }
 
-// Wait is how long from now to wait with the next poll: the wait that costs least for each end that is
-// found, as the package documentation explains, within the interval. Jitter is from 0 up to 1. It
-// takes some 15 µs.
+// Wait is how long from now to wait with the next poll: the wait that costs least for each end that
+// is found, as the package documentation explains, within the interval. Jitter is from 0 up to 1.
+// It takes some 15 µs.
 func (f Forecast) Wait(in Interval, jitter float64) time.Duration {
 	shortest, longest := in.Min, max(in.Max, in.Min)
-	// The costs of waits are compared step by step; again is how many steps the shortest interval has.
+	// The costs of waits are compared step by step; again is how many steps the shortest interval
+	// has.
 	again := max(1, int(math.Round(steps*shortest.Seconds()/longest.Seconds())))
 	step := shortest.Seconds() / float64(again)
 	if step < longest.Seconds()/maxSteps {
@@ -113,8 +115,8 @@ func (f Forecast) Wait(in Interval, jitter float64) time.Duration {
 	ends, lag := f.integrate(step, last+again)
 	all := ends[last+again] + f.beyond(float64(last+again)*step)
 	price := min(max(minPrice, priceShare*f.elapsed), maxPrice)
-	// The poll after i steps is followed by another if the run goes on. Ends before the first one wait
-	// for that, ends between the two for the second.
+	// The poll after i steps is followed by another if the run goes on. Ends before the first one
+	// wait for that, ends between the two for the second.
 	cost := func(i int) float64 {
 		second := i + again
 		return (price*(2*all-ends[i]) + f.pollShare*(lag[second]-ends[i]*shortest.Seconds())) / ends[second]
@@ -135,8 +137,8 @@ func (f Forecast) Wait(in Interval, jitter float64) time.Duration {
 	return min(max(seconds(step*(float64(lo)+jitter*float64(hi-lo))), shortest), longest)
 }
 
-// integrate returns, for each number of steps from now up to n, the chance of an end within it, and the
-// expected lag of these ends until then. Both are but for a factor.
+// integrate returns, for each number of steps from now up to n, the chance of an end within it, and
+// the expected lag of these ends until then. Both are but for a factor.
 func (f Forecast) integrate(step float64, n int) (ends, lag []float64) {
 	ends, lag = make([]float64, 1, n+1), make([]float64, 1, n+1)
 	before := f.density(f.elapsed)

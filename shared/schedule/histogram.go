@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// perOctave is how many buckets a histogram has for each doubling of the duration. A bucket is 9 %
-	// wide.
+	// perOctave is how many buckets a histogram has for each doubling of the duration. A bucket is
+	// 9 % wide.
 	perOctave = 8
-	// octaves is how many doublings of a second there are: to 48 days. The longest deadline that the
-	// settings allow is 29 days.
+	// octaves is how many doublings of a second there are: to 48 days. The longest deadline that
+	// the settings allow is 29 days.
 	octaves = 22
 	buckets = perOctave * octaves
 
-	// maxRuns bounds how many runs of one size class weigh. Beyond it all counts are halved, so that
-	// what was long ago fades.
+	// maxRuns bounds how many runs of one size class weigh. Beyond it all counts are halved, so
+	// that what was long ago fades.
 	maxRuns = 512
 	// maxSizeClass is the class of all runs with 512 documents or more.
 	maxSizeClass = 10

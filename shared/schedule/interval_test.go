@@ -32,7 +32,13 @@ func TestAlign(t *testing.T) {
 		{"upwards too", usual, 0, 7.13, 7.25},
 		{"not below the shortest interval", usual, 0.1, 2.1, 2.25},
 		{"not above the longest", usual, 0.1, 30.1, 30},
-		{"the longest where no grid is in between", Interval{Min: 8 * time.Second, Max: 8 * time.Second}, 0.5, 8.5, 8.5},
+		{
+			"the longest where no grid is in between",
+			Interval{Min: 8 * time.Second, Max: 8 * time.Second},
+			0.5,
+			8.5,
+			8.5,
+		},
 	} {
 		if got := test.in.Align(at(test.from), at(test.at)); !got.Equal(at(test.want)) {
 			t.Errorf("%s: got %v after epoch, want %v s", test.name, got.Sub(epoch), test.want)

@@ -15,8 +15,8 @@ var usual = Interval{Min: 2 * time.Second, Max: 30 * time.Second}
 // at is a time so many seconds after epoch.
 func at(s float64) time.Time { return epoch.Add(seconds(s)) }
 
-// statsOf returns the statistics of n runs with so many documents that took what draw says, and whose
-// ends only polls found.
+// statsOf returns the statistics of n runs with so many documents that took what draw says, and
+// whose ends only polls found.
 func statsOf(n, documents int, draw func() time.Duration) DurationStats {
 	var s DurationStats
 	now := epoch
@@ -84,7 +84,8 @@ func TestWaitOfASteadyRate(t *testing.T) {
 		r := rand.New(rand.NewPCG(2, uint64(mean)))
 		s := statsOf(500, 30, func() time.Duration { return seconds(r.ExpFloat64() * mean) })
 		elapsed := mean / 2
-		f := Forecast{elapsed: elapsed, deadline: 36000, pollShare: 1, durations: s.all(), runs: float64(s.all().Runs())}
+		f := Forecast{elapsed: elapsed, deadline: 36000, pollShare: 1, durations: s.all(), runs: float64(s.all().
+			Runs())}
 		price := min(max(minPrice, priceShare*elapsed), maxPrice)
 		want := math.Sqrt(2 * price * mean)
 		got := f.Wait(Interval{Min: time.Second, Max: 30 * time.Second}, 0.5).Seconds()
@@ -134,20 +135,39 @@ func TestForecastOfARun(t *testing.T) {
 	}{
 		{"nothing is known", Run{BeganAt: epoch, DeadlineAt: at(3600)}, 0, 0, 0, 0, false},
 		{"runs before it", Run{BeganAt: epoch, DeadlineAt: at(3600), Earlier: &s}, 200, 200, 0, 0, false},
-		{"its progress", Run{BeganAt: epoch, DeadlineAt: at(3600), Estimate: estimate}, 0, 0, 750 * time.Millisecond, 750 * time.Millisecond, true},
 		{
-			"its progress, and a steady estimate before", Run{BeganAt: epoch, DeadlineAt: at(3600), Estimate: estimate, Halfway: Estimate{at(25.1), time.Second}},
+			"its progress",
+			Run{BeganAt: epoch, DeadlineAt: at(3600), Estimate: estimate},
+			0,
+			0,
+			750 * time.Millisecond,
+			750 * time.Millisecond,
+			true,
+		},
+		{
+			"its progress, and a steady estimate before", Run{
+				BeganAt:    epoch,
+				DeadlineAt: at(3600),
+				Estimate:   estimate,
+				Halfway:    Estimate{at(25.1), time.Second},
+			},
 			0, 0, 750 * time.Millisecond, 750 * time.Millisecond, true,
 		},
 		{
-			"its progress, and an estimate before that was wrong", Run{BeganAt: epoch, DeadlineAt: at(3600), Estimate: estimate, Halfway: Estimate{at(80), time.Second}},
+			"its progress, and an estimate before that was wrong", Run{
+				BeganAt:    epoch,
+				DeadlineAt: at(3600),
+				Estimate:   estimate,
+				Halfway:    Estimate{at(80), time.Second},
+			},
 			0, 0, 5 * time.Second, 6 * time.Second, true,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := NewForecast(test.run, at(10), usual)
 			if f.Runs() != test.runs || f.Longer() != test.longer || f.estimated != test.estimateFound {
-				t.Errorf("got %d runs, %d longer, estimated %v; want %d, %d, %v", f.Runs(), f.Longer(), f.estimated, test.runs, test.longer, test.estimateFound)
+				t.Errorf("got %d runs, %d longer, estimated %v; want %d, %d, %v", f.Runs(), f.Longer(), f.estimated,
+					test.runs, test.longer, test.estimateFound)
 			}
 			if d := f.Deviation(); d < test.low || d > test.high {
 				t.Errorf("got a deviation of %v, want %v to %v", d, test.low, test.high)
@@ -175,7 +195,8 @@ func FuzzWait(f *testing.F) {
 		in := Interval{Min: time.Millisecond + time.Duration(uint64(low)%uint64(time.Hour))}
 		in.Max = in.Min + time.Duration(uint64(high)%uint64(200*in.Min))
 		forecast := Forecast{
-			elapsed: elapsed, deadline: deadline, pollShare: 1, estimated: deviation > 0, end: end, deviation: max(deviation, 0.01),
+			elapsed: elapsed, deadline: deadline, pollShare: 1,
+			estimated: deviation > 0, end: end, deviation: max(deviation, 0.01),
 			durations: Histogram{From: bucket & 127, Counts: []int{1, 5, 2}}, runs: 8,
 		}
 		if wait := forecast.Wait(in, jitter); wait < in.Min || wait > in.Max {
@@ -187,7 +208,16 @@ func FuzzWait(f *testing.F) {
 // BenchmarkWait is what deciding adds to a check.
 func BenchmarkWait(b *testing.B) {
 	s := statsOf(200, 30, from18To22())
-	f := Forecast{elapsed: 10, deadline: 3600, pollShare: 1, durations: s.all(), runs: 200, estimated: true, end: 20, deviation: 1}
+	f := Forecast{
+		elapsed:   10,
+		deadline:  3600,
+		pollShare: 1,
+		durations: s.all(),
+		runs:      200,
+		estimated: true,
+		end:       20,
+		deviation: 1,
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		f.Wait(usual, 0.5)

@@ -38,8 +38,7 @@ func FuzzParseResult(f *testing.F) {
 			t.Errorf("%q is %+v", raw, r)
 		}
 		if again, err := ParseResult(r.Raw); err != nil || !bytes.Equal(again.Raw, r.Raw) ||
-			again.OutputURL != r.OutputURL ||
-			again.Message != r.Message {
+			again.OutputURL != r.OutputURL || again.Message != r.Message {
 			t.Errorf("%q is %+v, and then %+v, %v", raw, r, again, err)
 		}
 	})
@@ -57,7 +56,8 @@ func FuzzMessage(f *testing.F) {
 			t.Errorf("%q says %q, then %q", body, text, again)
 		}
 		if json.Valid(body) {
-			if inside := Message([]byte(`{"detail":{"input":` + string(body) + `,"ctx":` + string(body) + `}}`)); inside != "" {
+			if inside := Message([]byte(`{"detail":{"input":` + string(body) + `,"ctx":` + string(body) +
+				`}}`)); inside != "" {
 				t.Errorf("%q is repeated: %q", body, inside)
 			}
 		}
@@ -83,7 +83,8 @@ func TestUnreadableIsNotTold(t *testing.T) {
 func TestNestedWithoutEnd(t *testing.T) {
 	const depth = 4000
 	for _, body := range []string{
-		strings.Repeat(`{"loc":["a"],"msg":`, depth) + `"` + strings.Repeat("x", 100<<10) + `"` + strings.Repeat("}", depth),
+		strings.Repeat(`{"loc":["a"],"msg":`, depth) + `"` + strings.Repeat("x", 100<<10) +
+			`"` + strings.Repeat("}", depth),
 		`{"error":` + strings.Repeat("[", depth) + `"deep"` + strings.Repeat("]", depth) + "}",
 		`{"error":` + strings.Repeat("[", 20_000),
 	} {

@@ -19,19 +19,39 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestParseResult(t *testing.T) {
 	yes, no := true, false
 	for in, want := range map[string]*Result{
-		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {Result: cases.Result{Documents: &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)}, OutputURL: "http://o"}, Success: &yes},
-		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`:                                                                {Result: cases.Result{Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)}, OutputURL: "http://s"}, Success: &yes},
-		`{"webhook_summary":{"total_sets":3,"failed":1}}`:                                                                                                            {Result: cases.Result{Documents: &cases.Documents{Total: new(3), Succeeded: new(2), Failed: new(1)}}},
-		`{"webhook_summary":{"succeeded":3,"failed":1}}`:                                                                                                             {Result: cases.Result{Documents: &cases.Documents{Total: new(4), Succeeded: new(3), Failed: new(1)}}},
-		`{"webhook_summary":{"succeeded":-3}}`:                                                                                                                       {},
-		`{"webhook_summary":{"succeeded":"many"},"output_url":7}`:                                                                                                    {},
-		`{"webhook_summary":[],"success":"yes"}`:                                                                                                                     {},
-		`{"success":false,"error":"broke"}`:                                                                                                                          {Success: &no, Message: "broke"},
-		`{"success":false,"error":{"code":"E","message":"broke"}}`:                                                                                                   {Success: &no, Message: "broke"},
-		`{"detail":{"success":false,"error":"broke"}}`:                                                                                                               {Success: &no, Message: "broke"},
-		`{"detail":{"success":null}}`:                                                                                                                                {},
-		`{"success":false,"error":[1, 2]}`:                                                                                                                           {Success: &no, Message: "1; 2"},
-		`{"success":false,"error":{"a":1},"message":"m"}`:                                                                                                            {Success: &no, Message: "a: 1"},
+		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {
+			Result: cases.Result{
+				Documents: &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)},
+				OutputURL: "http://o",
+			},
+			Success: &yes,
+		},
+		`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"output_url":"http://s"}}`: {
+			Result: cases.Result{
+				Documents: &cases.Documents{Total: new(52), Succeeded: new(51), Failed: new(1)},
+				OutputURL: "http://s",
+			},
+			Success: &yes,
+		},
+		`{"webhook_summary":{"total_sets":3,"failed":1}}`: {Result: cases.Result{Documents: &cases.Documents{
+			Total:     new(3),
+			Succeeded: new(2),
+			Failed:    new(1),
+		}}},
+		`{"webhook_summary":{"succeeded":3,"failed":1}}`: {Result: cases.Result{Documents: &cases.Documents{
+			Total:     new(4),
+			Succeeded: new(3),
+			Failed:    new(1),
+		}}},
+		`{"webhook_summary":{"succeeded":-3}}`:                     {},
+		`{"webhook_summary":{"succeeded":"many"},"output_url":7}`:  {},
+		`{"webhook_summary":[],"success":"yes"}`:                   {},
+		`{"success":false,"error":"broke"}`:                        {Success: &no, Message: "broke"},
+		`{"success":false,"error":{"code":"E","message":"broke"}}`: {Success: &no, Message: "broke"},
+		`{"detail":{"success":false,"error":"broke"}}`:             {Success: &no, Message: "broke"},
+		`{"detail":{"success":null}}`:                              {},
+		`{"success":false,"error":[1, 2]}`:                         {Success: &no, Message: "1; 2"},
+		`{"success":false,"error":{"a":1},"message":"m"}`:          {Success: &no, Message: "a: 1"},
 		` {} `: {},
 	} {
 		got, err := ParseResult([]byte(in))
@@ -72,20 +92,19 @@ func TestParseResult(t *testing.T) {
 func TestParseResultWithoutEnd(t *testing.T) {
 	longest := "https://o.example/" + strings.Repeat("u", 8<<10-len("https://o.example/"))
 	for _, form := range []string{
-		`{"success":true,"output_url":%q}`, `{"success":true,"webhook_summary":{"output_url":%q}}`,
+		`{"success":true,"output_url":%q}`,
+		`{"success":true,"webhook_summary":{"output_url":%q}}`,
 	} {
-		for url, want := range map[string]string{
-			longest: longest, longest + "u": "", longest + strings.Repeat("u", 64<<10): "",
-		} {
+		for url, want := range map[string]string{longest: longest, longest +
+			"u": "", longest + strings.Repeat("u", 64<<10): ""} {
 			got, err := ParseResult(fmt.Appendf(nil, form, url))
 			if err != nil || got.OutputURL != want {
 				t.Errorf("%.40s of %d bytes: %d bytes are kept, %v", form, len(url), len(got.OutputURL), err)
 			}
 		}
 	}
-	got, err := ParseResult(
-		fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`, longest+"u"),
-	)
+	got, err := ParseResult(fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`, longest+
+		"u"))
 	if err != nil || got.OutputURL != "https://s.example" {
 		t.Errorf("%.40q, %v", got.OutputURL, err)
 	}
