@@ -11,41 +11,10 @@
 //
 // The states of a run and the phases of its dispatch are drawn in shared/README.md.
 //
-//	stateDiagram-v2
-//	    [*] --> pending: started
-//	    pending --> running: accepted, a reading, a running event
-//	    pending --> succeeded: a terminal report
-//	    running --> succeeded: a terminal report, or complete by its counts for CompletionGrace
-//	    pending --> failed: a terminal report, refused, unreachable, lost, start unknown
-//	    running --> failed: a terminal report, unreachable, lost
-//	    pending --> timed_out: deadline
-//	    running --> timed_out: deadline
-//	    pending --> cancelled: cancel, superseded
-//	    running --> cancelled: cancel, superseded
-//	    succeeded --> [*]
-//	    failed --> [*]
-//	    timed_out --> [*]
-//	    cancelled --> [*]
-//
-// It is sent at most once, unless nothing was started for certain, or the pipeline is idempotent.
-// Busy (429, or 503 with Retry-After) means that nothing was started, whatever the body of the
-// answer says. Once the pipeline was seen to work on this run since the request was sent, it is not
-// sent again: a busy answer whose body says failed is then a terminal report.
+// # Dispatch
 //
 // Handing a run to the pipeline is a small machine of its own. The request is sent at most once,
 // unless it is certain that nothing was started, or the pipeline is idempotent.
-//
-//	stateDiagram-v2
-//	    [*] --> queued: started
-//	    [*] --> none: adopted
-//	    queued --> in_flight: its mark is saved, then the request is sent
-//	    in_flight --> queued: nothing was started; after a back-off
-//	    in_flight --> answered: accepted
-//	    in_flight --> uncertain: no answer that tells, a redelivery, PipelineTimeout
-//	    uncertain --> answered: its answer arrives after all
-//	    uncertain --> queued: its late answer says that nothing was started
-//	    uncertain --> queued: unknown for StartGrace, and the pipeline is idempotent
-//	    queued --> answered: an event says that it runs
 //
 // Nothing was started if the pipeline could not be reached, or was busy, whatever else its answer
 // says. But once the pipeline was seen to work on this run since the request was sent, the request

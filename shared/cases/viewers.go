@@ -117,7 +117,7 @@ const (
 )
 
 // show notes whether c, which follows on before, has a new event to show. The event of an end is
-// that of EndVersioc.
+// that of EndVersion.
 func (c *Case) show(before Case, now time.Time) {
 	if c.State.Ended() {
 		return
