@@ -168,7 +168,7 @@ func TestHeldIsReleasedWhenTheStoreFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Version++
-	if err := b.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
+	if err := b.Store.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range viewers {
