@@ -282,7 +282,8 @@ func TestKilledThreeTimes(t *testing.T) {
 		if len(pipe.Posts(id)) > 1 {
 			doubled++
 		}
-		after += len(pipe.PollsAfter(id, *v.EndedAt))
+		// A poll that began before the end was saved may arrive a moment after it.
+		after += len(pipe.PollsAfter(id, v.EndedAt.Add(time.Second)))
 	}
 	t.Log(states)
 	if doubled != 0 || after != 0 {
