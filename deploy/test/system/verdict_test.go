@@ -170,7 +170,7 @@ func (c *chaos) judgeRun(t *testing.T, tr *trial, r run, seen witness.Seen, publ
 		if !published.IsZero() && published.Before(known) {
 			known = published
 		}
-		if after := c.pipe.PollsAfter(tr.id, known.Add(2*time.Second)); len(after) > 0 {
+		if after := c.pipe.PollsAfter(tr.id, known.Add(underWay)); len(after) > 0 {
 			tr.w.Accuse(witness.OneChain, r.Run, "the pipeline was polled %d times after its end, at %v and later",
 				len(after), after[0].At.Sub(*seen.EndedAt))
 		}
