@@ -27,12 +27,10 @@ func crowd(t *testing.T, url string, n int) (viewers []*viewer) {
 	return viewers
 }
 
-// turnedAway opens a stream and reports whether the viewer got the state and was told to reconnect
-// later.
-func turnedAway(t *testing.T, url string) bool {
+// join opens a stream, and returns nil if the viewer got the state and was told to reconnect later.
+func join(t *testing.T, url string) *viewer {
 	t.Helper()
 	v := view(t, url)
-	defer v.leave()
 	v.retry = "2000"
 	b := <-v.blocks
 	if b.event != "progress" || b.retry != "2000" && b.retry != "5000" {
@@ -40,8 +38,22 @@ func turnedAway(t *testing.T, url string) bool {
 	}
 	if b.retry == "5000" {
 		v.ends()
+		v.leave()
+		return nil
 	}
-	return b.retry == "5000"
+	v.retry = ""
+	return v
+}
+
+// turnedAway reports whether a viewer that joins, and leaves, is told to reconnect later.
+func turnedAway(t *testing.T, url string) bool {
+	t.Helper()
+	v := join(t, url)
+	if v == nil {
+		return true
+	}
+	v.leave()
+	return false
 }
 
 // One case cannot occupy a whole instance. Above the limit, a request gets the current state and is
@@ -80,10 +92,10 @@ func TestHeldPerCase(t *testing.T) {
 	}
 
 	viewers[0].leave()
-	until(t, "a place is free", func() bool { return !turnedAway(t, u+"/c") })
-	viewers[0] = view(t, u+"/c")
-	viewers[0].begins()
-	viewers[0].next()
+	until(t, "a place is free", func() bool {
+		viewers[0] = join(t, u+"/c")
+		return viewers[0] != nil
+	})
 	b.Event("m", `{"case_id":"c","run":1,"status":"failed","error":"no"}`)
 	answered(t, answers)
 	for _, v := range viewers {
