@@ -122,8 +122,11 @@ func report(survivors []*mutant, reasons map[string]string, all bool) bool {
 	return ok
 }
 
-// limit ends the run of a mutant that loops. It counts as noticed.
-const limit = 2 * time.Minute
+// A mutant whose tests take slowest times as long as without it, and least more, loops. It counts as noticed.
+const (
+	slowest = 10
+	least   = 5 * time.Second
+)
 
 // judge runs the tests of a package once for each of the mutants, on every processor, and returns the mutants that they
 // let pass. Those that the tests never reach are not run.
@@ -140,6 +143,7 @@ func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args .
 	if err != nil {
 		return nil, err
 	}
+	limit := least + slowest*time.Since(began)
 	var (
 		next    atomic.Int64
 		workers sync.WaitGroup
@@ -149,7 +153,7 @@ func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args .
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(mutants) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				m := mutants[i]
-				passed[i] = !reached[m.id] || b.start(ctx, binary, pkg, args, fmt.Sprintf("MUTANT=%d", m.id)) == nil
+				passed[i] = !reached[m.id] || b.start(ctx, limit, binary, pkg, args, fmt.Sprintf("MUTANT=%d", m.id)) == nil
 			}
 		})
 	}
@@ -188,7 +192,7 @@ func (b *build) compile(ctx context.Context, pkg string) (string, error) {
 // reached runs the tests without a mutant, and returns which mutants they reach. They must pass.
 func (b *build) reached(ctx context.Context, binary, pkg string, args []string) (map[int]bool, error) {
 	trace := binary + ".trace"
-	if err := b.start(ctx, binary, pkg, args, "MUTANT_TRACE="+trace); err != nil {
+	if err := b.start(ctx, longest, binary, pkg, args, "MUTANT_TRACE="+trace); err != nil {
 		return nil, fmt.Errorf("the tests of %s fail without a mutant: %w", pkg, err)
 	}
 	data, err := os.ReadFile(trace)
@@ -209,8 +213,13 @@ func (b *build) reached(ctx context.Context, binary, pkg string, args []string) 
 	return ids, nil
 }
 
+// longest is how long the tests of a package may take without a mutant.
+const longest = 5 * time.Minute
+
 // start runs a test binary in the folder of its package; an error means that a test failed, or did not end in time.
-func (b *build) start(ctx context.Context, binary, pkg string, args []string, env string) error {
+func (b *build) start(
+	ctx context.Context, limit time.Duration, binary, pkg string, args []string, env string,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
