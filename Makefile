@@ -15,7 +15,7 @@ SYSTEMS  ?= sqlite,postgres,river,node
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom pictures tidy
+.PHONY: help run drill test quick skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom pictures tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,12 +27,17 @@ run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR
 drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
 	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/test/drill && bin/drill $(DRILL); fi
 
+# The tests of most packages wait for others more than they work: -p runs more of them at once than
+# there are processors.
 test: ## all tests; what is skipped says why and how to get it
-	$(GO) test -race -shuffle=on -timeout=20m ./...
+	$(GO) test -race -shuffle=on -timeout=20m -p=4 ./...
 	$(GO) test -count=1 -run=Memory ./deploy/local/machine ./functions/start ./shared/pipeline # not by the race detector, which takes memory itself
 	cd deploy/bench && $(GO) test -race -shuffle=on ./...
 	cd deploy/tools && $(GO) test ./...
 	@$(MAKE) --no-print-directory skipped
+
+quick: ## the tests that need no service and no browser, and do not wait for long
+	$(GO) test -short -shuffle=on -p=4 ./...
 
 # Each test that lacks something says so itself (go test -v); this says it once for all of them.
 skipped:

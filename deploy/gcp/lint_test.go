@@ -16,6 +16,7 @@ import (
 // dry run: it has the command and each flag, and each value has the type of its flag.
 func TestDryRuns(t *testing.T) {
 	t.Parallel()
+	skipShort(t)
 	needs(t, "bash", "jq")
 	sdk := findSDK(t)
 	commands := commandSet{}

@@ -57,6 +57,13 @@ func toolEnv(extra ...string) []string {
 	}, extra...)...)
 }
 
+func skipShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the scripts call gcloud some hundred times, which takes half a minute: run without -short")
+	}
+}
+
 // needs skips the test if a program is not installed.
 func needs(t *testing.T, names ...string) {
 	t.Helper()
@@ -87,6 +94,7 @@ type project struct {
 // newProject returns a project that holds nothing but the secret that an operator has to create.
 func newProject(t *testing.T, example string, lines ...string) *project {
 	t.Helper()
+	skipShort(t)
 	needs(t, "bash", "jq", "openssl")
 	p := &project{t, t.TempDir(), env.Example(t, example, lines...)}
 	p.edit(func(live object) {
@@ -173,6 +181,7 @@ var firstFaults = []fault{
 // deployment.
 func deployedProject(t *testing.T) *project {
 	t.Helper()
+	skipShort(t)
 	deployFirst(t)
 	p := &project{t, t.TempDir(), env.Example(t, "production")}
 	if err := os.CopyFS(p.dir, os.DirFS(first.project.dir)); err != nil {

@@ -250,6 +250,9 @@ func TestFormBecomesDocuments(t *testing.T) {
 }
 
 func TestKilledThreeTimes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes half a minute: go test without -short")
+	}
 	t.Parallel()
 	// How long after its end was seen a poll may arrive, on a busy machine, whose check began before.
 	// That none began after it is what "leaked" tells, by the versions that the checks read.

@@ -31,6 +31,7 @@ var one struct {
 // fails. It may be called by many tests at once.
 func Start(t testing.TB) (addr string) {
 	t.Helper()
+	skipShort(t)
 	one.Lock()
 	defer one.Unlock()
 	if one.emulator == nil || one.died() {
@@ -44,6 +45,13 @@ func Start(t testing.TB) (addr string) {
 		one.emulator = e
 	}
 	return one.addr
+}
+
+func skipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the Firestore emulator is started without -short only")
+	}
 }
 
 // Project returns the id of a project that nobody used before: a database of one's own.

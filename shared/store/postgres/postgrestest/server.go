@@ -41,6 +41,7 @@ var shared struct {
 // database goes with the test; its owner and superuser is postgres, without a password. It skips the test where PostgreSQL is missing.
 func Start(t testing.TB) (dsn string) {
 	t.Helper()
+	skipShort(t)
 	shared.Lock()
 	if shared.server == nil && shared.err == nil {
 		shared.server, shared.err = start()
@@ -64,6 +65,7 @@ func Stop() {
 // New starts a server that only this test uses, and that ends with it.
 func New(t testing.TB) *Server {
 	t.Helper()
+	skipShort(t)
 	s, err := start()
 	check(t, err)
 	t.Cleanup(func() {
@@ -73,6 +75,13 @@ func New(t testing.TB) *Server {
 		}
 	})
 	return s
+}
+
+func skipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a server is started without -short only")
+	}
 }
 
 func check(t testing.TB, err error) {

@@ -68,6 +68,7 @@ func TestKilled(t *testing.T) {
 		os.Stdout.WriteString("\ndir " + shared.server.dir + "\n")
 		select {}
 	}
+	skipShort(t)
 	if _, err := binaries(); err != nil {
 		t.Skip(err)
 	}
