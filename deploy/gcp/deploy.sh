@@ -7,9 +7,9 @@
 # to the new revisions, and a second canary case runs. If that one does not succeed, traffic goes
 # back to the revisions that served before.
 #
-# deploy/gcp/deploy.sh ENV ENV names deploy/gcp/env/ENV.env, or is the path of such a file
+#   deploy/gcp/deploy.sh ENV             ENV names deploy/gcp/env/ENV.env, or is the path of such a file
 #   deploy/gcp/deploy.sh ENV --dry-run   prints every command and calls nothing
-# deploy/gcp/deploy.sh ENV --rebuild builds the image even if this source was built before
+#   deploy/gcp/deploy.sh ENV --rebuild   builds the image even if this source was built before
 #
 # store.sh, release.sh and monitoring.sh hold the steps of the store, of a release and of
 # monitoring. rights.sh says who may do what. service.yaml and functions.txt describe the functions.
