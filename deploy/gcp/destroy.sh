@@ -3,9 +3,9 @@
 # secrets, the topics, the dead letters and the images stay. It deletes only resources whose names
 # begin with PREFIX, and a store only if this environment owns it.
 #
-# deploy/gcp/destroy.sh ENV asks for the project's id before it begins
+#   deploy/gcp/destroy.sh ENV             asks for the project's id before it begins
 #   deploy/gcp/destroy.sh ENV --data      also deletes the data, but not the backups of Firestore
-# deploy/gcp/destroy.sh ENV --yes does not ask
+#   deploy/gcp/destroy.sh ENV --yes       does not ask
 #   deploy/gcp/destroy.sh ENV --dry-run   prints every command and calls nothing
 # shellcheck disable=SC2016 # variables of jq
 set -euo pipefail

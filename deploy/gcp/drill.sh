@@ -8,7 +8,7 @@
 # one of its faults, was not possible. Your account may create and delete tasks, act as the account
 # of the tasks, and publish events of the pipeline.
 #
-# deploy/gcp/drill.sh ENV [--only FAULT,FAULT] [--json] [--yes-purge]
+#   deploy/gcp/drill.sh ENV [--only FAULT,FAULT] [--json] [--yes-purge]
 #
 # --yes-purge also purges the queues, with the tasks of EVERY case, and stops them for a moment. No
 # open case then continues before the next sweep. Never use it where cases matter.

@@ -4,7 +4,7 @@
 # revision. Queues, subscriptions, rights and records stay as they are: two releases can work on the
 # same records. The next deploy.sh puts the files in effect again.
 #
-# deploy/gcp/rollback.sh ENV [--dry-run]
+#   deploy/gcp/rollback.sh ENV [--dry-run]
 #
 # To use any other revision, run these commands for each function:
 #   gcloud run revisions list --service=PREFIX-FUNCTION --region=REGION --project=PROJECT

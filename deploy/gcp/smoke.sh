@@ -3,7 +3,7 @@
 # without a token. Then it starts a case with an API key from Secret Manager and follows the case to
 # its end. It exits with 0 if the case succeeded.
 #
-# deploy/gcp/smoke.sh ENV at START_URL and STATUS_URL
+#   deploy/gcp/smoke.sh ENV               at START_URL and STATUS_URL
 #   deploy/gcp/smoke.sh ENV --candidate   at the new revisions, which have no traffic yet
 #
 # With SKIP_CANARY=true it starts no case. It still checks that start and status answer.

@@ -4,7 +4,7 @@
 # the job, metrics, alerts, uptime checks, the dashboard. It changes nothing, prints a line for each
 # difference, and exits with 1 if there is one.
 #
-# deploy/gcp/verify.sh ENV [--dry-run]
+#   deploy/gcp/verify.sh ENV [--dry-run]
 # shellcheck disable=SC2016 # variables of jq
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
