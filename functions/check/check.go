@@ -15,7 +15,8 @@ import (
 // New returns the handler. It rejects callers that [access.Private] rejects, before it reads the
 // body.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
-	return task.Handler(reconciler.Log(), access.Private(cfg, reconciler.Log(), reconciler.Now), func(r *http.Request, body queue.Body, _ int) error {
-		return reconciler.Check(r.Context(), body)
-	})
+	return task.Handler(reconciler.Log(), access.Private(cfg, reconciler.Log(), reconciler.Now),
+		func(r *http.Request, body queue.Body, _ int) error {
+			return reconciler.Check(r.Context(), body)
+		})
 }

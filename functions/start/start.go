@@ -38,7 +38,8 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 		access.NewTokens(access.ToRead, cfg.Access.TokenSecrets),
 		access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets),
 	}
-	return access.CORS(cfg.Access.AllowedOrigins, answer.Handler(reconciler.Log(), f.serve, http.MethodPost), http.MethodPost)
+	return access.CORS(cfg.Access.AllowedOrigins,
+		answer.Handler(reconciler.Log(), f.serve, http.MethodPost), http.MethodPost)
 }
 
 func (f function) serve(rw http.ResponseWriter, r *http.Request) error {

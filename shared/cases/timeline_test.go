@@ -101,7 +101,8 @@ uncertain by dispatch (EOF)
 unreachable by check (connection refused)
 reachable by check
 unknown by check
-ended by check (failed, start_unknown: it is not known whether the request reached the pipeline, and the pipeline does not know this case)`},
+ended by check (failed, start_unknown: ` + "it is not known whether the request reached the pipeline, " +
+				"and the pipeline does not know this case)"},
 		{"an uncertain request is repeated, and never arrives", begin(idempotent, nil).inFlight().
 			outcome(DispatchUncertain).do(time.Second, unknown).do(rules.StartGrace, unknown).
 			do(time.Second, DispatchBegun{

@@ -452,7 +452,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
 		slog.New(h).
-			Info("x", "config", c, "value", *c, "secret", c.Store.Location, "keys", c.Access.APIKeys, "list", c.Access.TokenSecrets)
+			Info("x", "config", c, "value", *c, "secret", c.Store.Location, "keys", c.Access.APIKeys,
+				"list", c.Access.TokenSecrets)
 	}
 	text, _ := c.Store.Location.MarshalText()
 	out.Write(text)

@@ -264,7 +264,8 @@ var values = map[string]struct{ good, bad []string }{
 
 // together is the least that works on one machine, with the settings that need one another.
 func together() environment {
-	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example", "OIDC_AUDIENCE", "a", "CONSOLE_AUDIENCES", "a")
+	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example", "OIDC_AUDIENCE", "a",
+		"CONSOLE_AUDIENCES", "a")
 }
 
 func TestEverySetting(t *testing.T) {
@@ -410,16 +411,17 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 
 func TestWhatValuesBecome(t *testing.T) {
 	env := onePlace().with(
-		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/", "STORE",
-		"postgres://u:p@h/db",
+		"PIPELINE_API_URL", "https://p.example/base//", "STATUS_URL", "http://localhost:8080/status/",
+		"STORE", "postgres://u:p@h/db",
 		"API_KEYS", "plain-plain-plain-plain, sha256:"+fmt.Sprintf("%X", sha256.Sum256([]byte("hashed"))),
 		"ALLOWED_ORIGINS", "https://a.example, https://b.example,https://a.example",
-		"CONSOLE_USERS", "Operator@Example.com, a@b.c,operator@example.com", "CONSOLE_AUDIENCES",
-		"https://console.example, /projects/1/locations/l/services/s",
-		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c", "INVOKER_AUDIENCES",
-		"https://x.example/,http://127.0.0.1:8080", "OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE",
-		"one, two",
-		"DISPATCH_RATE", "2.5", "CLOUD_RUN_TIMEOUT_SECONDS", "3000", "PUBSUB_EMULATOR_HOST", "localhost:8085", "CASE_DEADLINE", "90m")
+		"CONSOLE_USERS", "Operator@Example.com, a@b.c,operator@example.com",
+		"CONSOLE_AUDIENCES", "https://console.example, /projects/1/locations/l/services/s",
+		"INVOKER_SERVICE_ACCOUNTS", "a@b.c, d@e.f,a@b.c",
+		"INVOKER_AUDIENCES", "https://x.example/,http://127.0.0.1:8080",
+		"OIDC_ISSUER", "https://t.auth0.com/", "OIDC_AUDIENCE", "one, two",
+		"DISPATCH_RATE", "2.5", "CLOUD_RUN_TIMEOUT_SECONDS", "3000",
+		"PUBSUB_EMULATOR_HOST", "localhost:8085", "CASE_DEADLINE", "90m")
 	c, err := config.Load(config.Local, env.lookup)
 	if err != nil {
 		t.Fatal(err)

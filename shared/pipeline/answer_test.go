@@ -15,7 +15,8 @@ import (
 
 func TestAnswer(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	const whole = `{"success":true,"case_id":"c-1","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"u"}}`
+	const whole = `{"success":true,"case_id":"c-1","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,` +
+		`"output_url":"u"}}`
 	for name, tc := range map[string]struct {
 		status     int
 		retryAfter string
@@ -120,8 +121,9 @@ func TestAnswer(t *testing.T) {
 		"410 success true": {status: 410, body: `{"success":true}`, kind: cases.DispatchRefused, message: "*"},
 		"422 list": {
 			status: 422,
-			body:   `{"detail":[{"type":"missing","loc":["body","Form","Id"],"msg":"Field required","input":{"n":"SECRET"},"ctx":{"v":"SECRET"},"url":"https://x"},{"loc":["body",3],"msg":"bad"}]}`,
-			kind:   cases.DispatchRefused, message: "body.Form.Id: Field required; body.3: bad",
+			body: `{"detail":[{"type":"missing","loc":["body","Form","Id"],"msg":"Field required","input":{"n":"SECRET"},` +
+				`"ctx":{"v":"SECRET"},"url":"https://x"},{"loc":["body",3],"msg":"bad"}]}`,
+			kind: cases.DispatchRefused, message: "body.Form.Id: Field required; body.3: bad",
 		},
 		"422 long list": {
 			status: 422, body: `{"detail":["a","b","c","d","e","f","g"]}`, kind: cases.DispatchRefused,

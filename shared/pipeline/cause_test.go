@@ -34,14 +34,15 @@ func TestCauses(t *testing.T) {
 			url:  "http://" + gone.Addr().String(),
 			want: "dial tcp " + gone.Addr().String() + ": connect: connection refused",
 		},
-		"no such name": {url: "http://pipeline.invalid", want: "dial tcp: lookup pipeline.invalid: no such host", config: func(c *Config) {
-			c.DialContext = func(context.Context, string, string) (net.Conn, error) {
-				return nil, &net.OpError{
-					Op: "dial", Net: "tcp",
-					Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true},
+		"no such name": {url: "http://pipeline.invalid", want: "dial tcp: lookup pipeline.invalid: no such host",
+			config: func(c *Config) {
+				c.DialContext = func(context.Context, string, string) (net.Conn, error) {
+					return nil, &net.OpError{
+						Op: "dial", Net: "tcp",
+						Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true},
+					}
 				}
-			}
-		}},
+			}},
 		"reset":    {url: "http://" + resets.addr, want: "read: connection reset by peer"},
 		"not HTTP": {url: "http://" + garbage.addr, want: "the connection broke, or the answer is not HTTP"},
 		"in no time": {
@@ -64,9 +65,12 @@ func TestCauses(t *testing.T) {
 			react: pipelinetest.Answer(200, `{"success":false,"total":1,"status":"failed","error":"no ink"}`),
 			want:  "-",
 		},
-		"no token": {url: "http://pipeline.invalid", want: "no ID token for the pipeline: no metadata for [redacted]", config: func(c *Config) {
-			c.Auth, c.TokenSource = AuthOIDC, func(context.Context) (string, error) { return "", fmt.Errorf("no metadata for s3cr3t-key") }
-		}},
+		"no token": {url: "http://pipeline.invalid", want: "no ID token for the pipeline: no metadata for [redacted]",
+			config: func(c *Config) {
+				c.Auth, c.TokenSource = AuthOIDC, func(context.Context) (string, error) {
+					return "", fmt.Errorf("no metadata for s3cr3t-key")
+				}
+			}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.url == "" {

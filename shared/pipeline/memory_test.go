@@ -53,7 +53,8 @@ func TestMemoryFollowsSize(t *testing.T) {
 			}
 		},
 		"poll": func(body string) {
-			if got := polled(t, pipelinetest.Answer(200, `{"status":"failed","result":`+body+`}`)); got.Kind != cases.CheckReading || got.Result == nil {
+			got := polled(t, pipelinetest.Answer(200, `{"status":"failed","result":`+body+`}`))
+			if got.Kind != cases.CheckReading || got.Result == nil {
 				t.Errorf("%.40q: %+v", body, got)
 			}
 		},

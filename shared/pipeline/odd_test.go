@@ -40,7 +40,8 @@ var odd = []string{
 	`{"errors":{"city":["must not be blank"],"errors":{"errors":{}}}}`,
 	`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"error":"no ink"}}`,
 	`{"title":"Bad Request","status":400,"detail":"no ink"}`,
-	`{"timestamp":"x","status":400,"error":"Bad Request","errors":[{"field":"city","rejectedValue":"x","defaultMessage":"is bad"}]}`,
+	`{"timestamp":"x","status":400,"error":"Bad Request","errors":[{"field":"city","rejectedValue":"x",` +
+		`"defaultMessage":"is bad"}]}`,
 }
 
 func packed(body string) string {
@@ -93,23 +94,34 @@ func counts(d *cases.Documents) string {
 
 // One odd field of a result spoils only itself, and what is not given is null.
 func TestResultFieldByField(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"success":true,"webhook_summary":{"total_sets":3}}`:                                                           `succeeded {"total":3,"succeeded":null,"failed":null} ""`,
-		`{"success":true,"webhook_summary":{"total_sets":3.0,"succeeded":0,"failed":3}}`:                                `succeeded {"total":3,"succeeded":0,"failed":3} ""`,
-		`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3,"output_url":false}}`:               `succeeded {"total":3,"succeeded":0,"failed":3} ""`,
-		`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3},"output_url":false}`:               `succeeded {"total":3,"succeeded":0,"failed":3} ""`,
-		`{"success":true,"webhook_summary":{"total_sets":[3],"succeeded":1,"failed":2,"output_url":"https://o"}}`:       `succeeded {"total":3,"succeeded":1,"failed":2} "https://o"`,
-		`{"success":true,"webhook_summary":{"total_sets":"3","succeeded":" 3.0 ","failed":0e0}}`:                        `succeeded {"total":3,"succeeded":3,"failed":0} ""`,
-		`{"success":true,"webhook_summary":{"total_sets":"three","succeeded":"0x3","failed":"Inf"}}`:                    `succeeded null ""`,
-		`{"success":true,"webhook_summary":{"total_sets":3.5,"succeeded":2,"failed":null},"output_url":"https://o"}`:    `succeeded {"total":null,"succeeded":2,"failed":null} "https://o"`,
-		`{"success":true,"webhook_summary":{"total_sets":NaN,"succeeded":2,"failed":-Infinity,"a":[Infinity,"NaN"]}}`:   `succeeded {"total":null,"succeeded":2,"failed":null} ""`,
-		"\xef\xbb\xbf" + `{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0}}`:                 `succeeded {"total":1,"succeeded":1,"failed":0} ""`,
-		packed(`{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0},"output_url":"https://é"}`): `succeeded {"total":1,"succeeded":1,"failed":0} "https://é"`,
-		packed("\xef\xbb\xbf" + `{"success":true}`):                                                                     `succeeded null ""`,
-		wide(`{"success":true,"output_url":"https://é😀"}`, false):                                                       `succeeded null "https://é😀"`,
-		wide(`{"success":true,"output_url":"https://é😀"}`, true):                                                        `succeeded null "https://é😀"`,
-		`{"success":true,"webhook_summary":{"total_sets":2},"webhook_summary":{"total_sets":3,"total_sets":4}}`:         `succeeded {"total":4,"succeeded":null,"failed":null} ""`,
+	for _, test := range []struct{ body, want string }{
+		{`{"success":true,"webhook_summary":{"total_sets":3}}`, `succeeded {"total":3,"succeeded":null,"failed":null} ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":3.0,"succeeded":0,"failed":3}}`,
+			`succeeded {"total":3,"succeeded":0,"failed":3} ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3,"output_url":false}}`,
+			`succeeded {"total":3,"succeeded":0,"failed":3} ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3},"output_url":false}`,
+			`succeeded {"total":3,"succeeded":0,"failed":3} ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":[3],"succeeded":1,"failed":2,"output_url":"https://o"}}`,
+			`succeeded {"total":3,"succeeded":1,"failed":2} "https://o"`},
+		{`{"success":true,"webhook_summary":{"total_sets":"3","succeeded":" 3.0 ","failed":0e0}}`,
+			`succeeded {"total":3,"succeeded":3,"failed":0} ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":"three","succeeded":"0x3","failed":"Inf"}}`, `succeeded null ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":3.5,"succeeded":2,"failed":null},"output_url":"https://o"}`,
+			`succeeded {"total":null,"succeeded":2,"failed":null} "https://o"`},
+		{`{"success":true,"webhook_summary":{"total_sets":NaN,"succeeded":2,"failed":-Infinity,"a":[Infinity,"NaN"]}}`,
+			`succeeded {"total":null,"succeeded":2,"failed":null} ""`},
+		{"\xef\xbb\xbf" + `{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0}}`,
+			`succeeded {"total":1,"succeeded":1,"failed":0} ""`},
+		{packed(`{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0},"output_url":"https://é"}`),
+			`succeeded {"total":1,"succeeded":1,"failed":0} "https://é"`},
+		{packed("\xef\xbb\xbf" + `{"success":true}`), `succeeded null ""`},
+		{wide(`{"success":true,"output_url":"https://é😀"}`, false), `succeeded null "https://é😀"`},
+		{wide(`{"success":true,"output_url":"https://é😀"}`, true), `succeeded null "https://é😀"`},
+		{`{"success":true,"webhook_summary":{"total_sets":2},"webhook_summary":{"total_sets":3,"total_sets":4}}`,
+			`succeeded {"total":4,"succeeded":null,"failed":null} ""`},
 	} {
+		body, want := test.body, test.want
 		got := dispatched(t, pipelinetest.Answer(200, body))
 		said := string(got.Kind)
 		if r := got.Result; r != nil {
@@ -408,17 +420,19 @@ func TestTerminalAnswerWithUnreadableParts(t *testing.T) {
 		message string
 		dropped cases.Dropped
 	}{
-		`{"status":"succeeded","result":[1,2]}`:                             {"succeeded", "", cases.Dropped{Result: true}},
-		`{"status":"succeeded","result":"https://o"}`:                       {"succeeded", "", cases.Dropped{Result: true}},
-		`{"status":"succeeded","result":null}`:                              {"succeeded", "", cases.Dropped{}},
-		`{"status":"failed","error":"no ink","result":7}`:                   {"failed", "no ink", cases.Dropped{Result: true}},
-		`{"status":"failed","result":7}`:                                    {"failed", "", cases.Dropped{Result: true}},
-		`{"status":"succeeded","total":"x"}`:                                {"succeeded", "", cases.Dropped{Progress: true}},
-		`{"status":"succeeded","total":"x","completed":3,"result":[1]}`:     {"succeeded", "", cases.Dropped{Result: true, Progress: true}},
+		`{"status":"succeeded","result":[1,2]}`:           {"succeeded", "", cases.Dropped{Result: true}},
+		`{"status":"succeeded","result":"https://o"}`:     {"succeeded", "", cases.Dropped{Result: true}},
+		`{"status":"succeeded","result":null}`:            {"succeeded", "", cases.Dropped{}},
+		`{"status":"failed","error":"no ink","result":7}`: {"failed", "no ink", cases.Dropped{Result: true}},
+		`{"status":"failed","result":7}`:                  {"failed", "", cases.Dropped{Result: true}},
+		`{"status":"succeeded","total":"x"}`:              {"succeeded", "", cases.Dropped{Progress: true}},
+		`{"status":"succeeded","total":"x","completed":3,"result":[1]}`: {"succeeded", "",
+			cases.Dropped{Result: true, Progress: true}},
 		`{"status":"succeeded","total":3,"completed":3,"result":{"a":NaN}}`: {"succeeded", "", cases.Dropped{}},
 	} {
 		got := polled(t, pipelinetest.Answer(200, body))
-		if got.Kind != cases.CheckReading || got.Reading.Status != want.status || got.Message != want.message || got.Dropped != want.dropped {
+		if got.Kind != cases.CheckReading || got.Reading.Status != want.status || got.Message != want.message ||
+			got.Dropped != want.dropped {
 			t.Errorf("%s: got %+v, want %+v", body, got, want)
 		}
 		if r := got.Result; r != nil && !json.Valid(r.Raw) {
@@ -466,11 +480,13 @@ func TestPacked(t *testing.T) {
 			}
 		})
 	}
-	if got := dispatched(t, pipelinetest.Answer(422, packed(`{"error":"no form"}`), "Content-Encoding", "gzip")); got.Kind != cases.DispatchRefused ||
+	refused := pipelinetest.Answer(422, packed(`{"error":"no form"}`), "Content-Encoding", "gzip")
+	if got := dispatched(t, refused); got.Kind != cases.DispatchRefused ||
 		got.Message != "no form" {
 		t.Errorf("%+v", got)
 	}
-	if got := polled(t, pipelinetest.Answer(500, packed(`{"error":"no ink"}`), "Content-Encoding", "gzip")); got.Kind != cases.CheckFailed ||
+	failing := pipelinetest.Answer(500, packed(`{"error":"no ink"}`), "Content-Encoding", "gzip")
+	if got := polled(t, failing); got.Kind != cases.CheckFailed ||
 		!strings.HasSuffix(got.Message, ": no ink") {
 		t.Errorf("%+v", got)
 	}
@@ -478,48 +494,67 @@ func TestPacked(t *testing.T) {
 
 // The message is the pipeline's most telling text.
 func TestMostTellingText(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"error":true,"message":"FilingCity must not be blank"}`:             "FilingCity must not be blank",
-		`{"error":false,"message":"FilingCity must not be blank"}`:            "FilingCity must not be blank",
-		`{"error":"Bad Request","message":"FilingCity must not be blank"}`:    "FilingCity must not be blank",
-		`{"error":"400 Bad Request","message":"no ink"}`:                      "no ink",
-		`{"error":400,"message":"no ink"}`:                                    "no ink",
-		`{"error":"invalid_form","error_description":"the form has no city"}`: "the form has no city",
-		`{"error":"broke"}`:       "broke",
-		`{"error":"Bad Request"}`: "Bad Request",
-		`{"errors":[{"message":"no ink"},{"message":"no paper"}]}`: "no ink; no paper",
-		`{"errors":["no ink"]}`: "no ink",
-		`{"errors":{"FilingCity":["must not be blank"],"b":"is bad"}}`:                                                                                                      "FilingCity: must not be blank; b: is bad",
-		`{"message":"Validation failed","errors":[{"field":"a","message":"is bad"}]}`:                                                                                       "a: is bad",
-		`{"type":"about:blank","title":"Bad Request","status":400,"detail":"FilingCity must not be blank"}`:                                                                 "FilingCity must not be blank",
-		`{"title":"One or more validation errors occurred.","status":400,"errors":{"FilingCity":["The FilingCity field is required."]}}`:                                    "FilingCity: The FilingCity field is required.",
-		`{"errors":[{"message":"Cannot query field","path":["a"],"extensions":{"code":"X"}}],"data":null}`:                                                                  "Cannot query field",
-		`{"error":{"code":400,"message":"Request contains an invalid argument.","status":"INVALID_ARGUMENT","details":[{"@type":"x","fieldViolations":[]}]}}`:               "Request contains an invalid argument.",
-		`{"timestamp":"2026-11-30T12:00:00Z","status":400,"error":"Bad Request","message":"FilingCity must not be blank","path":"/api/normalize"}`:                          "FilingCity must not be blank",
-		`{"timestamp":"2026-11-30T12:00:00Z","status":400,"error":"Bad Request","errors":[{"field":"city","rejectedValue":"SECRET","defaultMessage":"must not be blank"}]}`: "city: must not be blank",
-		`{"errorType":"ValueError","errorMessage":"no ink"}`:                                                                                                                "no ink",
-		`{"Message":"The request is invalid."}`:                                                                        "The request is invalid.",
-		`{"errors":[{"status":"422","title":"Invalid Attribute","detail":"City is too short."}]}`:                      "City is too short.",
-		`{"errors":[{"type":"field","value":"SECRET","msg":"Invalid value","path":"city"}]}`:                           "Invalid value",
-		`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"a":"SECRET"},"ctx":{"b":"SECRET"}}]}`:      "body.Form: Field required",
-		`{"error":{"input":"SECRET","value":"SECRET","body":"SECRET","data":{"a":"SECRET"},"code":"E1","fatal":true}}`: "code: E1, fatal: true",
-		`{"success":false,"error":null,"message":"","detail":[],"reason":"no ink"}`:                                    "no ink",
-		`{"error":NaN,"message":"no ink"}`:                                                                             "no ink",
-		"\xef\xbb\xbf" + `{"error":"no ink"}`:                                                                          "no ink",
-		"\xef\xbb\xbfno ink":                                                                                           "no ink",
+	for _, test := range []struct{ body, want string }{
+		{`{"error":true,"message":"FilingCity must not be blank"}`, "FilingCity must not be blank"},
+		{`{"error":false,"message":"FilingCity must not be blank"}`, "FilingCity must not be blank"},
+		{`{"error":"Bad Request","message":"FilingCity must not be blank"}`, "FilingCity must not be blank"},
+		{`{"error":"400 Bad Request","message":"no ink"}`, "no ink"},
+		{`{"error":400,"message":"no ink"}`, "no ink"},
+		{`{"error":"invalid_form","error_description":"the form has no city"}`, "the form has no city"},
+		{`{"error":"broke"}`, "broke"},
+		{`{"error":"Bad Request"}`, "Bad Request"},
+		{`{"errors":[{"message":"no ink"},{"message":"no paper"}]}`, "no ink; no paper"},
+		{`{"errors":["no ink"]}`, "no ink"},
+		{`{"errors":{"FilingCity":["must not be blank"],"b":"is bad"}}`, "FilingCity: must not be blank; b: is bad"},
+		{`{"message":"Validation failed","errors":[{"field":"a","message":"is bad"}]}`, "a: is bad"},
+		{`{"type":"about:blank","title":"Bad Request","status":400,"detail":"FilingCity must not be blank"}`,
+			"FilingCity must not be blank"},
+		{`{"title":"One or more validation errors occurred.","status":400,` +
+			`"errors":{"FilingCity":["The FilingCity field is required."]}}`,
+			"FilingCity: The FilingCity field is required."},
+		{`{"errors":[{"message":"Cannot query field","path":["a"],"extensions":{"code":"X"}}],"data":null}`,
+			"Cannot query field"},
+		{`{"error":{"code":400,"message":"Request contains an invalid argument.","status":"INVALID_ARGUMENT",` +
+			`"details":[{"@type":"x","fieldViolations":[]}]}}`,
+			"Request contains an invalid argument."},
+		{`{"timestamp":"2026-11-30T12:00:00Z","status":400,"error":"Bad Request",` +
+			`"message":"FilingCity must not be blank","path":"/api/normalize"}`,
+			"FilingCity must not be blank"},
+		{`{"timestamp":"2026-11-30T12:00:00Z","status":400,"error":"Bad Request",` +
+			`"errors":[{"field":"city","rejectedValue":"SECRET","defaultMessage":"must not be blank"}]}`,
+			"city: must not be blank"},
+		{`{"errorType":"ValueError","errorMessage":"no ink"}`, "no ink"},
+		{`{"Message":"The request is invalid."}`, "The request is invalid."},
+		{`{"errors":[{"status":"422","title":"Invalid Attribute","detail":"City is too short."}]}`, "City is too short."},
+		{`{"errors":[{"type":"field","value":"SECRET","msg":"Invalid value","path":"city"}]}`, "Invalid value"},
+		{`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"a":"SECRET"},"ctx":{"b":"SECRET"}}]}`,
+			"body.Form: Field required"},
+		{`{"error":{"input":"SECRET","value":"SECRET","body":"SECRET","data":{"a":"SECRET"},"code":"E1","fatal":true}}`,
+			"code: E1, fatal: true"},
+		{`{"success":false,"error":null,"message":"","detail":[],"reason":"no ink"}`, "no ink"},
+		{`{"error":NaN,"message":"no ink"}`, "no ink"},
+		{"\xef\xbb\xbf" + `{"error":"no ink"}`, "no ink"},
+		{"\xef\xbb\xbfno ink", "no ink"},
 	} {
+		body, want := test.body, test.want
 		if got := dispatched(t, pipelinetest.Answer(422, body)); got.Message != want ||
 			strings.Contains(got.Message, "SECRET") {
 			t.Errorf("%s: got %q, want %q", body, got.Message, want)
 		}
 	}
-	for body, want := range map[string]string{
-		`{"success":true,"webhook_summary":{"total_sets":3,"failed":3,"error":"the template is missing"}}`:                               "the template is missing",
-		`{"success":true,"message":"Processing complete","webhook_summary":{"total_sets":3,"succeeded":0,"error":{"message":"no ink"}}}`: "no ink",
-		`{"success":true,"error":"no paper","webhook_summary":{"total_sets":3,"succeeded":0,"error":"no ink"}}`:                          "no paper",
-		`{"success":true,"message":"Processing complete","webhook_summary":{"total_sets":3,"succeeded":2,"error":"no ink"}}`:             "Processing complete",
-		`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0}}`:                                                              "",
+	for _, test := range []struct{ body, want string }{
+		{`{"success":true,"webhook_summary":{"total_sets":3,"failed":3,"error":"the template is missing"}}`,
+			"the template is missing"},
+		{`{"success":true,"message":"Processing complete","webhook_summary":{"total_sets":3,"succeeded":0,` +
+			`"error":{"message":"no ink"}}}`,
+			"no ink"},
+		{`{"success":true,"error":"no paper","webhook_summary":{"total_sets":3,"succeeded":0,"error":"no ink"}}`,
+			"no paper"},
+		{`{"success":true,"message":"Processing complete","webhook_summary":{"total_sets":3,"succeeded":2,"error":"no ink"}}`,
+			"Processing complete"},
+		{`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0}}`, ""},
 	} {
+		body, want := test.body, test.want
 		if got := dispatched(t, pipelinetest.Answer(200, body)); got.Kind != cases.DispatchSucceeded ||
 			got.Message != want {
 			t.Errorf("%s: got %+v, want %q", body, got.Result, want)

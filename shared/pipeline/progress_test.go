@@ -114,10 +114,13 @@ func TestDecodeProgressWithResult(t *testing.T) {
 		status       cases.Status
 		message, raw string
 	}{
-		"succeeded":         {`{"total":1,"status":"succeeded","result": {"success":true,"n":1.0} }`, "succeeded", "", `{"success":true,"n":1.0}`},
-		"not said":          {`{"total":1,"result":{"success":true}}`, "", "", `{"success":true}`},
-		"failed by result":  {`{"total":1,"status":"running","result":{"success":false,"error":"no ink"}}`, "failed", "no ink", `{"success":false,"error":"no ink"}`},
-		"failed twice":      {`{"status":"failed","error":"first","result":{"success":false,"error":"second"}}`, "failed", "first", `{"success":false,"error":"second"}`},
+		"succeeded": {`{"total":1,"status":"succeeded","result": {"success":true,"n":1.0} }`, "succeeded", "",
+			`{"success":true,"n":1.0}`},
+		"not said": {`{"total":1,"result":{"success":true}}`, "", "", `{"success":true}`},
+		"failed by result": {`{"total":1,"status":"running","result":{"success":false,"error":"no ink"}}`, "failed",
+			"no ink", `{"success":false,"error":"no ink"}`},
+		"failed twice": {`{"status":"failed","error":"first","result":{"success":false,"error":"second"}}`, "failed",
+			"first", `{"success":false,"error":"second"}`},
 		"not a result":      {`{"total":1,"status":"succeeded","result":"u"}`, "succeeded", "", ""},
 		"failed not a word": {`{"status":"failed"}`, "failed", "", ""},
 	} {

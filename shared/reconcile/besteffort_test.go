@@ -16,8 +16,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// slowStore hangs when it is told to: a call then waits for the end of its context, or for the store to come back. Reads of records do not hang, so
-// that what is counted is what is written.
+// slowStore hangs when it is told to: a call then waits for the end of its context, or for the
+// store to come back. Reads of records do not hang, so that what is counted is what is written.
 type slowStore struct {
 	store.Store
 	mu      sync.Mutex
@@ -115,7 +115,8 @@ func (w *world) started(id string) reconcile.Snapshot {
 	return s
 }
 
-// While the store hangs, its viewers write next to nothing, whatever their number; and what is saved first when it comes back is an end.
+// While the store hangs, its viewers write next to nothing, whatever their number; and what is
+// saved first when it comes back is an end.
 func TestBestEffortGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newSlowWorld(t)
@@ -212,7 +213,8 @@ func TestDurationStatisticsGiveWay(t *testing.T) {
 	})
 }
 
-// A failure of a best-effort call is logged once, not for each call that is left out after it, and none is made for a while, by the clock.
+// A failure of a best-effort call is logged once, not for each call that is left out after it, and
+// none is made for a while, by the clock.
 func TestBestEffortPauses(t *testing.T) {
 	w := farOff(t)
 	before := w.get(1)

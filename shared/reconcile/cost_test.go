@@ -26,21 +26,28 @@ func TestCallsOfAnInvocation(t *testing.T) {
 		want map[string]int
 	}{
 		// An instance asks once a minute what earlier runs tell: its first start has one read more.
-		{"the first start", func() error { w.begin(); return nil }, map[string]int{"Current": 1, "DurationStats": 1, "Begin": 1, "queue.Create": 2}},
+		{"the first start", func() error { w.begin(); return nil },
+			map[string]int{"Current": 1, "DurationStats": 1, "Begin": 1, "queue.Create": 2}},
 		{"dispatch, accepted", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Value": 1, "Update": 2}},
 		{"check", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
-		{"check without news", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
+		{"check without news", func() error { return w.deliverNext() },
+			map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
 		{"event of progress", func() error {
 			return w.publish("p", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`)
 		}, map[string]int{"Get": 1, "Update": 1}},
 		{"event of the end", func() error {
 			return w.publish("e", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
-		}, map[string]int{"Get": 1, "Value": 1, "Update": 2, "queue.Delete": 1, "DurationStats": 1, "SaveDurationStats": 1}}, // an end that is learned from
+		}, map[string]int{
+			"Get": 1, "Value": 1, "Update": 2, "queue.Delete": 1,
+			"DurationStats": 1, "SaveDurationStats": 1, // an end that is learned from
+		}},
 		{"the same event again", func() error {
 			return w.publish("e", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
 		}, map[string]int{"Get": 1}},
-		{"check after the end", func() error { return w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 3}) }, map[string]int{"Get": 1}},
-		{"another start", func() error { w.begin(func(r *reconcile.StartRequest) { r.CaseID = "d" }); return nil }, map[string]int{"Current": 1, "Begin": 1, "queue.Create": 2}},
+		{"check after the end", func() error { return w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 3}) },
+			map[string]int{"Get": 1}},
+		{"another start", func() error { w.begin(func(r *reconcile.StartRequest) { r.CaseID = "d" }); return nil },
+			map[string]int{"Current": 1, "Begin": 1, "queue.Create": 2}},
 		{"sweep in health", func() error { w.sweep(); return nil }, map[string]int{"Overdue": 1, "CountOpen": 1}},
 	} {
 		calls := map[string]int{}
@@ -63,13 +70,17 @@ func (w *world) deliverNext() error {
 	return err
 }
 
-// BenchmarkCheck is a look without news at one run after the other, over an embedded store: the read, the check, the write and the next task.
+// BenchmarkCheck is a look without news at one run after the other, over an embedded store: the
+// read, the check, the write and the next task.
 func BenchmarkCheck(b *testing.B) {
 	w := newWorld(b)
 	ids := make([]string, 64)
 	for i := range ids {
 		ids[i] = fmt.Sprint("c", i)
-		if _, err := w.Start(b.Context(), reconcile.StartRequest{CaseID: ids[i], Form: []byte("{}"), Adopt: true, Deadline: 24 * time.Hour}); err != nil {
+		_, err := w.Start(b.Context(), reconcile.StartRequest{
+			CaseID: ids[i], Form: []byte("{}"), Adopt: true, Deadline: 24 * time.Hour,
+		})
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

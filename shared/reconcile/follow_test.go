@@ -15,7 +15,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// watched is a store of one case, in memory, so that time can stand still for those who wait. It counts what it is asked.
+// watched is a store of one case, in memory, so that time can stand still for those who wait. It
+// counts what it is asked.
 type watched struct {
 	store.Store
 	mu      sync.Mutex
@@ -32,7 +33,10 @@ type watched struct {
 }
 
 func newWatched() *watched {
-	return &watched{changed: make(chan struct{}), runs: []cases.Case{{Origin: cases.Origin{CaseID: "c", Run: 1}, Version: 1, State: cases.Pending, Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}}}}}
+	return &watched{changed: make(chan struct{}), runs: []cases.Case{{
+		Origin: cases.Origin{CaseID: "c", Run: 1}, Version: 1, State: cases.Pending,
+		Viewers: cases.Viewers{Shown: cases.Shown{Version: 1}},
+	}}}
 }
 
 func (s *watched) Current(ctx context.Context, _ string) (store.Head, cases.Case, error) {
@@ -138,7 +142,10 @@ func (s *watched) counts() (waiting, most, waits, reads int) {
 
 func newFollower(t *testing.T, s store.Store) *reconcile.Reconciler {
 	t.Helper()
-	w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{Store: s, Now: time.Now, Jitter: func() float64 { return 0.5 }, Nonce: func() string { return "" }, Log: slog.New(slog.DiscardHandler)})
+	w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{
+		Store: s, Now: time.Now, Jitter: func() float64 { return 0.5 }, Nonce: func() string { return "" },
+		Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +208,8 @@ func TestViewersShare(t *testing.T) {
 			synctest.Wait()
 			s.next()
 			for _, v := range viewers {
-				if a := <-v; a.err != nil || !a.news || a.s.Seen() != (reconcile.Seen{Run: 1, Version: known.Version + 1}) || !a.s.Open() {
+				a := <-v
+				if a.err != nil || !a.news || a.s.Seen() != (reconcile.Seen{Run: 1, Version: known.Version + 1}) || !a.s.Open() {
 					t.Fatalf("%+v", a)
 				}
 			}
@@ -231,7 +239,8 @@ func TestNoNews(t *testing.T) {
 	})
 }
 
-// Versions that make no event wake no viewer, and do not put off the end of the round. Somebody who waits for versions gets each.
+// Versions that make no event wake no viewer, and do not put off the end of the round. Somebody who
+// waits for versions gets each.
 func TestVersionsWithoutAnEvent(t *testing.T) {
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		viewers := []<-chan answer{follow(t.Context(), w, 0, first), follow(t.Context(), w, 0, first)}
@@ -255,7 +264,8 @@ func TestVersionsWithoutAnEvent(t *testing.T) {
 		}
 		for _, v := range viewers {
 			// The newest of them comes all the same: the next wait is to go on from there.
-			if a := <-v; a.news || a.err != nil || a.at != reconcile.FollowTimeout || a.s.View.Version != 8 || a.s.Seen() != first {
+			a := <-v
+			if a.news || a.err != nil || a.at != reconcile.FollowTimeout || a.s.View.Version != 8 || a.s.Seen() != first {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -393,7 +403,8 @@ func TestEndOfAnEarlierRun(t *testing.T) {
 	})
 }
 
-// A store that does not answer at all is down, for the whole round and for who is behind it, rather than that they hang with it.
+// A store that does not answer at all is down, for the whole round and for who is behind it, rather
+// than that they hang with it.
 func TestReadHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.next()
@@ -421,7 +432,8 @@ func TestFollowedTo(t *testing.T) {
 		open   bool
 		err    fault.Kind
 	}{
-		{"the end, which stays where it was made", 0, func(s *watched) { s.end(); s.runs[0].Version += 2 }, reconcile.Seen{Run: 1, Version: 2}, false, 0},
+		{"the end, which stays where it was made", 0, func(s *watched) { s.end(); s.runs[0].Version += 2 },
+			reconcile.Seen{Run: 1, Version: 2}, false, 0},
 		{"a run that supersedes it", 0, func(s *watched) {
 			s.end()
 			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
@@ -468,7 +480,8 @@ func TestReadFails(t *testing.T) {
 		}
 		return nil
 	}
-	if a := <-follow(t.Context(), w.Reconciler, 0, reconcile.Seen{Run: 1}); a.err == nil || fault.KindOf(a.err) != fault.Unavailable || reconcile.SharedWaits(w.Reconciler) != 0 {
+	a := <-follow(t.Context(), w.Reconciler, 0, reconcile.Seen{Run: 1})
+	if a.err == nil || fault.KindOf(a.err) != fault.Unavailable || reconcile.SharedWaits(w.Reconciler) != 0 {
 		t.Errorf("%+v, record at %d", a, c.Version)
 	}
 }

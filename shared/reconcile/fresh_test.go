@@ -42,7 +42,8 @@ func (w *world) watchOnce() {
 	w.store.waited = nil
 }
 
-// Who follows a run has its next check now: one task takes the place of the one that was pending, and that is all, however many follow.
+// Who follows a run has its next check now: one task takes the place of the one that was pending,
+// and that is all, however many follow.
 func TestFollowBringsTheNextLookForward(t *testing.T) {
 	w := farOff(t)
 	before, polls := w.get(1), w.pipe.polls
@@ -50,8 +51,10 @@ func TestFollowBringsTheNextLookForward(t *testing.T) {
 		w.watchOnce()
 	}
 	c := w.get(1)
-	if c.Checks.Seq != before.Checks.Seq+1 || c.Checks.NextAt.After(w.clock().Add(w.rules.CheckMinInterval)) || c.Version != before.Version+1 {
-		t.Errorf("check #%d in %v after #%d, version %d after %d", c.Checks.Seq, c.Checks.NextAt.Sub(w.clock()), before.Checks.Seq, c.Version, before.Version)
+	if c.Checks.Seq != before.Checks.Seq+1 || c.Checks.NextAt.After(w.clock().Add(w.rules.CheckMinInterval)) ||
+		c.Version != before.Version+1 {
+		t.Errorf("check #%d in %v after #%d, version %d after %d", c.Checks.Seq, c.Checks.NextAt.Sub(w.clock()),
+			before.Checks.Seq, c.Version, before.Version)
 	}
 	if n := w.queue.count(queue.Check); n != 1 {
 		t.Errorf("%d checks are pending", n)
@@ -72,7 +75,8 @@ func TestFollowBringsTheNextLookForward(t *testing.T) {
 	}
 }
 
-// A crash, or a fault, between any two steps leaves one chain: the delivery of the check before, or the next who comes, goes on.
+// A crash, or a fault, between any two steps leaves one chain: the delivery of the check before, or
+// the next who comes, goes on.
 func TestBringingForwardBreaksOff(t *testing.T) {
 	for name, fails := range map[string]func(*world){
 		"before it is saved":          func(w *world) { w.store.before = failing("Update", 1, 1) },
@@ -125,21 +129,25 @@ func TestBringingForwardMeetsACheck(t *testing.T) {
 	}
 }
 
-// A check that has saved when the next check is due may not have scheduled it yet. What is not pending is not taken the place of, or both would be there.
+// A check that has saved when the next check is due may not have scheduled it yet. What is not
+// pending is not taken the place of, or both would be there.
 func TestBringingForwardWaitsForTheTask(t *testing.T) {
 	w := farOff(t)
 	before := w.get(1)
 	w.queue.purge()
 	w.watchOnce()
-	if c := w.get(1); c.Checks != before.Checks || !c.Viewers.Lease.Until.After(w.clock()) || w.queue.count(queue.Check) != 0 {
-		t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Viewers.Lease.Until, w.queue.count(queue.Check))
+	if c := w.get(1); c.Checks != before.Checks || !c.Viewers.Lease.Until.After(w.clock()) ||
+		w.queue.count(queue.Check) != 0 {
+		t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Viewers.Lease.Until,
+			w.queue.count(queue.Check))
 	}
 	asked := 0
 	w.queue.called = func(method string) { // the task comes while it is asked for
 		if method == "queue.Exists" {
 			if asked++; asked == 2 {
 				w.queue.called = nil
-				task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq, CreatedAt: before.CreatedAt, At: before.Checks.NextAt}
+				task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq, CreatedAt: before.CreatedAt,
+					At: before.Checks.NextAt}
 				w.queue.mu.Lock()
 				defer w.queue.mu.Unlock()
 				w.queue.pending[task.Name()] = task
@@ -166,7 +174,8 @@ func TestBringingForwardMeetsTheEnd(t *testing.T) {
 		return nil
 	}
 	w.watchOnce()
-	if c := w.want(1, cases.Cancelled, cases.ReasonCancelled); !c.Checks.NextAt.IsZero() || w.queue.count(queue.Check) != 0 {
+	c := w.want(1, cases.Cancelled, cases.ReasonCancelled)
+	if !c.Checks.NextAt.IsZero() || w.queue.count(queue.Check) != 0 {
 		t.Errorf("%+v, %d checks are pending", c.Checks, w.queue.count(queue.Check))
 	}
 	if strings.Contains(w.log.String(), "next check not brought forward") {
@@ -200,7 +209,8 @@ func TestALeaseIsNoNews(t *testing.T) {
 	}
 	w.watchOnce()
 	leased, err := w.Read(t.Context(), "c", 0)
-	if err != nil || leased.View.Version != s.View.Version+1 || leased.Seen() != s.Seen() || !leased.View.UpdatedAt.Equal(s.View.UpdatedAt) {
+	if err != nil || leased.View.Version != s.View.Version+1 || leased.Seen() != s.Seen() ||
+		!leased.View.UpdatedAt.Equal(s.View.UpdatedAt) {
 		t.Errorf("%+v after %+v (%v)", leased.Seen(), s.Seen(), err)
 	}
 	w.run(3 * time.Second)

@@ -87,7 +87,8 @@ func TestInspectFindsWhatASweepFinds(t *testing.T) {
 	var last reconcile.Health
 	for range 2 {
 		last = w.inspect()
-		if last.OldestOverdue == nil || !last.OldestOverdue.Equal(epoch) && !last.OldestOverdue.Equal(epoch.Add(2*time.Second)) {
+		if last.OldestOverdue == nil || !last.OldestOverdue.Equal(epoch) &&
+			!last.OldestOverdue.Equal(epoch.Add(2*time.Second)) {
 			t.Errorf("the oldest is of %v", last.OldestOverdue)
 		}
 		last.OldestOverdue = nil
@@ -125,7 +126,8 @@ func TestInspectIsBounded(t *testing.T) {
 		t.Errorf("after 50 questions: %+v", h)
 	}
 	w.queue.setDown(true)
-	if h := w.inspect(); h != (reconcile.Health{Unpublished: 60, Partial: true}) || len(w.lines("the queue could not be asked for a task")) != 1 {
+	if h := w.inspect(); h != (reconcile.Health{Unpublished: 60, Partial: true}) ||
+		len(w.lines("the queue could not be asked for a task")) != 1 {
 		t.Errorf("the queue is down: %+v", h)
 	}
 	for i := range 950 {
@@ -148,7 +150,8 @@ func (w *world) put(i int) {
 	w.t.Helper()
 	in := cases.Started{CaseID: fmt.Sprint("open", i), Run: 1, Deadline: time.Hour}
 	c, _ := w.rules.Apply(cases.Case{}, in, w.clock(), 0)
-	if err := w.store.Store.Begin(w.t.Context(), store.Begin{Head: store.Head{CaseID: c.CaseID, Run: 1, Version: 1}, Case: c}); err != nil {
+	err := w.store.Store.Begin(w.t.Context(), store.Begin{Head: store.Head{CaseID: c.CaseID, Run: 1, Version: 1}, Case: c})
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }

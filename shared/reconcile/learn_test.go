@@ -63,7 +63,9 @@ func TestLearnsFromRuns(t *testing.T) {
 		t.Errorf("the first check is after %v, and no run was that short", first)
 	}
 	// A repeated report, or a heal, is not another run.
-	end := reconcile.Message{ID: "again", Data: []byte(`{"case_id":"first","run":1,"status":"succeeded"}`), Published: w.clock()}
+	end := reconcile.Message{
+		ID: "again", Data: []byte(`{"case_id":"first","run":1,"status":"succeeded"}`), Published: w.clock(),
+	}
 	if err := w.Complete(t.Context(), end); err != nil || w.durationStats().Version != 10 {
 		t.Errorf("a late report was learned from: %v, %+v", err, w.durationStats())
 	}

@@ -48,7 +48,9 @@ func TestListAndCounts(t *testing.T) {
 	if !slices.Equal(first, []string{"c4", "c3", "c2"}) || !slices.Equal(rest, []string{"c1", "c0"}) {
 		t.Errorf("%v %v", first, rest)
 	}
-	if got, _ := ids(reconcile.Filter{State: cases.Pending, Since: epoch.Add(time.Minute), Before: epoch.Add(4 * time.Minute)}, reconcile.Place{}, 9); !slices.Equal(got, []string{"c2", "c1"}) {
+	got, _ := ids(reconcile.Filter{State: cases.Pending, Since: epoch.Add(time.Minute),
+		Before: epoch.Add(4 * time.Minute)}, reconcile.Place{}, 9)
+	if !slices.Equal(got, []string{"c2", "c1"}) {
 		t.Errorf("%v", got)
 	}
 	counts, err := w.CountByState(t.Context())
@@ -95,7 +97,8 @@ func TestDetail(t *testing.T) {
 		{1, 1, []int{13, 12, 11, 10, 9, 8, 7, 6, 5, 4}, true},
 	} {
 		d, err := w.Detail(t.Context(), "c", test.run)
-		if err != nil || d.Case.Run != test.want || d.View.Run != test.want || d.Current != 13 || !slices.Equal(runs(d), test.others) || d.More != test.more {
+		if err != nil || d.Case.Run != test.want || d.View.Run != test.want || d.Current != 13 ||
+			!slices.Equal(runs(d), test.others) || d.More != test.more {
 			t.Errorf("run %d: %d of %d, others %v, more %v, %v", test.run, d.Case.Run, d.Current, runs(d), d.More, err)
 		}
 	}

@@ -37,13 +37,15 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 	w.pipe.poll = func(string) cases.CheckOutcome { done++; return reading(done, 50, "") }
 	w.run(time.Minute)
 	if w.queue.count(queue.Check) != 1 || w.queue.count(queue.Dispatch) != 0 {
-		t.Fatalf("an open run has %d checks and %d dispatches pending", w.queue.count(queue.Check), w.queue.count(queue.Dispatch))
+		t.Fatalf("an open run has %d checks and %d dispatches pending", w.queue.count(queue.Check),
+			w.queue.count(queue.Dispatch))
 	}
 	if len(w.pipe.jobs) != 1 || string(w.pipe.jobs[0].Form) != `{"a":1}` || w.pipe.jobs[0].TraceParent != traceParent {
 		t.Fatalf("%+v", w.pipe.jobs)
 	}
 	polls := w.pipe.polls
-	if err := w.publish("m", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true,"webhook_summary":{"total_sets":50,"succeeded":49,"failed":1},"output_url":"http://o"}}`); err != nil {
+	if err := w.publish("m", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true,`+
+		`"webhook_summary":{"total_sets":50,"succeeded":49,"failed":1},"output_url":"http://o"}}`); err != nil {
 		t.Fatal(err)
 	}
 	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
@@ -64,7 +66,9 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 		t.Error("asked after the end")
 	}
 	lines := w.lines("progress checks ended")
-	if len(lines) != 1 || lines[0]["logging.googleapis.com/trace"] != "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736" || lines[0]["logging.googleapis.com/insertId"] != "c:1:ended" || lines[0]["checks"] != float64(polls) {
+	if len(lines) != 1 ||
+		lines[0]["logging.googleapis.com/trace"] != "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736" ||
+		lines[0]["logging.googleapis.com/insertId"] != "c:1:ended" || lines[0]["checks"] != float64(polls) {
 		t.Errorf("%v", lines)
 	}
 	if strings.Contains(w.log.String(), `"a":1`) || strings.Contains(w.log.String(), "http://o") {
@@ -81,7 +85,8 @@ func TestEndsByDispatch(t *testing.T) {
 		if c := w.get(1); c.State != cases.Running || c.Job.Progress.Completed != 4 {
 			t.Errorf("while it was open: %s %+v", c.State, c.Job.Progress)
 		}
-		res, err := report.ParseResult([]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1}}`))
+		res, err := report.ParseResult(
+			[]byte(`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":51,"failed":1}}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +95,8 @@ func TestEndsByDispatch(t *testing.T) {
 	w.begin()
 	w.run(time.Hour)
 	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
-	if c.Outcome.End.Source != cases.SourceDispatch || *c.Outcome.Documents.Failed != 1 || w.queue.count(queue.Check) != 0 {
+	if c.Outcome.End.Source != cases.SourceDispatch || *c.Outcome.Documents.Failed != 1 ||
+		w.queue.count(queue.Check) != 0 {
 		t.Errorf("%+v %+v", c.Outcome.End, c.Outcome.Documents)
 	}
 	s, err := w.Read(t.Context(), "c", 0)
@@ -108,7 +114,9 @@ func TestEveryEndComesByItself(t *testing.T) {
 	poll := func(found cases.CheckOutcome) func(string) cases.CheckOutcome {
 		return func(string) cases.CheckOutcome { return found }
 	}
-	unknown, unable := cases.CheckOutcome{Kind: cases.CheckUnknown}, cases.CheckOutcome{Kind: cases.CheckFailed, Message: "refused"}
+	unknown, unable := cases.CheckOutcome{Kind: cases.CheckUnknown}, cases.CheckOutcome{
+		Kind: cases.CheckFailed, Message: "refused",
+	}
 	for _, test := range []struct {
 		name     string
 		dispatch cases.DispatchKind
@@ -122,11 +130,15 @@ func TestEveryEndComesByItself(t *testing.T) {
 		{"refused", cases.DispatchRefused, unable, cases.Failed, cases.ReasonPipelineRefused, time.Second},
 		{"its own report", cases.DispatchFailed, unable, cases.Failed, cases.ReasonPipelineFailed, time.Second},
 		{"uncertain, unknown", cases.DispatchUncertain, unknown, cases.Failed, cases.ReasonStartUnknown, 3 * time.Minute},
-		{"uncertain, known", cases.DispatchUncertain, reading(4, 4, ""), cases.Succeeded, cases.ReasonCompleted, 2 * time.Minute},
-		{"accepted, then down", cases.DispatchAccepted, unable, cases.Failed, cases.ReasonPipelineUnreachable, 11 * time.Minute},
-		{"accepted, then forgotten", cases.DispatchAccepted, unknown, cases.Failed, cases.ReasonPipelineLost, 11 * time.Minute},
+		{"uncertain, known", cases.DispatchUncertain, reading(4, 4, ""), cases.Succeeded,
+			cases.ReasonCompleted, 2 * time.Minute},
+		{"accepted, then down", cases.DispatchAccepted, unable, cases.Failed,
+			cases.ReasonPipelineUnreachable, 11 * time.Minute},
+		{"accepted, then forgotten", cases.DispatchAccepted, unknown, cases.Failed,
+			cases.ReasonPipelineLost, 11 * time.Minute},
 		{"stuck", cases.DispatchAccepted, reading(1, 4, ""), cases.TimedOut, cases.ReasonDeadline, time.Hour},
-		{"its status says failed", cases.DispatchAccepted, reading(1, 4, "failed"), cases.Failed, cases.ReasonPipelineFailed, time.Minute},
+		{"its status says failed", cases.DispatchAccepted, reading(1, 4, "failed"), cases.Failed,
+			cases.ReasonPipelineFailed, time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -168,10 +180,12 @@ func TestLinesSayWhetherProgressMoved(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.run(time.Minute) // the pipeline shows the same all the time
-	if err := w.publish("a", `{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4}}`); err != nil {
+	if err := w.publish("a",
+		`{"case_id":"c","run":1,"status":"running","progress":{"completed":1,"total":4}}`); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.publish("b", `{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`); err != nil {
+	if err := w.publish("b",
+		`{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`); err != nil {
 		t.Fatal(err)
 	}
 	for message, want := range map[string][]bool{"progress checked": {true}, "an event of the pipeline": {false, true}} {
@@ -185,38 +199,47 @@ func TestLinesSayWhetherProgressMoved(t *testing.T) {
 	}
 }
 
-// TestFailuresAreLoggedWithTheirCause: what went wrong with the pipeline is a warning that says so and why, and an answer is called one.
+// TestFailuresAreLoggedWithTheirCause: what went wrong with the pipeline is a warning that says so
+// and why, and an answer is called one.
 func TestFailuresAreLoggedWithTheirCause(t *testing.T) {
 	const cause = "dial tcp 10.0.0.7:8000: connect: connection refused"
 	for kind, want := range map[cases.DispatchKind]string{
 		cases.DispatchUnreachable: "WARNING dispatch failed", cases.DispatchUncertain: "WARNING dispatch failed",
-		cases.DispatchBusy: "INFO the pipeline answered", cases.DispatchAccepted: "INFO the pipeline answered", cases.DispatchRefused: "INFO the pipeline answered",
+		cases.DispatchBusy: "INFO the pipeline answered", cases.DispatchAccepted: "INFO the pipeline answered",
+		cases.DispatchRefused:   "INFO the pipeline answered",
 		cases.DispatchSucceeded: "INFO the pipeline answered", cases.DispatchFailed: "INFO the pipeline answered",
 	} {
-		for _, out := range []cases.DispatchOutcome{{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"}} {
+		for _, out := range []cases.DispatchOutcome{
+			{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"},
+		} {
 			w := newWorld(t)
 			w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome { return out }
 			w.begin()
 			w.run(0)
 			severity, message, _ := strings.Cut(want, " ")
 			lines := slices.Concat(w.lines("dispatch failed"), w.lines("the pipeline answered"))
-			if len(lines) != 1 || lines[0]["severity"] != severity || lines[0]["message"] != message || lines[0]["outcome"] != string(kind) {
+			if len(lines) != 1 || lines[0]["severity"] != severity || lines[0]["message"] != message ||
+				lines[0]["outcome"] != string(kind) {
 				t.Fatalf("%s: %v, want %s", kind, lines, want)
 			}
 			wantCause(t, lines[0], severity, out.Cause)
 		}
 	}
 	for kind, want := range map[cases.CheckKind]string{
-		cases.CheckFailed: "WARNING poll failed", cases.CheckBusy: "INFO progress checked", cases.CheckReading: "INFO progress checked", cases.CheckUnknown: "INFO progress checked",
+		cases.CheckFailed: "WARNING poll failed", cases.CheckBusy: "INFO progress checked",
+		cases.CheckReading: "INFO progress checked", cases.CheckUnknown: "INFO progress checked",
 	} {
-		for _, found := range []cases.CheckOutcome{{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"}} {
+		for _, found := range []cases.CheckOutcome{
+			{Kind: kind, Message: "not reached", Cause: cause}, {Kind: kind, Message: "not reached"},
+		} {
 			w := newWorld(t)
 			w.pipe.poll = func(string) cases.CheckOutcome { return found }
 			w.begin()
 			w.run(2 * time.Second)
 			severity, message, _ := strings.Cut(want, " ")
 			lines := slices.Concat(w.lines("poll failed"), w.lines("progress checked"))
-			if len(lines) != 1 || lines[0]["severity"] != severity || lines[0]["message"] != message || lines[0]["found"] != string(kind) {
+			if len(lines) != 1 || lines[0]["severity"] != severity || lines[0]["message"] != message ||
+				lines[0]["found"] != string(kind) {
 				t.Fatalf("%s: %v, want %s", kind, lines, want)
 			}
 			wantCause(t, lines[0], severity, found.Cause)
@@ -263,7 +286,8 @@ func TestStaleDeliveries(t *testing.T) {
 			t.Error("a task ahead of its record is to come again:", err)
 		}
 	}
-	for _, err := range []error{w.Check(t.Context(), queue.Body{CaseID: "x", Run: 1, Seq: 1}), w.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 2, Seq: 1}, 0)} {
+	for _, err := range []error{w.Check(t.Context(), queue.Body{CaseID: "x", Run: 1, Seq: 1}),
+		w.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 2, Seq: 1}, 0)} {
 		if kindOf(err) != fault.NotFound {
 			t.Error(err)
 		}
@@ -291,7 +315,8 @@ func TestDispatchRedelivered(t *testing.T) {
 }
 
 func TestCrashBetweenAnyTwoSteps(t *testing.T) {
-	// Each store method fails once, before or after it took effect, at each of its calls; the queue's deliveries and the sweep heal it.
+	// Each store method fails once, before or after it took effect, at each of its calls; the queue's
+	// deliveries and the sweep heal it.
 	for _, method := range []string{"Get", "Update", "Value", "Begin", "Current"} {
 		for n := 1; n <= 12; n++ {
 			for _, after := range []bool{false, true} {
@@ -327,7 +352,8 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 					}
 					c := w.get(1)
 					if !c.State.Ended() || !c.Bookkeeping.Finalized || len(w.pipe.jobs) > 1 || len(w.topic.ended) == 0 {
-						t.Fatalf("%s %+v settled %v, %d starts, told %d times", c.State, c.Outcome.End, c.Bookkeeping.Finalized, len(w.pipe.jobs), len(w.topic.ended))
+						t.Fatalf("%s %+v settled %v, %d starts, told %d times", c.State, c.Outcome.End, c.Bookkeeping.Finalized,
+							len(w.pipe.jobs), len(w.topic.ended))
 					}
 					if c.Bookkeeping.PolledAfterEnd+c.Bookkeeping.Leaked != 0 {
 						t.Error("asked after the end")
@@ -366,7 +392,8 @@ func TestAnswerIsSavedWhenTheStoreComesBack(t *testing.T) {
 	if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); kindOf(err) != fault.Unavailable {
 		t.Fatal(err)
 	}
-	if w.get(1).Dispatch.Phase != cases.PhaseInFlight || len(w.lines("the pipeline's answer was lost; checks will find the outcome")) != 1 {
+	if w.get(1).Dispatch.Phase != cases.PhaseInFlight ||
+		len(w.lines("the pipeline's answer was lost; checks will find the outcome")) != 1 {
 		t.Error("the loss is not on record")
 	}
 	ctx, cancel = context.WithCancel(t.Context())
@@ -417,7 +444,8 @@ func TestMarkIsSavedWhenTheStoreComesBack(t *testing.T) {
 	})
 }
 
-// Who delivered the task has gone before the mark is known to be saved: no mark may be left for a request that nobody sends.
+// Who delivered the task has gone before the mark is known to be saved: no mark may be left for a
+// request that nobody sends.
 func TestMarkIsSavedWhenNobodyWaits(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
@@ -436,18 +464,22 @@ func TestMarkIsSavedWhenNobodyWaits(t *testing.T) {
 
 // The save of the answer that ends the run took effect, and seemed to fail: whoever saved it still tells the end.
 func TestAnswerIsToldWhoseSaveSeemedToFail(t *testing.T) {
-	for kind, state := range map[cases.DispatchKind]cases.State{cases.DispatchRefused: cases.Failed, cases.DispatchSucceeded: cases.Succeeded} {
+	for kind, state := range map[cases.DispatchKind]cases.State{
+		cases.DispatchRefused: cases.Failed, cases.DispatchSucceeded: cases.Succeeded,
+	} {
 		w := newWorld(t)
 		w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: kind} }
 		w.begin()
 		w.store.after = failing("Update", 2, 2)
-		if _, err := w.deliver(0); err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
+		_, err := w.deliver(0)
+		if err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
 			t.Errorf("%s: %v, %s, told %d times", kind, err, w.get(1).State, len(w.topic.ended))
 		}
 	}
 }
 
-// TestEndDeletesADispatchThatIsNotNeeded: an event says that the run works while its next dispatch is pending, and another how it ended.
+// TestEndDeletesADispatchThatIsNotNeeded: an event says that the run works while its next dispatch
+// is pending, and another how it ended.
 func TestEndDeletesADispatchThatIsNotNeeded(t *testing.T) {
 	w := newWorld(t)
 	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
@@ -487,7 +519,8 @@ func TestDispatchBehind(t *testing.T) {
 	}
 	w.queue.setDown(true)
 	w.pass(time.Minute)
-	if err := w.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: w.get(1).Dispatch.Seq - 1}, 0); kindOf(err) != fault.Unavailable {
+	if err := w.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: w.get(1).Dispatch.Seq - 1},
+		0); kindOf(err) != fault.Unavailable {
 		t.Error(err)
 	}
 }
@@ -560,7 +593,8 @@ func TestTopicDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.topic.down = false
-	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); err != nil || len(w.topic.ended) != 1 || w.get(1).Outcome.Late != nil {
+	if err := w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`); err != nil || len(w.topic.ended) != 1 ||
+		w.get(1).Outcome.Late != nil {
 		t.Fatal("a redelivered event did not tell the end:", err)
 	}
 	w.topic.down = true
@@ -574,7 +608,8 @@ func TestEvents(t *testing.T) {
 	w.begin()
 	w.deliver(0)
 	for _, test := range []struct{ id, data string }{
-		{"bad", `{"case_id":"c","status":"what"}`}, {"unknown", `{"case_id":"nobody","status":"failed"}`}, {"no run", `{"case_id":"c","run":7,"status":"failed"}`},
+		{"bad", `{"case_id":"c","status":"what"}`}, {"unknown", `{"case_id":"nobody","status":"failed"}`},
+		{"no run", `{"case_id":"c","run":7,"status":"failed"}`},
 	} {
 		if err := w.publish(test.id, test.data); err != nil {
 			t.Errorf("%s: %v", test.id, err)
@@ -583,7 +618,8 @@ func TestEvents(t *testing.T) {
 	if len(w.topic.invalid) != 1 || w.get(1).State.Ended() {
 		t.Errorf("%v", w.topic.invalid)
 	}
-	if err := w.publish("p", `{"case_id":"c","status":"running","progress":{"completed":7,"total":9}}`); err != nil || w.get(1).Job.Progress.Completed != 7 {
+	if err := w.publish("p", `{"case_id":"c","status":"running","progress":{"completed":7,"total":9}}`); err != nil ||
+		w.get(1).Job.Progress.Completed != 7 {
 		t.Error(err, w.get(1).Job.Progress)
 	}
 	if err := w.publish("e", `{"case_id":"c","status":"failed","error":{"code":"E","message":"broke"}}`); err != nil {
@@ -601,7 +637,9 @@ func TestEvents(t *testing.T) {
 		t.Error(err)
 	}
 	s, err := w.Read(t.Context(), "c", 1)
-	if view := s.View; err != nil || view.Late == nil || view.Late.Count != 1 || string(view.Late.Result) != `{"n":"\u0000"}` || view.State != cases.Failed {
+	view := s.View
+	if err != nil || view.Late == nil || view.Late.Count != 1 || string(view.Late.Result) != `{"n":"\u0000"}` ||
+		view.State != cases.Failed {
 		t.Errorf("%+v %v", view.Late, err)
 	}
 }
@@ -631,7 +669,9 @@ func TestLateEventDuringARerun(t *testing.T) {
 		t.Error(err, w.get(2).Outcome.Late)
 	}
 	// One from before the first run is nobody's.
-	if err := w.Complete(t.Context(), reconcile.Message{ID: "old", Published: epoch.Add(-time.Hour), Data: []byte(`{"case_id":"c","status":"failed"}`)}); err != nil {
+	if err := w.Complete(t.Context(), reconcile.Message{
+		ID: "old", Published: epoch.Add(-time.Hour), Data: []byte(`{"case_id":"c","status":"failed"}`),
+	}); err != nil {
 		t.Error(err)
 	}
 	if w.get(1).Outcome.Late.Count != 1 {
@@ -650,11 +690,14 @@ func TestRerunAfterItsOwnWordTakesUnnamedEvents(t *testing.T) {
 	w.pass(time.Second)
 	w.begin()
 	// Not sent yet: a repeated report cannot be about it.
-	if err := w.publish("2", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).State.Ended() || w.get(1).Outcome.Late == nil {
+	if err := w.publish("2", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).State.Ended() ||
+		w.get(1).Outcome.Late == nil {
 		t.Error(err, w.get(2).State)
 	}
 	w.deliver(0)
-	if err := w.Complete(t.Context(), reconcile.Message{ID: "3", Published: before, Data: []byte(`{"case_id":"c","status":"failed"}`)}); err != nil || w.get(2).State.Ended() {
+	if err := w.Complete(t.Context(), reconcile.Message{
+		ID: "3", Published: before, Data: []byte(`{"case_id":"c","status":"failed"}`),
+	}); err != nil || w.get(2).State.Ended() {
 		t.Error("published before the run began:", err)
 	}
 	if err := w.publish("4", `{"case_id":"c","status":"succeeded"}`); err != nil {
@@ -749,7 +792,9 @@ func TestSupersedeAndAdopt(t *testing.T) {
 	w.begin()
 	w.run(10 * time.Second)
 	w.topic.down = true
-	if a, err = w.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte(`{}`), Supersede: true}); err != nil || a.Case.Run != 4 {
+	if a, err = w.Start(t.Context(), reconcile.StartRequest{
+		CaseID: "c", Form: []byte(`{}`), Supersede: true,
+	}); err != nil || a.Case.Run != 4 {
 		t.Error(a, err)
 	}
 }
@@ -858,7 +903,8 @@ func TestDeliveryThatLosesTheRaceStillArms(t *testing.T) {
 		return reading(1, 4, "")
 	}
 	w.queue.purge()
-	if err := w.Check(t.Context(), body); err != nil || w.queue.count(queue.Check) != 1 || w.get(1).Checks.Seq != body.Seq+1 {
+	if err := w.Check(t.Context(), body); err != nil || w.queue.count(queue.Check) != 1 ||
+		w.get(1).Checks.Seq != body.Seq+1 {
 		t.Errorf("%v, %d checks pend", err, w.queue.count(queue.Check))
 	}
 }
@@ -903,7 +949,8 @@ func TestEndThatSeemedNotSavedIsTold(t *testing.T) {
 	if _, err := w.deliver(0); err != nil || len(w.topic.ended) != 1 {
 		t.Errorf("by the answer: %v, told %d times", err, len(w.topic.ended))
 	}
-	if lines := w.lines("progress checks ended"); len(lines) != 1 || lines[0]["time"] != w.get(1).Outcome.EndedAt.Format(time.RFC3339Nano) {
+	lines := w.lines("progress checks ended")
+	if len(lines) != 1 || lines[0]["time"] != w.get(1).Outcome.EndedAt.Format(time.RFC3339Nano) {
 		t.Errorf("%v", lines)
 	}
 }

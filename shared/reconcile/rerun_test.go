@@ -18,7 +18,8 @@ func TestRerun(t *testing.T) {
 	w.run(10 * time.Minute)
 	w.want(1, cases.TimedOut, cases.ReasonDeadline)
 	answer, err := w.Rerun(t.Context(), "c", 1, traceParent)
-	if err != nil || !answer.Begun || answer.Case.Run != 2 || answer.Case.DeadlineAt.Sub(answer.Case.CreatedAt) != 7*time.Minute || answer.Case.TraceParent != traceParent {
+	if err != nil || !answer.Begun || answer.Case.Run != 2 ||
+		answer.Case.DeadlineAt.Sub(answer.Case.CreatedAt) != 7*time.Minute || answer.Case.TraceParent != traceParent {
 		t.Fatalf("%+v %v", answer, err)
 	}
 	again, err := w.Rerun(t.Context(), "c", 1, traceParent)
@@ -75,7 +76,8 @@ func TestRerunRefused(t *testing.T) {
 		run  int
 		want fault.Kind
 	}{
-		{"nobody", 1, fault.NotFound}, {"expired", 1, fault.Conflict}, {"open", 1, fault.Conflict}, {"older", 1, fault.Conflict}, {"older", 3, fault.Conflict},
+		{"nobody", 1, fault.NotFound}, {"expired", 1, fault.Conflict}, {"open", 1, fault.Conflict},
+		{"older", 1, fault.Conflict}, {"older", 3, fault.Conflict},
 		{"older", 0, fault.Conflict}, {"adopted", 1, fault.Conflict}, {"succeeded", 1, fault.Conflict},
 	} {
 		before := len(w.queue.taken)

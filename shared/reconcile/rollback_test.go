@@ -9,7 +9,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// After a rollback, runs that a newer revision wrote go on to their end, and what only it knows of stays in their records.
+// After a rollback, runs that a newer revision wrote go on to their end, and what only it knows of
+// stays in their records.
 func TestRunsOfANewerRevision(t *testing.T) {
 	for name, end := range map[string]func(w *world){
 		"by event": func(w *world) {

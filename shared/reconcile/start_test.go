@@ -10,8 +10,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// A case belongs to the caller of its first kept run. Nobody else joins, supersedes or runs it again but who may reach all
-// cases, and whatever they do it stays the owner's.
+// A case belongs to the caller of its first kept run. Nobody else joins, supersedes or runs it
+// again but who may reach all cases, and whatever they do it stays the owner's.
 func TestOwner(t *testing.T) {
 	w := newWorld(t)
 	start := func(owner string, anyCase bool, change ...func(*reconcile.StartRequest)) (reconcile.StartAnswer, error) {
@@ -81,7 +81,9 @@ func TestOwner(t *testing.T) {
 	owned("begun anew,", "bob")
 	// What nobody with an account began is not for those who have one.
 	w.begin(func(r *reconcile.StartRequest) { r.CaseID = "nobody's" })
-	if _, err := w.Start(t.Context(), reconcile.StartRequest{CaseID: "nobody's", Owner: "ann"}); kindOf(err) != fault.Forbidden {
+	if _, err := w.Start(t.Context(), reconcile.StartRequest{
+		CaseID: "nobody's", Owner: "ann",
+	}); kindOf(err) != fault.Forbidden {
 		t.Errorf("joined by an account: %v", err)
 	}
 }
@@ -95,7 +97,9 @@ func TestTooManyKeys(t *testing.T) {
 	}
 	c := w.begin(func(r *reconcile.StartRequest) { r.CaseID = "of which it is a copy" })
 	c.CaseID = "c"
-	if err := w.store.Begin(t.Context(), store.Begin{Head: store.Head{CaseID: "c", Run: 1, Version: 1, Keys: keys}, Case: c}); err != nil {
+	if err := w.store.Begin(t.Context(), store.Begin{
+		Head: store.Head{CaseID: "c", Run: 1, Version: 1, Keys: keys}, Case: c,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	w.begin() // queues it

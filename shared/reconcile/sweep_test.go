@@ -81,7 +81,8 @@ func TestSweepLeavesALateQueueAlone(t *testing.T) {
 	if rep := w.sweep(); rep != (reconcile.Report{Overdue: 1, TimedOut: 1}) {
 		t.Errorf("%+v", rep)
 	}
-	if c := w.want(1, cases.TimedOut, cases.ReasonDeadline); c.Outcome.End.Source != cases.SourceSweep || !c.Bookkeeping.Finalized || w.queue.count(queue.Check) != 0 {
+	c := w.want(1, cases.TimedOut, cases.ReasonDeadline)
+	if c.Outcome.End.Source != cases.SourceSweep || !c.Bookkeeping.Finalized || w.queue.count(queue.Check) != 0 {
 		t.Errorf("%+v", c.Outcome.End)
 	}
 }
@@ -166,7 +167,8 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	for run := 1; run <= 2; run++ {
-		if _, err := w.store.Value(t.Context(), "c", run, store.Form); !errors.Is(err, store.ErrNotFound) || w.get(run).Bookkeeping.FormKept {
+		_, err := w.store.Value(t.Context(), "c", run, store.Form)
+		if !errors.Is(err, store.ErrNotFound) || w.get(run).Bookkeeping.FormKept {
 			t.Errorf("the form of run %d is kept: %v", run, err)
 		}
 	}
@@ -194,7 +196,8 @@ func TestLeaks(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	// A check asked although it read an ended record.
-	asked, v := w.rules.Apply(w.get(1), cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, ReadVersion: w.get(1).Version}, w.clock(), 0)
+	asked, v := w.rules.Apply(w.get(1),
+		cases.CheckOutcome{Seq: 1, Kind: cases.CheckUnknown, ReadVersion: w.get(1).Version}, w.clock(), 0)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: asked}); err != nil || !v.Changed() {
 		t.Fatal(err)
 	}
@@ -264,7 +267,8 @@ func TestHealOnDelivery(t *testing.T) {
 	}
 }
 
-// A report of progress that came after the deadline ended the run, and who took it died: the same report, delivered again, is no news to an ended run.
+// A report of progress that came after the deadline ended the run, and who took it died: the same
+// report, delivered again, is no news to an ended run.
 func TestHealOnEvent(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
@@ -280,7 +284,8 @@ func TestHealOnEvent(t *testing.T) {
 	}
 }
 
-// A store that fails while a delivery waits for an end to be told, and only answers so when that time is over, leaves nothing to tell: the delivery is repeated.
+// A store that fails while a delivery waits for an end to be told, and only answers so when that
+// time is over, leaves nothing to tell: the delivery is repeated.
 func TestHealWithoutARecord(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
@@ -331,8 +336,10 @@ func TestStoreDown(t *testing.T) {
 	_, sweepErr := w.Sweep(ctx)
 	for name, err := range map[string]error{
 		"start": startErr, "cancel": cancelErr, "read": readErr, "sweep": sweepErr,
-		"check": w.Check(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}), "dispatch": w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0),
-		"complete": w.publish("m", `{"case_id":"c","status":"failed"}`), "complete with run": w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`),
+		"check":             w.Check(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}),
+		"dispatch":          w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0),
+		"complete":          w.publish("m", `{"case_id":"c","status":"failed"}`),
+		"complete with run": w.publish("m", `{"case_id":"c","run":1,"status":"failed"}`),
 	} {
 		if kindOf(err) != fault.Unavailable || !errors.Is(err, errDown) {
 			t.Errorf("%s: %v", name, err)
@@ -362,7 +369,10 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := w.Read(t.Context(), "c", 0)
-	if c := w.get(1); err != nil || !s.Current || s.Open() || string(s.View.Result) != `{"a":1}` || s.EndVersion != c.Outcome.EndVersion || s.Seen() != (reconcile.Seen{Run: 1, Version: c.Outcome.EndVersion}) || s.View.Version <= c.Outcome.EndVersion {
+	c := w.get(1)
+	if err != nil || !s.Current || s.Open() || string(s.View.Result) != `{"a":1}` ||
+		s.EndVersion != c.Outcome.EndVersion || s.Seen() != (reconcile.Seen{Run: 1, Version: c.Outcome.EndVersion}) ||
+		s.View.Version <= c.Outcome.EndVersion {
 		t.Fatal(s, err)
 	}
 	w.begin()
@@ -429,7 +439,9 @@ func TestConflictsEnd(t *testing.T) {
 		t.Error("goes on after its context ended")
 	}
 	w.store.before = conflict("Begin")
-	if _, err := w.Start(t.Context(), reconcile.StartRequest{CaseID: "d", Form: []byte("{}")}); kindOf(err) != fault.Unavailable {
+	if _, err := w.Start(t.Context(), reconcile.StartRequest{
+		CaseID: "d", Form: []byte("{}"),
+	}); kindOf(err) != fault.Unavailable {
 		t.Error(err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
@@ -515,7 +527,8 @@ func TestSweepHandlesManyAtOnce(t *testing.T) {
 	}
 	w.pass(24 * time.Hour)
 	w.queue.setDown(true)
-	if rep, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable || rep != (reconcile.Report{Overdue: runs, TimedOut: runs}) {
+	if rep, err := w.Sweep(t.Context()); kindOf(err) != fault.Unavailable ||
+		rep != (reconcile.Report{Overdue: runs, TimedOut: runs}) {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	w.queue.setDown(false)
@@ -528,7 +541,8 @@ func TestSweepHandlesManyAtOnce(t *testing.T) {
 	}
 }
 
-// A panic over one run is a fault of the sweep, as it is of a request: it takes neither the other runs nor the instance with it.
+// A panic over one run is a fault of the sweep, as it is of a request: it takes neither the other
+// runs nor the instance with it.
 func TestSweepOutlivesAPanic(t *testing.T) {
 	w := newWorld(t)
 	w.atOnce(8)
@@ -549,7 +563,8 @@ func TestSweepOutlivesAPanic(t *testing.T) {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	lines := w.lines("the sweep could not handle a run")
-	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["error"]), "panic: planted") || !strings.Contains(fmt.Sprint(lines[0]["error"]), "sweep.go") {
+	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["error"]), "panic: planted") ||
+		!strings.Contains(fmt.Sprint(lines[0]["error"]), "sweep.go") {
 		t.Errorf("%v", lines)
 	}
 	if rep := w.sweep(); rep != (reconcile.Report{Open: 3, Overdue: 1, Rescheduled: 1}) {
@@ -557,7 +572,8 @@ func TestSweepOutlivesAPanic(t *testing.T) {
 	}
 }
 
-// BenchmarkSweepAfterAPurge heals runs whose tasks are lost, over a queue that answers after 5 ms: one after the other, and many at once.
+// BenchmarkSweepAfterAPurge heals runs whose tasks are lost, over a queue that answers after 5 ms:
+// one after the other, and many at once.
 func BenchmarkSweepAfterAPurge(b *testing.B) {
 	const runs = 200
 	w := newWorld(b)
@@ -596,8 +612,9 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// A check whose save of the end took longer than the sweep's patience is no leak: not its own task, which pends until its delivery is answered, and
-// not a check that read the run before that save returned.
+// A check whose save of the end took longer than the sweep's patience is no leak: not its own task,
+// which pends until its delivery is answered, and not a check that read the run before that save
+// returned.
 func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
 	w := newWorld(t)
 	w.begin()

@@ -38,8 +38,8 @@ func (s shaky) Wait(ctx context.Context, caseID string, run int, version int64) 
 	return err
 }
 
-// In whatever order viewers come, leave and come back, while a case goes on through its runs and the store shakes: each sees what is later
-// than what it saw, and the last end.
+// In whatever order viewers come, leave and come back, while a case goes on through its runs and
+// the store shakes: each sees what is later than what it saw, and the last end.
 func TestViewersOfManyRuns(t *testing.T) {
 	const viewers = 12
 	for range 20 {

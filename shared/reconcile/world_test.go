@@ -35,8 +35,8 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 const traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-// world is a Reconciler in a world of its own: a real store, and a queue, a pipeline and a topic that do as they are told, on a clock that stands still
-// unless it is moved.
+// world is a Reconciler in a world of its own: a real store, and a queue, a pipeline and a topic
+// that do as they are told, on a clock that stands still unless it is moved.
 type world struct {
 	*reconcile.Reconciler
 	t      testing.TB
@@ -63,9 +63,16 @@ func newWorld(t testing.TB, change ...func(*cases.Rules)) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, now: epoch, log: &bytes.Buffer{}, store: &faultyStore{Store: s}, queue: &fakeQueue{pending: map[string]queue.Task{}, taken: map[string]bool{}}, topic: &fakeTopic{}}
-	w.pipe = &fakePipeline{dispatch: func(reconcile.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchAccepted} },
-		poll: func(string) cases.CheckOutcome { return reading(1, 4, "") }}
+	w := &world{
+		t: t, now: epoch, log: &bytes.Buffer{}, store: &faultyStore{Store: s},
+		queue: &fakeQueue{pending: map[string]queue.Task{}, taken: map[string]bool{}}, topic: &fakeTopic{},
+	}
+	w.pipe = &fakePipeline{
+		dispatch: func(reconcile.Job) cases.DispatchOutcome {
+			return cases.DispatchOutcome{Kind: cases.DispatchAccepted}
+		},
+		poll: func(string) cases.CheckOutcome { return reading(1, 4, "") },
+	}
 	w.rules = cases.Rules{
 		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
 		StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute,
@@ -147,8 +154,9 @@ func (w *world) get(run int) cases.Case {
 	return c
 }
 
-// deliver delivers the pending task that is due first, if it is due within the time, and moves the clock there. A task whose delivery fails
-// stays pending, and is delivered again a second later with a higher count.
+// deliver delivers the pending task that is due first, if it is due within the time, and moves the
+// clock there. A task whose delivery fails stays pending, and is delivered again a second later
+// with a higher count.
 func (w *world) deliver(within time.Duration) (delivered bool, err error) {
 	t, retries, ok := w.queue.next()
 	if !ok || t.At.After(w.clock().Add(within)) {
@@ -212,7 +220,9 @@ func (w *world) publish(id, data string) error {
 }
 
 func reading(completed, total int, status cases.Status) cases.CheckOutcome {
-	return cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: total, Percent: -1, Status: status}}
+	return cases.CheckOutcome{
+		Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: total, Percent: -1, Status: status},
+	}
 }
 
 // faultyStore fails where it is told to.
@@ -279,7 +289,8 @@ func (s *faultyStore) Value(ctx context.Context, id string, run int, v store.Val
 	return call(s, "Value", func() ([]byte, error) { return s.Store.Value(ctx, id, run, v) })
 }
 
-func (s *faultyStore) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
+func (s *faultyStore) Overdue(ctx context.Context, before time.Time, after store.Cursor,
+	limit int) ([]cases.Case, error) {
 	return call(s, "Overdue", func() ([]cases.Case, error) { return s.Store.Overdue(ctx, before, after, limit) })
 }
 

@@ -98,7 +98,9 @@ func (b *Bench) Pass(d time.Duration) { b.ahead.Add(int64(d)) }
 // Begin starts a run of a case and returns its record.
 func (b *Bench) Begin(caseID string) cases.Case {
 	b.T.Helper()
-	answer, err := b.Reconciler.Start(context.Background(), reconcile.StartRequest{CaseID: caseID, Form: []byte(`{"a":1}`)})
+	answer, err := b.Reconciler.Start(context.Background(), reconcile.StartRequest{
+		CaseID: caseID, Form: []byte(`{"a":1}`),
+	})
 	if err != nil {
 		b.T.Fatal(err)
 	}

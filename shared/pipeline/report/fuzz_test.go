@@ -15,7 +15,8 @@ import (
 func FuzzParseResult(f *testing.F) {
 	f.Add(
 		[]byte(
-			`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s"},"output_url":"http://o"}`,
+			`{"success":true,"webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s"},` +
+				`"output_url":"http://o"}`,
 		),
 	)
 	f.Add([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`))
@@ -95,7 +96,8 @@ func TestNestedWithoutEnd(t *testing.T) {
 	if text := Message([]byte(`{"detail":{"error":{"message":[["it broke"]]}}}`)); text != "it broke" {
 		t.Errorf("%q", text)
 	}
-	if r, err := ParseResult([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`)); err != nil ||
+	r, err := ParseResult([]byte(`{"webhook_summary":{"succeeded":9223372036854775807,"failed":9223372036854775807}}`))
+	if err != nil ||
 		r.Documents != nil {
 		t.Errorf("%+v, %v: nobody makes that many documents", r, err)
 	}

@@ -19,7 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestParseResult(t *testing.T) {
 	yes, no := true, false
 	for in, want := range map[string]*Result{
-		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,"output_url":"http://s","results":[]},"output_url":"http://o"}`: {
+		`{"success":true,"case_id":"c","webhook_summary":{"total_sets":52,"succeeded":20,"failed":32,` +
+			`"output_url":"http://s","results":[]},"output_url":"http://o"}`: {
 			Result: cases.Result{
 				Documents: &cases.Documents{Total: new(52), Succeeded: new(20), Failed: new(32)},
 				OutputURL: "http://o",
@@ -76,11 +77,18 @@ func TestParseResult(t *testing.T) {
 	if err != nil || string(got.Raw) != "{\"a\":\"\uFFFD\\u0000\"}" {
 		t.Errorf("%q %v", got.Raw, err)
 	}
-	for in, want := range map[string]string{
-		`null`: "", ``: "", `"x"`: "x", `{"msg":"m"}`: "m", `{"error":{"a" : 1}}`: `a: 1`,
-		`plain words`: "plain words", `<html>`: "",
-		`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123"},"ctx":{"ssn":"123"}}]}`: "body.Form: Field required",
+	for _, test := range []struct{ in, want string }{
+		{`null`, ""},
+		{``, ""},
+		{`"x"`, "x"},
+		{`{"msg":"m"}`, "m"},
+		{`{"error":{"a" : 1}}`, `a: 1`},
+		{`plain words`, "plain words"},
+		{`<html>`, ""},
+		{`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"ssn":"123"},"ctx":{"ssn":"123"}}]}`,
+			"body.Form: Field required"},
 	} {
+		in, want := test.in, test.want
 		if got := Message([]byte(in)); got != want {
 			t.Errorf("Message(%s) = %q, not %q", in, got, want)
 		}
@@ -95,16 +103,17 @@ func TestParseResultWithoutEnd(t *testing.T) {
 		`{"success":true,"output_url":%q}`,
 		`{"success":true,"webhook_summary":{"output_url":%q}}`,
 	} {
-		for url, want := range map[string]string{longest: longest, longest +
-			"u": "", longest + strings.Repeat("u", 64<<10): ""} {
+		for url, want := range map[string]string{
+			longest: longest, longest + "u": "", longest + strings.Repeat("u", 64<<10): "",
+		} {
 			got, err := ParseResult(fmt.Appendf(nil, form, url))
 			if err != nil || got.OutputURL != want {
 				t.Errorf("%.40s of %d bytes: %d bytes are kept, %v", form, len(url), len(got.OutputURL), err)
 			}
 		}
 	}
-	got, err := ParseResult(fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`, longest+
-		"u"))
+	got, err := ParseResult(fmt.Appendf(nil, `{"output_url":%q,"webhook_summary":{"output_url":"https://s.example"}}`,
+		longest+"u"))
 	if err != nil || got.OutputURL != "https://s.example" {
 		t.Errorf("%.40q, %v", got.OutputURL, err)
 	}
