@@ -48,8 +48,9 @@ func TestFunctions(t *testing.T) {
 		{"dispatch", "POST", "/", task, []string{isJSON, p.invoker}, 200},
 		{"check", "POST", "/", task, []string{isJSON, p.invoker}, 200},
 		{"status", "GET", "/c", "", []string{key}, 200},
-		{"complete", "POST", "/", message, []string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
-			"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204},
+		{"complete", "POST", "/", message,
+			[]string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
+				"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204},
 		{"cancel", "POST", "/c", "", []string{key}, 409},
 		{"sweep", "POST", "/", "", []string{p.invoker}, 200},
 		{"console", "GET", "/c", "", nil, 401}, // nobody can show here that Google knows him
@@ -218,7 +219,8 @@ func TestHandlersShare(t *testing.T) {
 			Stores: map[string]store.Opener{drivers.SQLite: p.open},
 		},
 	)
-	if a := call(t, process.Handler(start.New), "POST", "/", `{"case_id":"c"}`, key, "Content-Type: application/json"); a.Code != 202 {
+	if a := call(t, process.Handler(start.New), "POST", "/", `{"case_id":"c"}`, key,
+		"Content-Type: application/json"); a.Code != 202 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
 	if a := call(t, process.Handler(status.New), "GET", "/c", "", key); a.Code != 200 {

@@ -30,14 +30,17 @@ func TestIDTokens(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials)
 
 	begin, _ := p.process(t, "start")
-	if a := call(t, begin.Handler(start.New), "POST", "/?adopt=true", `{"case_id":"c"}`, key, "Content-Type: application/json"); a.Code != 202 {
+	if a := call(t, begin.Handler(start.New), "POST", "/?adopt=true", `{"case_id":"c"}`, key,
+		"Content-Type: application/json"); a.Code != 202 {
 		t.Fatalf("%d %s", a.Code, a.Body)
 	}
-	if a := call(t, begin.Handler(start.New), "POST", "/", `{"case_id":"d"}`, key, "Content-Type: application/json"); a.Code != 202 {
+	if a := call(t, begin.Handler(start.New), "POST", "/", `{"case_id":"d"}`, key,
+		"Content-Type: application/json"); a.Code != 202 {
 		t.Fatalf("%d %s", a.Code, a.Body)
 	}
 	sending, log := p.process(t, "dispatch")
-	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":1}`, isJSON, p.invoker); a.Code != 200 ||
+	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":1}`, isJSON,
+		p.invoker); a.Code != 200 ||
 		len(p.reached()) != 0 {
 		t.Errorf("%d %s, %d requests\n%s", a.Code, a.Body, len(p.reached()), log)
 	}
@@ -52,10 +55,12 @@ func TestIDTokens(t *testing.T) {
 	}
 
 	minted := serviceAccount(t, credentials, p.pipelineAt)
-	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":2}`, isJSON, p.invoker); a.Code != 200 {
+	if a := call(t, sending.Handler(dispatch.New), "POST", "/", `{"case_id":"d","run":1,"seq":2}`, isJSON,
+		p.invoker); a.Code != 200 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
-	if a := call(t, looking.Handler(check.New), "POST", "/", `{"case_id":"c","run":1,"seq":2}`, isJSON, p.invoker); a.Code != 200 {
+	if a := call(t, looking.Handler(check.New), "POST", "/", `{"case_id":"c","run":1,"seq":2}`, isJSON,
+		p.invoker); a.Code != 200 {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
 	reached := p.reached()

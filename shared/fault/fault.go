@@ -1,8 +1,9 @@
-// Package fault sorts errors into kinds, each with one HTTP status, so that an error is classified once, where it is
-// understood, and every function answers it alike. What a caller may read of an error is its Detail and Faults; the error
-// inside is for the log only.
+// Package fault sorts errors into kinds, each with one HTTP status, so that an error is classified
+// once, where it is understood, and every function answers it alike. What a caller may read of an
+// error is its Detail and Faults; the error inside is for the log only.
 //
-// It knows the numbers of HTTP and nothing else of it, so that packages without a transport can use it.
+// It knows the numbers of HTTP and nothing else of it, so that packages without a transport can use
+// it.
 package fault
 
 import (
@@ -76,8 +77,9 @@ type Fault struct {
 	Detail  string `json:"detail"`
 }
 
-// Error is a classified error. Detail and Faults are written for the caller and hold no secret, no content of a form and
-// no text of an inner error; Err is what went wrong inside, for the log. An Error is not changed once made.
+// Error is a classified error. Detail and Faults are written for the caller and hold no secret, no
+// content of a form and no text of an inner error; Err is what went wrong inside, for the log. An
+// Error is not changed once made.
 type Error struct {
 	Kind       Kind
 	Detail     string

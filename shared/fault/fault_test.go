@@ -52,7 +52,8 @@ func TestFrom(t *testing.T) {
 		{"classified", classified, fault.Conflict, classified},
 		{"classified, wrapped twice", fmt.Errorf("b: %w", fmt.Errorf("a: %w", classified)), fault.Conflict, classified},
 		{"classified, joined", errors.Join(secret, classified), fault.Conflict, classified},
-		{"classified around a context's end", fault.Wrap(fault.NotFound, context.Canceled, "no such case"), fault.NotFound, nil},
+		{"classified around a context's end", fault.Wrap(fault.NotFound, context.Canceled, "no such case"), fault.NotFound,
+			nil},
 		{"deadline", fmt.Errorf("load: %w", context.DeadlineExceeded), fault.Unavailable, nil},
 		{"cancelled", context.Canceled, fault.Unavailable, nil},
 		{"unclassified", secret, fault.Internal, nil},
@@ -106,7 +107,8 @@ func TestProblem(t *testing.T) {
 	if p.Status != 500 || p.Errors != nil || strings.Contains(p.Detail, "table") {
 		t.Errorf("an internal problem says %+v", p)
 	}
-	if odd := (&fault.Error{Kind: 99, Detail: "table"}).Problem(""); odd.Status != 500 || strings.Contains(odd.Detail, "table") {
+	odd := (&fault.Error{Kind: 99, Detail: "table"}).Problem("")
+	if odd.Status != 500 || strings.Contains(odd.Detail, "table") {
 		t.Errorf("an unknown kind says %+v", odd)
 	}
 }

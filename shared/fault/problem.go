@@ -21,8 +21,9 @@ type Problem struct {
 	Errors   []Fault `json:"errors,omitempty"`
 }
 
-// Problem returns what the caller may read of e. Instance is a URI reference that names this occurrence, such as the path of
-// the request without its query; it may be "". Of an Internal error only its kind is told, whatever its fields hold.
+// Problem returns what the caller may read of e. Instance is a URI reference that names this
+// occurrence, such as the path of the request without its query; it may be "". Of an Internal error
+// only its kind is told, whatever its fields hold.
 func (e *Error) Problem(instance string) Problem {
 	kind := e.Kind.known()
 	p := Problem{
@@ -35,8 +36,8 @@ func (e *Error) Problem(instance string) Problem {
 	return p
 }
 
-// RetryAfterSeconds returns the value of the Retry-After header, in whole seconds rounded up and at least 1; 0 for a kind
-// that has none.
+// RetryAfterSeconds returns the value of the Retry-After header, in whole seconds rounded up and at
+// least 1; 0 for a kind that has none.
 func (e *Error) RetryAfterSeconds() int {
 	after := e.RetryAfter
 	switch {

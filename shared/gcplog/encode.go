@@ -42,8 +42,8 @@ func (e *encoder) field(name, text string) {
 	e.string(text)
 }
 
-// attrs appends attributes inside the given groups, which it opens unless there is nothing to write, and returns how many are
-// open then, of which open were before.
+// attrs appends attributes inside the given groups, which it opens unless there is nothing to
+// write, and returns how many are open then, of which open were before.
 func (e *encoder) attrs(groups []string, open int, attrs []slog.Attr) int {
 	before := len(e.buf)
 	for _, g := range groups {
@@ -131,7 +131,8 @@ func (e *encoder) float(f float64) {
 	e.buf = strconv.AppendFloat(e.buf, f, 'g', -1, 64)
 }
 
-// any appends an error as its text and anything else as its JSON. A value that has none, or panics, becomes a text that says so.
+// any appends an error as its text and anything else as its JSON. A value that has none, or panics,
+// becomes a text that says so.
 func (e *encoder) any(v any) {
 	raw, text := encode(v)
 	switch {
@@ -152,8 +153,9 @@ func (e *encoder) any(v any) {
 	}
 }
 
-// unseen reports whether a character does something to what shows it: it controls a terminal, ends a line for some readers, or turns
-// the direction of the text around it. JSON lets most of them stand in a text.
+// unseen reports whether a character does something to what shows it: it controls a terminal, ends
+// a line for some readers, or turns the direction of the text around it. JSON lets most of them
+// stand in a text.
 func unseen(r rune) bool {
 	return unicode.IsControl(r) || r > unicode.MaxLatin1 && unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }
@@ -180,8 +182,8 @@ func encode(v any) (raw []byte, text string) {
 	return raw, ""
 }
 
-// string appends a JSON string: cut after maxText bytes as written, with what is [unseen] escaped, and with U+FFFD for NUL and for what is not
-// UTF-8.
+// string appends a JSON string: cut after maxText bytes as written, with what is [unseen] escaped,
+// and with U+FFFD for NUL and for what is not UTF-8.
 func (e *encoder) string(s string) { e.text(s, maxText) }
 
 func (e *encoder) text(s string, limit int) {

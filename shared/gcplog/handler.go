@@ -1,5 +1,6 @@
-// Package gcplog writes log records as Cloud Logging reads them from standard output: one JSON object a line
-// (https://cloud.google.com/logging/docs/structured-logging). The lines of one case carry one trace, which travels in a context.
+// Package gcplog writes log records as Cloud Logging reads them from standard output: one JSON
+// object a line (https://cloud.google.com/logging/docs/structured-logging). The lines of one case
+// carry one trace, which travels in a context.
 //
 // People read the same lines with jq.
 package gcplog
@@ -45,8 +46,8 @@ var reserved = []string{"severity", "message", "time", "timestamp", "timestampSe
 // insertIDKey is not a field name: no attribute is named so by chance.
 const insertIDKey = "\x00insertId"
 
-// InsertID returns an attribute that makes Cloud Logging keep one of all lines with the same id and time. It counts only as an
-// attribute of a line, not in With.
+// InsertID returns an attribute that makes Cloud Logging keep one of all lines with the same id and
+// time. It counts only as an attribute of a line, not in With.
 func InsertID(id string) slog.Attr {
 	return slog.String(insertIDKey, id) //nolint:sloglint // the key is a mark, and is not written
 }
@@ -100,7 +101,8 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &c
 }
 
-// WithGroup returns a handler that puts the attributes to come into an object of that name. A group without attributes is not written.
+// WithGroup returns a handler that puts the attributes to come into an object of that name. A group
+// without attributes is not written.
 func (h *Handler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h

@@ -65,7 +65,8 @@ func (quietPanic) MarshalJSON() ([]byte, error) { panic("no") }
 func TestFields(t *testing.T) {
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6789, time.FixedZone("", 3600))
-	nested := slog.Group("g", "a", 1, slog.Group("none"), slog.Group("", "inline", true), slog.Group("h", "severity", "inner"))
+	nested := slog.Group("g", "a", 1, slog.Group("none"), slog.Group("", "inline", true),
+		slog.Group("h", "severity", "inner"))
 	for _, test := range []struct {
 		name  string
 		level slog.Level
@@ -74,30 +75,42 @@ func TestFields(t *testing.T) {
 		want  map[string]any
 	}{
 		{"names that are taken", slog.LevelInfo, nil,
-			[]any{"severity", "x", "message", "y", "time", "z", "level", 1, "msg", "m", "logging.googleapis.com/trace", "forged", "httpRequest", 1, "timestamp", "t"},
-			map[string]any{"severity": "INFO", "attr.severity": "x", "attr.message": "y", "attr.time": "z", "level": 1.0, "msg": "m",
+			[]any{"severity", "x", "message", "y", "time", "z", "level", 1, "msg", "m",
+				"logging.googleapis.com/trace", "forged", "httpRequest", 1, "timestamp", "t"},
+			map[string]any{"severity": "INFO", "attr.severity": "x", "attr.message": "y", "attr.time": "z",
+				"level": 1.0, "msg": "m",
 				"attr.logging.googleapis.com/trace": "forged", "attr.httpRequest": 1.0, "attr.timestamp": "t"}},
 		{"kinds", slog.LevelWarn, nil,
-			[]any{"d", 1500 * time.Millisecond, "t", at, "e", errors.New("broken"), "n", nil, "u", uint64(math.MaxUint64), "f", 0.25, "b", []byte("raw"),
+			[]any{"d", 1500 * time.Millisecond, "t", at, "e", errors.New("broken"), "n", nil, "u", uint64(math.MaxUint64),
+				"f", 0.25, "b", []byte("raw"),
 				"list", []int{1, 2}, "nan", math.NaN(), "inf", math.Inf(-1), "map", map[string]int{"k": 1}},
-			map[string]any{"severity": "WARNING", "d": 1.5, "t": "2026-01-02T02:04:05.000006789Z", "e": "broken", "n": nil, "u": 18446744073709551615.0, "f": 0.25, "b": "raw",
+			map[string]any{"severity": "WARNING", "d": 1.5, "t": "2026-01-02T02:04:05.000006789Z", "e": "broken", "n": nil,
+				"u": 18446744073709551615.0, "f": 0.25, "b": "raw",
 				"list": []any{1.0, 2.0}, "nan": "NaN", "inf": "-Inf", "map": map[string]any{"k": 1.0}}},
 		{"what does not print", slog.LevelError, nil,
-			[]any{"nil", (*panics)(nil), "value", panics{}, "bad", badJSON{}, "chan", make(chan int), "panic", quietPanic{}, "odd"},
-			map[string]any{"severity": "ERROR", "nil": "!PANIC", "value": "!PANIC", "bad": "!ERROR: a gcplog_test.badJSON is no JSON", "chan": "!ERROR: a chan int is no JSON",
+			[]any{
+				"nil", (*panics)(nil), "value", panics{}, "bad", badJSON{}, "chan", make(chan int), "panic", quietPanic{}, "odd",
+			},
+			map[string]any{"severity": "ERROR", "nil": "!PANIC", "value": "!PANIC",
+				"bad": "!ERROR: a gcplog_test.badJSON is no JSON", "chan": "!ERROR: a chan int is no JSON",
 				"panic": "!PANIC: a gcplog_test.quietPanic does not print", "!BADKEY": "odd"}},
 		{"groups", gcplog.LevelNotice, func(l *slog.Logger) *slog.Logger {
 			return l.With("top", 1).WithGroup("empty").WithGroup("outer").With("a", 1).With().WithGroup("").WithGroup("inner")
 		}, []any{nested, gcplog.InsertID("id-1")},
-			map[string]any{"severity": "NOTICE", "top": 1.0, "logging.googleapis.com/insertId": "id-1", "empty": map[string]any{"outer": map[string]any{"a": 1.0, "inner": map[string]any{
-				"g": map[string]any{"a": 1.0, "inline": true, "h": map[string]any{"severity": "inner"}}}}}}},
-		{"groups without an end", slog.LevelDebug, func(l *slog.Logger) *slog.Logger { return l.WithGroup("a").WithGroup("b") }, []any{slog.Group("c", slog.Group("d"))},
+			map[string]any{"severity": "NOTICE", "top": 1.0, "logging.googleapis.com/insertId": "id-1",
+				"empty": map[string]any{"outer": map[string]any{"a": 1.0, "inner": map[string]any{
+					"g": map[string]any{"a": 1.0, "inline": true, "h": map[string]any{"severity": "inner"}}}}}}},
+		{"groups without an end", slog.LevelDebug,
+			func(l *slog.Logger) *slog.Logger { return l.WithGroup("a").WithGroup("b") },
+			[]any{slog.Group("c", slog.Group("d"))},
 			map[string]any{"severity": "DEBUG"}},
 		{"the worst", gcplog.LevelCritical, nil, nil, map[string]any{"severity": "CRITICAL"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
-			l := slog.New(gcplog.New(&out, gcplog.Options{Level: slog.LevelDebug, Project: "p-1", Labels: map[string]string{"function": "start"}}))
+			l := slog.New(gcplog.New(&out, gcplog.Options{
+				Level: slog.LevelDebug, Project: "p-1", Labels: map[string]string{"function": "start"},
+			}))
 			if test.with != nil {
 				l = test.with(l)
 			}
@@ -108,7 +121,8 @@ func TestFields(t *testing.T) {
 			}
 			delete(got, "time")
 			for k, v := range got { // the text of a panic in LogValue is slog's own
-				if s, ok := v.(string); ok && test.want[k] == "!PANIC" && (strings.Contains(s, "panic") || strings.Contains(s, "PANIC")) {
+				s, ok := v.(string)
+				if ok && test.want[k] == "!PANIC" && (strings.Contains(s, "panic") || strings.Contains(s, "PANIC")) {
 					got[k] = "!PANIC"
 				}
 			}
@@ -135,7 +149,8 @@ func TestLevelProjectAndSource(t *testing.T) {
 		t.Errorf("a trace without a project: %v", got)
 	}
 	source, _ := got["logging.googleapis.com/sourceLocation"].(map[string]any)
-	if file, _ := source["file"].(string); !strings.HasSuffix(file, "handler_test.go") || source["line"] == nil || source["function"] == nil {
+	file, _ := source["file"].(string)
+	if !strings.HasSuffix(file, "handler_test.go") || source["line"] == nil || source["function"] == nil {
 		t.Errorf("source is %v", source)
 	}
 }
@@ -148,7 +163,8 @@ func TestNothingBreaksALine(t *testing.T) {
 }
 
 var hostile = []string{
-	"", "\n{\"severity\":\"EMERGENCY\"}\n", "a\x00b", "\xff\xfe", "é\xc3", "\u2028\u2029", `"},"severity":"x"`, `\u0000`, "\x7f\x1b[31m", "\\", "\x00insertId",
+	"", "\n{\"severity\":\"EMERGENCY\"}\n", "a\x00b", "\xff\xfe", "é\xc3", "\u2028\u2029", `"},"severity":"x"`, `\u0000`,
+	"\x7f\x1b[31m", "\\", "\x00insertId",
 	"a\u0085b\u009b31m", "\u202egpj.exe\u2066\u200f", `\u009b`, `\u202e`,
 	strings.Repeat("x", 20<<10), strings.Repeat("é", 10<<10), strings.Repeat("\xff", 20<<10),
 }
@@ -164,7 +180,8 @@ func checkLine(t *testing.T, key, text string) {
 	t.Helper()
 	var out bytes.Buffer
 	l := slog.New(gcplog.New(&out, gcplog.Options{Labels: map[string]string{"k": text}}))
-	l.With(key, text).WithGroup(key).Error(text, key, text, "any", map[string]string{text: text}, "raw", json.RawMessage(text), "e", errors.New(text), slog.Group(key, key, text))
+	l.With(key, text).WithGroup(key).Error(text, key, text, "any", map[string]string{text: text},
+		"raw", json.RawMessage(text), "e", errors.New(text), slog.Group(key, key, text))
 	m := decode(t, out.Bytes())
 	if m["severity"] != "ERROR" {
 		t.Errorf("severity is %v for %q", m["severity"], text)
@@ -230,7 +247,9 @@ func TestAWriterThatFails(t *testing.T) {
 }
 
 func BenchmarkHandle(b *testing.B) {
-	l := slog.New(gcplog.New(io.Discard, gcplog.Options{Project: "p-1", Labels: map[string]string{"function": "check"}})).With("case_id", "c-1", "run", 1)
+	l := slog.New(gcplog.New(io.Discard, gcplog.Options{
+		Project: "p-1", Labels: map[string]string{"function": "check"},
+	})).With("case_id", "c-1", "run", 1)
 	ctx := gcplog.WithTrace(b.Context(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	b.ReportAllocs()
 	for b.Loop() {

@@ -62,9 +62,10 @@ func TraceParent(ctx context.Context) string {
 	return t.header
 }
 
-// TraceParentOf returns the traceparent of a request, given its two headers: traceparent if it is valid, else what
-// X-Cloud-Trace-Context says ("TRACE_ID/SPAN_ID;o=OPTIONS", the span in decimal:
-// https://cloud.google.com/trace/docs/trace-context#legacy-http-header), else "". A trace without a span gets a span of its own id's end.
+// TraceParentOf returns the traceparent of a request, given its two headers: traceparent if it is
+// valid, else what X-Cloud-Trace-Context says ("TRACE_ID/SPAN_ID;o=OPTIONS", the span in decimal:
+// https://cloud.google.com/trace/docs/trace-context#legacy-http-header), else "". A trace without a
+// span gets a span of its own id's end.
 func TraceParentOf(traceparent, cloudTraceContext string) string {
 	if ValidTraceParent(traceparent) {
 		return traceparent

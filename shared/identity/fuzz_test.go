@@ -27,7 +27,9 @@ func (p *publisherOf) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := p.about
 	if !strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
 		body = p.keys
-		if loopback := r.URL.Hostname() == "localhost" || strings.HasPrefix(r.URL.Hostname(), "127.") || r.URL.Hostname() == "::1"; r.URL.Scheme != "https" &&
+		loopback := r.URL.Hostname() == "localhost" || strings.HasPrefix(r.URL.Hostname(), "127.") ||
+			r.URL.Hostname() == "::1"
+		if r.URL.Scheme != "https" &&
 			!loopback ||
 			r.URL.User != nil {
 			p.t.Errorf("it asks %s for keys", r.URL)
@@ -50,7 +52,8 @@ func FuzzKeys(f *testing.F) {
 	token := stranger.Sign(account, audience)
 	f.Add(
 		[]byte(
-			`{"issuer":"https://issuer.example","jwks_uri":"https://issuer.example/keys","id_token_signing_alg_values_supported":["RS256"]}`,
+			`{"issuer":"https://issuer.example","jwks_uri":"https://issuer.example/keys",`+
+				`"id_token_signing_alg_values_supported":["RS256"]}`,
 		),
 		[]byte(
 			`{"keys":[{"kty":"RSA","kid":"`+stranger.KeyID()+`","use":"sig","alg":"RS256","n":"AQAB","e":"AQAB"}]}`,
@@ -111,7 +114,8 @@ func FuzzClaims(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, claims := range []string{
-		`{"iss":"https://issuer.example","aud":"https://check.example","sub":"1","exp":99999999999,"iat":1,"email":"a@b.example","email_verified":"true"}`,
+		`{"iss":"https://issuer.example","aud":"https://check.example","sub":"1","exp":99999999999,"iat":1,` +
+			`"email":"a@b.example","email_verified":"true"}`,
 		`{"iss":"https://issuer.example","aud":["https://check.example",7],"sub":"","exp":1e300,"nbf":-1e300}`,
 		`{"iss":["https://issuer.example"],"aud":{},"exp":"soon"}`, `[]`, `null`, "",
 	} {

@@ -185,7 +185,8 @@ func TestEmailVerified(t *testing.T) {
 	for _, test := range []struct {
 		value any
 		want  bool
-	}{{true, true}, {"true", true}, {false, false}, {"false", false}, {nil, false}, {1, false}, {[]bool{true}, false}, {"TRUE", false}} {
+	}{{true, true}, {"true", true}, {false, false}, {"false", false}, {nil, false}, {1, false},
+		{[]bool{true}, false}, {"TRUE", false}} {
 		claims, err := v.Verify(
 			t.Context(),
 			issuer.Sign(account, audience, identitytest.Claim("email_verified", test.value)),
@@ -374,7 +375,8 @@ func FuzzIsToken(f *testing.F) {
 	)
 	f.Fuzz(func(t *testing.T, text string) {
 		if identity.IsToken(text) &&
-			(strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.Count(text, ".") != 2) {
+			(strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" ||
+				strings.Count(text, ".") != 2) {
 			t.Errorf("%q has the form of a token", text)
 		}
 		if claims, err := v.Verify(t.Context(), text); err == nil {

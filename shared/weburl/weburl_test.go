@@ -51,7 +51,9 @@ func TestParse(t *testing.T) {
 		{"https://" + strings.Repeat("a.", 130) + "example", "host", false},
 	} {
 		t.Run(test.text, func(t *testing.T) {
-			for name, parse := range map[string]func(string) (*url.URL, error){"Parse": weburl.Parse, "ParseBase": weburl.ParseBase} {
+			for name, parse := range map[string]func(string) (*url.URL, error){
+				"Parse": weburl.Parse, "ParseBase": weburl.ParseBase,
+			} {
 				u, err := parse(test.text)
 				good := test.fault == "" || name == "Parse" && test.query
 				if (err == nil) != good || (u == nil) == good {
@@ -125,11 +127,15 @@ func TestLoopback(t *testing.T) {
 }
 
 // names is the grammar of the names of hosts.
-var names = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
+var names = regexp.MustCompile(
+	`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
 
 // FuzzParse: what is accepted is an address on the web and nothing else, whatever it looks like.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"https://p.example/?a=b", "http://[::1]:1", "https://a..b", "https://a-/", "http://127.1", "https://u@h", "https://h#"} {
+	for _, text := range []string{
+		"https://p.example/?a=b", "http://[::1]:1", "https://a..b", "https://a-/", "http://127.1",
+		"https://u@h", "https://h#",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -139,7 +145,8 @@ func FuzzParse(f *testing.F) {
 		}
 		host := u.Hostname()
 		isName := names.MatchString(host) && len(host) <= 253
-		if u.User != nil || u.Fragment != "" || !isName && !strings.ContainsAny(host, ":.") || weburl.IsLoopback(host) && !weburl.MayBeLoopback(host) {
+		if u.User != nil || u.Fragment != "" || !isName && !strings.ContainsAny(host, ":.") ||
+			weburl.IsLoopback(host) && !weburl.MayBeLoopback(host) {
 			t.Errorf("Parse accepts %q", text)
 		}
 		if again, err := weburl.Parse(u.String()); err != nil || again.Host != u.Host {

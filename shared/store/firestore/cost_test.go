@@ -89,8 +89,8 @@ func TestCosts(t *testing.T) {
 	want("Current at a run that is known by now", "BatchGetDocuments")
 }
 
-// TestContention: writers who fight for one record wait for no lock. (With transactions that read, twenty took twenty seconds on the
-// emulator, and some gave up.)
+// TestContention: writers who fight for one record wait for no lock. (With transactions that read,
+// twenty took twenty seconds on the emulator, and some gave up.)
 func TestContention(t *testing.T) {
 	const writers = 20
 	o := options(t)

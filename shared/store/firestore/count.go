@@ -15,8 +15,8 @@ func (s *Store) CountOpen(ctx context.Context) (int, error) {
 	return n, wrap(ctx, err, "counting open runs")
 }
 
-// CountByState implements [store.Store]. A call for each state, one after the other, each billed as one document read for 1000 counted; all
-// count as of the moment of the first.
+// CountByState implements [store.Store]. A call for each state, one after the other, each billed as
+// one document read for 1000 counted; all count as of the moment of the first.
 func (s *Store) CountByState(ctx context.Context) (map[cases.State]int, error) {
 	counts := map[cases.State]int{}
 	var at *timestamppb.Timestamp

@@ -156,8 +156,8 @@ func runOf(d *pb.Document) int       { return int(d.GetFields()["run"].GetIntege
 func versionOf(d *pb.Document) int64 { return d.GetFields()["version"].GetIntegerValue() }
 func isOpen(d *pb.Document) bool     { return d.GetFields()["open"].GetBooleanValue() }
 
-// trailLength is how many writers a record remembers. Each leaves a nonce, so that one whose answer was lost can tell that its write
-// is in, even if others came after it.
+// trailLength is how many writers a record remembers. Each leaves a nonce, so that one whose answer
+// was lost can tell that its write is in, even if others came after it.
 const trailLength = 16
 
 func newNonce() string { return rand.Text()[:12] }

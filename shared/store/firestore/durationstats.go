@@ -19,8 +19,9 @@ func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, erro
 	return schedule.DecodeDurationStats(versionOf(docs[0]), docs[0].GetFields()["data"].GetBytesValue()), nil
 }
 
-// SaveDurationStats implements [store.Store]. Two calls, one document read and one written. Firestore takes about one write a second of one document
-// for long (https://firebase.google.com/docs/firestore/best-practices); who saves does so more seldom.
+// SaveDurationStats implements [store.Store]. Two calls, one document read and one written.
+// Firestore takes about one write a second of one document for long
+// (https://firebase.google.com/docs/firestore/best-practices); who saves does so more seldom.
 func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
 	return wrap(ctx, s.saveDurationStats(ctx, p), "saving the duration statistics")
 }

@@ -21,8 +21,8 @@ func expire(t *testing.T, s *Store, names ...string) {
 	}
 }
 
-// TestLeftBehind: whatever Firestore deletes first, the case can be begun anew, by this store and by one that has not seen it; and the
-// new runs have nothing of the old ones.
+// TestLeftBehind: whatever Firestore deletes first, the case can be begun anew, by this store and
+// by one that has not seen it; and the new runs have nothing of the old ones.
 func TestLeftBehind(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -123,8 +123,8 @@ func TestPurgeOfWhatIsLeft(t *testing.T) {
 	mustDo(t, s.Begin(ctx, begin("a")))
 }
 
-// TestExpiry: all documents of a run expire 30 days after it would have been purged at the latest, and those of a run without a deadline
-// never.
+// TestExpiry: all documents of a run expire 30 days after it would have been purged at the latest,
+// and those of a run without a deadline never.
 func TestExpiry(t *testing.T) {
 	ctx := t.Context()
 	s := opened(t, options(t))

@@ -9,8 +9,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// TestListAfterAnUpgrade: a run that the revision before wrote is found by all but List and CountByState, and by these once it is
-// written.
+// TestListAfterAnUpgrade: a run that the revision before wrote is found by all but List and
+// CountByState, and by these once it is written.
 func TestListAfterAnUpgrade(t *testing.T) {
 	ctx := t.Context()
 	s := opened(t, options(t))

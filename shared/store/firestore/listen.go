@@ -13,8 +13,9 @@ import (
 	"github.com/casewatch/casewatch/shared/overload"
 )
 
-// listen returns nil when there is what w waits for, ErrNotFound when the run is gone, errQuiet when nothing of that came for a
-// while, and errDeaf when it could not listen. Its stream is over when it returns.
+// listen returns nil when there is what w waits for, ErrNotFound when the run is gone, errQuiet
+// when nothing of that came for a while, and errDeaf when it could not listen. Its stream is over
+// when it returns.
 func (s *Store) listen(ctx context.Context, w watched) (err error) {
 	select {
 	case s.listening.places <- struct{}{}:
@@ -86,10 +87,12 @@ func unopened(ctx context.Context, err error) overload.Outcome {
 // target is the number of the one thing that a stream listens to.
 const target = 1
 
-// listenRequest asks for the run, and for the head, which names a newer one. There is nothing to resume: each stream begins with what is there.
+// listenRequest asks for the run, and for the head, which names a newer one. There is nothing to
+// resume: each stream begins with what is there.
 //
-// It names two documents, and is no query for the runs of the case: that would cost a document read less, but Firestore's emulator runs each query that
-// is listened to again at each commit, whatever that changes, while no other commit goes on.
+// It names two documents, and is no query for the runs of the case: that would cost a document read
+// less, but Firestore's emulator runs each query that is listened to again at each commit, whatever
+// that changes, while no other commit goes on.
 func (s *Store) listenRequest(w watched) *pb.ListenRequest {
 	documents := &pb.Target_DocumentsTarget{Documents: []string{s.run(w.caseID, w.run), s.head(w.caseID)}}
 	return &pb.ListenRequest{Database: s.database, TargetChange: &pb.ListenRequest_AddTarget{

@@ -14,8 +14,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// TestLostAnswer: a write whose answer was lost, and that is therefore repeated, is not taken for another's, even if others wrote
-// since.
+// TestLostAnswer: a write whose answer was lost, and that is therefore repeated, is not taken for
+// another's, even if others wrote since.
 func TestLostAnswer(t *testing.T) {
 	result := map[store.Value][]byte{store.Result: []byte("r")}
 	for _, test := range []struct {
@@ -184,7 +184,8 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// TestSlowAttempt: an attempt that hangs is given up for the next, and is not taken for the end of the caller's context.
+// TestSlowAttempt: an attempt that hangs is given up for the next, and is not taken for the end of
+// the caller's context.
 func TestSlowAttempt(t *testing.T) {
 	var w wire
 	s := opened(t, options(t), w.option()...)

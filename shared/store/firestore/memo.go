@@ -7,7 +7,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// memoSize is how many documents a Store remembers the state of. It is what a few hundred requests at once work on, in some 100 kB.
+// memoSize is how many documents a Store remembers the state of. It is what a few hundred requests
+// at once work on, in some 100 kB.
 const memoSize = 256
 
 // place is a run of a case; run 0 is its head.

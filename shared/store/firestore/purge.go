@@ -10,8 +10,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Purge implements [store.Store]. A call to read head and record and one to delete; between them one more for the current run,
-// unless it is the first, that looks for earlier ones. Values that are not there, or a head that is not, do not matter.
+// Purge implements [store.Store]. A call to read head and record and one to delete; between them
+// one more for the current run, unless it is the first, that looks for earlier ones. Values that
+// are not there, or a head that is not, do not matter.
 func (s *Store) Purge(ctx context.Context, caseID string, run int, version int64) error {
 	err := s.save(ctx, &purge{s: s, caseID: caseID, run: run, version: version})
 	return wrap(ctx, err, "purging %q run %d", caseID, run)
@@ -60,7 +61,8 @@ func (p *purge) look(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// isLast returns ErrConflict if an earlier run than the current one is kept. None can come to be: their numbers are taken.
+// isLast returns ErrConflict if an earlier run than the current one is kept. None can come to be:
+// their numbers are taken.
 func (p *purge) isLast(ctx context.Context) error {
 	if p.run <= 1 {
 		return nil

@@ -19,7 +19,8 @@ func inAllShards() *pb.StructuredQuery_Filter {
 	return where("shard", pb.StructuredQuery_FieldFilter_IN, list(each))
 }
 
-// startAfter is where a query goes on. The cursor is of the field StartAt, and lies, in spite of that name, after what it names.
+// startAfter is where a query goes on. The cursor is of the field StartAt, and lies, in spite of
+// that name, after what it names.
 func startAfter(at time.Time, caseID string, run int) *pb.Cursor {
 	return &pb.Cursor{Values: []*pb.Value{moment(at), text(caseID), number(int64(run))}}
 }

@@ -25,8 +25,8 @@ func (s *Store) get(ctx context.Context, caseID string, run int) (cases.Case, er
 	return toCase(docs[0])
 }
 
-// Current implements [store.Store]. One call, two documents read; the same again if the current run is not the one expected: the
-// one remembered, or the first.
+// Current implements [store.Store]. One call, two documents read; the same again if the current run
+// is not the one expected: the one remembered, or the first.
 func (s *Store) Current(ctx context.Context, caseID string) (store.Head, cases.Case, error) {
 	h, c, err := s.current(ctx, caseID)
 	return h, c, wrap(ctx, err, "reading current run of %q", caseID)

@@ -17,8 +17,8 @@ import (
 type change interface {
 	// recall takes the preconditions from what the store remembers, and reports whether it remembers all.
 	recall() bool
-	// look takes them from the documents as they are. It reports true if the change is in already, ErrConflict or ErrNotFound if
-	// it cannot be made any more.
+	// look takes them from the documents as they are. It reports true if the change is in already,
+	// ErrConflict or ErrNotFound if it cannot be made any more.
 	look(ctx context.Context) (done bool, err error)
 	// writes are those to commit, with the preconditions; saved takes the results, in the same order.
 	writes() []*pb.Write
@@ -62,8 +62,8 @@ func (s *Store) commit(ctx context.Context, writes []*pb.Write) ([]*pb.WriteResu
 	return response.GetWriteResults(), err
 }
 
-// refused reports whether a precondition did not hold. A missing database or a forbidden one is refused as well; the read that follows
-// says so.
+// refused reports whether a precondition did not hold. A missing database or a forbidden one is
+// refused as well; the read that follows says so.
 func refused(err error) bool {
 	switch status.Code(err) {
 	case codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound:

@@ -37,7 +37,8 @@ func slowly(back chan struct{}) func(context.Context) error {
 	}
 }
 
-// TestSlowDatabaseIsAskedLess: of a database that does not answer, one thing is asked at a time, however many want to, and the others are told soon.
+// TestSlowDatabaseIsAskedLess: of a database that does not answer, one thing is asked at a time,
+// however many want to, and the others are told soon.
 func TestSlowDatabaseIsAskedLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := unopenedStore(15 * time.Second)
@@ -94,7 +95,8 @@ func TestUrgentCallsGoFirst(t *testing.T) {
 	})
 }
 
-// TestRepeatsHaveABudget: a database that answers nothing sees each call about once, however many there are, and each is repeated again once it answers.
+// TestRepeatsHaveABudget: a database that answers nothing sees each call about once, however many
+// there are, and each is repeated again once it answers.
 func TestRepeatsHaveABudget(t *testing.T) {
 	s := unopenedStore(time.Second)
 	attempts := 0
@@ -165,14 +167,16 @@ func (h *hanging) options() []option.ClientOption {
 	}
 	return []option.ClientOption{
 		option.WithGRPCDialOption(grpc.WithChainStreamInterceptor(
-			func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, method string, _ grpc.Streamer, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, method string, _ grpc.Streamer,
+				_ ...grpc.CallOption) (grpc.ClientStream, error) {
 				return nil, wait(ctx, method)
 			},
 		)),
 	}
 }
 
-// TestWaitingGivesWay: while the database hangs, those who wait open few streams and read little, however many they are.
+// TestWaitingGivesWay: while the database hangs, those who wait open few streams and read little,
+// however many they are.
 func TestWaitingGivesWay(t *testing.T) {
 	var h hanging
 	s := opened(t, store.Options{Project: "p", EmulatorHost: "127.0.0.1:1"}, h.options()...)

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// listenFor is how long one stream is listened to, so that a connection that died without a word is noticed. Opening the next
-	// costs a document read.
+	// listenFor is how long one stream is listened to, so that a connection that died without a word
+	// is noticed. Opening the next costs a document read.
 	listenFor = 10 * time.Second
-	// How long to pause before looking again while nobody can be listened to: at first, and at most. A look reads two documents.
+	// How long to pause before looking again while nobody can be listened to: at first, and at most. A
+	// look reads two documents.
 	firstPause = 250 * time.Millisecond
 	lastPause  = 2 * time.Second
 )
@@ -25,10 +26,12 @@ var (
 	errDeaf = errors.New("cannot listen")
 )
 
-// Wait implements [store.Store]. It listens to the run and to the head of the case, in one stream of the caller's own, at two document reads at first
-// and each ten seconds, and one for each change. When the stream breaks off, or as many are open as the connections of this
-// Store bear (256), it looks again by ordinary reads, at most every two seconds, and tries to listen in between. After a stream could not be opened no
-// other is for 30 s; at most 4 such reads are under way, and after one failed there is none for 5 s.
+// Wait implements [store.Store]. It listens to the run and to the head of the case, in one stream
+// of the caller's own, at two document reads at first and each ten seconds, and one for each
+// change. When the stream breaks off, or as many are open as the connections of this Store bear
+// (256), it looks again by ordinary reads, at most every two seconds, and tries to listen in
+// between. After a stream could not be opened no other is for 30 s; at most 4 such reads are under
+// way, and after one failed there is none for 5 s.
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
 	err := s.wait(ctx, watched{caseID: caseID, run: run, version: version})
 	return wrap(ctx, err, "waiting for %q run %d", caseID, run)

@@ -17,7 +17,8 @@ type wire struct {
 	mu    sync.Mutex
 	calls []string
 
-	// refuse, if not nil, may answer a call instead of the emulator. lose may take its place once the emulator has answered.
+	// refuse, if not nil, may answer a call instead of the emulator. lose may take its place once the
+	// emulator has answered.
 	refuse, lose func(method string) error
 }
 

@@ -51,7 +51,8 @@ func newCloudSQL(config *pgconn.Config, ip string) (*cloudSQL, error) {
 	}
 	c := &cloudSQL{instance: name, iam: config.Password == ""}
 	c.options = []cloudsqlconn.Option{
-		cloudsqlconn.WithLazyRefresh(),          // certificates are renewed by the dial that needs them, not in the background
+		// certificates are renewed by the dial that needs them, not in the background
+		cloudsqlconn.WithLazyRefresh(),
 		cloudsqlconn.WithBuiltInMetrics(false),  // which are sent in the background too
 		cloudsqlconn.WithUserAgent("casewatch"), // shown in the instance's audit log
 	}

@@ -130,7 +130,8 @@ func newFakeCloudSQL(t *testing.T, socket string) *fakeCloudSQL {
 		"GET /sql/v1beta4/projects/my-project/instances/main/connectSettings",
 		func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, map[string]any{
-				"kind": "sql#connectSettings", "region": "europe-west1", "backendType": "SECOND_GEN", "databaseVersion": "POSTGRES_15",
+				"kind": "sql#connectSettings", "region": "europe-west1",
+				"backendType": "SECOND_GEN", "databaseVersion": "POSTGRES_15",
 				"ipAddresses": []any{
 					map[string]any{"type": "PRIMARY", "ipAddress": "192.0.2.1"},
 					map[string]any{"type": "PRIVATE", "ipAddress": "10.0.0.1"},
@@ -246,7 +247,8 @@ func (f *fakeCloudSQL) options(iam bool) []cloudsqlconn.Option {
 	return append(own, cloudsqlconn.WithTokenSource(token("api")))
 }
 
-// TestCloudSQL opens a store through the connector: a certificate from Google's API, TLS to the instance's address, and PostgreSQL behind it.
+// TestCloudSQL opens a store through the connector: a certificate from Google's API, TLS to the
+// instance's address, and PostgreSQL behind it.
 func TestCloudSQL(t *testing.T) {
 	t.Setenv("PGPASSWORD", "")
 	for _, test := range []struct{ name, user, ip, address, login string }{

@@ -16,7 +16,8 @@ import (
 
 // What a DSN can set by the parameter named, and what it is unless it does.
 const (
-	maxConns       = 4                // pool_max_conns: most functions serve few requests at once, and a statement takes a millisecond
+	// pool_max_conns: most functions serve few requests at once, and a statement takes a millisecond
+	maxConns       = 4
 	connectTimeout = 10 * time.Second // connect_timeout
 	idleTime       = 5 * time.Minute  // pool_max_conn_idle_time
 	pingTimeout    = 2 * time.Second  // pool_ping_timeout: a connection that does not answer in that time is dead

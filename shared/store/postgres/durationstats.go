@@ -40,7 +40,8 @@ func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats)
 		done, failed := s.pool.Exec(ctx, query, p.Version, data)
 		e, refused := errors.AsType[*pgconn.PgError](failed)
 		switch {
-		case refused && (e.Code == "40001" || e.Code == "40P01"): // another saved at this moment; not where transactions are read committed
+		// another saved at this moment; not where transactions are read committed
+		case refused && (e.Code == "40001" || e.Code == "40P01"):
 			err = store.ErrConflict
 		case failed != nil:
 			err = failed

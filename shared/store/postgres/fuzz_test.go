@@ -17,7 +17,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, password, host, database, query string) {
 		for _, dsn := range []string{
-			(&url.URL{Scheme: "postgres", User: url.UserPassword("u", password), Host: host, Path: "/" + database, RawQuery: query}).String(),
+			(&url.URL{Scheme: "postgres", User: url.UserPassword("u", password), Host: host, Path: "/" + database,
+				RawQuery: query}).String(),
 			"postgres://u:" + password + "@" + host + "/" + database + "?" + query,
 		} {
 			config, _, err := parse(dsn)

@@ -17,8 +17,9 @@ import (
 	"github.com/casewatch/casewatch/shared/overload"
 )
 
-// migrations lead from each version of the schema to the next. They are only ever added to, and only ever add: an older
-// revision of this program goes on working on what a newer one made. They take no lock that stops readers or writers for long.
+// migrations lead from each version of the schema to the next. They are only ever added to, and
+// only ever add: an older revision of this program goes on working on what a newer one made. They
+// take no lock that stops readers or writers for long.
 //
 //go:embed migrations/*.sql
 var embedded embed.FS
@@ -33,8 +34,9 @@ const (
 
 var errForeign = errors.New("the database holds tables of another program")
 
-// migrate brings the schema to the newest version that the migrations know. A newer one is left as it is. Of many who try at once one
-// does it, and the others wait until they see it done; who finds it done asks one question and holds no lock.
+// migrate brings the schema to the newest version that the migrations know. A newer one is left as
+// it is. Of many who try at once one does it, and the others wait until they see it done; who finds
+// it done asks one question and holds no lock.
 func migrate(ctx context.Context, pool *pgxpool.Pool, migrations fs.FS) error {
 	db := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = db.Close() }() // the pool stays
@@ -88,8 +90,9 @@ func sqlState(err error) string {
 	return ""
 }
 
-// migrateAlone migrates if it gets the lock, and reports whether it did. Waiting for a lock inside the database would be simpler, but
-// would hold up a migration that builds an index concurrently: that waits for the statements of all others to end.
+// migrateAlone migrates if it gets the lock, and reports whether it did. Waiting for a lock inside
+// the database would be simpler, but would hold up a migration that builds an index concurrently:
+// that waits for the statements of all others to end.
 func migrateAlone(ctx context.Context, pool *pgxpool.Pool, provider *goose.Provider) (done bool, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {

@@ -210,14 +210,20 @@ func TestOpenWaitsForAnother(t *testing.T) {
 // TestSchema: what conditions and indexes rest on.
 func TestSchema(t *testing.T) {
 	s, dsn := newStore(t)
-	if got := postgrestest.Query(t, dsn, `SELECT count(*)::text || string_agg(DISTINCT coalesce(collation_name, 'default'), ',') FROM information_schema.columns
-		WHERE column_name = 'case_id' AND table_name IN ('heads', 'runs', 'run_values')`); got != "3C" {
+	got := postgrestest.Query(t, dsn,
+		`SELECT count(*)::text || string_agg(DISTINCT coalesce(collation_name, 'default'), ',')
+		FROM information_schema.columns
+		WHERE column_name = 'case_id' AND table_name IN ('heads', 'runs', 'run_values')`)
+	if got != "3C" {
 		t.Errorf("ids are compared by %s", got)
 	}
-	// What was committed without waiting for the log, VACUUM does not mark as visible to all, and an index alone cannot tell.
+	// What was committed without waiting for the log, VACUUM does not mark as visible to all, and an
+	// index alone cannot tell.
 	postgrestest.Exec(t, dsn, `SET synchronous_commit = on;
-		INSERT INTO runs SELECT 'case' || i, 1, 1, now() + i * interval '1 second', i % 100 = 0, convert_to(repeat(' ', 500), 'UTF8'),
-			CASE WHEN i % 100 = 0 THEN 'running' ELSE 'succeeded' END, now() - i * interval '1 second' FROM generate_series(1, 20000) i`)
+		INSERT INTO runs SELECT 'case' || i, 1, 1, now() + i * interval '1 second', i % 100 = 0,
+			convert_to(repeat(' ', 500), 'UTF8'),
+			CASE WHEN i % 100 = 0 THEN 'running' ELSE 'succeeded' END, now() - i * interval '1 second'
+			FROM generate_series(1, 20000) i`)
 	postgrestest.Exec(t, dsn, "VACUUM ANALYZE runs")
 	for _, test := range []struct {
 		query string

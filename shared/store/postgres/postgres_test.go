@@ -15,8 +15,9 @@ import (
 	"github.com/casewatch/casewatch/shared/store/storetest"
 )
 
-// pools are the goroutines that pgx begins as it likes: to close, check and ping connections, for a bounded time each, and one
-// for a connection to which it once could not write at once, until that is read from next.
+// pools are the goroutines that pgx begins as it likes: to close, check and ping connections, for a
+// bounded time each, and one for a connection to which it once could not write at once, until that
+// is read from next.
 var pools = []goleak.Option{
 	opencensus,
 	goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).triggerHealthCheck.func1"),
@@ -31,8 +32,9 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// TestStoreElsewhere: on the schema of a revision to come, as after a rollback; in a database whose transactions are serializable unless
-// they say otherwise; with three connections, of which one listens.
+// TestStoreElsewhere: on the schema of a revision to come, as after a rollback; in a database whose
+// transactions are serializable unless they say otherwise; with three connections, of which one
+// listens.
 func TestStoreElsewhere(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		dsn := with(

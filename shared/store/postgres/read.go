@@ -11,7 +11,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store/internal/row"
 )
 
-// Where callers say which run, it may be any number, and the column is no wider than it has to be: they are compared as bigint.
+// Where callers say which run, it may be any number, and the column is no wider than it has to be:
+// they are compared as bigint.
 const (
 	getQuery     = `SELECT record FROM runs WHERE case_id = $1 AND run = $2::bigint`
 	currentQuery = `SELECT h.run, h.version, h.keys, h.owner, r.record

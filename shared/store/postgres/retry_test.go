@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestRepeatsHaveABudget: reads over connections that break are sent again only as far as the budget for that goes; what met a transaction of another
-// is sent again whatever is left of it.
+// TestRepeatsHaveABudget: reads over connections that break are sent again only as far as the
+// budget for that goes; what met a transaction of another is sent again whatever is left of it.
 func TestRepeatsHaveABudget(t *testing.T) {
 	s := &Store{}
 	sent := 0

@@ -22,8 +22,8 @@ var errRolledBack = errors.New("the server rolled the transaction back")
 // step queues statements of a transaction, knowing what those of the steps before answered.
 type step func(r *round) error
 
-// round is what one round trip sends. What the answers amount to is noted, not returned by what reads them: pgx takes that for a
-// failure, and prepares all its statements anew.
+// round is what one round trip sends. What the answers amount to is noted, not returned by what
+// reads them: pgx takes that for a failure, and prepares all its statements anew.
 type round struct {
 	pgx.Batch
 	noted error // the first
@@ -45,12 +45,14 @@ func (r *round) must(query string, args ...any) {
 	})
 }
 
-// transact runs a transaction that changes a case, one round trip for each step: the begin goes with the first, the commit with the
-// last. An error of a step or a statement undoes all of it, and so does what is noted, but in the last step, which is committed by
-// then. It begins again if another transaction made the server undo it.
+// transact runs a transaction that changes a case, one round trip for each step: the begin goes
+// with the first, the commit with the last. An error of a step or a statement undoes all of it, and
+// so does what is noted, but in the last step, which is committed by then. It begins again if
+// another transaction made the server undo it.
 //
-// The word to those who wait goes with the commit, but as a transaction of its own: those that notify commit one after the other in
-// the whole cluster, and would each have the others wait for the disk. A word that is lost in between is what pauses is for.
+// The word to those who wait goes with the commit, but as a transaction of its own: those that
+// notify commit one after the other in the whole cluster, and would each have the others wait for
+// the disk. A word that is lost in between is what pauses is for.
 func (s *Store) transact(ctx context.Context, caseID string, steps ...step) error {
 	return repeat(ctx, &s.retries, undone, func() error {
 		conn, err := s.pool.Acquire(ctx)

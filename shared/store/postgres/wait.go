@@ -19,7 +19,8 @@ const (
 // pauses between two looks without having been told anything: the net under lost notifications.
 var pauses = waiters.Pauses{First: time.Second, Later: 5 * time.Second}
 
-// Wait implements [store.Store]. The last waiter of an instance, over a connection that is dead, returns up to 2 s after its context ended.
+// Wait implements [store.Store]. The last waiter of an instance, over a connection that is dead,
+// returns up to 2 s after its context ended.
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
 	last, err := s.waiters.Wait(ctx, caseID, s.pauses, func() (bool, error) {
 		var at store.Head
@@ -48,16 +49,16 @@ func (s *Store) idle(ctx context.Context, news <-chan struct{}) {
 	}
 }
 
-// listener is the one connection over which an instance hears what is written. It is one of the pool's, so that a waiter
-// need not open one. It is used by one goroutine at a time.
+// listener is the one connection over which an instance hears what is written. It is one of the
+// pool's, so that a waiter need not open one. It is used by one goroutine at a time.
 type listener struct {
 	pool *pgxpool.Pool
 	conn *pgxpool.Conn // nil: there is none
 	lost time.Time     // when it broke, or could not be had
 }
 
-// listen tells the waiters what is said, until there is news for the caller or its context ends. What is said while nobody
-// listens waits in the connection for the next who does.
+// listen tells the waiters what is said, until there is news for the caller or its context ends.
+// What is said while nobody listens waits in the connection for the next who does.
 func (l *listener) listen(ctx context.Context, news <-chan struct{}, all *waiters.Waiters) {
 	if l.conn == nil {
 		if rest := listenAgain - time.Since(l.lost); rest > 0 {

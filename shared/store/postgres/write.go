@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// updateQuery is a whole store.Update. Who waits for the row while another changes it looks at its version again, and finds it
-	// changed; so of two who read the same version one saves.
+	// updateQuery is a whole store.Update. Who waits for the row while another changes it looks at its
+	// version again, and finds it changed; so of two who read the same version one saves.
 	updateQuery = `WITH saved AS (
 			UPDATE runs SET version = $3, wake_at = $4, open = $5, record = $6, state = $7, created_at = $8
 			WHERE case_id = $1 AND run = $2 AND version = $3 - 1
@@ -27,12 +27,15 @@ const (
 		)
 		SELECT EXISTS (SELECT FROM saved), EXISTS (SELECT FROM runs WHERE case_id = $1 AND run = $2)`
 
-	addHeadQuery    = `INSERT INTO heads (case_id, run, version, keys, owner) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
-	changeHeadQuery = `UPDATE heads SET run = $2, version = $3, keys = $4, owner = $5 WHERE case_id = $1 AND version = $3 - 1`
-	dropHeadQuery   = `DELETE FROM heads WHERE case_id = $1`
+	addHeadQuery = `INSERT INTO heads (case_id, run, version, keys, owner) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT DO NOTHING`
+	changeHeadQuery = `UPDATE heads SET run = $2, version = $3, keys = $4, owner = $5
+		WHERE case_id = $1 AND version = $3 - 1`
+	dropHeadQuery = `DELETE FROM heads WHERE case_id = $1`
 	// addRunQuery adds a run with its form.
 	addRunQuery = `WITH added AS (
-			INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT DO NOTHING RETURNING case_id, run
 		)
 		INSERT INTO run_values (case_id, run, name, data) SELECT case_id, run, '` + string(store.Form) + `', $9 FROM added`
@@ -70,8 +73,8 @@ func updateArgs(w row.Write) []any {
 	return append(rowArgs(w.Row), names, data, drop)
 }
 
-// update queues updateQuery. It notes a conflict or, if there is no such run, missing. A run that another purges meanwhile may be told
-// as a conflict: who reads again learns.
+// update queues updateQuery. It notes a conflict or, if there is no such run, missing. A run that
+// another purges meanwhile may be told as a conflict: who reads again learns.
 func (r *round) update(w row.Write, missing error) {
 	r.Queue(updateQuery, updateArgs(w)...).QueryRow(func(answer pgx.Row) error {
 		var saved, exists bool

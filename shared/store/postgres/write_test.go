@@ -121,7 +121,8 @@ func TestDeadlock(t *testing.T) {
 	b.Head.Run, b.Case.Run, b.Head.Version, b.End = 2, 2, 2, &end
 	done := make(chan error, 1)
 	go func() { done <- s.Begin(ctx, b) }()
-	for postgrestest.Query(t, dsn, `SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`) == "0" {
+	for postgrestest.Query(t, dsn, `SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND `+
+		`datname = current_database()`) == "0" {
 		time.Sleep(time.Millisecond)
 	}
 	exec("SELECT FROM heads FOR UPDATE") // Begin holds it: had the server not undone that, this would fail

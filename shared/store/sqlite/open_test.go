@@ -36,7 +36,8 @@ func TestOpenErrors(t *testing.T) {
 			run(t, path, fmt.Sprintf("PRAGMA user_version = %d", newestVersion()+1))
 		}, fmt.Sprintf("schema version %d and this program knows up to %d", newestVersion()+1, newestVersion())},
 		{"records of an older shape", func(t *testing.T, path string) {
-			run(t, path, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 4; CREATE TABLE runs (a)", applicationID))
+			run(t, path,
+				fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 4; CREATE TABLE runs (a)", applicationID))
 		}, "another shape; move the file away or delete it"},
 		{"another program's tables", func(t *testing.T, path string) {
 			run(t, path, "CREATE TABLE runs (a)")

@@ -85,7 +85,8 @@ func migrate(ctx context.Context, conn *sql.Conn) (err error) {
 	case id != applicationID && (id != 0 || version != 0 || tables != 0):
 		return errors.New("the file is a database of another program")
 	case version > newestVersion():
-		return fmt.Errorf("the file has schema version %d and this program knows up to %d: a newer program wrote it", version, newestVersion())
+		return fmt.Errorf("the file has schema version %d and this program knows up to %d: a newer program wrote it",
+			version, newestVersion())
 	case id == applicationID && version < firstVersion:
 		return fmt.Errorf("the file has schema version %d: an earlier program wrote it, and its records have another shape; "+
 			"move the file away or delete it, and start again", version)

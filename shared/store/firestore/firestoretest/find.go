@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-const howToGet = "gcloud components install cloud-firestore-emulator (or apt-get install google-cloud-cli-firestore-emulator) and a Java 17 or later"
+const howToGet = "gcloud components install cloud-firestore-emulator (or apt-get install " +
+	"google-cloud-cli-firestore-emulator) and a Java 17 or later"
 
 // errMissing says that this machine has no emulator.
 var errMissing = errors.New("no Firestore emulator here: " + howToGet)
@@ -36,8 +37,8 @@ func find() (shell, java, path string, err error) {
 	return "", "", "", errMissing
 }
 
-// roots are where the SDK may be: beside the gcloud that is called, where it is usually put, and where gcloud says, which takes
-// it most of a second.
+// roots are where the SDK may be: beside the gcloud that is called, where it is usually put, and
+// where gcloud says, which takes it most of a second.
 func roots() []string {
 	all := []string{
 		"/usr/lib/google-cloud-sdk",

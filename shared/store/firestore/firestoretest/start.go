@@ -26,9 +26,10 @@ var one struct {
 	*emulator
 }
 
-// Start returns the host:port of the emulator, which the first call starts. If it has died since, another is started, which is
-// empty. Without an emulator on this machine the test is skipped, with how to get one; if it is there and does not start, the test
-// fails. It may be called by many tests at once.
+// Start returns the host:port of the emulator, which the first call starts. If it has died since,
+// another is started, which is empty. Without an emulator on this machine the test is skipped, with
+// how to get one; if it is there and does not start, the test fails. It may be called by many tests
+// at once.
 func Start(t testing.TB) (addr string) {
 	t.Helper()
 	skipShort(t)

@@ -15,7 +15,8 @@ import (
 // errMissing says how to get PostgreSQL.
 var errMissing = errors.New("PostgreSQL is not installed: apt-get install postgresql, or brew install postgresql")
 
-// binaries returns the folder of initdb and postgres: that of the PATH, of pg_config, or the newest of the usual places.
+// binaries returns the folder of initdb and postgres: that of the PATH, of pg_config, or the newest
+// of the usual places.
 func binaries() (string, error) {
 	var folders []string
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -69,7 +70,8 @@ func account() (*syscall.Credential, error) {
 	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
 }
 
-// folder makes the folder of a server, below one that its account can pass through. Its path is short: that of a socket must be.
+// folder makes the folder of a server, below one that its account can pass through. Its path is
+// short: that of a socket must be.
 func folder(as *syscall.Credential) (string, error) {
 	var tried []error
 	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {

@@ -37,8 +37,9 @@ var shared struct {
 	err    error
 }
 
-// Start returns the DSN of a fresh, empty database on the server of this test binary, which it starts if it does not run. The
-// database goes with the test; its owner and superuser is postgres, without a password. It skips the test where PostgreSQL is missing.
+// Start returns the DSN of a fresh, empty database on the server of this test binary, which it
+// starts if it does not run. The database goes with the test; its owner and superuser is postgres,
+// without a password. It skips the test where PostgreSQL is missing.
 func Start(t testing.TB) (dsn string) {
 	t.Helper()
 	skipShort(t)
@@ -128,8 +129,10 @@ func start() (*Server, error) {
 	return s, nil
 }
 
-// guard runs the server until its standard input says how to end, or ends, as it does with the process that holds the other end.
-const guard = `"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+// guard runs the server until its standard input says how to end, or ends, as it does with the
+// process that holds the other end.
+const guard = `"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= \
+	-c fsync=off -c synchronous_commit=off -c full_page_writes=off \
 	-c max_connections=200 -c shared_buffers=32MB >>"$2/log" 2>&1 </dev/null &
 server=$!
 read -r word
