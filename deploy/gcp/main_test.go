@@ -381,7 +381,8 @@ func TestOptions(t *testing.T) {
 		{"staging production", usage},
 	} {
 		t.Run(test.args, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), "bash", "-c", `. ./lib.sh; options '--yes --dry-run' "$@"; echo "$NAME,$YES,$DRY_RUN"`, "lib.sh")
+			cmd := exec.CommandContext(t.Context(), "bash", "-c",
+				`. ./lib.sh; options '--yes --dry-run' "$@"; echo "$NAME,$YES,$DRY_RUN"`, "lib.sh")
 			cmd.Args = append(cmd.Args, strings.Fields(test.args)...)
 			cmd.Env = append(os.Environ(), "YES=1", "DRY_RUN=1")
 			if out, _ := cmd.CombinedOutput(); strings.TrimPrefix(strings.TrimSpace(string(out)), "lib.sh: ") != test.want {

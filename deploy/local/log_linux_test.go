@@ -75,8 +75,10 @@ func TestLogOnATerminal(t *testing.T) {
 				t.Errorf("%v\n%s", err, strings.Join(log, "\n"))
 			}
 			text := strings.Join(log, "\n")
-			events := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d (INF|WRN|ERR) .* case=shown run=1`).FindAllString(escape.ReplaceAllString(text, ""), -1)
-			if len(events) < 4 || strings.Contains(text, "trace") || strings.Contains(text, "{\"") || strings.Contains(text, "Serving function") {
+			events := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d (INF|WRN|ERR) .* case=shown run=1`).FindAllString(
+				escape.ReplaceAllString(text, ""), -1)
+			if len(events) < 4 || strings.Contains(text, "trace") || strings.Contains(text, "{\"") ||
+				strings.Contains(text, "Serving function") {
 				t.Errorf("%d lines of the case in:\n%s", len(events), text)
 			}
 			if got, want := escape.MatchString(text), env == "NO_COLOR="; got != want {
@@ -104,7 +106,8 @@ func TestLogThatIsPiped(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		if got, want := res.Header.Get("Access-Control-Allow-Origin") == origin, origin == "http://localhost:5173"; got != want {
+		got, want := res.Header.Get("Access-Control-Allow-Origin") == origin, origin == "http://localhost:5173"
+		if got != want {
 			t.Errorf("a page on %s gets in: %v, want %v", origin, got, want)
 		}
 	}
@@ -119,7 +122,8 @@ func TestLogThatIsPiped(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"  pipeline  the sample one, " + p.base + "/pipeline. Yours instead: PIPELINE_API_URL=http://localhost:8000 make run\n",
+		"  pipeline  the sample one, " + p.base +
+			"/pipeline. Yours instead: PIPELINE_API_URL=http://localhost:8000 make run\n",
 		"  pages     on these origins may call the functions: http://localhost:5173 (ALLOWED_ORIGINS)\n",
 		"topic casewatch-pipeline-events", "CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:",
 	} {
@@ -136,7 +140,8 @@ func TestGreetingOfAnotherPipeline(t *testing.T) {
 	p.stop(syscall.SIGTERM)
 	for _, want := range []string{
 		"  pipeline  your own, http://localhost:8000 (PIPELINE_API_URL)\n",
-		"  pages     on other origins are refused. Your dev server's get in by ALLOWED_ORIGINS=http://localhost:5173 make run\n",
+		"  pages     on other origins are refused. Your dev server's get in by ALLOWED_ORIGINS=http://localhost:5173 " +
+			"make run\n",
 	} {
 		if log := p.log.String(); !strings.Contains(log, want) {
 			t.Errorf("it does not say %q:\n%s", want, log)
@@ -149,7 +154,8 @@ func TestGooglesClientGetsIn(t *testing.T) {
 	p := newProgram(t)
 	p.run()
 	statusURL := p.start(`{"case_id":"official","sample":{"mode":"async","fault":"hang"}}`)
-	found := regexp.MustCompile(`GOOGLE_CLOUD_PROJECT=(\S+) PUBSUB_EMULATOR_HOST=(\S+), topic (\S+)\n`).FindStringSubmatch(p.greeting)
+	found := regexp.MustCompile(
+		`GOOGLE_CLOUD_PROJECT=(\S+) PUBSUB_EMULATOR_HOST=(\S+), topic (\S+)\n`).FindStringSubmatch(p.greeting)
 	if found == nil {
 		t.Fatalf("not in the greeting:\n%s", p.greeting)
 	}
@@ -160,7 +166,10 @@ func TestGooglesClientGetsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	event := &pubsub.Message{Data: []byte(`{"case_id":"official","run":1,"status":"failed","error":{"code":"x","message":"told by Google's client"}}`)}
+	event := &pubsub.Message{
+		Data: []byte(
+			`{"case_id":"official","run":1,"status":"failed","error":{"code":"x","message":"told by Google's client"}}`),
+	}
 	topic := client.Publisher(found[3])
 	defer topic.Stop()
 	if _, err := topic.Publish(t.Context(), event).Get(t.Context()); err != nil {

@@ -1,11 +1,11 @@
 // Command local runs Casewatch on one machine: `make run`.
 //
-// It listens on 127.0.0.1:PORT (8080) and keeps its state in DATA_DIR (.local), where it survives a kill. Other settings
-// are those of the functions, with local values for what is not set.
+// It listens on 127.0.0.1:PORT (8080) and keeps its state in DATA_DIR (.local), where it survives a
+// kill. Other settings are those of the functions, with local values for what is not set.
 //
-// Standard output has the log, and some lines of text, the first of which begins with "ready", once everything answers.
-// On a terminal the log is one short line an event, with colours unless NO_COLOR is set (https://no-color.org); anywhere
-// else it is JSON, an object a line.
+// Standard output has the log, and some lines of text, the first of which begins with "ready", once
+// everything answers. On a terminal the log is one short line an event, with colours unless
+// NO_COLOR is set (https://no-color.org); anywhere else it is JSON, an object a line.
 package main
 
 import (
@@ -125,7 +125,8 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// announce says that the machine is ready, once everything answers, and where: to people on out, to programs in DATA_DIR.
+// announce says that the machine is ready, once everything answers, and where: to people on out, to
+// programs in DATA_DIR.
 func announce(ctx context.Context, out io.Writer, base, dir string, m *machine.Machine) {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for path := range m.Handlers {
@@ -147,7 +148,8 @@ func announce(ctx context.Context, out io.Writer, base, dir string, m *machine.M
 func greeting(base string, cfg *config.Config, t *target.Target) string {
 	pipeline := fmt.Sprintf("your own, %s (PIPELINE_API_URL)", cfg.Pipeline.URL)
 	if t.SamplePipeline != "" {
-		pipeline = fmt.Sprintf("the sample one, %s. Yours instead: PIPELINE_API_URL=http://localhost:8000 make run", t.SamplePipeline)
+		pipeline = fmt.Sprintf("the sample one, %s. Yours instead: PIPELINE_API_URL=http://localhost:8000 make run",
+			t.SamplePipeline)
 	}
 	pages := "on other origins are refused. Your dev server's get in by ALLOWED_ORIGINS=http://localhost:5173 make run"
 	if origins := cfg.Access.AllowedOrigins; len(origins) > 0 {

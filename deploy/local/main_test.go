@@ -55,7 +55,8 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
-	if err := goleak.Find(goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")); code == 0 && err != nil {
+	if err := goleak.Find(goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")); code == 0 &&
+		err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -72,7 +73,9 @@ func newProgram(t *testing.T, env ...string) *program {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, base: "http://127.0.0.1:" + port, log: &bytes.Buffer{}, http: &http.Client{Transport: &http.Transport{}}}
+	p := &program{
+		t: t, base: "http://127.0.0.1:" + port, log: &bytes.Buffer{}, http: &http.Client{Transport: &http.Transport{}},
+	}
 	p.env = append(p.env, "PATH="+os.Getenv("PATH"), "HOME="+os.Getenv("HOME"), "PORT="+port, "DATA_DIR="+t.TempDir())
 	p.env = append(p.env, env...)
 	t.Cleanup(func() {
@@ -163,7 +166,8 @@ func (p *program) do(method, url, body string) (int, []byte) {
 // wantNoLeak wants the console to find no run that leaked.
 func (p *program) wantNoLeak() {
 	p.t.Helper()
-	if code, body := p.do("GET", p.base+"/console/-/health", ""); code != http.StatusOK || !bytes.Contains(body, []byte(`"leaked":0`)) {
+	code, body := p.do("GET", p.base+"/console/-/health", "")
+	if code != http.StatusOK || !bytes.Contains(body, []byte(`"leaked":0`)) {
 		p.t.Errorf("the console says %d %s", code, body)
 	}
 }
@@ -201,19 +205,25 @@ func (p *program) end(statusURL string) cases.View {
 }
 
 const bigForm = `{"case_id":"main","Form":{"Id":"f-1","InternalName":"intake","Name":"Intake"},
-"PlaintiffDetails":[{"Id":"1","ItemNumber":1,"HeadOfHousehold":true,"PlaintiffItemNumberName":{"First":"Jane","Last":"Doe","FirstAndLast":"Jane Doe"},
-	"PlaintiffItemNumberType":"Individual","PlaintiffItemNumberAgeCategory":["Adult"],"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice <b>"]}},
-	{"Id":2,"FirstName":"John","LastName":"Doe"},{"Id":"3","PlaintiffItemNumberName":{"First":"Åsa <b>","Last":"O'Neil & Sons","FirstAndLast":"Åsa <b> O'Neil & Sons"}}],
-"DefendantDetails2":[{"Id":"a","DefendantItemNumberName":{"First":"","Last":"Acme LLC","FirstAndLast":"Acme LLC"},"DefendantItemNumberType":"LLC","DefendantItemNumberManagerOwner":"Manager"},
+"PlaintiffDetails":[{"Id":"1","ItemNumber":1,"HeadOfHousehold":true,
+	"PlaintiffItemNumberName":{"First":"Jane","Last":"Doe","FirstAndLast":"Jane Doe"},
+	"PlaintiffItemNumberType":"Individual","PlaintiffItemNumberAgeCategory":["Adult"],
+	"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice <b>"]}},
+	{"Id":2,"FirstName":"John","LastName":"Doe"},
+	{"Id":"3","PlaintiffItemNumberName":{"First":"Åsa <b>","Last":"O'Neil & Sons","FirstAndLast":"Åsa <b> O'Neil & Sons"}}],
+"DefendantDetails2":[{"Id":"a","DefendantItemNumberName":{"First":"","Last":"Acme LLC","FirstAndLast":"Acme LLC"},
+	"DefendantItemNumberType":"LLC","DefendantItemNumberManagerOwner":"Manager"},
 	{"Id":"b","DefendantItemNumberName":{"First":"Bob","Last":"Owner"}}],
-"Full_Address":{"StreetAddress":"1 Main St","City":"Los Angeles","State":"CA","PostalCode":"90012"},"Filing city":"Los Angeles","Filing county":"Los Angeles","document_types":["srogs","pods","admissions"]}`
+"Full_Address":{"StreetAddress":"1 Main St","City":"Los Angeles","State":"CA","PostalCode":"90012"},
+"Filing city":"Los Angeles","Filing county":"Los Angeles","document_types":["srogs","pods","admissions"]}`
 
 func TestFormBecomesDocuments(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	p.run()
 	v := p.end(p.start(bigForm))
-	if v.State != cases.Succeeded || v.Documents == nil || !reflect.DeepEqual(v.Documents, &cases.Documents{Total: new(18), Succeeded: new(18), Failed: new(0)}) || v.OutputURL == nil {
+	if v.State != cases.Succeeded || v.Documents == nil || !reflect.DeepEqual(v.Documents,
+		&cases.Documents{Total: new(18), Succeeded: new(18), Failed: new(0)}) || v.OutputURL == nil {
 		t.Fatalf("%+v", v)
 	}
 	code, index := p.do("GET", *v.OutputURL, "")
@@ -223,7 +233,8 @@ func TestFormBecomesDocuments(t *testing.T) {
 	}
 	for _, link := range links {
 		code, document := p.do("GET", *v.OutputURL+string(link[1]), "")
-		if code != http.StatusOK || !bytes.Contains(document, []byte("Acme LLC")) && !bytes.Contains(document, []byte("Bob Owner")) || bytes.Contains(document, []byte("<b>")) {
+		if code != http.StatusOK || !bytes.Contains(document, []byte("Acme LLC")) &&
+			!bytes.Contains(document, []byte("Bob Owner")) || bytes.Contains(document, []byte("<b>")) {
 			t.Errorf("%s: %d, %d bytes", link[1], code, len(document))
 		}
 	}
@@ -309,7 +320,8 @@ func TestKilledThreeTimes(t *testing.T) {
 	p.stop(syscall.SIGKILL)
 	p.env = append(p.env, "INVOKER_SERVICE_ACCOUNTS=")
 	p.run()
-	if code, body := p.do("POST", p.base+"/sweep", ""); code != http.StatusOK || !bytes.Contains(body, []byte(`"open":0,`)) || !bytes.Contains(body, []byte(`"leaked":0`)) {
+	if code, body := p.do("POST", p.base+"/sweep", ""); code != http.StatusOK ||
+		!bytes.Contains(body, []byte(`"open":0,`)) || !bytes.Contains(body, []byte(`"leaked":0`)) {
 		t.Errorf("%d %s", code, body)
 	}
 }

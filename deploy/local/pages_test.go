@@ -20,8 +20,9 @@ var (
 // endOfBlock is printed after the commands of each block.
 const endOfBlock = "\x1e"
 
-// TestAnswersInPages runs the commands of the pages that show their answers, in one shell a page, and wants them to print
-// what the page says. Spaces and line ends do not count, and an ellipsis (…) is any text.
+// TestAnswersInPages runs the commands of the pages that show their answers, in one shell a page,
+// and wants them to print what the page says. Spaces and line ends do not count, and an ellipsis
+// (…) is any text.
 func TestAnswersInPages(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"bash", "curl", "jq", "node"} {

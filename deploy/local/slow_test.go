@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// Hundreds of clients that send or read as slowly as they can, against the functions framework's own server, which has no limits of time: whoever
-// is honest is served meanwhile, and who announces a body and does not send it is cut off.
+// Hundreds of clients that send or read as slowly as they can, against the functions framework's
+// own server, which has no limits of time: whoever is honest is served meanwhile, and who announces
+// a body and does not send it is cut off.
 func TestSlowClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute: go test without -short")
@@ -37,12 +38,18 @@ func TestSlowClients(t *testing.T) {
 	}
 	kinds := []*slow{
 		{name: "headers that do not end", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nX-A: "},
-		{name: "a form that does not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{", cut: true},
-		{name: "chunks that do not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", cut: true},
-		{name: "a refused caller's body", request: "POST /check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", cut: true},
-		{name: "a body where there is none", request: "GET /status/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", cut: true},
-		{name: "a console's form", request: "POST /console/main?run=1 HTTP/1.1\r\nHost: " + u.Host + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na", cut: true},
-		{name: "viewers who do not read", request: "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"},
+		{name: "a form that does not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+			"application/json\r\nContent-Length: 900000\r\n\r\n{", cut: true},
+		{name: "chunks that do not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+			"application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", cut: true},
+		{name: "a refused caller's body", request: "POST /check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+			cut: true},
+		{name: "a body where there is none",
+			request: "GET /status/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", cut: true},
+		{name: "a console's form", request: "POST /console/main?run=1 HTTP/1.1\r\nHost: " + u.Host +
+			"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na", cut: true},
+		{name: "viewers who do not read", request: "GET " + u.RequestURI() +
+			" HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"},
 	}
 	for _, kind := range kinds {
 		for range each {
@@ -103,7 +110,8 @@ func TestHugeHeaders(t *testing.T) {
 	p.run()
 	for name, test := range map[string]struct {
 		size, want int
-	}{"above a mebibyte": {2 << 20, http.StatusRequestHeaderFieldsTooLarge}, "below it": {900 << 10, http.StatusUnauthorized}} {
+	}{"above a mebibyte": {2 << 20, http.StatusRequestHeaderFieldsTooLarge},
+		"below it": {900 << 10, http.StatusUnauthorized}} {
 		for _, path := range []string{"/check", "/complete", "/sweep", "/dispatch"} {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.base+path, http.NoBody)
 			if err != nil {

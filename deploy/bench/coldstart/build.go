@@ -84,7 +84,9 @@ func profile(ctx context.Context, dir string) error {
 		for name := range took {
 			names = append(names, name)
 		}
-		slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(median(took[b]), median(took[a])), cmp.Compare(a, b)) })
+		slices.SortFunc(names, func(a, b string) int {
+			return cmp.Or(cmp.Compare(median(took[b]), median(took[a])), cmp.Compare(a, b))
+		})
 		var longest []string
 		for _, name := range names[:min(shown, len(names))] {
 			longest = append(longest, fmt.Sprintf("%s %.2f", name, median(took[name]).Seconds()*1e3))

@@ -1,9 +1,11 @@
-// Command coldstart measures how long each function takes from the start of its process to its first answer, beside a hello-world on the same
-// framework, and says how large the programs are: `make coldstart`.
+// Command coldstart measures how long each function takes from the start of its process to its
+// first answer, beside a hello-world on the same framework, and says how large the programs are:
+// `make coldstart`.
 //
-// All are built as deploy.sh has the buildpack build them, the functions for Firestore. The first request makes a function open its clients (none of
-// which waits for a server), so that their making is in the figure. The programs take turns, one start each, so that a busy machine is busy for
-// all of them. At the end it says which packages take longest to start, by GODEBUG=inittrace=1.
+// All are built as deploy.sh has the buildpack build them, the functions for Firestore. The first
+// request makes a function open its clients (none of which waits for a server), so that their
+// making is in the figure. The programs take turns, one start each, so that a busy machine is busy
+// for all of them. At the end it says which packages take longest to start, by GODEBUG=inittrace=1.
 package main
 
 import (
@@ -66,9 +68,11 @@ func run(ctx context.Context, starts int) error {
 		}
 	}
 	floor := median(subjects[0].took)
-	fmt.Printf("\n| function | start to first answer, median of %d | fastest | slowest | of hello-world |\n| --- | --- | --- | --- | --- |\n", starts)
+	fmt.Printf("\n| function | start to first answer, median of %d | fastest | slowest | of hello-world |\n| --- | --- "+
+		"| --- | --- | --- |\n", starts)
 	for _, s := range subjects {
-		fmt.Printf("| %s | %v | %v | %v | %.2f |\n", s.name, ms(median(s.took)), ms(slices.Min(s.took)), ms(slices.Max(s.took)), float64(median(s.took))/float64(floor))
+		fmt.Printf("| %s | %v | %v | %v | %.2f |\n", s.name, ms(median(s.took)), ms(slices.Min(s.took)),
+			ms(slices.Max(s.took)), float64(median(s.took))/float64(floor))
 	}
 	return profile(ctx, dir)
 }
@@ -77,7 +81,8 @@ func run(ctx context.Context, starts int) error {
 func settings(function string) []string {
 	const nowhere = "127.0.0.1:9"
 	instead := map[string]string{
-		"CLOUD_TASKS_EMULATOR_HOST": nowhere, "PUBSUB_EMULATOR_HOST": nowhere, "FIRESTORE_EMULATOR_HOST": nowhere, "PIPELINE_AUTH": "none",
+		"CLOUD_TASKS_EMULATOR_HOST": nowhere, "PUBSUB_EMULATOR_HOST": nowhere, "FIRESTORE_EMULATOR_HOST": nowhere,
+		"PIPELINE_AUTH": "none",
 	}
 	env := []string{"FUNCTION_TARGET=" + function}
 	for _, s := range config.Settings() {

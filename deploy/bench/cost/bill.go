@@ -21,7 +21,8 @@ type Line struct {
 	USD  float64
 }
 
-// Bill is what a million cases like one cost with Firestore; on PostgreSQL the lines of the store are replaced by [Instance] a month.
+// Bill is what a million cases like one cost with Firestore; on PostgreSQL the lines of the store
+// are replaced by [Instance] a month.
 func Bill(n *Count, p map[string]Price) []Line {
 	var invocations int
 	var stream, held time.Duration
@@ -37,7 +38,8 @@ func Bill(n *Count, p map[string]Price) []Line {
 	second := p["vcpu_second"].USD + p["gib_second"].USD
 	lines := []Line{
 		{"Cloud Tasks", float64(n.Created+n.Found+n.Delivered+n.Deleted) * p["task_operation"].USD},
-		{"store", float64(n.Reads)*p["read"].USD + float64(n.Writes)*p["write"].USD + float64(n.Deletes)*p["delete"].USD + float64(n.Stored)/gib*retentionMonths*p["stored_gib_month"].USD},
+		{"store", float64(n.Reads)*p["read"].USD + float64(n.Writes)*p["write"].USD + float64(n.Deletes)*p["delete"].USD +
+			float64(n.Stored)/gib*retentionMonths*p["stored_gib_month"].USD},
 		{"requests", float64(invocations) * p["request"].USD},
 		{"short calls", float64(invocations) * shortSeconds / shortSharing * second},
 		{"held dispatch", held.Seconds() / sharing * second},
@@ -76,7 +78,8 @@ func Instance(p map[string]Price) float64 {
 	return month.Hours() * (p["sql_vcpu_hour"].USD + 3.75*p["sql_gib_hour"].USD)
 }
 
-// Server is a month of one Cloud Run instance of 1 vCPU and 1 GiB that is always there: what a Node server or a worker takes that polls for all cases.
+// Server is a month of one Cloud Run instance of 1 vCPU and 1 GiB that is always there: what a Node
+// server or a worker takes that polls for all cases.
 func Server(p map[string]Price) float64 {
 	return month.Seconds() * (p["vcpu_second_always"].USD + p["gib_second_always"].USD)
 }
@@ -86,8 +89,9 @@ func Job(p map[string]Price, length time.Duration) float64 {
 	return 1e6 * length.Seconds() * (p["vcpu_second_always"].USD + 0.5*p["gib_second_always"].USD)
 }
 
-// Workflow is a million executions of Cloud Workflows that look that often: for each look a sleep, an assignment and a condition, which are internal
-// steps, and a request, internal (to a run.app address) or external; and three internal steps around it.
+// Workflow is a million executions of Cloud Workflows that look that often: for each look a sleep,
+// an assignment and a condition, which are internal steps, and a request, internal (to a run.app
+// address) or external; and three internal steps around it.
 func Workflow(p map[string]Price, looks int, external bool) float64 {
 	request := p["workflow_step"].USD
 	if external {

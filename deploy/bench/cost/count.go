@@ -44,7 +44,8 @@ func (n *Count) invoke(function string, f func()) {
 	})
 }
 
-// message counts a message published or delivered. Pub/Sub bills 1,000 bytes at least (https://cloud.google.com/pubsub/pricing).
+// message counts a message published or delivered. Pub/Sub bills 1,000 bytes at least
+// (https://cloud.google.com/pubsub/pricing).
 func (n *Count) message(bytes int) {
 	n.add(func() { n.Messages++; n.MessageBytes += max(bytes, 1000) })
 }
@@ -107,8 +108,9 @@ func (s counted) Purge(ctx context.Context, id string, run int, version int64) e
 	return s.memory.Purge(ctx, id, run, version)
 }
 
-// DurationStats knows nothing: the case is the first of its kind. Neither it nor SaveDurationStats is counted: an instance reads it once a minute, and of many runs at most
-// one in eight is learned from, with two reads and a write.
+// DurationStats knows nothing: the case is the first of its kind. Neither it nor SaveDurationStats
+// is counted: an instance reads it once a minute, and of many runs at most one in eight is learned
+// from, with two reads and a write.
 func (counted) DurationStats(context.Context) (schedule.DurationStats, error) {
 	return schedule.DurationStats{}, nil
 }

@@ -76,7 +76,8 @@ func Play(t *testing.T, s Setting) (n *Count, ended cases.Case) {
 		ended, _ = w.kept.Get(t.Context(), caseID, 1)
 		n.Stored = w.kept.stored()
 		time.Sleep(cfg.Rules.Retention + time.Hour)
-		if _, err := w.reconciler(io.Discard).Sweep(t.Context()); err != nil { // it sweeps for all cases at once: only what it does for this one is counted
+		// it sweeps for all cases at once: only what it does for this one is counted
+		if _, err := w.reconciler(io.Discard).Sweep(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -124,7 +125,9 @@ func (w *world) play() {
 func (w *world) reconciler(log io.Writer) *reconcile.Reconciler {
 	made, err := reconcile.New(app.ReconcileConfig(w.cfg), reconcile.Deps{
 		Store: counted{w.kept, w.n}, Queue: (*tasks)(w), Pipeline: (*pipeline)(w), Events: (*topic)(w),
-		Now: time.Now, Jitter: func() float64 { return 0.5 }, Nonce: func() string { return "0191e4b8-0000-7000-8000-000000000000" },
+		Now: time.Now, Jitter: func() float64 { return 0.5 }, Nonce: func() string {
+			return "0191e4b8-0000-7000-8000-000000000000"
+		},
 		Log: slog.New(gcplog.New(log, gcplog.Options{Project: "example-project"})),
 	})
 	if err != nil {
@@ -135,13 +138,15 @@ func (w *world) reconciler(log io.Writer) *reconcile.Reconciler {
 
 // form is a form of the size that the real frontend sends.
 func form() []byte {
-	return []byte(`{"case_id":"` + caseID + `","Form":{"Id":"1"},"PlaintiffDetails":[` + strings.TrimSuffix(strings.Repeat(`{"Id":"1","FirstName":"Ann","LastName":"Example"},`, 20), ",") + `]}`)
+	return []byte(`{"case_id":"` + caseID + `","Form":{"Id":"1"},"PlaintiffDetails":[` +
+		strings.TrimSuffix(strings.Repeat(`{"Id":"1","FirstName":"Ann","LastName":"Example"},`, 20), ",") + `]}`)
 }
 
 // result is the pipeline's, with a line for each document.
 func result() []byte {
 	line := `{"set":1,"status":"ok","url":"https://documents.example.com/case/document.pdf"},`
-	return fmt.Appendf(nil, `{"success":true,"case_id":"%s","execution_time_ms":1,"webhook_summary":{"total_sets":%d,"succeeded":%d,"failed":0,"output_url":"https://documents.example.com/case","results":[%s]}}`,
+	return fmt.Appendf(nil, `{"success":true,"case_id":"%s","execution_time_ms":1,"webhook_summary":{"total_sets":%d,`+
+		`"succeeded":%d,"failed":0,"output_url":"https://documents.example.com/case","results":[%s]}}`,
 		caseID, documents, documents, strings.TrimSuffix(strings.Repeat(line, documents), ","))
 }
 
@@ -160,7 +165,8 @@ func (w *world) event() {
 	w.n.message(len(data)) // published
 	w.n.message(len(data)) // delivered
 	w.n.invoke("complete", func() {
-		if err := w.reconciler(w.n).Complete(w.t.Context(), reconcile.Message{ID: "1", Published: time.Now(), Data: data}); err != nil {
+		err := w.reconciler(w.n).Complete(w.t.Context(), reconcile.Message{ID: "1", Published: time.Now(), Data: data})
+		if err != nil {
 			w.t.Error(err)
 		}
 	})
@@ -289,7 +295,9 @@ func (p *pipeline) Dispatch(context.Context, reconcile.Job) cases.DispatchOutcom
 
 func (p *pipeline) Poll(context.Context, string, int, string) cases.CheckOutcome {
 	completed := min(int(time.Since(p.began)*documents/p.s.Length), documents)
-	found := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: documents, Percent: -1, Current: "document"}}
+	found := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{
+		Completed: completed, Total: documents, Percent: -1, Current: "document",
+	}}
 	if completed == documents && p.s.End == ByPolling {
 		found.Reading.Status, found.Result = "succeeded", parsed()
 	}

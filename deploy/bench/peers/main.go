@@ -105,7 +105,8 @@ func (b *bench) build(ctx context.Context) error {
 	// As deploy.sh has them built, for the store that is used. No build tag leaves out SQLite in a deployed
 	// program, which never links it; nosqlite is for ./functions.
 	for _, program := range []struct{ name, pkg, tags string }{
-		{"functions-sqlite", "./functions", drivers.Tags(drivers.SQLite)}, {"functions-postgres", "./functions", drivers.Tags(drivers.Postgres) + ",nosqlite"},
+		{"functions-sqlite", "./functions", drivers.Tags(drivers.SQLite)},
+		{"functions-postgres", "./functions", drivers.Tags(drivers.Postgres) + ",nosqlite"},
 		{"servers", "./servers", ""}, {"river", "./river", ""},
 	} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-tags="+program.tags, "-ldflags=-s -w",

@@ -1,11 +1,14 @@
-// Command policy compares when to look at a run: policies of old beside the one of shared/cases, over traces of how runs may go.
+// Command policy compares when to look at a run: policies of old beside the one of shared/cases,
+// over traces of how runs may go.
 //
 //	go run ./policy            prints the tables, and writes results.md and frontier.svg
 //	go run ./policy -record    records the sample pipeline anew (about a minute)
 //
-// A trace says when each document of a run was done, and when the run. Every policy looks at the same runs, by polling alone: the end is known
-// once a look comes after it. What is counted is the looks, the last one included, and how long the end had waited for it. The policy of
-// shared/cases is not rebuilt here: records go through its rules, as in production. Everything is a function of the seed.
+// A trace says when each document of a run was done, and when the run. Every policy looks at the
+// same runs, by polling alone: the end is known once a look comes after it. What is counted is the
+// looks, the last one included, and how long the end had waited for it. The policy of shared/cases
+// is not rebuilt here: records go through its rules, as in production. Everything is a function of
+// the seed.
 package main
 
 import (
@@ -75,7 +78,9 @@ func workloads() (map[string][]workload, error) {
 	if err := load("described.json", &d); err != nil {
 		return nil, err
 	}
-	all[pipelines] = []workload{replayed("the sample pipeline, recorded", rec), described("a document pipeline, modelled", d)}
+	all[pipelines] = []workload{
+		replayed("the sample pipeline, recorded", rec), described("a document pipeline, modelled", d),
+	}
 	return all, nil
 }
 

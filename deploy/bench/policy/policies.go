@@ -69,7 +69,8 @@ func halfOfRest(s seen, _ float64) time.Duration {
 	return within(s.now * time.Duration(s.total-s.done) / time.Duration(2*s.done))
 }
 
-// previous is what Casewatch did before it learned: half of the rest, give or take a tenth; without progress, of the time since it moved.
+// previous is what Casewatch did before it learned: half of the rest, give or take a tenth; without
+// progress, of the time since it moved.
 func previous(s seen, jitter float64) time.Duration {
 	wait := (s.now - s.moved) / 2
 	if s.done > 0 && s.done < s.total {
@@ -83,12 +84,13 @@ func within(wait time.Duration) time.Duration { return min(max(wait, least), mos
 // rules are those that decide in production.
 var rules = cases.Rules{
 	PipelineTimeout: 29*time.Minute + 30*time.Second, CheckMinInterval: least, CheckMaxInterval: most,
-	StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute, UnreachableAfter: 10 * time.Minute,
-	Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
+	StartGrace: 2 * time.Minute, CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute,
+	UnreachableAfter: 10 * time.Minute,
+	Retention:        720 * time.Hour, FormRetention: 24 * time.Hour,
 }
 
-// production is the code that decides in production: runs are records to which the rules apply what the looks find. With learns, a run
-// knows of those before it.
+// production is the code that decides in production: runs are records to which the rules apply what
+// the looks find. With learns, a run knows of those before it.
 type production struct {
 	least  time.Duration
 	learns bool

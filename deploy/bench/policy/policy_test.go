@@ -42,7 +42,8 @@ func TestTraces(t *testing.T) {
 		for _, w := range ws {
 			for range 50 {
 				tr := w.run(r)
-				if len(tr.Documents) == 0 || !slices.IsSorted(tr.Documents) || tr.Documents[0] <= 0 || tr.Documents[len(tr.Documents)-1] > tr.End*(1+1e-12) {
+				if len(tr.Documents) == 0 || !slices.IsSorted(tr.Documents) || tr.Documents[0] <= 0 ||
+					tr.Documents[len(tr.Documents)-1] > tr.End*(1+1e-12) {
 					t.Fatalf("%s, %s: %+v", group, w.name, tr)
 				}
 				if n := tr.done(tr.end() + time.Second); n != len(tr.Documents) || tr.done(0) != 0 {
@@ -64,7 +65,8 @@ func TestRepeats(t *testing.T) {
 // What is known beforehand: a poller of 2 s looks once for 2 s, and an end waits for half of that.
 func TestBaselines(t *testing.T) {
 	r := compare(short, find(t, short, "smooth"))
-	if p := r.of(fixed2); p.Shortest != 2 || p.Longest != 2 || p.Lag < 0.9 || p.Lag > 1.1 || p.LagP99 > 2 || p.Checks < 10 || p.Checks > 13 {
+	p := r.of(fixed2)
+	if p.Shortest != 2 || p.Longest != 2 || p.Lag < 0.9 || p.Lag > 1.1 || p.LagP99 > 2 || p.Checks < 10 || p.Checks > 13 {
 		t.Errorf("%+v", p)
 	}
 	var waits []float64
@@ -93,9 +95,11 @@ func figures(t *testing.T, group, name string) result {
 	return results[i]
 }
 
-// What the policy is for: at most half of the looks of a poller of 2 s for no more lag, and of runs of five minutes at most a tenth for 2.5 s. It
-// holds where progress says when the end comes; results.md has the others too. Where documents take very different times, half of the looks
-// have a few percent more lag, and for the pipeline that is modelled no more with 1 s between looks at least.
+// What the policy is for: at most half of the looks of a poller of 2 s for no more lag, and of runs
+// of five minutes at most a tenth for 2.5 s. It holds where progress says when the end comes;
+// results.md has the others too. Where documents take very different times, half of the looks have
+// a few percent more lag, and for the pipeline that is modelled no more with 1 s between looks at
+// least.
 func TestGoals(t *testing.T) {
 	for _, g := range []struct {
 		group, name, policy string
@@ -114,7 +118,8 @@ func TestGoals(t *testing.T) {
 		poller, p := r.of(fixed2), r.of(g.policy)
 		lag := cmp.Or(g.lag, poller.Lag)
 		if p.Checks > g.share*poller.Checks || p.Lag > lag {
-			t.Errorf("%s, %s, %s: %.2f checks at %.2f s, and a poller has %.2f at %.2f s", g.group, g.name, g.policy, p.Checks, p.Lag, poller.Checks, poller.Lag)
+			t.Errorf("%s, %s, %s: %.2f checks at %.2f s, and a poller has %.2f at %.2f s", g.group, g.name, g.policy, p.Checks,
+				p.Lag, poller.Checks, poller.Lag)
 		}
 	}
 }
@@ -126,7 +131,8 @@ func TestLearningPays(t *testing.T) {
 			r := figures(t, group, name)
 			knows, cold, old := r.of(nowKnows), r.of(nowCold), r.of(before)
 			if knows.Lag >= 0.9*cold.Lag || knows.Lag > old.Lag {
-				t.Errorf("%s, %s: lag %.2f s, %.2f s before it learned, and %.2f s by the policy before", group, name, knows.Lag, cold.Lag, old.Lag)
+				t.Errorf("%s, %s: lag %.2f s, %.2f s before it learned, and %.2f s by the policy before", group, name,
+					knows.Lag, cold.Lag, old.Lag)
 			}
 		}
 	}

@@ -17,8 +17,10 @@ import (
 	"github.com/casewatch/casewatch/deploy/local/samplepipeline"
 )
 
-// recorded are the cases to record: plaintiffs, defendants. Each has a document for each pair and type, about a second each.
-var recorded = [][2]int{{1, 1}, {1, 2}, {2, 1}, {1, 3}, {2, 2}, {1, 5}, {3, 2}, {2, 4}, {3, 3}, {2, 5}, {4, 3}, {3, 5}, {4, 4}, {17, 1}, {3, 6}, {4, 5}}
+// recorded are the cases to record: plaintiffs, defendants. Each has a document for each pair and
+// type, about a second each.
+var recorded = [][2]int{{1, 1}, {1, 2}, {2, 1}, {1, 3}, {2, 2}, {1, 5}, {3, 2}, {2, 4}, {3, 3}, {2, 5}, {4, 3}, {3, 5},
+	{4, 4}, {17, 1}, {3, 6}, {4, 5}}
 
 // often is how often the progress of a case is asked for: so exact are the times.
 const often = 100 * time.Millisecond
@@ -39,8 +41,9 @@ func record(path string) error {
 	defer server.Close()
 	base = server.URL
 	rec := recording{
-		About: fmt.Sprintf("What the progress endpoint of deploy/local/samplepipeline showed, asked every %v, of cases that ran at the same time on one machine. Written by go run ./deploy/bench/policy -record.", often),
-		Runs:  make([]trace, len(recorded)),
+		About: fmt.Sprintf("What the progress endpoint of deploy/local/samplepipeline showed, asked every %v, of cases "+
+			"that ran at the same time on one machine. Written by go run ./deploy/bench/policy -record.", often),
+		Runs: make([]trace, len(recorded)),
 	}
 	errs := make([]error, len(recorded))
 	var all sync.WaitGroup
@@ -70,7 +73,8 @@ func recordOne(base, id string, size [2]int) (trace, error) {
 		return all
 	}
 	form, err := json.Marshal(map[string]any{
-		"case_id": id, "run": 1, "PlaintiffDetails": people(size[0]), "DefendantDetails2": people(size[1]), "sample": map[string]string{"mode": "silent"},
+		"case_id": id, "run": 1, "PlaintiffDetails": people(size[0]), "DefendantDetails2": people(size[1]),
+		"sample": map[string]string{"mode": "silent"},
 	})
 	if err != nil {
 		return trace{}, err

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// trace is one run as the pipeline lives it: when each document was done, and when the whole, all counted from its beginning.
+// trace is one run as the pipeline lives it: when each document was done, and when the whole, all
+// counted from its beginning.
 type trace struct {
 	Documents []float64 `json:"documents"` // seconds, ascending
 	End       float64   `json:"end"`       // seconds; not before the last document
@@ -100,7 +101,8 @@ func bursty(r *rand.Rand, n int) []float64 {
 	return at
 }
 
-// stuck goes smoothly to somewhere between a third and two thirds, stands still, and does the rest in the last tenth of its time.
+// stuck goes smoothly to somewhere between a third and two thirds, stands still, and does the rest
+// in the last tenth of its time.
 func stuck(r *rand.Rand, n int) []float64 {
 	at := smooth(r, n)
 	jump := 0.3 + 0.4*r.Float64()

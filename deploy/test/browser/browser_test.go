@@ -54,7 +54,8 @@ func need(t *testing.T) (browser string) {
 func TestPages(t *testing.T) {
 	browser := need(t)
 	program := filepath.Join(t.TempDir(), "local")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../local").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program,
+		"../../local").CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
 	scripts, err := filepath.Glob("*.test.mjs")
@@ -67,7 +68,8 @@ func TestPages(t *testing.T) {
 			origin := "http://localhost:" + freePort(t) // of a page that is served elsewhere
 			base := start(t, program, "ALLOWED_ORIGINS="+origin)
 			node := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", script)
-			node.Env = append(os.Environ(), "CASEWATCH="+base, "ORIGIN="+origin, "CHROMIUM="+browser, "SCREENSHOTS="+os.Getenv("SCREENSHOTS"))
+			node.Env = append(os.Environ(), "CASEWATCH="+base, "ORIGIN="+origin, "CHROMIUM="+browser,
+				"SCREENSHOTS="+os.Getenv("SCREENSHOTS"))
 			out, err := node.CombinedOutput()
 			t.Logf("%s", out)
 			if err != nil {
@@ -96,7 +98,8 @@ func TestTypes(t *testing.T) {
 
 // quick are times at which a test can watch.
 var quick = []string{
-	"CHECK_MIN_INTERVAL=500ms", "CHECK_MAX_INTERVAL=2s", "CHECK_TIMEOUT=2s", "COMPLETION_GRACE=2s", "START_GRACE=4s", "STALL_AFTER=4s", "UNREACHABLE_AFTER=6s",
+	"CHECK_MIN_INTERVAL=500ms", "CHECK_MAX_INTERVAL=2s", "CHECK_TIMEOUT=2s", "COMPLETION_GRACE=2s", "START_GRACE=4s",
+	"STALL_AFTER=4s", "UNREACHABLE_AFTER=6s",
 	"CASE_DEADLINE=25s", "STREAM_HOLD=8s", // so that every page that is looked at for long comes back
 }
 

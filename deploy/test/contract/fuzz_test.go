@@ -10,7 +10,8 @@ import (
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz[A-Za-z0-9_]+)\(f \*testing\.F\)`)
 
-// TestFuzzTargetsHaveACorpus: what a fuzz target once found worth trying is kept beside it, in testdata/fuzz, and tried in every test.
+// TestFuzzTargetsHaveACorpus: what a fuzz target once found worth trying is kept beside it, in
+// testdata/fuzz, and tried in every test.
 func TestFuzzTargetsHaveACorpus(t *testing.T) {
 	targets := 0
 	for _, path := range strings.Fields(run(t, root(t), "git", "ls-files", "-co", "--exclude-standard", "*_test.go")) {
@@ -22,7 +23,8 @@ func TestFuzzTargetsHaveACorpus(t *testing.T) {
 			targets++
 			kept, err := filepath.Glob(filepath.Join(root(t), filepath.Dir(path), "testdata", "fuzz", string(match[1]), "*"))
 			if err != nil || len(kept) == 0 {
-				t.Errorf("%s has no corpus for %s (make fuzz, then keep some of $(go env GOCACHE)/fuzz)", filepath.Dir(path), match[1])
+				t.Errorf("%s has no corpus for %s (make fuzz, then keep some of $(go env GOCACHE)/fuzz)",
+					filepath.Dir(path), match[1])
 			}
 		}
 	}

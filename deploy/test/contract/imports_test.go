@@ -41,12 +41,17 @@ var adapters = func() []string {
 
 // layers are the rules; the first whose place fits counts. A package of functions/ or shared/ without one is refused.
 var layers = []layer{
-	{in: ".", ours: []string{"functions/...", "shared/app"}, noStd: true, others: []string{"github.com/GoogleCloudPlatform/functions-framework-go/functions"},
-		notBelow: []string{"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite"}},
-	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}}, // a helper of tests, never deployed
+	{in: ".", ours: []string{"functions/...", "shared/app"}, noStd: true,
+		others: []string{"github.com/GoogleCloudPlatform/functions-framework-go/functions"},
+		notBelow: []string{
+			"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite",
+		}},
+	// a helper of tests, never deployed
+	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}},
 	{in: "functions"}, // the OpenAPI description, embedded
 	{in: "functions/registry", ours: []string{"functions/...", "shared/config", "shared/reconcile"}, notBelow: cloud},
-	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases", "shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
+	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases",
+		"shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
 		"shared/printable", "shared/weburl"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
@@ -61,30 +66,41 @@ var layers = []layer{
 	{in: "shared/gcplog"},
 	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/jsonscan", notBelow: []string{"net/http"}},
-	{in: "shared/identity", ours: []string{"shared/fault", "shared/singleflight", "shared/weburl"}, others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
-	{in: "shared/reconcile", ours: []string{"shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
+	{in: "shared/identity", ours: []string{"shared/fault", "shared/singleflight", "shared/weburl"},
+		others: []string{"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4"}, notBelow: cloud},
+	{in: "shared/reconcile", ours: []string{"shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault",
+		"shared/gcplog", "shared/overload", "shared/store", "shared/queue", "shared/events"},
 		notBelow: append([]string{"net/http", "net/http/..."}, cloud...)},
 	// the interfaces, and what goes through them
 	{in: "shared/store", ours: []string{"shared/cases", "shared/schedule"}},
 	{in: "shared/queue"},
-	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report", "shared/printable"}, notBelow: cloud},
-	{in: "shared/pipeline/report", ours: []string{"shared/cases", "shared/jsonscan"}, notBelow: append([]string{"net/http"}, cloud...)},
+	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report", "shared/printable"},
+		notBelow: cloud},
+	{in: "shared/pipeline/report", ours: []string{"shared/cases", "shared/jsonscan"},
+		notBelow: append([]string{"net/http"}, cloud...)},
 	// helpers of tests, never deployed
 	{in: "shared/reconcile/reconciletest", ours: []string{"shared/..."}, others: []string{"..."}},
-	{in: "shared/store/storetest", ours: []string{"shared/store", "shared/cases", "shared/schedule"}, others: []string{"..."}},
+	{in: "shared/store/storetest", ours: []string{"shared/store", "shared/cases", "shared/schedule"},
+		others: []string{"..."}},
 	{in: "shared/queue/queuetest", ours: []string{"shared/queue"}, others: []string{"..."}},
 	{in: "shared/pipeline/pipelinetest", others: []string{"..."}},
 	{in: "shared/identity/identitytest", others: []string{"..."}},
 	// adapters: their interface and their SDK, never each other
 	{in: "shared/store/drivers", ours: []string{"shared/weburl"}},
 	{in: "shared/store/internal/...", ours: []string{"shared/store", "shared/cases"}},
-	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/drivers", "shared/store/internal/...", "shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/overload"}, others: []string{"..."}},
-	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/ctxtime", "shared/fault", "shared/weburl"}, others: []string{"..."}},
-	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"}, others: []string{"..."}},
-	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report", "shared/printable", "shared/weburl"}, others: []string{"..."}},
+	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/drivers", "shared/store/internal/...",
+		"shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/overload"}, others: []string{"..."}},
+	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/ctxtime", "shared/fault",
+		"shared/weburl"}, others: []string{"..."}},
+	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"},
+		others: []string{"..."}},
+	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan", "shared/pipeline/report",
+		"shared/printable", "shared/weburl"}, others: []string{"..."}},
 	// the composition root
-	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/fault", "shared/config", "shared/gcplog", "shared/singleflight", "shared/store", "shared/queue", "shared/events",
-		"shared/store/drivers", "shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks", "shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
+	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/fault", "shared/config", "shared/gcplog",
+		"shared/singleflight", "shared/store", "shared/queue", "shared/events",
+		"shared/store/drivers", "shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks",
+		"shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
 }
 
 // fits reports whether path is the pattern's, or below it for "x/...".
@@ -183,7 +199,8 @@ func TestImportsGoDownwardsOnly(t *testing.T) {
 	for _, a := range adapters {
 		for _, p := range pkgs {
 			at, _ := place(p.ImportPath)
-			if slices.Contains(p.Imports, module+"/"+a) && at != "shared/app" && at != "shared/reconcile/reconciletest" && !fits("deploy/...", at) {
+			if slices.Contains(p.Imports, module+"/"+a) && at != "shared/app" && at != "shared/reconcile/reconciletest" &&
+				!fits("deploy/...", at) {
 				t.Errorf("%s imports the adapter %s: only shared/app does", at, a)
 			}
 		}
@@ -197,32 +214,51 @@ func TestPlantedImportsAreFound(t *testing.T) {
 		p    pkg
 		want string // "": allowed
 	}{
-		{pkg{ImportPath: module, Imports: []string{in("functions/start"), in("shared/app"), "github.com/GoogleCloudPlatform/functions-framework-go/functions"}}, ""},
+		{pkg{ImportPath: module, Imports: []string{in("functions/start"), in("shared/app"),
+			"github.com/GoogleCloudPlatform/functions-framework-go/functions"}}, ""},
 		{pkg{ImportPath: module, Imports: []string{"os"}}, ". imports os"},
 		{pkg{ImportPath: module, Imports: []string{in("shared/reconcile")}}, ". imports " + in("shared/reconcile")},
 		{pkg{ImportPath: module, Deps: []string{"modernc.org/sqlite"}}, ". reaches modernc.org/sqlite"},
-		{pkg{ImportPath: in("functions/start"), Imports: []string{"net/http", in("shared/reconcile"), in("functions/internal/web"), "github.com/rs/cors"}}, ""},
-		{pkg{ImportPath: in("functions/start"), Imports: []string{in("functions/status")}}, "functions/start imports " + in("functions/status")},
-		{pkg{ImportPath: in("functions/start"), Imports: []string{in("shared/store/sqlite")}}, "functions/start imports " + in("shared/store/sqlite")},
-		{pkg{ImportPath: in("functions/start"), Imports: []string{"cloud.google.com/go/firestore"}}, "functions/start imports cloud.google.com/go/firestore"},
-		{pkg{ImportPath: in("functions/start"), Deps: []string{"google.golang.org/grpc"}}, "functions/start reaches google.golang.org/grpc"},
-		{pkg{ImportPath: in("functions/console"), Imports: []string{"html/template", in("functions"), in("functions/internal/access"), in("shared/reconcile")}}, ""},
-		{pkg{ImportPath: in("functions/console"), Imports: []string{in("shared/store")}}, "functions/console imports " + in("shared/store")},
+		{pkg{ImportPath: in("functions/start"),
+			Imports: []string{"net/http", in("shared/reconcile"), in("functions/internal/web"), "github.com/rs/cors"}}, ""},
+		{pkg{ImportPath: in("functions/start"), Imports: []string{in("functions/status")}},
+			"functions/start imports " + in("functions/status")},
+		{pkg{ImportPath: in("functions/start"), Imports: []string{in("shared/store/sqlite")}},
+			"functions/start imports " + in("shared/store/sqlite")},
+		{pkg{ImportPath: in("functions/start"), Imports: []string{"cloud.google.com/go/firestore"}},
+			"functions/start imports cloud.google.com/go/firestore"},
+		{pkg{ImportPath: in("functions/start"), Deps: []string{"google.golang.org/grpc"}},
+			"functions/start reaches google.golang.org/grpc"},
+		{pkg{ImportPath: in("functions/console"),
+			Imports: []string{"html/template", in("functions"), in("functions/internal/access"), in("shared/reconcile")}}, ""},
+		{pkg{ImportPath: in("functions/console"), Imports: []string{in("shared/store")}},
+			"functions/console imports " + in("shared/store")},
 		{pkg{ImportPath: in("functions"), Imports: []string{"embed"}}, ""},
-		{pkg{ImportPath: in("functions"), Imports: []string{in("functions/status")}}, "functions imports " + in("functions/status")},
+		{pkg{ImportPath: in("functions"), Imports: []string{in("functions/status")}},
+			"functions imports " + in("functions/status")},
 		{pkg{ImportPath: in("shared/reconcile"), Imports: []string{in("shared/cases"), "context"}}, ""},
-		{pkg{ImportPath: in("shared/reconcile"), Imports: []string{in("shared/config")}}, "shared/reconcile imports " + in("shared/config")},
+		{pkg{ImportPath: in("shared/reconcile"), Imports: []string{in("shared/config")}},
+			"shared/reconcile imports " + in("shared/config")},
 		{pkg{ImportPath: in("shared/reconcile"), Deps: []string{"net/http"}}, "shared/reconcile reaches net/http"},
 		{pkg{ImportPath: in("shared/cases"), Imports: []string{in("shared/schedule"), "time"}}, ""},
-		{pkg{ImportPath: in("shared/cases"), Imports: []string{"github.com/google/uuid"}}, "shared/cases imports github.com/google/uuid"},
-		{pkg{ImportPath: in("shared/schedule"), Imports: []string{in("shared/cases")}}, "shared/schedule imports " + in("shared/cases")},
-		{pkg{ImportPath: in("shared/fault"), Imports: []string{in("shared/cases")}}, "shared/fault imports " + in("shared/cases")},
-		{pkg{ImportPath: in("shared/store/sqlite"), Imports: []string{in("shared/queue")}}, "shared/store/sqlite imports " + in("shared/queue")},
-		{pkg{ImportPath: in("shared/store/postgres"), Imports: []string{in("shared/store/sqlite")}}, "shared/store/postgres imports " + in("shared/store/sqlite")},
-		{pkg{ImportPath: in("shared/pipeline"), Imports: []string{in("shared/store")}}, "shared/pipeline imports " + in("shared/store")},
-		{pkg{ImportPath: in("shared/app"), Imports: []string{in("shared/store/sqlite")}}, "shared/app imports " + in("shared/store/sqlite")},
-		{pkg{ImportPath: in("shared/app"), Imports: []string{in("deploy/local")}}, "shared/app imports " + in("deploy/local")},
-		{pkg{ImportPath: in("shared/queue/cloudtasks"), XTestImports: []string{in("deploy/local/taskserver")}}, "a test of shared/queue/cloudtasks imports " + in("deploy/local/taskserver")},
+		{pkg{ImportPath: in("shared/cases"), Imports: []string{"github.com/google/uuid"}},
+			"shared/cases imports github.com/google/uuid"},
+		{pkg{ImportPath: in("shared/schedule"), Imports: []string{in("shared/cases")}},
+			"shared/schedule imports " + in("shared/cases")},
+		{pkg{ImportPath: in("shared/fault"), Imports: []string{in("shared/cases")}},
+			"shared/fault imports " + in("shared/cases")},
+		{pkg{ImportPath: in("shared/store/sqlite"), Imports: []string{in("shared/queue")}},
+			"shared/store/sqlite imports " + in("shared/queue")},
+		{pkg{ImportPath: in("shared/store/postgres"), Imports: []string{in("shared/store/sqlite")}},
+			"shared/store/postgres imports " + in("shared/store/sqlite")},
+		{pkg{ImportPath: in("shared/pipeline"), Imports: []string{in("shared/store")}},
+			"shared/pipeline imports " + in("shared/store")},
+		{pkg{ImportPath: in("shared/app"), Imports: []string{in("shared/store/sqlite")}},
+			"shared/app imports " + in("shared/store/sqlite")},
+		{pkg{ImportPath: in("shared/app"), Imports: []string{in("deploy/local")}},
+			"shared/app imports " + in("deploy/local")},
+		{pkg{ImportPath: in("shared/queue/cloudtasks"), XTestImports: []string{in("deploy/local/taskserver")}},
+			"a test of shared/queue/cloudtasks imports " + in("deploy/local/taskserver")},
 		{pkg{ImportPath: in("shared/util")}, "shared/util has no rule of its own: say what it may import"},
 		{pkg{ImportPath: in("deploy/local"), Imports: []string{in("shared/store/sqlite"), in("shared/app")}}, ""},
 	} {

@@ -16,8 +16,9 @@ import (
 // (https://spdx.org/licenses/). What is linked has no other, deployed or not.
 var permissive = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"}
 
-// TestLicenses: deploy/tools/licenses.csv lists each module that is linked, in its version and whether it is deployed, and none has a licence that reaches
-// into the programs that it is linked into.
+// TestLicenses: deploy/tools/licenses.csv lists each module that is linked, in its version and
+// whether it is deployed, and none has a licence that reaches into the programs that it is linked
+// into.
 func TestLicenses(t *testing.T) {
 	file, err := os.Open(filepath.Join(root(t), "deploy", "tools", "licenses.csv"))
 	if err != nil {
@@ -34,7 +35,8 @@ func TestLicenses(t *testing.T) {
 		path, version, license, is := row[0], row[1], row[2], row[3]
 		listed[path] = true
 		if all[path] != version || (deployed[path] != "") != (is == "yes") {
-			t.Errorf("%s %s, deployed %s: go list says %q, deployed %q (make licenses)", path, version, is, all[path], deployed[path])
+			t.Errorf("%s %s, deployed %s: go list says %q, deployed %q (make licenses)", path, version, is,
+				all[path], deployed[path])
 		}
 		for id := range strings.SplitSeq(license, " AND ") {
 			if !slices.Contains(permissive, id) {
@@ -54,7 +56,8 @@ func linked(t *testing.T, packages ...string) map[string]string {
 	t.Helper()
 	cmd := append([]string{"list", "-deps", "-json=Module"}, packages...)
 	found := map[string]string{}
-	for decoder := json.NewDecoder(strings.NewReader(run(t, root(t), "env", append([]string{"GOOS=linux", "GOARCH=amd64", "go"}, cmd...)...))); ; {
+	listed := run(t, root(t), "env", append([]string{"GOOS=linux", "GOARCH=amd64", "go"}, cmd...)...)
+	for decoder := json.NewDecoder(strings.NewReader(listed)); ; {
 		var p struct {
 			Module *struct {
 				Path, Version string

@@ -50,7 +50,8 @@ func TestLinked(t *testing.T) {
 		}
 	}
 	var table strings.Builder
-	fmt.Fprintf(&table, "Packages linked into what is deployed, by module and store (`make linked` writes this).\n\n| module | %s |\n| --- | --- | --- |\n", strings.Join(stores, " | "))
+	fmt.Fprintf(&table, "Packages linked into what is deployed, by module and store (`make linked` writes this).\n\n| "+
+		"module | %s |\n| --- | --- | --- |\n", strings.Join(stores, " | "))
 	total := map[string]int{}
 	for _, module := range slices.Sorted(maps.Keys(modules)) {
 		fmt.Fprintf(&table, "| %s |", module)
@@ -76,7 +77,8 @@ func orDash(n int) string {
 func packagesLinked(t *testing.T, tags string) map[string]int {
 	t.Helper()
 	list := run(t, root(t), "env", "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0",
-		"go", "list", "-deps", "-tags="+tags, "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}", "./deploy/test/system/program")
+		"go", "list", "-deps", "-tags="+tags, "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}",
+		"./deploy/test/system/program")
 	found := map[string]int{}
 	for lines := bufio.NewScanner(strings.NewReader(list)); lines.Scan(); {
 		if module := lines.Text(); module != "" {
@@ -88,7 +90,9 @@ func packagesLinked(t *testing.T, tags string) map[string]int {
 
 // TestEachStoreIsABuild: the tags leave out the other stores and their clients, and keep the one.
 func TestEachStoreIsABuild(t *testing.T) {
-	own := map[string]string{drivers.Firestore: "cloud.google.com/go/firestore", drivers.Postgres: "github.com/jackc/pgx/v5"}
+	own := map[string]string{
+		drivers.Firestore: "cloud.google.com/go/firestore", drivers.Postgres: "github.com/jackc/pgx/v5",
+	}
 	for store, tags := range storeTags {
 		if own[store] == "" {
 			t.Errorf("name the module of the client of %s here", store)
@@ -100,7 +104,8 @@ func TestEachStoreIsABuild(t *testing.T) {
 			}
 		}
 		_, without, _ := strings.Cut(tags, ",")
-		run(t, root(t), "go", "build", "-tags="+without, "./shared/app") // gRPC as the other tests link it need not be compiled again
+		// gRPC as the other tests link it need not be compiled again
+		run(t, root(t), "go", "build", "-tags="+without, "./shared/app")
 	}
 }
 

@@ -32,8 +32,8 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// run runs a command in dir and returns its output; the test fails if it does. The go command is the one on the PATH, without
-// a workspace, and does not look for a repository.
+// run runs a command in dir and returns its output; the test fails if it does. The go command is
+// the one on the PATH, without a workspace, and does not look for a repository.
 func run(t *testing.T, dir string, name string, args ...string) string {
 	t.Helper()
 	out, err := command(t, dir, name, args...)

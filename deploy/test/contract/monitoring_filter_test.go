@@ -33,8 +33,9 @@ func (e entry) field(path string) (any, bool) {
 	return v, true
 }
 
-// matches reports whether an entry matches a filter: of the query language what deploy/gcp/monitoring uses, one comparison a line, all of which
-// hold (https://cloud.google.com/logging/docs/view/logging-query-language). Anything else is an error.
+// matches reports whether an entry matches a filter: of the query language what
+// deploy/gcp/monitoring uses, one comparison a line, all of which hold
+// (https://cloud.google.com/logging/docs/view/logging-query-language). Anything else is an error.
 func (e entry) matches(filter string) (bool, error) {
 	all := true
 	for line := range strings.Lines(filter) {
@@ -91,11 +92,14 @@ func (e entry) extracted(extractor string) (any, error) {
 func TestFilterIsReadAsCloudLoggingDoes(t *testing.T) {
 	e := newEntry("run.googleapis.com/stdout", "check", "WARNING", map[string]any{"message": "m", "moved": true, "n": 1.0})
 	for line, want := range map[string]bool{
-		`jsonPayload.message="m"`: true, `jsonPayload.message="M m"`: false, `jsonPayload.other="m"`: false, `jsonPayload.moved=true`: true, `jsonPayload.moved=false`: false,
+		`jsonPayload.message="m"`: true, `jsonPayload.message="M m"`: false, `jsonPayload.other="m"`: false,
+		`jsonPayload.moved=true`: true, `jsonPayload.moved=false`: false,
 		`severity>=WARNING`: true, `severity>=ERROR`: false, `resource.type="cloud_run_revision"`: true,
-		`resource.labels.service_name=~"^casewatch-test-(check|start)$"`: true, `resource.labels.service_name=~"^casewatch-test-(start)$"`: false,
-		`NOT log_id("run.googleapis.com/requests")`: true, `NOT log_id("run.googleapis.com/stdout")`: false,
-		"jsonPayload.message=\"m\"\nseverity>=ERROR": false,
+		`resource.labels.service_name=~"^casewatch-test-(check|start)$"`: true,
+		`resource.labels.service_name=~"^casewatch-test-(start)$"`:       false,
+		`NOT log_id("run.googleapis.com/requests")`:                      true,
+		`NOT log_id("run.googleapis.com/stdout")`:                        false,
+		"jsonPayload.message=\"m\"\nseverity>=ERROR":                     false,
 	} {
 		if got, err := e.matches(line); err != nil || got != want {
 			t.Errorf("%s: %v, %v", line, got, err)

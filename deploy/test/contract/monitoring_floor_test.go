@@ -23,7 +23,8 @@ import (
 // entry is a log entry as Cloud Logging keeps it: logName, severity, resource and jsonPayload.
 type entry map[string]any
 
-// outside is all that a Reconciler works with, as it is told to be: a queue that delivers nothing, a pipeline, a topic and a log.
+// outside is all that a Reconciler works with, as it is told to be: a queue that delivers nothing,
+// a pipeline, a topic and a log.
 type outside struct {
 	t       *testing.T
 	now     time.Time
@@ -125,15 +126,20 @@ func newFloor(t *testing.T) *floor {
 			t.Error(err)
 		}
 	})
-	o := &outside{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), tasks: map[string]queue.Task{}, looks: map[string]float64{}, handed: map[string]float64{}}
+	o := &outside{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), tasks: map[string]queue.Task{},
+		looks: map[string]float64{}, handed: map[string]float64{}}
 	o.answer = cases.DispatchAccepted
 	nonce := 0
 	w, err := reconcile.New(reconcile.Config{CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second, Rules: cases.Rules{
-		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second, StartGrace: 2 * time.Minute,
-		CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute, UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
+		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
+		StartGrace:      2 * time.Minute,
+		CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute, UnreachableAfter: 10 * time.Minute,
+		Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
 	}}, reconcile.Deps{
-		Store: s, Queue: o, Pipeline: o, Events: o, Now: func() time.Time { return o.now }, Jitter: func() float64 { return 0.5 },
-		Nonce: func() string { nonce++; return strconv.Itoa(nonce) }, Log: slog.New(gcplog.New(o, gcplog.Options{Project: "p"})),
+		Store: s, Queue: o, Pipeline: o, Events: o, Now: func() time.Time { return o.now },
+		Jitter: func() float64 { return 0.5 },
+		Nonce:  func() string { nonce++; return strconv.Itoa(nonce) },
+		Log:    slog.New(gcplog.New(o, gcplog.Options{Project: "p"})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -208,5 +214,7 @@ func (f *floor) sweep() reconcile.Report {
 
 // shows makes the pipeline show that much of 4.
 func (f *floor) shows(completed int) {
-	f.found = cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: 4, Percent: -1}}
+	f.found = cases.CheckOutcome{
+		Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: 4, Percent: -1},
+	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// counted evaluates the metrics over log entries: name, then the labels' values in the order of their keys, then the count of a counter, or sum
-// and count of a distribution.
+// counted evaluates the metrics over log entries: name, then the labels' values in the order of
+// their keys, then the count of a counter, or sum and count of a distribution.
 func counted(t *testing.T, metrics map[string]logMetric, entries []entry) map[string]float64 {
 	t.Helper()
 	found := map[string]float64{}
@@ -55,8 +55,8 @@ func counted(t *testing.T, metrics map[string]logMetric, entries []entry) map[st
 	return found
 }
 
-// TestMetricsCountWhatIsLogged takes cases of every kind through the real reconciler, and its real log lines through the metrics. A line or field that is
-// renamed makes it fail.
+// TestMetricsCountWhatIsLogged takes cases of every kind through the real reconciler, and its real
+// log lines through the metrics. A line or field that is renamed makes it fail.
 func TestMetricsCountWhatIsLogged(t *testing.T) {
 	f := newFloor(t)
 
@@ -138,7 +138,8 @@ func TestMetricsCountWhatIsLogged(t *testing.T) {
 		want["dispatches "+outcome] = n
 	}
 	for _, rep := range f.swept {
-		for name, n := range map[string]int{"open": rep.Open, "overdue": rep.Overdue, "rearmed": rep.Rescheduled, "timed-out": rep.TimedOut, "republished": rep.Republished, "leaked": rep.Leaked} {
+		for name, n := range map[string]int{"open": rep.Open, "overdue": rep.Overdue, "rearmed": rep.Rescheduled,
+			"timed-out": rep.TimedOut, "republished": rep.Republished, "leaked": rep.Leaked} {
 			want["sweep-"+name+" sum"] += float64(n)
 			want["sweep-"+name+" count"]++
 		}
@@ -158,7 +159,9 @@ func TestMetricsCountWhatIsLogged(t *testing.T) {
 		}
 	}
 	for name := range metrics {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(got)), func(series string) bool { return series == name || strings.HasPrefix(series, name+" ") }) {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(got)), func(series string) bool {
+			return series == name || strings.HasPrefix(series, name+" ")
+		}) {
 			t.Errorf("no line is counted by %s", name)
 		}
 	}
@@ -187,7 +190,8 @@ var (
 	platformFields = []string{"message", "debugInfo"} // the latter is Cloud Scheduler's
 )
 
-// TestRunbooksNameWhatIsLogged: every message and field that a runbook or the dashboard looks for is written out in the source of what is deployed.
+// TestRunbooksNameWhatIsLogged: every message and field that a runbook or the dashboard looks for
+// is written out in the source of what is deployed.
 func TestRunbooksNameWhatIsLogged(t *testing.T) {
 	var source strings.Builder
 	for _, folder := range []string{"shared", "functions"} {
@@ -211,7 +215,8 @@ func TestRunbooksNameWhatIsLogged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range slices.Concat(runbookMessage.FindAllStringSubmatch(string(data), -1), runbookField.FindAllStringSubmatch(string(data), -1)) {
+		for _, m := range slices.Concat(runbookMessage.FindAllStringSubmatch(string(data), -1),
+			runbookField.FindAllStringSubmatch(string(data), -1)) {
 			looked++
 			if !slices.Contains(platformFields, m[1]) && !strings.Contains(source.String(), strconv.Quote(m[1])) {
 				t.Errorf("%s looks for %q, which nothing logs", name, m[1])

@@ -33,13 +33,15 @@ type logMetric struct {
 
 func (m logMetric) distribution() bool { return m.MetricDescriptor.ValueType == "DISTRIBUTION" }
 
-// platformMetrics are the metrics of Google Cloud that alerts and dashboard use, with whether they are distributions and the labels that
-// they may be picked by (https://docs.cloud.google.com/monitoring/api/metrics_gcp).
+// platformMetrics are the metrics of Google Cloud that alerts and dashboard use, with whether they
+// are distributions and the labels that they may be picked by
+// (https://docs.cloud.google.com/monitoring/api/metrics_gcp).
 var platformMetrics = map[string]struct {
 	distribution bool
 	labels       []string
 }{
-	"run.googleapis.com/request_count":                              {false, []string{"service_name", "response_code_class"}},
+	"run.googleapis.com/request_count": {false,
+		[]string{"service_name", "response_code_class"}},
 	"run.googleapis.com/request_latencies":                          {true, []string{"service_name"}},
 	"run.googleapis.com/container/instance_count":                   {false, []string{"service_name", "state"}},
 	"cloudtasks.googleapis.com/queue/depth":                         {false, []string{"queue_id"}},
@@ -52,7 +54,8 @@ var platformMetrics = map[string]struct {
 
 // placeholders are what the deploy scripts fill in, with what these tests do.
 var placeholders = map[string]string{
-	"PROJECT": "example-project", "PREFIX": "casewatch-test", "RUNBOOKS": "https://example.com/runbooks", "CHANNELS": "projects/example-project/notificationChannels/1",
+	"PROJECT": "example-project", "PREFIX": "casewatch-test", "RUNBOOKS": "https://example.com/runbooks",
+	"CHANNELS":    "projects/example-project/notificationChannels/1",
 	"STATUS_HOST": "status.example.com", "COMPLETE_HOST": "complete.example.com",
 }
 
@@ -125,7 +128,8 @@ func alerts(t *testing.T) map[string]*monitoringpb.AlertPolicy {
 func dashboard(t *testing.T) *dashboardpb.Dashboard {
 	t.Helper()
 	d := &dashboardpb.Dashboard{}
-	if err := protojson.Unmarshal([]byte(fill(t, filepath.Join(root(t), "deploy/gcp/monitoring/dashboard.json"))), d); err != nil {
+	err := protojson.Unmarshal([]byte(fill(t, filepath.Join(root(t), "deploy/gcp/monitoring/dashboard.json"))), d)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -137,7 +141,8 @@ func TestMetricsAreWhole(t *testing.T) {
 		if m.Name != placeholders["PREFIX"]+"-"+name || m.Description == "" || d.MetricKind != "DELTA" || d.Unit == "" {
 			t.Errorf("%s: name %q, description %q, %+v", name, m.Name, m.Description, d)
 		}
-		if m.distribution() != (m.ValueExtractor != "") || m.distribution() != (m.BucketOptions != nil) || !m.distribution() && d.ValueType != "INT64" {
+		if m.distribution() != (m.ValueExtractor != "") || m.distribution() != (m.BucketOptions != nil) ||
+			!m.distribution() && d.ValueType != "INT64" {
 			t.Errorf("%s: a distribution has a value and buckets, a count has neither", name)
 		}
 		for _, l := range d.Labels {
@@ -154,10 +159,12 @@ func TestMetricsAreWhole(t *testing.T) {
 func TestAlertsAreWhole(t *testing.T) {
 	for name, p := range alerts(t) {
 		url := placeholders["RUNBOOKS"] + "/" + name + ".md"
-		if !strings.HasPrefix(p.DisplayName, placeholders["PREFIX"]+" · ") || !strings.Contains(p.Documentation.GetContent(), url) || p.Documentation.MimeType != "text/markdown" {
+		if !strings.HasPrefix(p.DisplayName, placeholders["PREFIX"]+" · ") ||
+			!strings.Contains(p.Documentation.GetContent(), url) || p.Documentation.MimeType != "text/markdown" {
 			t.Errorf("%s: called %q, its text does not name %s: %s", name, p.DisplayName, url, p.Documentation.GetContent())
 		}
-		if p.UserLabels["alert"] != name || p.UserLabels["casewatch"] != placeholders["PREFIX"] || p.Severity == 0 || !slices.Equal(p.NotificationChannels, []string{placeholders["CHANNELS"]}) {
+		if p.UserLabels["alert"] != name || p.UserLabels["casewatch"] != placeholders["PREFIX"] || p.Severity == 0 ||
+			!slices.Equal(p.NotificationChannels, []string{placeholders["CHANNELS"]}) {
 			t.Errorf("%s: %v %v %v", name, p.UserLabels, p.Severity, p.NotificationChannels)
 		}
 		if len(p.Conditions) != 1 {
@@ -253,8 +260,8 @@ func split(name string) (metric, suffix string) {
 	return name, ""
 }
 
-// TestQueriesNameWhatThereIs: every metric of a query is one of the files or of the platform, as the kind that it is, picked by labels that it
-// has; and every file is used.
+// TestQueriesNameWhatThereIs: every metric of a query is one of the files or of the platform, as
+// the kind that it is, picked by labels that it has; and every file is used.
 func TestQueriesNameWhatThereIs(t *testing.T) {
 	metrics := logMetrics(t)
 	user := "logging.googleapis.com/user/" + placeholders["PREFIX"] + "-"
@@ -292,7 +299,9 @@ func TestQueriesNameWhatThereIs(t *testing.T) {
 				}
 			}
 			domain, _, _ := strings.Cut(name, ".")
-			if want := map[string]string{"logging": "cloud_run_revision", "run": "cloud_run_revision", "cloudtasks": "cloud_tasks_queue", "pubsub": "pubsub_subscription", "monitoring": "uptime_url"}[domain]; picked["monitored_resource"] != want {
+			want := map[string]string{"logging": "cloud_run_revision", "run": "cloud_run_revision",
+				"cloudtasks": "cloud_tasks_queue", "pubsub": "pubsub_subscription", "monitoring": "uptime_url"}[domain]
+			if picked["monitored_resource"] != want {
 				t.Errorf("%s: %s is picked of %q, not of %s", where, name, picked["monitored_resource"], want)
 			}
 		}

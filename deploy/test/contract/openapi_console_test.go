@@ -73,9 +73,11 @@ func routesOfOperators(s *served) {
 	for path, method := range map[string]string{"": "GET", "smith": "GET", "-/health": "GET", "smith?run=1": "POST"} {
 		at := "/console/" + path
 		ask := func(status int, header ...string) exchange {
-			return exchange{status, method, at, map[string]string{"POST": "action=cancel"}[method], append([]string{asJSON, isForm}, header...), false}
+			return exchange{status, method, at, map[string]string{"POST": "action=cancel"}[method],
+				append([]string{asJSON, isForm}, header...), false}
 		}
-		s.ask(ask(401), ask(401, token(operator, "another")), ask(401, "X-Goog-IAP-JWT-Assertion: x"), ask(403, token("nobody@example.com", "console")))
+		s.ask(ask(401), ask(401, token(operator, "another")), ask(401, "X-Goog-IAP-JWT-Assertion: x"),
+			ask(403, token("nobody@example.com", "console")))
 		if method == "GET" {
 			s.ask(ask(200, token(operator, "console")))
 		}

@@ -12,7 +12,8 @@ import (
 // TestPlantedAnswersAreFound: an answer that is not as described is refused.
 func TestPlantedAnswersAreFound(t *testing.T) {
 	c := newChecked(t)
-	const started = `{"case_id":"c","run":1,"state":"pending","status_url":"http://x/c","cancel_url":"http://x/c","created_at":"2026-11-23T16:57:07Z","deadline_at":"2026-11-23T17:57:07Z"}`
+	const started = `{"case_id":"c","run":1,"state":"pending","status_url":"http://x/c","cancel_url":"http://x/c",` +
+		`"created_at":"2026-11-23T16:57:07Z","deadline_at":"2026-11-23T17:57:07Z"}`
 	const problem = `{"type":"about:blank","title":"Conflict","status":409,"detail":"x"}`
 	asJSON := []string{"Content-Type", "application/json"}
 	asProblem := []string{"Content-Type", "application/problem+json"}
@@ -24,20 +25,25 @@ func TestPlantedAnswersAreFound(t *testing.T) {
 		body         string
 		good         bool
 	}{
-		"a start":                    {"POST", "/start", 202, begun, started, true},
-		"an unknown field":           {"POST", "/start", 202, begun, strings.Replace(started, `"run"`, `"x":1,"run"`, 1), false},
-		"a missing field":            {"POST", "/start", 202, begun, strings.Replace(started, `"run":1,`, "", 1), false},
-		"an unknown state":           {"POST", "/start", 202, begun, strings.Replace(started, "pending", "lost", 1), false},
-		"a time of another zone":     {"POST", "/start", 202, begun, strings.Replace(started, "07Z", "07+01:00", 1), false},
-		"a header is missing":        {"POST", "/start", 202, asJSON, started, false},
-		"a header is unknown":        {"POST", "/start", 202, append(slices.Clone(begun), "X-New", "1"), started, false},
-		"a header is no number":      {"POST", "/start", 202, append(slices.Clone(begun), "Retry-After", "soon"), started, false},
-		"another type":               {"POST", "/start", 202, append(slices.Clone(begun), "Content-Type", "text/html"), started, false},
-		"another status":             {"POST", "/start", 201, begun, started, false},
-		"a problem":                  {"POST", "/cancel/c", 409, asProblem, problem, true},
-		"a problem's field":          {"POST", "/cancel/c", 409, asProblem, strings.Replace(problem, `"detail"`, `"stack"`, 1), false},
-		"a problem of another":       {"POST", "/cancel/c", 409, asProblem, strings.Replace(problem, "409", "404", 1), false},
-		"a problem, no challenge":    {"POST", "/cancel/c", 401, asProblem, `{"type":"about:blank","title":"Unauthorized","status":401}`, false},
+		"a start": {"POST", "/start", 202, begun, started, true},
+		"an unknown field": {"POST", "/start", 202, begun,
+			strings.Replace(started, `"run"`, `"x":1,"run"`, 1), false},
+		"a missing field":        {"POST", "/start", 202, begun, strings.Replace(started, `"run":1,`, "", 1), false},
+		"an unknown state":       {"POST", "/start", 202, begun, strings.Replace(started, "pending", "lost", 1), false},
+		"a time of another zone": {"POST", "/start", 202, begun, strings.Replace(started, "07Z", "07+01:00", 1), false},
+		"a header is missing":    {"POST", "/start", 202, asJSON, started, false},
+		"a header is unknown":    {"POST", "/start", 202, append(slices.Clone(begun), "X-New", "1"), started, false},
+		"a header is no number": {"POST", "/start", 202, append(slices.Clone(begun), "Retry-After", "soon"), started,
+			false},
+		"another type": {"POST", "/start", 202,
+			append(slices.Clone(begun), "Content-Type", "text/html"), started, false},
+		"another status": {"POST", "/start", 201, begun, started, false},
+		"a problem":      {"POST", "/cancel/c", 409, asProblem, problem, true},
+		"a problem's field": {"POST", "/cancel/c", 409, asProblem,
+			strings.Replace(problem, `"detail"`, `"stack"`, 1), false},
+		"a problem of another": {"POST", "/cancel/c", 409, asProblem, strings.Replace(problem, "409", "404", 1), false},
+		"a problem, no challenge": {"POST", "/cancel/c", 401, asProblem,
+			`{"type":"about:blank","title":"Unauthorized","status":401}`, false},
 		"not changed":                {"GET", "/status/c", 304, []string{"ETag", `W/"1.2"`}, "", true},
 		"not changed, no tag":        {"GET", "/status/c", 304, nil, "", false},
 		"not changed, a strong tag":  {"GET", "/status/c", 304, []string{"ETag", `"1.2"`}, "", false},
@@ -55,7 +61,9 @@ func TestPlantedAnswersAreFound(t *testing.T) {
 			res.Header.Set(test.header[i], test.header[i+1])
 		}
 		route, params, _ := c.route(r)
-		in := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{IncludeResponseStatus: true}}
+		in := &openapi3filter.RequestValidationInput{
+			Request: r, PathParams: params, Route: route, Options: &openapi3filter.Options{IncludeResponseStatus: true},
+		}
 		if err := c.check(in, res, []byte(test.body)); (err == nil) != test.good {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -65,7 +73,8 @@ func TestPlantedAnswersAreFound(t *testing.T) {
 // TestPlantedEventsAreFound: a stream that is not as described is refused.
 func TestPlantedEventsAreFound(t *testing.T) {
 	schema := document(t).Components.Schemas["EventStream"]
-	const whole = `event: error` + "\n" + `id: 1.2` + "\n" + `data: {"jobId":"c","case_id":"c","run":1,"code":"deadline","message":"late","state":"timed_out"}` + "\n\n"
+	const whole = `event: error` + "\n" + `id: 1.2` + "\n" +
+		`data: {"jobId":"c","case_id":"c","run":1,"code":"deadline","message":"late","state":"timed_out"}` + "\n\n"
 	for name, test := range map[string]struct {
 		stream string
 		good   bool

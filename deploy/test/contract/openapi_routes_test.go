@@ -24,14 +24,16 @@ const (
 	operator = "operator@example.com"
 )
 
-// TestOpenAPIHoldsOnEveryRoute: real requests and answers of every operation, in every status that can be provoked, are as described; what is wrong is
-// refused by the document too, except where it says in words what a schema cannot.
+// TestOpenAPIHoldsOnEveryRoute: real requests and answers of every operation, in every status that
+// can be provoked, are as described; what is wrong is refused by the document too, except where it
+// says in words what a schema cannot.
 func TestOpenAPIHoldsOnEveryRoute(t *testing.T) {
 	c := newChecked(t)
 	issuer := identitytest.NewIssuer(t)
 	open := newMachine(t, c, nil)
 	guarded := newMachine(t, c, map[string]string{
-		"ALLOW_ANONYMOUS": "false", "API_KEYS": "contract-key-of-20-characters", "OIDC_ISSUER": issuer.URL, "OIDC_AUDIENCE": "contract",
+		"ALLOW_ANONYMOUS": "false", "API_KEYS": "contract-key-of-20-characters", "OIDC_ISSUER": issuer.URL,
+		"OIDC_AUDIENCE": "contract",
 		"CONSOLE_USERS": operator, "CONSOLE_AUDIENCES": "console",
 	})
 	routesOfStart(open)
@@ -57,7 +59,8 @@ func routesOfStart(s *served) {
 	s.ask(
 		post(202, "", `{}`, false),
 		post(202, "", `{"case_id":null,"any":["thing"]}`, false),
-		post(202, "?deadline=1h30m&supersede=false&adopt=false", `{"case_id":"a"}`, false, "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+		post(202, "?deadline=1h30m&supersede=false&adopt=false", `{"case_id":"a"}`, false,
+			"Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 		post(200, "", `{"case_id":"a"}`, false),
 		post(202, "?supersede=true", `{"case_id":"a"}`, false),
 		post(202, "?adopt=true", `{"case_id":"b"}`, false),
@@ -131,7 +134,9 @@ func routesOfCases(s *served) {
 
 	event := `{"case_id":"smith","run":1,"status":"succeeded","result":` + string(pipelinetest.Result("smith", 3, 1)) + `}`
 	s.publish(event)
-	s.until(statusURL, func(v cases.View) bool { return v.Result != nil && v.Documents != nil && *v.Documents.Failed == 1 })
+	s.until(statusURL, func(v cases.View) bool {
+		return v.Result != nil && v.Documents != nil && *v.Documents.Failed == 1
+	})
 	s.publish(`{"case_id":"smith","run":1,"status":"failed","error":{"code":"x","message":"late"}}`)
 	s.until(statusURL, func(v cases.View) bool { return v.Late != nil })
 	post := func(status int, at string, wrong bool, header ...string) exchange {
@@ -147,7 +152,8 @@ func routesOfCases(s *served) {
 		exchange{405, "GET", cancelURL, "", nil, true},
 	)
 	statusURL, cancelURL = s.start(`{"case_id":"smith"}`, "") // another run
-	s.ask(post(200, cancelURL, false), post(200, cancelURL, false), get(200, statusURL+"&run=1", false), get(200, statusURL, false))
+	s.ask(post(200, cancelURL, false), post(200, cancelURL, false), get(200, statusURL+"&run=1", false),
+		get(200, statusURL, false))
 }
 
 // routesOfStreams watches a case from its start to its end, and one that is cancelled.
@@ -255,7 +261,8 @@ func routesWhenBroken(t *testing.T, c *checked, like *served) {
 			exchange{status, "POST", "/console/smith?run=1", "action=cancel", []string{asJSON, isForm}, false},
 			exchange{status, "GET", "/console/-/health", "", []string{asJSON}, false},
 		)
-		if r := s.ask(exchange{200, "GET", at(statusURL), "", []string{asStream}, false}); !strings.Contains(string(r.body), "retry: 5000\n") {
+		r := s.ask(exchange{200, "GET", at(statusURL), "", []string{asStream}, false})
+		if !strings.Contains(string(r.body), "retry: 5000\n") {
 			t.Errorf("%s", r.body)
 		}
 	}
@@ -274,7 +281,8 @@ func routesWithoutQueue(s *served) {
 	if err := s.machine.Tasks.Close(ctx); err != nil {
 		s.t.Fatal(err)
 	}
-	if r := s.ask(exchange{http.StatusServiceUnavailable, "POST", "/start", `{}`, []string{isJSON}, false}); !strings.Contains(r.field("detail"), "not yet queued") {
+	r := s.ask(exchange{http.StatusServiceUnavailable, "POST", "/start", `{}`, []string{isJSON}, false})
+	if !strings.Contains(r.field("detail"), "not yet queued") {
 		s.t.Errorf("%s", r.body)
 	}
 }

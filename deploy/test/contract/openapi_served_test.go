@@ -69,7 +69,9 @@ func (r reply) view(t *testing.T) (v cases.View) {
 // newMachine opens a machine with a pipeline of its own, which is asked through c.
 func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 	t.Helper()
-	s := &served{t: t, client: &http.Client{Transport: c, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, pipe: pipelinetest.New(t)}
+	s := &served{t: t, client: &http.Client{Transport: c, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}, pipe: pipelinetest.New(t)}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +82,10 @@ func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 	}
 	maps.Copy(settings, env)
 	s.machine, err = machine.Open(t.Context(), machine.Options{
-		BaseURL: s.base, DataDir: t.TempDir(), Log: io.Discard, Lookup: func(name string) (string, bool) { v, ok := settings[name]; return v, ok },
+		BaseURL: s.base, DataDir: t.TempDir(), Log: io.Discard, Lookup: func(name string) (string, bool) {
+			v, ok := settings[name]
+			return v, ok
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +114,8 @@ func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 func newBroken(t *testing.T, c *checked, cfg config.Config, broken store.Store) *served {
 	t.Helper()
 	w, err := reconcile.New(reconcile.Config{}, reconcile.Deps{
-		Store: broken, Now: time.Now, Jitter: func() float64 { return 0 }, Nonce: func() string { return "n" }, Log: slog.New(slog.DiscardHandler),
+		Store: broken, Now: time.Now, Jitter: func() float64 { return 0 }, Nonce: func() string { return "n" },
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -142,11 +148,14 @@ func (down) Overdue(context.Context, time.Time, store.Cursor, int) ([]cases.Case
 	return nil, errDown
 }
 
-// full is a store of one case, whose run failed and which has as many idempotency keys as are kept. Its other methods panic.
+// full is a store of one case, whose run failed and which has as many idempotency keys as are kept.
+// Its other methods panic.
 type full struct{ store.Store }
 
 func (full) Get(context.Context, string, int) (cases.Case, error) {
-	return cases.Case{Origin: cases.Origin{CaseID: "smith", Run: 1}, Version: 2, State: cases.Failed, Outcome: cases.Outcome{EndedAt: time.Now(), End: &cases.End{Reason: cases.ReasonPipelineFailed}}, Bookkeeping: cases.Bookkeeping{FormKept: true}}, nil
+	return cases.Case{Origin: cases.Origin{CaseID: "smith", Run: 1}, Version: 2, State: cases.Failed,
+		Outcome:     cases.Outcome{EndedAt: time.Now(), End: &cases.End{Reason: cases.ReasonPipelineFailed}},
+		Bookkeeping: cases.Bookkeeping{FormKept: true}}, nil
 }
 
 func (f full) Current(ctx context.Context, id string) (store.Head, cases.Case, error) {
@@ -211,7 +220,9 @@ func (s *served) send(x exchange) *http.Response {
 // start begins a run, and returns its addresses.
 func (s *served) start(form, query string, header ...string) (statusURL, cancelURL string) {
 	s.t.Helper()
-	r := s.ask(exchange{status: 202, method: "POST", at: "/start" + query, body: form, header: append([]string{isJSON}, header...)})
+	r := s.ask(exchange{
+		status: 202, method: "POST", at: "/start" + query, body: form, header: append([]string{isJSON}, header...),
+	})
 	return r.field("status_url"), r.field("cancel_url")
 }
 
@@ -235,7 +246,8 @@ func (s *served) until(statusURL string, holds func(cases.View) bool) cases.View
 func (s *served) publish(event string) {
 	s.t.Helper()
 	w := httptest.NewRecorder()
-	s.machine.Handlers["/publish"].ServeHTTP(w, httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, s.base+"/publish", strings.NewReader(event)))
+	s.machine.Handlers["/publish"].ServeHTTP(w,
+		httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, s.base+"/publish", strings.NewReader(event)))
 	if w.Code != http.StatusOK {
 		s.t.Fatalf("%d %s", w.Code, w.Body)
 	}

@@ -11,9 +11,10 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
-// decodeEvents reads a stream of server-sent events into what the document describes: a list of events, each with its name, id and
-// data. It knows only what our streams have: retry in the block of the first event or as the last line, comments, and events with
-// their data on one line. A block without data is refused: many libraries deliver it as an empty message.
+// decodeEvents reads a stream of server-sent events into what the document describes: a list of
+// events, each with its name, id and data. It knows only what our streams have: retry in the block
+// of the first event or as the last line, comments, and events with their data on one line. A block
+// without data is refused: many libraries deliver it as an empty message.
 func decodeEvents(r io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {

@@ -20,8 +20,9 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// document returns the description of what is spoken over HTTP, which is valid, its examples too. It is stricter than what
-// is served: there readers have to expect more fields than are described, here an answer must have no others.
+// document returns the description of what is spoken over HTTP, which is valid, its examples too.
+// It is stricter than what is served: there readers have to expect more fields than are described,
+// here an answer must have no others.
 func document(t *testing.T) *openapi3.T {
 	t.Helper()
 	loader := openapi3.NewLoader()
@@ -29,7 +30,8 @@ func document(t *testing.T) *openapi3.T {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := doc.Validate(t.Context(), openapi3.EnableMultiError(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation()); err != nil {
+	if err := doc.Validate(t.Context(), openapi3.EnableMultiError(), openapi3.EnableExamplesValidation(),
+		openapi3.EnableSchemaFormatValidation()); err != nil {
 		t.Fatal(err)
 	}
 	for _, schema := range doc.Components.Schemas {
@@ -77,7 +79,8 @@ func TestOpenAPIIsWhole(t *testing.T) {
 	doc := document(t)
 	ids := map[string]bool{}
 	for at, op := range operations(doc) {
-		if op.OperationID == "" || ids[op.OperationID] || op.Summary == "" || len(op.Tags) != 1 || doc.Tags.Get(op.Tags[0]) == nil {
+		if op.OperationID == "" || ids[op.OperationID] || op.Summary == "" || len(op.Tags) != 1 ||
+			doc.Tags.Get(op.Tags[0]) == nil {
 			t.Errorf("%s: an id of its own, a summary and one of the tags are missing", at)
 		}
 		ids[op.OperationID] = true
@@ -147,15 +150,18 @@ func TestOpenAPIReadsAsTheCodeDoes(t *testing.T) {
 	doc := document(t)
 	form := doc.Components.Schemas["Form"].Value
 	for _, id := range []string{
-		"", "a", "A", "0", "-", ".a", "a.", "a:b-1_c", "a/b", "a b", "ä", "a\n", "\na", "a\x00", "..", strings.Repeat("x", 128), strings.Repeat("x", 129), "smith-2026-114",
+		"", "a", "A", "0", "-", ".a", "a.", "a:b-1_c", "a/b", "a b", "ä", "a\n", "\na", "a\x00", "..",
+		strings.Repeat("x", 128), strings.Repeat("x", 129), "smith-2026-114",
 	} {
 		err := doc.Components.Schemas["CaseID"].Value.VisitJSON(id)
-		if inForm := form.VisitJSON(map[string]any{"case_id": id}); (err == nil) != cases.ValidID(id) || (inForm == nil) != cases.ValidID(id) {
+		inForm := form.VisitJSON(map[string]any{"case_id": id})
+		if (err == nil) != cases.ValidID(id) || (inForm == nil) != cases.ValidID(id) {
 			t.Errorf("%q: the code says %v, the document %v and %v", id, cases.ValidID(id), err, inForm)
 		}
 	}
 	for _, text := range []string{
-		"", "0", "1", "00", "0s", "5s", "1h30m", "1h 30m", "1.5h", "1.h", ".5s", ".s", "5", "5x", "-1h", "+1h", "--1h", "-0", "1ms2us3µs4μs5ns", "soon", " 5s", "5s\n", "1d", "1e3s", "05s", "1.2.3s",
+		"", "0", "1", "00", "0s", "5s", "1h30m", "1h 30m", "1.5h", "1.h", ".5s", ".s", "5", "5x", "-1h", "+1h", "--1h", "-0",
+		"1ms2us3µs4μs5ns", "soon", " 5s", "5s\n", "1d", "1e3s", "05s", "1.2.3s",
 	} {
 		_, err := time.ParseDuration(text)
 		if described := doc.Components.Schemas["GoDuration"].Value.VisitJSON(text); (err == nil) != (described == nil) {

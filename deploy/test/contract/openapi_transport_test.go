@@ -23,7 +23,8 @@ import (
 // wrong marks in a context a request that the document is to refuse.
 type wrong struct{}
 
-// checked sends requests, and holds each of them and its answer against the document. What is wrong with one fails the test.
+// checked sends requests, and holds each of them and its answer against the document. What is wrong
+// with one fails the test.
 type checked struct {
 	t      *testing.T
 	doc    *openapi3.T
@@ -47,7 +48,8 @@ func newChecked(t *testing.T) *checked {
 	return &checked{t: t, doc: doc, router: router, next: next, seen: map[string]bool{}}
 }
 
-// route returns the operation that a request is for. With a method that there is not, it is any operation at that path, and ok is false.
+// route returns the operation that a request is for. With a method that there is not, it is any
+// operation at that path, and ok is false.
 func (c *checked) route(r *http.Request) (route *routers.Route, params map[string]string, ok bool) {
 	if route, params, err := c.router.FindRoute(r); err == nil {
 		return route, params, true
@@ -130,7 +132,8 @@ func (b *watchedBody) tell() {
 	}
 }
 
-// undocumented returns an error if a request has a parameter of ours that its operation does not know. Whatever goes with every request is none.
+// undocumented returns an error if a request has a parameter of ours that its operation does not
+// know. Whatever goes with every request is none.
 func undocumented(r *http.Request, route *routers.Route) error {
 	params := append(slices.Clone(route.Operation.Parameters), route.PathItem.Parameters...)
 	for name := range r.URL.Query() {
@@ -142,7 +145,9 @@ func undocumented(r *http.Request, route *routers.Route) error {
 		known := slices.ContainsFunc(params, func(p *openapi3.ParameterRef) bool {
 			return p.Value.In == "header" && strings.EqualFold(p.Value.Name, name)
 		})
-		if !known && !slices.Contains([]string{"Accept", "Authorization", "Content-Type", "X-Api-Key", "X-Goog-Iap-Jwt-Assertion", "Sec-Fetch-Site", "User-Agent"}, name) {
+		if !known && !slices.Contains([]string{
+			"Accept", "Authorization", "Content-Type", "X-Api-Key", "X-Goog-Iap-Jwt-Assertion", "Sec-Fetch-Site", "User-Agent",
+		}, name) {
 			return fmt.Errorf("the header %s is not documented", name)
 		}
 	}
@@ -150,16 +155,20 @@ func undocumented(r *http.Request, route *routers.Route) error {
 }
 
 // always are the headers that info speaks of, and those of the transport.
-var always = []string{"Cache-Control", "Referrer-Policy", "X-Content-Type-Options", "Content-Security-Policy", "Vary", "Content-Type", "Content-Length", "Date", "Accept-Ranges", "Connection"}
+var always = []string{"Cache-Control", "Referrer-Policy", "X-Content-Type-Options", "Content-Security-Policy", "Vary",
+	"Content-Type", "Content-Length", "Date", "Accept-Ranges", "Connection"}
 
-// check holds an answer against the document, and beyond what kin-openapi looks at: answers without a body, undocumented headers.
+// check holds an answer against the document, and beyond what kin-openapi looks at: answers without
+// a body, undocumented headers.
 func (c *checked) check(in *openapi3filter.RequestValidationInput, res *http.Response, body []byte) error {
 	described := in.Route.Operation.Responses.Status(res.StatusCode)
 	if described == nil {
 		return errors.New("the status is not documented")
 	}
 	mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	answer := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: res.StatusCode, Header: res.Header, Options: in.Options}
+	answer := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: res.StatusCode, Header: res.Header, Options: in.Options,
+	}
 	if err := openapi3filter.ValidateResponse(in.Request.Context(), answer.SetBodyBytes(body)); err != nil {
 		return err
 	}
@@ -190,7 +199,8 @@ func (c *checked) check(in *openapi3filter.RequestValidationInput, res *http.Res
 			Title  string
 			Status int
 		}
-		if err := json.Unmarshal(body, &problem); err != nil || problem.Status != res.StatusCode || problem.Title != problems()[res.StatusCode] {
+		err := json.Unmarshal(body, &problem)
+		if err != nil || problem.Status != res.StatusCode || problem.Title != problems()[res.StatusCode] {
 			return fmt.Errorf("the problem is of another status: %+v %w", problem, err)
 		}
 	}

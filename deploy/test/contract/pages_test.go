@@ -43,7 +43,9 @@ var (
 
 // prose returns a page without its blocks of code. Lines keep their numbers.
 func prose(page string) string {
-	return codeBlock.ReplaceAllStringFunc(page, func(block string) string { return strings.Repeat("\n", strings.Count(block, "\n")) })
+	return codeBlock.ReplaceAllStringFunc(page, func(block string) string {
+		return strings.Repeat("\n", strings.Count(block, "\n"))
+	})
 }
 
 func TestReadmeIsShort(t *testing.T) {
@@ -180,7 +182,8 @@ func without(list, drop []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(drop, s) })
 }
 
-// TestSettingsTable wants the table of the guide to be that of shared/config. With -args -update it writes the table anew.
+// TestSettingsTable wants the table of the guide to be that of shared/config. With -args -update it
+// writes the table anew.
 func TestSettingsTable(t *testing.T) {
 	page := pages(t)[settingsPage]
 	before, rest, found := strings.Cut(page, settingsHead)
@@ -198,6 +201,7 @@ func TestSettingsTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if table+"\n" != want.String() {
-		t.Errorf("the table of %s is not that of shared/config (-args -update writes it anew); want\n%s", settingsPage, want.String())
+		t.Errorf("the table of %s is not that of shared/config (-args -update writes it anew); want\n%s",
+			settingsPage, want.String())
 	}
 }

@@ -24,7 +24,8 @@ func TestEveryReasonIsEverywhere(t *testing.T) {
 			t.Errorf("the table of shared/cases has %+v, want an end, a sentence and a message", e)
 		}
 	}
-	const openapi, module, page = "functions/openapi.yaml", "functions/status/files/casewatch.d.ts", "deploy/local/page/assets/words.js"
+	const openapi, module, page = "functions/openapi.yaml", "functions/status/files/casewatch.d.ts",
+		"deploy/local/page/assets/words.js"
 	schema := document(t).Components.Schemas["Reason"].Value
 	for _, place := range []struct {
 		where string

@@ -66,17 +66,21 @@ func TestRehearsal(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The build tidies. Here it may only drop what the upload leaves out: an addition would be a version that nobody chose.
+	// The build tidies. Here it may only drop what the upload leaves out: an addition would be a
+	// version that nobody chose.
 	diff, _ := command(t, source, "go", "mod", "tidy", "-diff") // fails whenever there is a difference
 	for _, line := range additions(diff) {
 		t.Errorf("go mod tidy would add in the build: %s", line)
 	}
 	run(t, source, "go", "mod", "tidy")
 	binary := filepath.Join(t.TempDir(), "app")
-	run(t, source, "go", "build", "-trimpath", "-tags="+storeTags["firestore"], "-ldflags=-s -w", "-o", binary, "./"+appDir)
+	run(t, source, "go", "build", "-trimpath", "-tags="+storeTags["firestore"], "-ldflags=-s -w",
+		"-o", binary, "./"+appDir)
 
-	for dep := range strings.FieldsSeq(run(t, source, "go", "list", "-deps", "-tags="+storeTags["firestore"], "./"+appDir)) {
-		if to, ours := place(dep); fits("modernc.org/...", dep) || strings.HasSuffix(dep, "/pstest") || strings.Contains(dep, "goleak") ||
+	for dep := range strings.FieldsSeq(run(t, source, "go", "list", "-deps",
+		"-tags="+storeTags["firestore"], "./"+appDir)) {
+		to, ours := place(dep)
+		if fits("modernc.org/...", dep) || strings.HasSuffix(dep, "/pstest") || strings.Contains(dep, "goleak") ||
 			ours && (strings.HasSuffix(to, "test") || fits("deploy/...", to) || localStore(to)) {
 			t.Errorf("the deployed program links %s", dep)
 		}
@@ -101,7 +105,8 @@ func TestRehearsal(t *testing.T) {
 	})
 }
 
-// additions returns the lines that a diff of go.mod and go.sum adds, but for those that only lose or gain "// indirect".
+// additions returns the lines that a diff of go.mod and go.sum adds, but for those that only lose
+// or gain "// indirect".
 func additions(diff string) []string {
 	plain := func(line string) string {
 		line, _, _ = strings.Cut(line[1:], "//")
@@ -124,7 +129,8 @@ func additions(diff string) []string {
 }
 
 func TestAdditions(t *testing.T) {
-	const diff = "diff current/go.mod tidy/go.mod\n--- current/go.mod\n+++ tidy/go.mod\n@@ -1,4 +1,4 @@\n module x\n-\ta v1\n-\tgone v1 // indirect\n+\ta v1 // indirect\n+require (\n+\tnew v2\n+)\n"
+	const diff = "diff current/go.mod tidy/go.mod\n--- current/go.mod\n+++ tidy/go.mod\n@@ -1,4 +1,4 @@\n module " +
+		"x\n-\ta v1\n-\tgone v1 // indirect\n+\ta v1 // indirect\n+require (\n+\tnew v2\n+)\n"
 	if got := additions(diff); !slices.Equal(got, []string{"+\tnew v2"}) {
 		t.Errorf("additions are %q", got)
 	}
@@ -148,7 +154,8 @@ func deployedEnvironment(t *testing.T, example string) map[string][]string {
 			Name, Value string
 			ValueFrom   struct{ SecretKeyRef struct{ Name string } } `yaml:"valueFrom"`
 		}
-		if err := yaml.Unmarshal([]byte(strings.ReplaceAll(string(data), "{PROJECT_NUMBER}", "123456789012")), &list); err != nil || len(list) == 0 {
+		if err := yaml.Unmarshal([]byte(strings.ReplaceAll(string(data), "{PROJECT_NUMBER}", "123456789012")),
+			&list); err != nil || len(list) == 0 {
 			t.Fatalf("%s: %v\n%s", function, err, data)
 		}
 		for _, v := range list {
@@ -218,7 +225,8 @@ func boot(t *testing.T, binary, function string, env []string) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{url: fmt.Sprintf("http://127.0.0.1:%d/", port), out: &output{}, exited: make(chan error, 1)}
 	cmd := exec.CommandContext(ctx, binary)
-	cmd.Env = append([]string{fmt.Sprintf("PORT=%d", port), "FUNCTION_TARGET=" + function, "K_SERVICE=" + function, "HOME=" + t.TempDir()}, env...)
+	cmd.Env = append([]string{fmt.Sprintf("PORT=%d", port), "FUNCTION_TARGET=" + function, "K_SERVICE=" + function,
+		"HOME=" + t.TempDir()}, env...)
 	cmd.Stdout, cmd.Stderr = p.out, p.out
 	if err := cmd.Start(); err != nil {
 		cancel()

@@ -13,14 +13,16 @@ import (
 	"testing"
 )
 
-// requesters are the files of what is deployed that make requests or connections themselves, and to whom: nothing that a caller says is among
-// that. Google's clients and the database's make the others, to addresses of the settings. Stores and queues of one machine are not deployed.
+// requesters are the files of what is deployed that make requests or connections themselves, and to
+// whom: nothing that a caller says is among that. Google's clients and the database's make the
+// others, to addresses of the settings. Stores and queues of one machine are not deployed.
 var requesters = map[string]string{
-	"shared/pipeline/client.go":              "PIPELINE_API_URL",
-	"shared/pipeline/dispatch.go":            "PIPELINE_API_URL",
-	"shared/pipeline/poll.go":                "PIPELINE_API_URL",
-	"shared/pipeline/wire.go":                "PIPELINE_API_URL",
-	"shared/identity/fetch.go":               "OIDC_ISSUER, INVOKER_ISSUER, the keys of Identity-Aware Proxy; and where the issuer says that its keys are",
+	"shared/pipeline/client.go":   "PIPELINE_API_URL",
+	"shared/pipeline/dispatch.go": "PIPELINE_API_URL",
+	"shared/pipeline/poll.go":     "PIPELINE_API_URL",
+	"shared/pipeline/wire.go":     "PIPELINE_API_URL",
+	"shared/identity/fetch.go": "OIDC_ISSUER, INVOKER_ISSUER, the keys of Identity-Aware Proxy; and where " +
+		"the issuer says that its keys are",
 	"shared/identity/identity.go":            "names the client of fetch.go",
 	"shared/identity/keys.go":                "names the client of fetch.go",
 	"shared/store/firestore/firestoretest/*": "an emulator, in tests",
@@ -29,7 +31,8 @@ var requesters = map[string]string{
 
 // makers are what makes a request or a connection.
 var makers = map[string][]string{
-	"net/http":          {"NewRequest", "NewRequestWithContext", "Client", "Transport", "DefaultClient", "DefaultTransport", "Get", "Post", "Head", "PostForm"},
+	"net/http": {"NewRequest", "NewRequestWithContext", "Client", "Transport", "DefaultClient",
+		"DefaultTransport", "Get", "Post", "Head", "PostForm"},
 	"net":               {"Dial", "DialTimeout", "Dialer"},
 	"net/http/httputil": {"ReverseProxy", "NewSingleHostReverseProxy"},
 	"net/rpc":           {"Dial", "DialHTTP"},

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// What outlives a request has no place in what is deployed: an instance gets no CPU between two requests. And settings are
-// read in one place. A reference counts, not only a call.
+// What outlives a request has no place in what is deployed: an instance gets no CPU between two
+// requests. And settings are read in one place. A reference counts, not only a call.
 var (
 	resident = map[string][]string{
 		"time":    {"NewTicker", "Tick", "AfterFunc", "Ticker"},
@@ -25,14 +25,15 @@ var (
 	readEnv  = map[string][]string{"os": {"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, "syscall": {"Getenv", "Environ"}}
 )
 
-// exempt names what is allowed all the same: "file: what" and why. An exemption that nothing needs any more is a fault too.
+// exempt names what is allowed all the same: "file: what" and why. An exemption that nothing needs
+// any more is a fault too.
 var exempt = map[string]string{}
 
 // envReaders may read the environment: config takes the lookup that app gives it.
 var envReaders = []string{"shared/app", "shared/config"}
 
-// residents returns what of a file would outlive a request, or reads a setting past shared/config, each as "file:line: what".
-// Name is the file's path below the root.
+// residents returns what of a file would outlive a request, or reads a setting past shared/config,
+// each as "file:line: what". Name is the file's path below the root.
 func residents(name string, file *ast.File, fset *token.FileSet) []string {
 	var found []string
 	say := func(n ast.Node, what string) {
@@ -80,8 +81,9 @@ func residents(name string, file *ast.File, fset *token.FileSet) []string {
 	return found
 }
 
-// awaitedGroups returns the calls of Go that end with their request: of a sync.WaitGroup that the same function declares and waits for, each in a
-// statement of its own body, with no return before the wait. Anything less direct counts as something that may be left behind.
+// awaitedGroups returns the calls of Go that end with their request: of a sync.WaitGroup that the
+// same function declares and waits for, each in a statement of its own body, with no return before
+// the wait. Anything less direct counts as something that may be left behind.
 func awaitedGroups(file *ast.File) map[*ast.CallExpr]bool {
 	awaited := map[*ast.CallExpr]bool{}
 	for _, decl := range file.Decls {
@@ -164,7 +166,8 @@ func inBody(statement ast.Stmt, visit func(ast.Node)) {
 	})
 }
 
-// deployed calls visit with each file that is deployed: of functions/ and shared/ and at the root, but for tests and their helpers.
+// deployed calls visit with each file that is deployed: of functions/ and shared/ and at the root,
+// but for tests and their helpers.
 func deployed(t *testing.T, visit func(name string, file *ast.File, fset *token.FileSet)) {
 	t.Helper()
 	top := root(t)
@@ -176,7 +179,8 @@ func deployed(t *testing.T, visit func(name string, file *ast.File, fset *token.
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
 			base := d.Name()
-			if name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || strings.HasSuffix(base, "test") || slices.Contains([]string{"deploy", "bin"}, name)) {
+			if name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || strings.HasSuffix(base, "test") ||
+				slices.Contains([]string{"deploy", "bin"}, name)) {
 				return filepath.SkipDir
 			}
 			return nil
@@ -292,7 +296,8 @@ func another(theirs *sync.WaitGroup) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"8: import . time", "10: golang.org/x/sync/errgroup", "14: go statement", "15: go statement", "16: time.NewTicker", "17: time.AfterFunc", "19: time.Tick",
+		"8: import . time", "10: golang.org/x/sync/errgroup", "14: go statement", "15: go statement", "16: time.NewTicker",
+		"17: time.AfterFunc", "19: time.Tick",
 		"20: time.Ticker", "22: context.AfterFunc", "24: Go method", "26: Go method", "27: os.Getenv", "28: os.LookupEnv",
 		"51: Go method", "60: Go method", "61: Go method", "63: Go method",
 	}

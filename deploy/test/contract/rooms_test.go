@@ -14,14 +14,16 @@ func TestRooms(t *testing.T) {
 		dir  string
 		want []string
 	}{
-		{".", []string{"AGENTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "deploy", "function.go", "functions", "go.mod", "go.sum", "shared"}},
+		{".", []string{"AGENTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "deploy",
+			"function.go", "functions", "go.mod", "go.sum", "shared"}},
 		{"deploy", []string{"README.md", "bench", "docs", "gcp", "local", "test", "tools"}},
 		{"deploy/bench", []string{"coldstart", "cost", "go.mod", "go.sum", "peers", "policy"}},
 		{"deploy/test", []string{"browser", "contract", "drill", "sim", "system", "witness"}},
 	} {
 		t.Run(test.dir, func(t *testing.T) {
 			var got []string
-			for line := range strings.Lines(run(t, root(t), "git", "ls-files", "--cached", "--others", "--exclude-standard", test.dir)) {
+			for line := range strings.Lines(run(t, root(t), "git", "ls-files", "--cached", "--others",
+				"--exclude-standard", test.dir)) {
 				name, err := filepath.Rel(test.dir, strings.TrimSpace(line))
 				if err != nil {
 					t.Fatal(err)

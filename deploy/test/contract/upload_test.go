@@ -23,11 +23,13 @@ import (
 // runtimeVersion is the Go of the runtime that the functions are deployed with (go126).
 const runtimeVersion = "go1.26"
 
-// upload copies to dir what gcloud would upload of the tree at top: what .gcloudignore does not name. Git reads the patterns,
-// since their language is its own (https://cloud.google.com/sdk/gcloud/reference/topic/gcloudignore).
+// upload copies to dir what gcloud would upload of the tree at top: what .gcloudignore does not
+// name. Git reads the patterns, since their language is its own
+// (https://cloud.google.com/sdk/gcloud/reference/topic/gcloudignore).
 func upload(t *testing.T, top, dir string) []string {
 	t.Helper()
-	// An empty repository beside the tree: everything in the tree is new to it, and only the given patterns leave anything out.
+	// An empty repository beside the tree: everything in the tree is new to it, and only the given
+	// patterns leave anything out.
 	gitDir := filepath.Join(t.TempDir(), "git")
 	run(t, top, "git", "init", "--quiet", "--bare", gitDir)
 	list := run(t, top, "git", "-c", "core.bare=false", "--git-dir="+gitDir, "--work-tree="+top,
@@ -72,7 +74,9 @@ func TestUploadLeavesOutWhatIsNotRun(t *testing.T) {
 		}
 	}
 	for _, needed := range []string{"go.mod", "go.sum", "shared/cases/case.go", "shared/queue/cloudtasks"} {
-		if !slices.ContainsFunc(files, func(name string) bool { return name == needed || strings.HasPrefix(name, needed+"/") }) {
+		if !slices.ContainsFunc(files, func(name string) bool {
+			return name == needed || strings.HasPrefix(name, needed+"/")
+		}) {
 			t.Errorf("%s is not uploaded", needed)
 		}
 	}
@@ -83,7 +87,8 @@ func TestEveryEmbeddedFileIsUploaded(t *testing.T) {
 	top := root(t)
 	files := upload(t, top, t.TempDir())
 	embedded := 0
-	for line := range strings.Lines(run(t, top, "go", "list", "-f", "{{$dir := .Dir}}{{range .EmbedFiles}}{{$dir}}/{{.}}\n{{end}}", "./functions/...", "./shared/...")) {
+	for line := range strings.Lines(run(t, top, "go", "list", "-f",
+		"{{$dir := .Dir}}{{range .EmbedFiles}}{{$dir}}/{{.}}\n{{end}}", "./functions/...", "./shared/...")) {
 		path := strings.TrimSpace(line)
 		if path == "" {
 			continue
@@ -104,9 +109,10 @@ func TestEveryEmbeddedFileIsUploaded(t *testing.T) {
 	}
 }
 
-// rootPackage reads the Go files of a folder as the buildpack does: all of them, whatever their build tags, as one package that is
-// not main. The package's imports decide which main the buildpack writes.
-// (https://github.com/GoogleCloudPlatform/buildpacks/blob/main/cmd/go/functions_framework/converter/get_package/main.go)
+// rootPackage reads the Go files of a folder as the buildpack does: all of them, whatever their
+// build tags, as one package that is not main. The package's imports decide which main the
+// buildpack writes (GoogleCloudPlatform/buildpacks on GitHub,
+// cmd/go/functions_framework/converter/get_package/main.go).
 func rootPackage(dir string) (files, packages, imports []string, err error) {
 	files, err = filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
@@ -134,13 +140,16 @@ func TestRootIsWhatTheBuildpackNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(files) != 1 || len(packages) != 1 {
-		t.Fatalf("the root has the Go files %v of the packages %v: the buildpack takes all of them as one package, so there is one file", files, packages)
+		t.Fatalf("the root has the Go files %v of the packages %v: the buildpack takes all of them as one package, so "+
+			"there is one file", files, packages)
 	}
 	if name := packages[0]; slices.Contains([]string{"main", "functions", "shared", "deploy"}, name) {
-		t.Errorf("the root package is called %s: not main, and no folder of the root, or the buildpack imports that instead", name)
+		t.Errorf("the root package is called %s: not main, and no folder of the root, or the buildpack imports that instead",
+			name)
 	}
 	if !slices.Contains(imports, "github.com/GoogleCloudPlatform/functions-framework-go/functions") {
-		t.Errorf("the root imports %v: without the framework's functions package the buildpack writes a main for undeclared functions", imports)
+		t.Errorf("the root imports %v: without the framework's functions package the buildpack writes a main for "+
+			"undeclared functions", imports)
 	}
 }
 
@@ -185,11 +194,13 @@ func TestGoModIsWhatTheBuildpackNeeds(t *testing.T) {
 		t.Errorf("the module is %s: its first element needs a dot", mod.Module.Path)
 	}
 	// A patch of Go that the runtime does not have yet would have to be downloaded in the build.
-	if lang := version.Lang("go" + mod.Go); version.Compare(lang, runtimeVersion) > 0 || lang == runtimeVersion && mod.Go != "1.26" && mod.Go != "1.26.0" {
+	lang := version.Lang("go" + mod.Go)
+	if version.Compare(lang, runtimeVersion) > 0 || lang == runtimeVersion && mod.Go != "1.26" && mod.Go != "1.26.0" {
 		t.Errorf("the go line is %s, newer than the first %s", mod.Go, runtimeVersion)
 	}
 	if mod.Toolchain != "" || len(mod.Tool) > 0 || len(mod.Replace) > 0 {
-		t.Errorf("go.mod has a toolchain %q, tools %v, replacements %v: tools belong in deploy/tools", mod.Toolchain, mod.Tool, mod.Replace)
+		t.Errorf("go.mod has a toolchain %q, tools %v, replacements %v: tools belong in deploy/tools",
+			mod.Toolchain, mod.Tool, mod.Replace)
 	}
 	if _, err := os.Stat(filepath.Join(top, "go.work")); err == nil {
 		t.Error("there is a go.work: the build here and the build there would not be the same")

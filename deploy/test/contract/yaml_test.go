@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// parseYAML reads the little of YAML that deploy/gcp/monitoring uses: maps, lists of maps and of numbers, texts of one line and literal
-// blocks. Anything else is an error.
+// parseYAML reads the little of YAML that deploy/gcp/monitoring uses: maps, lists of maps and of
+// numbers, texts of one line and literal blocks. Anything else is an error.
 func parseYAML(text string) (any, error) {
 	p := yamlParser{lines: strings.Split(strings.TrimSuffix(text, "\n"), "\n")}
 	v, err := p.block(0)
@@ -74,7 +74,8 @@ func (p *yamlParser) value(text string, indent int) (any, error) {
 		var numbers []float64
 		err := json.Unmarshal([]byte(text), &numbers)
 		return numbers, err
-	case strings.Contains(text, ": ") || strings.Contains(text, " #") || strings.ContainsAny(text[:min(1, len(text))], `'&*!|>%@{}-?,`+"`"):
+	case strings.Contains(text, ": ") || strings.Contains(text, " #") ||
+		strings.ContainsAny(text[:min(1, len(text))], `'&*!|>%@{}-?,`+"`"):
 		return nil, fmt.Errorf("quote this: %q", text)
 	}
 	if n, err := strconv.ParseFloat(text, 64); err == nil {
@@ -86,10 +87,13 @@ func (p *yamlParser) value(text string, indent int) (any, error) {
 func TestParseYAML(t *testing.T) {
 	v, err := parseYAML("a: b c\nd: |\n  x=\"1\"\n  y\ne:\n  f: \"1\"\n  g:\n  - h: 2\n    i: j\n  - h: 3\nk: [1, 2.5]\n")
 	got, _ := json.Marshal(v)
-	if want := `{"a":"b c","d":"x=\"1\"\ny\n","e":{"f":"1","g":[{"h":2,"i":"j"},{"h":3}]},"k":[1,2.5]}`; err != nil || string(got) != want {
+	want := `{"a":"b c","d":"x=\"1\"\ny\n","e":{"f":"1","g":[{"h":2,"i":"j"},{"h":3}]},"k":[1,2.5]}`
+	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v", got, err)
 	}
-	for _, bad := range []string{"a: b: c", "a: 'b'", "a b", "a: 1\na: 2", "a: b\n   c: d", "a: b # c", "a: &x y", "- a: 1\nb: 2"} {
+	for _, bad := range []string{
+		"a: b: c", "a: 'b'", "a b", "a: 1\na: 2", "a: b\n   c: d", "a: b # c", "a: &x y", "- a: 1\nb: 2",
+	} {
 		if v, err := parseYAML(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, v)
 		}

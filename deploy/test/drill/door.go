@@ -43,8 +43,9 @@ type started struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// start begins a run, or finds it. What says 503 or 429, or cannot be reached, is asked again for a while: so a caller is told to do.
-// A request that was sent is waited for whatever becomes of ctx: what it began is to be known, or nobody would cancel it.
+// start begins a run, or finds it. What says 503 or 429, or cannot be reached, is asked again for a
+// while: so a caller is told to do. A request that was sent is waited for whatever becomes of ctx:
+// what it began is to be known, or nobody would cancel it.
 func (d *door) start(ctx context.Context, form []byte, query url.Values, key string) (started, error) {
 	header := http.Header{"Content-Type": {"application/json"}}
 	if key != "" {
@@ -164,7 +165,8 @@ func (d *door) send(ctx context.Context, method, to string, header http.Header, 
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	private := d.t.SamplePipeline != "" && strings.HasPrefix(to, d.t.SamplePipeline+"/") || d.t.Console != "" && strings.HasPrefix(to, d.t.Console+"/")
+	private := d.t.SamplePipeline != "" && strings.HasPrefix(to, d.t.SamplePipeline+"/") ||
+		d.t.Console != "" && strings.HasPrefix(to, d.t.Console+"/")
 	if d.t.APIKey != "" && !private {
 		req.Header.Set("X-Api-Key", d.t.APIKey)
 	}

@@ -115,7 +115,8 @@ func (d *drill) atMost() time.Duration { return d.faulty() + d.heal() }
 // about is how long it takes in health: until what was lost was found, worked on, and ended without
 // an event.
 func (d *drill) about() time.Duration {
-	return d.t.CheckTimeout.Duration() + taskSlack + d.t.SweepInterval.Duration() + d.t.CompletionGrace.Duration() + 15*time.Second
+	return d.t.CheckTimeout.Duration() + taskSlack + d.t.SweepInterval.Duration() +
+		d.t.CompletionGrace.Duration() + 15*time.Second
 }
 
 // sample tells the sample pipeline how to behave; another is not told anything.
@@ -130,15 +131,20 @@ var hanging = sample{"mode": "silent", "fault": "hang"}
 // ownForm is the form of a canary where the target gives none. It has all that a real pipeline
 // needs: `make run` may have one of its user's.
 const ownForm = `{"Form":{"Id":"drill","InternalName":"drill","Name":"Drill v. Fire LLC"},
-	"PlaintiffDetails":[{"Id":"p1","ItemNumber":1,"HeadOfHousehold":true,"PlaintiffItemNumberName":{"First":"Dora","Last":"Drill","FirstAndLast":"Dora Drill"},
-		"PlaintiffItemNumberType":"Individual","PlaintiffItemNumberAgeCategory":["Adult"],"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice"]}}],
-	"DefendantDetails2":[{"Id":"d1","ItemNumber":1,"DefendantItemNumberName":{"First":"","Last":"Fire LLC","FirstAndLast":"Fire LLC"},
+	"PlaintiffDetails":[{"Id":"p1","ItemNumber":1,"HeadOfHousehold":true,
+		"PlaintiffItemNumberName":{"First":"Dora","Last":"Drill","FirstAndLast":"Dora Drill"},
+		"PlaintiffItemNumberType":"Individual","PlaintiffItemNumberAgeCategory":["Adult"],
+		"PlaintiffItemNumberDiscovery":{"VerminIssue":true,"Vermin":["Rats/Mice"]}}],
+	"DefendantDetails2":[{"Id":"d1","ItemNumber":1,
+		"DefendantItemNumberName":{"First":"","Last":"Fire LLC","FirstAndLast":"Fire LLC"},
 		"DefendantItemNumberType":"LLC","DefendantItemNumberManagerOwner":"Owner"}],
-	"Full_Address":{"StreetAddress":"1 Test Street","Line1":"1 Test Street","City":"Los Angeles","State":"CA","PostalCode":"90001"},
+	"Full_Address":{"StreetAddress":"1 Test Street","Line1":"1 Test Street",
+		"City":"Los Angeles","State":"CA","PostalCode":"90001"},
 	"Filing city":"Los Angeles","Filing county":"Los Angeles","document_types":["srogs","pods","admissions"]}`
 
 // start begins a case and watches it, by JSON and by the stream, until the drill ends.
-func (d *drill) start(ctx context.Context, fault, name string, behaviour sample, deadline time.Duration, key string) (*canary, error) {
+func (d *drill) start(ctx context.Context, fault, name string, behaviour sample, deadline time.Duration,
+	key string) (*canary, error) {
 	caseID := "drill-" + d.stamp + "-" + name
 	form := map[string]any{}
 	text := d.t.Form

@@ -66,7 +66,9 @@ func (c *canary) says(status string) event {
 // progressed is an event that tells of progress.
 func (c *canary) progressed(completed int) event {
 	e := c.says("running")
-	e.Progress = map[string]any{"completed": completed, "total": 3, "progress_percent": float64(completed) * 100 / 3, "current_doc": "drill"}
+	e.Progress = map[string]any{
+		"completed": completed, "total": 3, "progress_percent": float64(completed) * 100 / 3, "current_doc": "drill",
+	}
 	return e
 }
 

@@ -21,22 +21,32 @@ type fault struct {
 	run   func(*drill, context.Context, string) error
 }
 
-// faults are in the order of the report. The first one begins alone: a purge would take away what the others have just queued.
+// faults are in the order of the report. The first one begins alone: a purge would take away what
+// the others have just queued.
 var faults = []fault{
-	{"purge", "the queues are purged, with the tasks of every case, while three are on their way", mayPurge, (*drill).purge},
+	{"purge", "the queues are purged, with the tasks of every case, while three are on their way",
+		mayPurge, (*drill).purge},
 	{"lost-event", "the pipeline ends and tells nobody", needsSample, (*drill).lostEvent},
-	{"repeated-event", "the event of the end is delivered ten times, before and after it", needsEvents, (*drill).repeatedEvent},
+	{"repeated-event", "the event of the end is delivered ten times, before and after it", needsEvents,
+		(*drill).repeatedEvent},
 	{"late-event", "events come after the end, and say otherwise", needsEvents, (*drill).lateEvent},
-	{"disordered-events", "older progress comes after newer, and progress after the end", needsEvents, (*drill).disorderedEvents},
+	{"disordered-events", "older progress comes after newer, and progress after the end", needsEvents,
+		(*drill).disorderedEvents},
 	{"contradicting-events", "success and failure are told at the same time", needsEvents, (*drill).contradictingEvents},
-	{"kill-at-start", "an instance dies after it has recorded a run, before it has queued anything", needsHold, (*drill).killAtStart},
-	{"kill-at-check", "an instance dies after a check has saved, before the next is queued", needsConsole, (*drill).killAtCheck},
-	{"freeze", "the pipeline hangs for ever, its request held open; it answers after the deadline", needsSample, (*drill).freeze},
-	{"progress-down", "the pipeline's progress cannot be read; it tells the end, or never does", needsSample, (*drill).progressDown},
-	{"stale-tasks", "hundreds of tasks of the past, and the next one, are delivered many times, to an open run and to an ended one", needsEvents, (*drill).staleTasks},
+	{"kill-at-start", "an instance dies after it has recorded a run, before it has queued anything",
+		needsHold, (*drill).killAtStart},
+	{"kill-at-check", "an instance dies after a check has saved, before the next is queued",
+		needsConsole, (*drill).killAtCheck},
+	{"freeze", "the pipeline hangs for ever, its request held open; it answers after the deadline",
+		needsSample, (*drill).freeze},
+	{"progress-down", "the pipeline's progress cannot be read; it tells the end, or never does",
+		needsSample, (*drill).progressDown},
+	{"stale-tasks", "hundreds of tasks of the past, and the next one, are delivered many times, to an open run and to " +
+		"an ended one", needsEvents, (*drill).staleTasks},
 	{"repeated-start", "a start is repeated ten times at once with one Idempotency-Key", nil, (*drill).repeatedStart},
 	{"supersede", "a case is superseded while its request is under way, by several at once", nil, (*drill).supersede},
-	{"cancel-twice", "a run is cancelled twice at once, and then the pipeline says that it succeeded", needsEvents, (*drill).cancelTwice},
+	{"cancel-twice", "a run is cancelled twice at once, and then the pipeline says that it succeeded",
+		needsEvents, (*drill).cancelTwice},
 }
 
 func needsSample(t *target.Target, _ settings) string {
@@ -111,7 +121,8 @@ func (d *drill) freeze(ctx context.Context, name string) error {
 }
 
 func (d *drill) progressDown(ctx context.Context, name string) error {
-	tells, err := d.start(ctx, name, name+"-tells", sample{"mode": "async", "fault": "down", defendants: 5}, d.deadline(), "")
+	tells, err := d.start(ctx, name, name+"-tells", sample{"mode": "async", "fault": "down", defendants: 5}, d.deadline(),
+		"")
 	if err != nil {
 		return err
 	}
@@ -223,5 +234,7 @@ func atOnce(n int, f func() error) error {
 
 // result is a result as a pipeline tells it.
 func result(by string) map[string]any {
-	return map[string]any{"success": true, "drill": by, "webhook_summary": map[string]any{"total_sets": 3, "succeeded": 3, "failed": 0}}
+	return map[string]any{
+		"success": true, "drill": by, "webhook_summary": map[string]any{"total_sets": 3, "succeeded": 3, "failed": 0},
+	}
 }

@@ -43,7 +43,8 @@ func openGoogle(ctx context.Context, t *target.Target) (*google, error) {
 	if t.EventsTopic == "" {
 		return g, nil
 	}
-	if g.pubsub, err = pubsub.NewClient(ctx, t.Project, append(options(t.PubSubEmulator, t.AccessToken), option.WithTelemetryDisabled())...); err != nil {
+	if g.pubsub, err = pubsub.NewClient(ctx, t.Project,
+		append(options(t.PubSubEmulator, t.AccessToken), option.WithTelemetryDisabled())...); err != nil {
 		return nil, errors.Join(fmt.Errorf("Pub/Sub: %w", err), g.tasks.Close())
 	}
 	g.events = g.pubsub.Publisher(t.EventsTopic)
@@ -105,7 +106,8 @@ func (g *google) queueOf(t queue.Task) string {
 // nameOf returns the full name of a task.
 func (g *google) nameOf(t queue.Task) string { return g.queueOf(t) + "/tasks/" + t.Name() }
 
-// lose deletes a task, which is what is left when an instance dies after it saved and before it had created that. It reports whether there was one.
+// lose deletes a task, which is what is left when an instance dies after it saved and before it had
+// created that. It reports whether there was one.
 func (g *google) lose(ctx context.Context, t queue.Task) (bool, error) {
 	err := g.tasks.DeleteTask(ctx, &cloudtaskspb.DeleteTaskRequest{Name: g.nameOf(t)})
 	if status.Code(err) == codes.NotFound {
@@ -156,15 +158,19 @@ func (g *google) find(ctx context.Context, name string) (*cloudtaskspb.Task, err
 // ownPrefix begins the names of the tasks that a drill makes.
 const ownPrefix = "drill-"
 
-// put creates a task as Casewatch does, token and all, but under a name of its own: that of a task which was there is taken. It is what
-// Cloud Tasks does when it delivers a task again long after it was done. It is delivered after a while, if one is given. The name is the full one.
-func (g *google) put(ctx context.Context, parent string, t queue.Task, nth int, after time.Duration) (name string, err error) {
+// put creates a task as Casewatch does, token and all, but under a name of its own: that of a task
+// which was there is taken. It is what Cloud Tasks does when it delivers a task again long after it
+// was done. It is delivered after a while, if one is given. The name is the full one.
+func (g *google) put(ctx context.Context, parent string, t queue.Task, nth int,
+	after time.Duration) (name string, err error) {
 	to := g.t.CheckURL
 	if t.Kind == queue.Dispatch {
 		to = g.t.DispatchURL
 	}
 	request := &cloudtaskspb.HttpRequest{
-		Url: to, HttpMethod: cloudtaskspb.HttpMethod_POST, Headers: map[string]string{"Content-Type": "application/json"}, Body: t.EncodeBody(),
+		Url: to, HttpMethod: cloudtaskspb.HttpMethod_POST, Headers: map[string]string{
+			"Content-Type": "application/json",
+		}, Body: t.EncodeBody(),
 	}
 	if g.t.TasksAccount != "" {
 		u, err := url.Parse(to)
@@ -176,7 +182,8 @@ func (g *google) put(ctx context.Context, parent string, t queue.Task, nth int, 
 		}}
 	}
 	task := &cloudtaskspb.Task{
-		Name: parent + "/tasks/" + ownPrefix + t.Name() + "-" + strconv.Itoa(nth), MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: request},
+		Name:        parent + "/tasks/" + ownPrefix + t.Name() + "-" + strconv.Itoa(nth),
+		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: request},
 	}
 	if after > 0 {
 		task.ScheduleTime = timestamppb.New(time.Now().Add(after))
@@ -194,12 +201,15 @@ func (g *google) drop(ctx context.Context, name string) error {
 	return err
 }
 
-// pending lists the checks of each run that wait for their first delivery: "case_id run" -> their numbers. One that is being delivered is not
-// there, since the next may be already. Tasks of drills are not.
+// pending lists the checks of each run that wait for their first delivery: "case_id run" -> their
+// numbers. One that is being delivered is not there, since the next may be already. Tasks of drills
+// are not.
 func (g *google) pending(ctx context.Context) (map[string][]int64, error) {
 	seqs := map[string][]int64{}
 	for _, name := range g.t.Checks {
-		all := g.tasks.ListTasks(ctx, &cloudtaskspb.ListTasksRequest{Parent: name, ResponseView: cloudtaskspb.Task_FULL, PageSize: 1000})
+		all := g.tasks.ListTasks(ctx, &cloudtaskspb.ListTasksRequest{
+			Parent: name, ResponseView: cloudtaskspb.Task_FULL, PageSize: 1000,
+		})
 		for {
 			task, err := all.Next()
 			if errors.Is(err, iterator.Done) {

@@ -12,7 +12,8 @@ import (
 	"github.com/casewatch/casewatch/shared/queue"
 )
 
-// purge: only sweeps know of the cases then. Two of them are somewhere on their way; of the third it is certain that its tasks were there.
+// purge: only sweeps know of the cases then. Two of them are somewhere on their way; of the third
+// it is certain that its tasks were there.
 func (d *drill) purge(ctx context.Context, name string) error {
 	var all []*canary
 	begin := func(mode string) error {
@@ -30,7 +31,8 @@ func (d *drill) purge(ctx context.Context, name string) error {
 			return err
 		}
 		if !d.t.Local() {
-			d.say("  %s: every case loses its tasks now (%s); none goes on before a sweep finds it, within %s", name, d.openNow(ctx), d.heal())
+			d.say("  %s: every case loses its tasks now (%s); none goes on before a sweep finds it, within %s", name,
+				d.openNow(ctx), d.heal())
 		}
 		queued := d.check(all[2], 1)
 		task, err := d.google.find(ctx, d.google.nameOf(queued))
@@ -49,7 +51,8 @@ func (d *drill) purge(ctx context.Context, name string) error {
 	return errors.Join(err, d.endAll(ctx, all...))
 }
 
-// purged purges the queues, and returns when that has come into effect in each: a task that it put there, due in an hour, is gone.
+// purged purges the queues, and returns when that has come into effect in each: a task that it put
+// there, due in an hour, is gone.
 func (d *drill) purged(ctx context.Context, c *canary) error {
 	var marks []string
 	for _, q := range d.google.queues() {
@@ -73,7 +76,8 @@ func (d *drill) waiting() sample {
 	return hanging
 }
 
-// healed lets a case end that has lost its check, once it is looked at again. If it never is, only its deadline can end it.
+// healed lets a case end that has lost its check, once it is looked at again. If it never is, only
+// its deadline can end it.
 func (d *drill) healed(ctx context.Context, c *canary) error {
 	before := c.Latest()
 	limit, cancel := context.WithDeadline(ctx, before.DeadlineAt.Add(d.grace()))
@@ -94,7 +98,8 @@ func (d *drill) openNow(ctx context.Context) string {
 	return fmt.Sprintf("%d are open", h.Open)
 }
 
-// still reports whether a check stays the newest of a case for as long as a look may take that was under way. No sweep comes between: it waits longer.
+// still reports whether a check stays the newest of a case for as long as a look may take that was
+// under way. No sweep comes between: it waits longer.
 func (d *drill) still(ctx context.Context, c *canary, seq int64) (bool, error) {
 	for until := time.Now().Add(d.t.CheckTimeout.Duration() + time.Second); time.Now().Before(until); {
 		if ctxtime.Sleep(ctx, 200*time.Millisecond) != nil {

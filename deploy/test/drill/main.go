@@ -1,15 +1,19 @@
-// Command drill disturbs a running Casewatch, and reports which of its promises it keeps: `make drill`.
+// Command drill disturbs a running Casewatch, and reports which of its promises it keeps:
+// `make drill`.
 //
 //	drill [--json] [--only fault,fault] [--yes-purge] [--target FILE]
 //
-// It makes canary cases through the public door, loses, repeats, delays and contradicts events, deletes tasks as a kill between two steps leaves
-// them, purges the queues, freezes the pipeline, delivers tasks of the past, repeats starts and cancels. It judges only by what anybody sees from outside:
-// the status and stream of each case, the console, and the sample pipeline's own record. What it began it cancels at the end.
+// It makes canary cases through the public door, loses, repeats, delays and contradicts events,
+// deletes tasks as a kill between two steps leaves them, purges the queues, freezes the pipeline,
+// delivers tasks of the past, repeats starts and cancels. It judges only by what anybody sees from
+// outside: the status and stream of each case, the console, and the sample pipeline's own record.
+// What it began it cancels at the end.
 //
-// Without --target it drills the `make run` of this folder (DATA_DIR, .local). deploy/gcp/drill.sh makes a target of a deployed system. API_KEY is for the public
-// functions where they ask for one.
+// Without --target it drills the `make run` of this folder (DATA_DIR, .local). deploy/gcp/drill.sh
+// makes a target of a deployed system. API_KEY is for the public functions where they ask for one.
 //
-// It exits with 0 if every promise was kept, 1 if one was broken, and 2 if the drill or one of its faults could not be done, or did not happen.
+// It exits with 0 if every promise was kept, 1 if one was broken, and 2 if the drill or one of its
+// faults could not be done, or did not happen.
 package main
 
 import (
@@ -42,7 +46,8 @@ func command(ctx context.Context, args []string, env func(string) (string, bool)
 	flags.SetOutput(errs)
 	asJSON := flags.Bool("json", false, "write the report as JSON")
 	only := flags.String("only", "", "only these faults, comma-separated, of: "+strings.Join(names(), " "))
-	yesPurge := flags.Bool("yes-purge", false, "on a deployed system: purge its queues, with the tasks of every case, and stop them for a moment")
+	yesPurge := flags.Bool("yes-purge", false,
+		"on a deployed system: purge its queues, with the tasks of every case, and stop them for a moment")
 	file := flags.String("target", "", "the file that says where the system is; the one of `make run` unless given")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -99,7 +104,8 @@ func find(ctx context.Context, file string, env func(string) (string, bool)) (*t
 	}
 	t, err := target.Read(file)
 	if local && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("nothing to drill: there is no %s, so no `make run` is ready in this folder (DATA_DIR names another)", file)
+		return nil, fmt.Errorf("nothing to drill: there is no %s, so no `make run` is ready in this folder "+
+			"(DATA_DIR names another)", file)
 	}
 	if err != nil {
 		return nil, err

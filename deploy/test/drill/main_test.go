@@ -37,7 +37,8 @@ type plant func(m *machine.Machine, path string, h http.Handler) http.Handler
 // after 21 s all the same. Between two checks there must be time to take the second away, on a busy
 // machine too.
 var quick = map[string]string{
-	"CHECK_MIN_INTERVAL": "500ms", "CHECK_MAX_INTERVAL": "1s", "CHECK_TIMEOUT": "1s", "COMPLETION_GRACE": "1s", "START_GRACE": "20s", "UNREACHABLE_AFTER": "30s",
+	"CHECK_MIN_INTERVAL": "500ms", "CHECK_MAX_INTERVAL": "1s", "CHECK_TIMEOUT": "1s", "COMPLETION_GRACE": "1s",
+	"START_GRACE": "20s", "UNREACHABLE_AFTER": "30s",
 }
 
 // newTarget runs a whole machine, with a bug or (nil) without.
@@ -48,7 +49,8 @@ func newTarget(t *testing.T, bug plant) *target.Target {
 		t.Fatal(err)
 	}
 	m, err := machine.Open(t.Context(), machine.Options{
-		BaseURL: "http://" + listener.Addr().String(), DataDir: t.TempDir(), Log: io.Discard, DocumentTime: 300 * time.Millisecond, SweepInterval: time.Second,
+		BaseURL: "http://" + listener.Addr().String(), DataDir: t.TempDir(), Log: io.Discard,
+		DocumentTime: 300 * time.Millisecond, SweepInterval: time.Second,
 		Lookup: func(name string) (string, bool) { v, ok := quick[name]; return v, ok },
 	})
 	if err != nil {

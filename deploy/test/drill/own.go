@@ -35,7 +35,8 @@ func (d *drill) put(ctx context.Context, parent string, t queue.Task, after time
 	return name, nil
 }
 
-// gone returns when none of these tasks of ours exists any more: they were delivered and taken, or purged. The error says why one is still there.
+// gone returns when none of these tasks of ours exists any more: they were delivered and taken, or
+// purged. The error says why one is still there.
 func (d *drill) gone(ctx context.Context, names []string) error {
 	short, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
@@ -49,9 +50,11 @@ func (d *drill) gone(ctx context.Context, names []string) error {
 		case ctxtime.Sleep(short, 200*time.Millisecond) != nil:
 			why := "it was not tried"
 			if n := task.GetDispatchCount(); n > 0 {
-				why = fmt.Sprintf("it was tried %d times, and last answered %s", n, code.Code(task.GetLastAttempt().GetResponseStatus().GetCode()))
+				why = fmt.Sprintf("it was tried %d times, and last answered %s", n,
+					code.Code(task.GetLastAttempt().GetResponseStatus().GetCode()))
 			}
-			return errors.Join(ctx.Err(), fmt.Errorf("of %d tasks of ours one is still there after %s: %s", len(names), d.patience(), why))
+			return errors.Join(ctx.Err(),
+				fmt.Errorf("of %d tasks of ours one is still there after %s: %s", len(names), d.patience(), why))
 		}
 	}
 	d.mu.Lock()
@@ -60,7 +63,8 @@ func (d *drill) gone(ctx context.Context, names []string) error {
 	return nil
 }
 
-// release lets every queue that we stopped deliver again. One that could not be told to stays in held, for the end of the drill.
+// release lets every queue that we stopped deliver again. One that could not be told to stays in
+// held, for the end of the drill.
 func (d *drill) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout/4)
 	defer cancel()
@@ -70,7 +74,8 @@ func (d *drill) release(ctx context.Context) error {
 	var errs []error
 	for _, name := range held {
 		if err := d.google.resume(ctx, name); err != nil {
-			errs = append(errs, fmt.Errorf("the queue %s is still paused (gcloud tasks queues resume): %w", path.Base(name), err))
+			errs = append(errs,
+				fmt.Errorf("the queue %s is still paused (gcloud tasks queues resume): %w", path.Base(name), err))
 			continue
 		}
 		d.mu.Lock()
@@ -80,7 +85,8 @@ func (d *drill) release(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// cleanUp leaves nothing behind: what was stopped goes on, open cases are cancelled, tasks of ours deleted. Records stay, for RETENTION.
+// cleanUp leaves nothing behind: what was stopped goes on, open cases are cancelled, tasks of ours
+// deleted. Records stay, for RETENTION.
 func (d *drill) cleanUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
@@ -96,7 +102,8 @@ func (d *drill) cleanUp(ctx context.Context) error {
 		}
 	}
 	if open > 0 {
-		err = errors.Join(err, fmt.Errorf("%d cases named drill-%s-… are perhaps still open, until their deadline: %w", open, d.stamp, why))
+		err = errors.Join(err,
+			fmt.Errorf("%d cases named drill-%s-… are perhaps still open, until their deadline: %w", open, d.stamp, why))
 	}
 	for _, name := range own {
 		if e := d.google.drop(ctx, name); e != nil {

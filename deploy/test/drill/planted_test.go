@@ -89,20 +89,21 @@ func TestPlantedBugs(t *testing.T) {
 				h.ServeHTTP(&endless{w}, r)
 			})
 		}), "repeated-event", witness.Told, "the stream did not tell", false},
-		{"a repeated dispatch starts the pipeline again", at("/dispatch", func(m *machine.Machine, h http.Handler) http.Handler {
-			var mu sync.Mutex
-			seen := map[queue.Body]bool{}
-			return delivered(h, func(b queue.Body) {
-				mu.Lock()
-				again := seen[b]
-				seen[b] = true
-				mu.Unlock()
-				if again {
-					form := fmt.Sprintf(`{"case_id":%q,"run":%d,"sample":{"mode":"silent","fault":"hang"}}`, b.CaseID, b.Run)
-					post(m.Config.Pipeline.URL+"/api/normalize", form)
-				}
-			})
-		}), "stale-tasks", witness.Once, "was started 41 times", false},
+		{"a repeated dispatch starts the pipeline again",
+			at("/dispatch", func(m *machine.Machine, h http.Handler) http.Handler {
+				var mu sync.Mutex
+				seen := map[queue.Body]bool{}
+				return delivered(h, func(b queue.Body) {
+					mu.Lock()
+					again := seen[b]
+					seen[b] = true
+					mu.Unlock()
+					if again {
+						form := fmt.Sprintf(`{"case_id":%q,"run":%d,"sample":{"mode":"silent","fault":"hang"}}`, b.CaseID, b.Run)
+						post(m.Config.Pipeline.URL+"/api/normalize", form)
+					}
+				})
+			}), "stale-tasks", witness.Once, "was started 41 times", false},
 		{"a report after the end becomes the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return changed(h, func(run map[string]any) {
 				if late, ok := run["late"].(map[string]any); ok {

@@ -13,7 +13,8 @@ import (
 const notAsked = "not asked for"
 
 // unjudged is what else is promised.
-const unjudged = "that memory does not grow with the cases in flight cannot be seen from outside: `make test` measures it"
+const unjudged = "that memory does not grow with the cases in flight cannot be seen from outside: `make test` " +
+	"measures it"
 
 // report is what a drill saw.
 type report struct {

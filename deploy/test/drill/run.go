@@ -20,8 +20,9 @@ func (d *drill) settle() time.Duration {
 	return clockSlack + max(time.Second, 3*d.t.CheckMinInterval.Duration())
 }
 
-// Run drills a target, and returns what was seen. It returns when every case has ended, or should have; then it cleans up, as it does when ctx ends, or nothing answers
-// any more. The error says why it could not be done, and what is left then; broken promises are no error, but in the report.
+// Run drills a target, and returns what was seen. It returns when every case has ended, or should
+// have; then it cleans up, as it does when ctx ends, or nothing answers any more. The error says
+// why it could not be done, and what is left then; broken promises are no error, but in the report.
 func Run(ctx context.Context, t *target.Target, o settings, out io.Writer) (_ *report, err error) {
 	for _, name := range o.only {
 		if !slices.ContainsFunc(faults, func(f fault) bool { return f.name == name }) {
@@ -106,7 +107,8 @@ func (d *drill) aftermath(ctx context.Context) {
 		return
 	}
 	if after, err := d.lookAtHealth(ctx); err == nil && after.Overdue > d.before.Overdue {
-		d.note("%d runs are overdue (%d before the drill): no sweep has found them yet; look at the console's health until none is", after.Overdue, d.before.Overdue)
+		d.note("%d runs are overdue (%d before the drill): no sweep has found them yet; look at the console's health "+
+			"until none is", after.Overdue, d.before.Overdue)
 	}
 }
 
@@ -193,7 +195,8 @@ func (d *drill) lookAtHealth(ctx context.Context) (health, error) {
 	return h, err
 }
 
-// patrol looks around until ctx ends: whether anything answers, at the health, and on one machine at the queue, which there can be seen whole.
+// patrol looks around until ctx ends: whether anything answers, at the health, and on one machine
+// at the queue, which there can be seen whole.
 func (d *drill) patrol(ctx context.Context) {
 	answered := time.Now()
 	for {
@@ -230,8 +233,9 @@ func (d *drill) lost(why error) {
 	d.abandon(fmt.Errorf("nothing answers at %s any more: %w", d.t.Start, why))
 }
 
-// crowded accuses the runs for which more than one check pends, and did at the patrol before. A check that is brought forward is
-// scheduled before the one whose place it takes is deleted, so that both pend for a moment.
+// crowded accuses the runs for which more than one check pends, and did at the patrol before. A
+// check that is brought forward is scheduled before the one whose place it takes is deleted, so
+// that both pend for a moment.
 func (d *drill) crowded(pending map[string][]int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -28,15 +28,18 @@ import (
 func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 	t.Parallel()
 	undrilled := []string{
-		"lost-event", "repeated-event", "disordered-events", "contradicting-events", "kill-at-check", "freeze", "stale-tasks", "supersede", "cancel-twice",
+		"lost-event", "repeated-event", "disordered-events", "contradicting-events", "kill-at-check", "freeze", "stale-tasks",
+		"supersede", "cancel-twice",
 	}
 	where := newTarget(t, at("/start", func(m *machine.Machine, h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // each case has ended before its start is answered
+		// each case has ended before its start is answered
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer := httptest.NewRecorder()
 			h.ServeHTTP(answer, r)
 			var s started
 			if json.Unmarshal(answer.Body.Bytes(), &s) == nil && s.CaseID != "" {
-				post(strings.TrimSuffix(m.Config.URLs.Start, "/start")+"/publish", fmt.Sprintf(`{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true}}`, s.CaseID, s.Run))
+				post(strings.TrimSuffix(m.Config.URLs.Start, "/start")+"/publish",
+					fmt.Sprintf(`{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true}}`, s.CaseID, s.Run))
 				for !over(m, s.CaseID) && ctxtime.Sleep(r.Context(), 50*time.Millisecond) == nil {
 					continue
 				}
@@ -89,7 +92,9 @@ func TestFaultThatIsNotDeliveredIsNotDrilled(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if o := rep.Faults[0]; !strings.Contains(o.Error, test.want) || o.Promises[witness.Once] != notJudged || rep.Broken != 0 || rep.NotDrilled != 1 {
+				o := rep.Faults[0]
+				if !strings.Contains(o.Error, test.want) || o.Promises[witness.Once] != notJudged ||
+					rep.Broken != 0 || rep.NotDrilled != 1 {
 					t.Errorf("%q, without %q: %v, %s", o.Error, test.want, o.Promises, rep.words())
 				}
 			})

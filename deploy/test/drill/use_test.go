@@ -42,7 +42,8 @@ func TestDeployedSystemIsSpared(t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	dir := t.TempDir()
 	if err := (&target.Target{
-		Start: "http://127.0.0.1:1/start", Status: "s", Project: "p", Checks: []string{"c"}, Dispatch: "d", CheckURL: "c", DispatchURL: "d",
+		Start: "http://127.0.0.1:1/start", Status: "s", Project: "p", Checks: []string{"c"}, Dispatch: "d",
+		CheckURL: "c", DispatchURL: "d",
 	}).Write(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -63,12 +64,14 @@ func TestWrongUse(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var errs strings.Builder
-			if code := command(t.Context(), test.args, test.env, io.Discard, &errs); code != 2 || !strings.Contains(errs.String(), test.want) {
+			code := command(t.Context(), test.args, test.env, io.Discard, &errs)
+			if code != 2 || !strings.Contains(errs.String(), test.want) {
 				t.Errorf("%d: %s", code, errs.String())
 			}
 		})
 	}
-	if _, err := Run(context.Background(), &target.Target{}, settings{only: []string{"flood"}}, io.Discard); err == nil || !strings.Contains(err.Error(), "stale-tasks") {
+	if _, err := Run(context.Background(), &target.Target{}, settings{only: []string{"flood"}}, io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "stale-tasks") {
 		t.Errorf("a fault that there is not: %v", err)
 	}
 }

@@ -116,7 +116,8 @@ func TestUndoneRecords(t *testing.T) {
 					Run:   2,
 					Case:  "c",
 					Data: Asked{Action: Action{Do: "start"}, Run: 2,
-						Created: r.Entries[find(t, r, open(2))].Data.(Commits)[0].Case.CreatedAt, DeadlineAt: r.Entries[find(t, r, open(2))].Data.(Commits)[0].Case.DeadlineAt},
+						Created:    r.Entries[find(t, r, open(2))].Data.(Commits)[0].Case.CreatedAt,
+						DeadlineAt: r.Entries[find(t, r, open(2))].Data.(Commits)[0].Case.DeadlineAt},
 				},
 			)
 		}, StartKept},

@@ -98,7 +98,8 @@ func report(t *testing.T, seed uint64, plan Plan, broken []Violation) {
 		t.Fatal(err)
 	}
 	if *keep != "" {
-		if err := os.WriteFile(filepath.Join(*keep, fmt.Sprintf("seed-%d.json", seed)), append(data, '\n'), 0o600); err != nil {
+		err := os.WriteFile(filepath.Join(*keep, fmt.Sprintf("seed-%d.json", seed)), append(data, '\n'), 0o600)
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,13 +33,16 @@ func during(do func(s *system, r run)) func(*system, run) {
 	}
 }
 
-const unicodeResult = `{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0},"note":"\u0000 ☃ 𝄞 \ud800","n":1.50}`
+const unicodeResult = `{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0},"note":"\u0000 ` +
+	`☃ 𝄞 \ud800","n":1.50}`
 
 var stories = []story{
 	{name: "answers", posts: []pipelinetest.Reaction{pipelinetest.Work(4, 1, 100*time.Millisecond)},
 		state: cases.Succeeded, reason: cases.ReasonCompleted, source: cases.SourceDispatch,
 		check: func(t *testing.T, v cases.View) {
-			if v.Documents == nil || !reflect.DeepEqual(v.Documents, &cases.Documents{Total: new(4), Succeeded: new(3), Failed: new(1)}) {
+			if v.Documents == nil || !reflect.DeepEqual(v.Documents, &cases.Documents{
+				Total: new(4), Succeeded: new(3), Failed: new(1),
+			}) {
 				t.Errorf("%+v", v.Documents)
 			}
 		}},
@@ -68,9 +71,12 @@ var stories = []story{
 		state: cases.Failed, reason: cases.ReasonPipelineRefused, source: cases.SourceDispatch},
 	{name: "own-word", posts: []pipelinetest.Reaction{pipelinetest.Failed(500, "jammed")},
 		state: cases.Failed, reason: cases.ReasonPipelineFailed, source: cases.SourceDispatch},
-	{name: "no-documents", posts: []pipelinetest.Reaction{pipelinetest.Answer(200, `{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3}}`)},
+	{name: "no-documents", posts: []pipelinetest.Reaction{
+		pipelinetest.Answer(200, `{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3}}`),
+	},
 		state: cases.Failed, reason: cases.ReasonNoDocuments, source: cases.SourceDispatch},
-	{name: "busy-first", posts: []pipelinetest.Reaction{pipelinetest.Busy(503, "1"), pipelinetest.Busy(429, ""), pipelinetest.Work(2, 0, 50*time.Millisecond)},
+	{name: "busy-first", posts: []pipelinetest.Reaction{pipelinetest.Busy(503, "1"), pipelinetest.Busy(429, ""),
+		pipelinetest.Work(2, 0, 50*time.Millisecond)},
 		state: cases.Succeeded, reason: cases.ReasonCompleted, source: cases.SourceDispatch, posted: 3},
 	{name: "resets", posts: []pipelinetest.Reaction{pipelinetest.Reset(false, 0)},
 		state: cases.Failed, reason: cases.ReasonStartUnknown, source: cases.SourceCheck},
@@ -99,7 +105,10 @@ var stories = []story{
 			}
 		}},
 	{name: "large", form: `,"padding":"` + strings.Repeat("x", 800<<10) + `"`,
-		posts: []pipelinetest.Reaction{pipelinetest.Answer(200, `{"success":true,"output_url":"https://files.example/1","webhook_summary":{"total_sets":2,"succeeded":2,"failed":0},"log":"`+strings.Repeat("y", 600<<10)+`"}`)},
+		posts: []pipelinetest.Reaction{
+			pipelinetest.Answer(200, `{"success":true,"output_url":"https://files.example/1",`+
+				`"webhook_summary":{"total_sets":2,"succeeded":2,"failed":0},"log":"`+strings.Repeat("y", 600<<10)+`"}`),
+		},
 		state: cases.Succeeded, reason: cases.ReasonCompleted, source: cases.SourceDispatch,
 		check: func(t *testing.T, v cases.View) {
 			if string(v.Result) != "null" || v.Documents == nil || *v.Documents.Total != 2 || v.OutputURL == nil {
@@ -131,7 +140,8 @@ func (s *system) tell(t *testing.T, st story) {
 	s.over = append(s.over, end{r, v})
 }
 
-// again takes a case through a rerun and a supersede: run 1 fails, 2 is superseded by 3. Who watches run 2 goes on with 3.
+// again takes a case through a rerun and a supersede: run 1 fails, 2 is superseded by 3. Who
+// watches run 2 goes on with 3.
 func (s *system) again(t *testing.T) {
 	s.pipe.Script("again", pipelinetest.Failed(500, "jammed"))
 	first := s.begin(`{"case_id":"again"}`, "")
@@ -146,11 +156,14 @@ func (s *system) again(t *testing.T) {
 	if v := s.until(third, "it ends", ended); third.Run != 3 || v.State != cases.Succeeded {
 		t.Errorf("run %d is %s", third.Run, v.State)
 	}
-	if v := s.until(second, "it is superseded", ended); v.State != cases.Cancelled || v.End.Reason != cases.ReasonSuperseded {
+	if v := s.until(second, "it is superseded", ended); v.State != cases.Cancelled ||
+		v.End.Reason != cases.ReasonSuperseded {
 		t.Errorf("run 2 is %s, %+v", v.State, v.End)
 	}
 	s.topics.publish(t, "pipeline-events", []byte(`{"case_id":"again","run":2,"status":"succeeded"}`))
-	s.until(second, "the late word is kept", func(v cases.View) bool { return v.Late != nil && v.State == cases.Cancelled })
+	s.until(second, "the late word is kept", func(v cases.View) bool {
+		return v.Late != nil && v.State == cases.Cancelled
+	})
 	for n := 1; n <= 3; n++ {
 		if got := len(s.pipe.PostsOfRun("again", n)); got != 1 {
 			t.Errorf("run %d was sent %d times", n, got)
@@ -222,7 +235,8 @@ func (s *system) everyKind(t *testing.T) {
 
 // toldOfEveryEnd wants an event for each run, and all events of a run to be one.
 func (s *system) toldOfEveryEnd(t *testing.T) {
-	want := map[string]bool{"again:1:ended": true, "again:2:ended": true, "again:3:ended": true, "crowd:1:ended": true, "operated:1:ended": true, "rerun:1:ended": true, "rerun:2:ended": true}
+	want := map[string]bool{"again:1:ended": true, "again:2:ended": true, "again:3:ended": true, "crowd:1:ended": true,
+		"operated:1:ended": true, "rerun:1:ended": true, "rerun:2:ended": true}
 	for _, st := range stories {
 		want[st.name+":1:ended"] = true
 	}

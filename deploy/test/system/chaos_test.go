@@ -14,9 +14,11 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 )
 
-// chaosTimes make runs short, and what a fault delays shorter than the faults' own graces: nothing may end for a fault that passes.
+// chaosTimes make runs short, and what a fault delays shorter than the faults' own graces: nothing
+// may end for a fault that passes.
 var chaosTimes = map[string]string{
-	"CHECK_MIN_INTERVAL": "500ms", "CHECK_MAX_INTERVAL": "2s", "CHECK_TIMEOUT": "3s", "COMPLETION_GRACE": "2s", "START_GRACE": "5s", "UNREACHABLE_AFTER": "30s",
+	"CHECK_MIN_INTERVAL": "500ms", "CHECK_MAX_INTERVAL": "2s", "CHECK_TIMEOUT": "3s", "COMPLETION_GRACE": "2s",
+	"START_GRACE": "5s", "UNREACHABLE_AFTER": "30s",
 	"PIPELINE_TIMEOUT": "30s", "CASE_DEADLINE": "140s",
 }
 
@@ -24,17 +26,19 @@ const (
 	quietWithin   = 180 * time.Second // for every run to end once the faults are over: its deadline, and a sweep
 	healthyWithin = 60 * time.Second  // for every end to be told after that: the sweep's patience, and a sweep
 	settledWithin = 45 * time.Second  // after the faults: from then on no sweep may find a leak
-	healedWithin  = 60 * time.Second  // for the end of a run to be seen once it was due and no server is out: a lost wake-up takes two sweeps and their patience
-	markPatience  = 30 * time.Second  // of dispatch
-	viewersStop   = 30 * time.Second  // for a viewer to come back after an end, and be told to stop
-	viewed        = 5                 // one case in so many has a viewer
+	// for the end of a run to be seen once it was due and no server is out: a lost wake-up takes two
+	// sweeps and their patience
+	healedWithin = 60 * time.Second
+	markPatience = 30 * time.Second // of dispatch
+	viewersStop  = 30 * time.Second // for a viewer to come back after an end, and be told to stop
+	viewed       = 5                // one case in so many has a viewer
 )
 
 // casesPerSecond is how many cases begin at the usual intensity: 300 in two minutes.
 const casesPerSecond = 2.5
 
-// chaosOptions are SEED, CHAOS (how long faults last), INTENSITY (1, or 2 for twice the rate of faults and cases) and CASES of the environment.
-// Without CHAOS it is the short version.
+// chaosOptions are SEED, CHAOS (how long faults last), INTENSITY (1, or 2 for twice the rate of
+// faults and cases) and CASES of the environment. Without CHAOS it is the short version.
 type chaosOptions struct {
 	seed      uint64
 	lasts     time.Duration
@@ -75,9 +79,11 @@ func chaosFromEnv(t *testing.T) chaosOptions {
 	return o
 }
 
-// TestChaos kills instances of every function at random while the servers between them stop, freeze, lose their connections, run out of
-// disk and answer late, under cases of every kind. Which case begins when, and which fault, follows from SEED; the rest is up to the processes.
-// Then it is quiet, every run has to end as the pipeline's own record says that it must, and nothing may be left.
+// TestChaos kills instances of every function at random while the servers between them stop,
+// freeze, lose their connections, run out of disk and answer late, under cases of every kind. Which
+// case begins when, and which fault, follows from SEED; the rest is up to the processes. Then it is
+// quiet, every run has to end as the pipeline's own record says that it must, and nothing may be
+// left.
 //
 // In a normal run it is a short version over one store. `make chaos` is the whole.
 func TestChaos(t *testing.T) {
@@ -136,7 +142,9 @@ type span struct {
 func newChaos(t *testing.T, o chaosOptions, name string, store *chaosStore) *chaos {
 	t.Helper()
 	addr, pubsub := pubsubProcess(t)
-	c := &chaos{chaosOptions: o, store: name, killed: map[string][]time.Time{}, links: map[string]*link{}, kinds: store.outages}
+	c := &chaos{
+		chaosOptions: o, store: name, killed: map[string][]time.Time{}, links: map[string]*link{}, kinds: store.outages,
+	}
 	c.system = newSystem(t, build(t, store.binary), addr, store.env, func(s *system) {
 		for name, value := range chaosTimes {
 			s.env[name] = value
@@ -200,8 +208,9 @@ func (c *chaos) run(t *testing.T) {
 	c.judge(t)
 }
 
-// series are the kinds of outages, split into those that come one after the other. There is a series for each step of the intensity, and all
-// outages of one server are in one, so that what ends one does not end another.
+// series are the kinds of outages, split into those that come one after the other. There is a
+// series for each step of the intensity, and all outages of one server are in one, so that what
+// ends one does not end another.
 func (c *chaos) series() [][]outage {
 	all := make([][]outage, c.intensity)
 	for _, kind := range c.kinds {
@@ -211,14 +220,16 @@ func (c *chaos) series() [][]outage {
 	return all
 }
 
-// killInstances kills an instance of a random function every second or two, at the usual intensity. Another is booted in its place, as long as that may take.
+// killInstances kills an instance of a random function every second or two, at the usual intensity.
+// Another is booted in its place, as long as that may take.
 func (c *chaos) killInstances(dice *rand.Rand, over time.Time) {
 	functions := config.Functions()
 	slices.Sort(functions)
 	var booting sync.WaitGroup
 	defer booting.Wait()
 	for {
-		wait, function := time.Duration(500+dice.IntN(2000))*time.Millisecond/time.Duration(c.intensity), functions[dice.IntN(len(functions))]
+		wait, function := time.Duration(500+dice.IntN(2000))*time.Millisecond/time.Duration(c.intensity),
+			functions[dice.IntN(len(functions))]
 		if c.short {
 			wait /= 3
 		}
@@ -247,7 +258,8 @@ func (c *chaos) haveOutages(t *testing.T, kinds []outage, dice *rand.Rand, over 
 		}
 		kind := kinds[order[0]]
 		order = order[1:]
-		pause, lasts := time.Duration(300+dice.IntN(2000))*time.Millisecond, time.Duration(1000+dice.IntN(4500))*time.Millisecond
+		pause, lasts := time.Duration(300+dice.IntN(2000))*time.Millisecond,
+			time.Duration(1000+dice.IntN(4500))*time.Millisecond
 		if c.short {
 			pause, lasts = pause/5, lasts/5
 		}

@@ -21,17 +21,18 @@ import (
 	"github.com/casewatch/casewatch/shared/store/firestore/firestoretest"
 )
 
-// What the control writes: as many documents as there are cases, each as large as a record, as often as a case is checked, each write for as long as the
-// store's driver tries once.
+// What the control writes: as many documents as there are cases, each as large as a record, as
+// often as a case is checked, each write for as long as the store's driver tries once.
 const (
 	controlWrites  = time.Second
 	controlBytes   = 2 << 10
 	controlAttempt = 15 * time.Second
 )
 
-// TestChaosControl (CONTROL=1) is the chaos on Firestore's emulator without Casewatch: writers that do nothing but write, each its own document, with
-// Google's generated client and no repeats, under the same faults of the store at the same times. How long they take after the faults is what the emulator
-// takes on this machine. It fails only if a writer never gets through.
+// TestChaosControl (CONTROL=1) is the chaos on Firestore's emulator without Casewatch: writers that
+// do nothing but write, each its own document, with Google's generated client and no repeats, under
+// the same faults of the store at the same times. How long they take after the faults is what the
+// emulator takes on this machine. It fails only if a writer never gets through.
 func TestChaosControl(t *testing.T) {
 	if os.Getenv("CONTROL") == "" {
 		t.Skip("the control run of the chaos on Firestore: make chaos CONTROL=1")
@@ -43,14 +44,16 @@ func TestChaosControl(t *testing.T) {
 		return outage{name: name + " (not there)", of: of, begin: func() func() { return func() {} }}
 	}
 	// In the order of newChaos, so that the same seed hurts the store at the same times.
-	c.kinds = append(c.kinds, idle("the queue server is killed", "queue"), idle("the Pub/Sub emulator is frozen", "pubsub"),
+	c.kinds = append(c.kinds, idle("the queue server is killed", "queue"),
+		idle("the Pub/Sub emulator is frozen", "pubsub"),
 		idle("Pub/Sub cannot be reached", "pubsub"), idle("the queue cannot be reached", "queue"))
 	for _, of := range []string{"queue", "pubsub", "pipeline"} {
 		c.kinds = append(c.kinds, idle("slow", of), idle("broken", of))
 	}
 	c.kinds = append(c.kinds, slow("store", store.link), broken("store", store.link))
 
-	client, err := apiv1.NewClient(t.Context(), option.WithEndpoint(store.link.addr), option.WithoutAuthentication(), option.WithGRPCConnectionPool(4),
+	client, err := apiv1.NewClient(t.Context(), option.WithEndpoint(store.link.addr), option.WithoutAuthentication(),
+		option.WithGRPCConnectionPool(4),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	if err != nil {
 		t.Fatal(err)
@@ -62,14 +65,18 @@ func TestChaosControl(t *testing.T) {
 	over := c.began.Add(c.lasts)
 	database := "projects/" + firestoretest.Project() + "/databases/(default)"
 	var saved, failed atomic.Int64
-	recovered := make([]time.Duration, c.cases) // from the end of the faults until a write that began after it was saved; 0: none was
+	// from the end of the faults until a write that began after it was saved; 0: none was
+	recovered := make([]time.Duration, c.cases)
 	write := func(n int) error {
 		ctx, cancel := context.WithTimeout(t.Context(), controlAttempt)
 		defer cancel()
-		_, err := client.Commit(ctx, &pb.CommitRequest{Database: database, Writes: []*pb.Write{{Operation: &pb.Write_Update{Update: &pb.Document{
-			Name:   fmt.Sprintf("%s/documents/control/%d", database, n),
-			Fields: map[string]*pb.Value{"data": {ValueType: &pb.Value_StringValue{StringValue: strings.Repeat("x", controlBytes)}}},
-		}}}}})
+		_, err := client.Commit(ctx,
+			&pb.CommitRequest{Database: database, Writes: []*pb.Write{{Operation: &pb.Write_Update{Update: &pb.Document{
+				Name: fmt.Sprintf("%s/documents/control/%d", database, n),
+				Fields: map[string]*pb.Value{
+					"data": {ValueType: &pb.Value_StringValue{StringValue: strings.Repeat("x", controlBytes)}},
+				},
+			}}}}})
 		return err
 	}
 	var writing, hurting sync.WaitGroup
@@ -96,5 +103,6 @@ func TestChaosControl(t *testing.T) {
 	if n := slices.Index(recovered, 0); n >= 0 {
 		t.Errorf("writer %d never got through", n)
 	}
-	t.Logf("%v CONTROL: a write of each of %d writers was saved after the faults, at p50 %v, p99 %v, the last %v", o, c.cases, share(recovered, 50), share(recovered, 99), share(recovered, 100))
+	t.Logf("%v CONTROL: a write of each of %d writers was saved after the faults, at p50 %v, p99 %v, the last %v", o,
+		c.cases, share(recovered, 50), share(recovered, 99), share(recovered, 100))
 }

@@ -163,20 +163,21 @@ func chaosOnSQLite(t *testing.T) *chaosStore {
 			t.Errorf("unmounting: %v", err)
 		}
 	})
-	s.outages = append(s.outages, outage{name: "the disk is full", of: "store", says: "disk is full", begin: func() func() {
-		db := openFile(t, file)
-		_, _ = db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)") // or the log has room for a while
-		_ = db.Close()
-		ballast := filepath.Join(dir, "ballast")
-		if err := os.WriteFile(ballast, make([]byte, 64<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("the disk was to be filled: %v", err)
-		}
-		return func() {
-			if err := os.Remove(ballast); err != nil {
-				t.Error(err)
+	s.outages = append(s.outages,
+		outage{name: "the disk is full", of: "store", says: "disk is full", begin: func() func() {
+			db := openFile(t, file)
+			_, _ = db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)") // or the log has room for a while
+			_ = db.Close()
+			ballast := filepath.Join(dir, "ballast")
+			if err := os.WriteFile(ballast, make([]byte, 64<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("the disk was to be filled: %v", err)
 			}
-		}
-	}})
+			return func() {
+				if err := os.Remove(ballast); err != nil {
+					t.Error(err)
+				}
+			}
+		}})
 	return s
 }
 

@@ -34,7 +34,8 @@ type (
 func (s *system) console(method, path, body string, answer any) int {
 	s.t.Helper()
 	to := s.routers["console"].url
-	code, data := s.persist(method, to+path, body, "Authorization", s.tokens.bearer(operator, to), "Accept", "application/json",
+	code, data := s.persist(method, to+path, body, "Authorization", s.tokens.bearer(operator, to),
+		"Accept", "application/json",
 		"Content-Type", "application/x-www-form-urlencoded")
 	if code < 300 {
 		if err := json.Unmarshal(data, answer); err != nil {
@@ -52,15 +53,18 @@ func (s *system) operate(t *testing.T) {
 	s.watch(r)
 	s.until(r, "it runs", running)
 	var list listing
-	if code := s.console(http.MethodGet, "/?state=running", "", &list); code != http.StatusOK || list.Counts[cases.Running] == 0 ||
+	if code := s.console(http.MethodGet, "/?state=running", "", &list); code != http.StatusOK ||
+		list.Counts[cases.Running] == 0 ||
 		!slices.Contains(list.Runs, listed{"operated", 1, cases.Running}) {
 		t.Errorf("the list: %d %+v", code, list)
 	}
 	var d detail
-	if code := s.console(http.MethodGet, "/operated", "", &d); code != http.StatusOK || d.Case.State != cases.Running || len(d.Timeline) == 0 {
+	if code := s.console(http.MethodGet, "/operated", "", &d); code != http.StatusOK ||
+		d.Case.State != cases.Running || len(d.Timeline) == 0 {
 		t.Errorf("the case: %d %+v", code, d)
 	}
-	if code := s.console(http.MethodPost, "/operated?run=1", "action=cancel", &d); code != http.StatusOK || d.Case.State != cases.Cancelled || d.Case.End.Source != cases.SourceCancel {
+	if code := s.console(http.MethodPost, "/operated?run=1", "action=cancel", &d); code != http.StatusOK ||
+		d.Case.State != cases.Cancelled || d.Case.End.Source != cases.SourceCancel {
 		t.Errorf("after it was cancelled: %d %+v", code, d.Case)
 	}
 
@@ -69,7 +73,8 @@ func (s *system) operate(t *testing.T) {
 	s.until(first, "it fails", ended)
 	s.pipe.Script("rerun", pipelinetest.Work(2, 0, 0))
 	for range 2 { // the second finds what the first began
-		if code := s.console(http.MethodPost, "/rerun?run=1", "action=rerun", &d); code != http.StatusAccepted && code != http.StatusOK || d.Case.Run != 2 {
+		code := s.console(http.MethodPost, "/rerun?run=1", "action=rerun", &d)
+		if code != http.StatusAccepted && code != http.StatusOK || d.Case.Run != 2 {
 			t.Errorf("after it was to be run again: %d %+v", code, d.Case)
 		}
 	}
@@ -108,13 +113,15 @@ func (s *system) healthy(t *testing.T) {
 		all += n
 	}
 	// of again three, of rerun two, of operated and of crowd one
-	if want := len(stories) + 7; all != want || len(list.Runs) != want || list.Counts[cases.Pending]+list.Counts[cases.Running] != 0 {
+	want := len(stories) + 7
+	if all != want || len(list.Runs) != want || list.Counts[cases.Pending]+list.Counts[cases.Running] != 0 {
 		t.Errorf("the console counts %v and lists %d runs, want %d that have ended", list.Counts, len(list.Runs), want)
 	}
 	var page strings.Builder
 	for _, path := range []string{"/", "/operated", "/-/health"} {
 		to := s.routers["console"].url
-		code, body := s.persist(http.MethodGet, to+path, "", "Authorization", s.tokens.bearer(operator, to), "Accept", "text/html")
+		code, body := s.persist(http.MethodGet, to+path, "",
+			"Authorization", s.tokens.bearer(operator, to), "Accept", "text/html")
 		if page.Write(body); code != http.StatusOK || !strings.Contains(string(body), "</html>") {
 			t.Errorf("the page %s: %d %.300s", path, code, body)
 		}

@@ -119,7 +119,8 @@ type router struct {
 	carry  *http.Transport
 }
 
-// limit lets so many requests be under way; the others wait, as they do where an instance is full and there may be no more of them.
+// limit lets so many requests be under way; the others wait, as they do where an instance is full
+// and there may be no more of them.
 func (r *router) limit(n int) { r.slots = make(chan struct{}, n) }
 
 type instance struct {
@@ -129,7 +130,9 @@ type instance struct {
 
 // newFleet opens the addresses; nothing is behind them before start.
 func newFleet(t *testing.T, binary string) *fleet {
-	f := &fleet{t: t, binary: binary, env: map[string]string{}, own: map[string]map[string]string{}, routers: map[string]*router{}}
+	f := &fleet{
+		t: t, binary: binary, env: map[string]string{}, own: map[string]map[string]string{}, routers: map[string]*router{},
+	}
 	for _, name := range config.Functions() {
 		r := &router{served: map[*instance]bool{}, carry: &http.Transport{MaxIdleConnsPerHost: 256}}
 		server := httptest.NewServer(r)
@@ -212,7 +215,9 @@ func (f *fleet) boot(function string) *instance {
 	for range 3 { // the port may be taken in the meantime
 		port := freePort(f.t)
 		env := append(f.settings(function), fmt.Sprintf("PORT=%d", port), "FUNCTION_TARGET="+function)
-		i := &instance{process: startProcess(f.t, f.binary, env), url: &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)}}
+		i := &instance{
+			process: startProcess(f.t, f.binary, env), url: &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)},
+		}
 		if i.answers(i.url.String()) {
 			r := f.routers[function]
 			r.mu.Lock()

@@ -17,12 +17,15 @@ import (
 	"github.com/casewatch/casewatch/shared/store/postgres/postgrestest"
 )
 
-// viewersOfACase is how many viewers a case has at most here: an instance of status holds 32, and they may all come to one.
+// viewersOfACase is how many viewers a case has at most here: an instance of status holds 32, and
+// they may all come to one.
 const viewersOfACase = 32
 
-// TestFresh watches cases by nobody, one and many viewers, spread over both instances of status and as many cases as they need, and tells how old the
-// progress is that they are shown, and how many times the pipeline is polled for it: no more often than the least interval allows, however many watch. In a
-// normal run that is 200 ms and there are 20 viewers for a few polls; with FRESH=1m they are 500, for that long each, with the settings as they are.
+// TestFresh watches cases by nobody, one and many viewers, spread over both instances of status and
+// as many cases as they need, and tells how old the progress is that they are shown, and how many
+// times the pipeline is polled for it: no more often than the least interval allows, however many
+// watch. In a normal run that is 200 ms and there are 20 viewers for a few polls; with FRESH=1m
+// they are 500, for that long each, with the settings as they are.
 func TestFresh(t *testing.T) {
 	skipShort(t)
 	least, length, many := 200*time.Millisecond, 3*time.Second, 20
@@ -37,7 +40,8 @@ func TestFresh(t *testing.T) {
 	url := serve(t, pipe.ServeHTTP)
 	dsn := postgrestest.Start(t) // which tells other processes of what is written, as Firestore does
 	s := newSystem(t, build(t, "program"), startPubSub(t), map[string]string{"STORE": dsn}, func(s *system) {
-		maps.Copy(s.env, map[string]string{"PIPELINE_API_URL": url, "CHECK_MIN_INTERVAL": least.String(), "CHECK_MAX_INTERVAL": "30s", "CHECK_TIMEOUT": "10s", "STREAM_HOLD": "290s"})
+		maps.Copy(s.env, map[string]string{"PIPELINE_API_URL": url, "CHECK_MIN_INTERVAL": least.String(),
+			"CHECK_MAX_INTERVAL": "30s", "CHECK_TIMEOUT": "10s", "STREAM_HOLD": "290s"})
 	})
 	audiences := []int{0, 1, many}
 	var runs [][]run
@@ -71,12 +75,14 @@ func TestFresh(t *testing.T) {
 			versions += s.versionOf(r)
 		}
 		n := len(watched)
-		t.Logf("%3d viewers of %d cases for %v: %d polls a case, %d writes besides theirs", viewers, n, took.Round(time.Second), all/n, (int(versions)-all)/n)
+		t.Logf("%3d viewers of %d cases for %v: %d polls a case, %d writes besides theirs", viewers, n,
+			took.Round(time.Second), all/n, (int(versions)-all)/n)
 		if viewers > 0 {
 			t.Logf("    what they knew was p50 %v, p99 %v, at most %v old", share(ages, 50), share(ages, 99), share(ages, 100))
 		}
 		if most := int(took/least) + 2; highest > most {
-			t.Errorf("%d viewers: the pipeline was polled %d times for a case in %v, at most %d are to be", viewers, highest, took, most)
+			t.Errorf("%d viewers: the pipeline was polled %d times for a case in %v, at most %d are to be",
+				viewers, highest, took, most)
 		}
 		if viewers > 0 && came < viewers*5 {
 			t.Errorf("%d viewers: they were shown progress %d times in all", viewers, came)
@@ -97,9 +103,11 @@ func (s *system) versionOf(r run) int64 {
 	return s.until(r, "it is open", func(cases.View) bool { return true }).Version
 }
 
-// audience sends viewers to cases, to each in turn, until the time is over and each was shown progress five times. It returns how old the progress was that
-// they knew, at every twentieth of a second from the second that each was shown, and how many times any was shown some.
-func (s *system) audience(pipe *steadyPipeline, watched []run, viewers int, length time.Duration) (ages []time.Duration, came int) {
+// audience sends viewers to cases, to each in turn, until the time is over and each was shown
+// progress five times. It returns how old the progress was that they knew, at every twentieth of a
+// second from the second that each was shown, and how many times any was shown some.
+func (s *system) audience(pipe *steadyPipeline, watched []run, viewers int,
+	length time.Duration) (ages []time.Duration, came int) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), length+time.Minute)
 	defer cancel()

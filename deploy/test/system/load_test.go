@@ -32,10 +32,12 @@ const (
 )
 
 // loadTimes leave the ends to the events, as a deployment with events is told to.
-var loadTimes = map[string]string{"CHECK_MIN_INTERVAL": "30s", "CHECK_MAX_INTERVAL": "5m", "CHECK_TIMEOUT": "10s", "START_GRACE": "2m", "UNREACHABLE_AFTER": "10m"}
+var loadTimes = map[string]string{"CHECK_MIN_INTERVAL": "30s", "CHECK_MAX_INTERVAL": "5m", "CHECK_TIMEOUT": "10s",
+	"START_GRACE": "2m", "UNREACHABLE_AFTER": "10m"}
 
-// TestLoad starts CASES cases at once, through the address of start, and wants all of them to end, no error to go unseen, and the memory
-// of the functions to be what a tenth as many took. In a normal run they are 200; `make load` has 10,000.
+// TestLoad starts CASES cases at once, through the address of start, and wants all of them to end,
+// no error to go unseen, and the memory of the functions to be what a tenth as many took. In a
+// normal run they are 200; `make load` has 10,000.
 func TestLoad(t *testing.T) {
 	skipShort(t)
 	n := 200
@@ -48,7 +50,9 @@ func TestLoad(t *testing.T) {
 		pipe.atMost = 5 * time.Second
 	}
 	url := serve(t, pipe.ServeHTTP)
-	s := newSystem(t, build(t, "embedded"), startPubSub(t), map[string]string{"STORE": "sqlite:" + filepath.Join(t.TempDir(), "cases.db")}, func(s *system) {
+	s := newSystem(t, build(t, "embedded"), startPubSub(t), map[string]string{
+		"STORE": "sqlite:" + filepath.Join(t.TempDir(), "cases.db"),
+	}, func(s *system) {
 		maps.Copy(s.env, loadTimes)
 		s.env["PIPELINE_API_URL"] = url
 		for _, r := range s.routers {
@@ -79,10 +83,14 @@ func TestLoad(t *testing.T) {
 	if len(pipe.posts) != n/10+n {
 		t.Errorf("the pipeline was sent %d cases, not %d", len(pipe.posts), n/10+n)
 	}
-	most := before[slices.MaxFunc(slices.Collect(maps.Keys(before)), func(a, b string) int { return cmp.Compare(before[a], before[b]) })]
+	most := before[slices.MaxFunc(slices.Collect(maps.Keys(before)), func(a, b string) int {
+		return cmp.Compare(before[a], before[b])
+	})]
 	for _, name := range slices.Sorted(maps.Keys(after)) {
-		t.Logf("memory of an instance of %-8s at most %3d MiB with %d cases at once, %3d MiB with %d", name, before[name]>>20, n/10, after[name]>>20, n)
-		if n >= 10_000 && after[name] > most*3/2 { // of any: with a tenth of the cases, checks have not begun when all have ended
+		t.Logf("memory of an instance of %-8s at most %3d MiB with %d cases at once, %3d MiB with %d", name, before[name]>>20,
+			n/10, after[name]>>20, n)
+		// of any: with a tenth of the cases, checks have not begun when all have ended
+		if n >= 10_000 && after[name] > most*3/2 {
 			t.Errorf("%s takes half as much again as any did with a tenth of the cases", name)
 		}
 	}
@@ -127,8 +135,11 @@ func (p *loadPipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.posts[fmt.Sprintf("%s:%d", form.CaseID, form.Run)]++
 	p.mu.Unlock()
-	event := fmt.Appendf(nil, `{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true,"webhook_summary":{"total_sets":4,"succeeded":4,"failed":0}}}`, form.CaseID, form.Run)
-	time.AfterFunc(time.Second+mathrand.N(p.atMost-time.Second), func() { p.events.Publish(context.Background(), &pubsub.Message{Data: event}) })
+	event := fmt.Appendf(nil, `{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true,`+
+		`"webhook_summary":{"total_sets":4,"succeeded":4,"failed":0}}}`, form.CaseID, form.Run)
+	time.AfterFunc(time.Second+mathrand.N(p.atMost-time.Second), func() {
+		p.events.Publish(context.Background(), &pubsub.Message{Data: event})
+	})
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -147,13 +158,17 @@ func (s *storm) String() string {
 	if kinds == nil {
 		kinds = []string{"none"}
 	}
-	return fmt.Sprintf("accepted after p50 %v, p99 %v, at most %v; errors: %s", share(s.took, 50), share(s.took, 99), share(s.took, 100), strings.Join(kinds, ", "))
+	return fmt.Sprintf("accepted after p50 %v, p99 %v, at most %v; errors: %s", share(s.took, 50), share(s.took, 99),
+		share(s.took, 100), strings.Join(kinds, ", "))
 }
 
-// storm starts that many cases at once, each as the browser module does: with a key, and again after an error that may pass.
+// storm starts that many cases at once, each as the browser module does: with a key, and again
+// after an error that may pass.
 func (s *system) storm(t *testing.T, n int) *storm {
 	t.Helper()
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxConnsPerHost: loadConnections, MaxIdleConnsPerHost: loadConnections}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		MaxConnsPerHost: loadConnections, MaxIdleConnsPerHost: loadConnections,
+	}}
 	defer client.CloseIdleConnections()
 	form := `{"FilingCity":"` + strings.Repeat("x", 2000) + `"}`
 	result := &storm{errors: map[string]int{}}
@@ -197,7 +212,9 @@ func startOnce(ctx context.Context, client *http.Client, to, form, key string) (
 	if err != nil {
 		return 0, err.Error()
 	}
-	for name, value := range map[string]string{"Content-Type": "application/json", "X-API-Key": apiKey, "Idempotency-Key": key} {
+	for name, value := range map[string]string{
+		"Content-Type": "application/json", "X-API-Key": apiKey, "Idempotency-Key": key,
+	} {
 		req.Header.Set(name, value)
 	}
 	res, err := client.Do(req)

@@ -14,10 +14,11 @@ func TestMain(m *testing.M) {
 	if built.dir, err = os.MkdirTemp("", "casewatch-system-"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"), goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(built.dir)
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		goleak.Cleanup(func(code int) {
+			_ = os.RemoveAll(built.dir)
+			os.Exit(code)
+		}))
 }
 
 // serve serves h until the test ends.

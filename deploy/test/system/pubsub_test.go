@@ -39,11 +39,13 @@ func pubsubProcess(t *testing.T) (addr string, p *process) {
 	jar := pubsubJar()
 	java, err := exec.LookPath("java")
 	if jar == "" || err != nil {
-		t.Skip("no Pub/Sub emulator: needs java and the gcloud component pubsub-emulator (apt-get install google-cloud-cli-pubsub-emulator, or gcloud components install pubsub-emulator)")
+		t.Skip("no Pub/Sub emulator: needs java and the gcloud component pubsub-emulator (apt-get install " +
+			"google-cloud-cli-pubsub-emulator, or gcloud components install pubsub-emulator)")
 	}
 	for range 3 { // the port may be taken in the meantime
 		port := freePort(t)
-		p := startProcess(t, java, nil, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port))
+		p := startProcess(t, java, nil, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar, "--host=127.0.0.1",
+			fmt.Sprintf("--port=%d", port))
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		if p.answers("http://" + addr) {
 			return addr, p
@@ -64,7 +66,8 @@ func pubsubJar() string {
 	if err != nil {
 		return ""
 	}
-	found, _ := filepath.Glob(filepath.Join(string(bytes.TrimSpace(root)), "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"))
+	found, _ := filepath.Glob(filepath.Join(string(bytes.TrimSpace(root)),
+		"platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"))
 	if len(found) == 0 {
 		return ""
 	}
@@ -101,7 +104,9 @@ func (p *topics) subscribe(t *testing.T, name, topic, endpoint string) {
 	s := &pubsubpb.Subscription{Name: p.subscription(name), Topic: p.topic(topic), AckDeadlineSeconds: 60}
 	if endpoint != "" {
 		s.PushConfig = &pubsubpb.PushConfig{PushEndpoint: endpoint}
-		s.RetryPolicy = &pubsubpb.RetryPolicy{MinimumBackoff: durationpb.New(time.Second), MaximumBackoff: durationpb.New(10 * time.Second)}
+		s.RetryPolicy = &pubsubpb.RetryPolicy{
+			MinimumBackoff: durationpb.New(time.Second), MaximumBackoff: durationpb.New(10 * time.Second),
+		}
 	}
 	if _, err := p.client.SubscriptionAdminClient.CreateSubscription(t.Context(), s); err != nil {
 		t.Fatalf("creating subscription %s: %v", name, err)
@@ -113,7 +118,10 @@ func (p *topics) publish(t testing.TB, topic string, data []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if _, err := p.client.TopicAdminClient.Publish(ctx, &pubsubpb.PublishRequest{Topic: p.topic(topic), Messages: []*pubsubpb.PubsubMessage{{Data: data}}}); err != nil {
+	_, err := p.client.TopicAdminClient.Publish(ctx, &pubsubpb.PublishRequest{
+		Topic: p.topic(topic), Messages: []*pubsubpb.PubsubMessage{{Data: data}},
+	})
+	if err != nil {
 		t.Errorf("publishing to %s: %v", topic, err)
 	}
 }
@@ -124,7 +132,9 @@ func (p *topics) pull(t *testing.T, subscription string) []*pubsubpb.PubsubMessa
 	var all []*pubsubpb.PubsubMessage
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		res, err := p.client.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{Subscription: p.subscription(subscription), MaxMessages: 1000, ReturnImmediately: true}) //nolint:staticcheck // to wait would hold the emulator's stream for minutes
+		res, err := p.client.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{
+			Subscription: p.subscription(subscription), MaxMessages: 1000, ReturnImmediately: true,
+		}) //nolint:staticcheck // to wait would hold the emulator's stream for minutes
 		cancel()
 		if err != nil {
 			t.Fatalf("pulling from %s: %v", subscription, err)
@@ -137,7 +147,8 @@ func (p *topics) pull(t *testing.T, subscription string) []*pubsubpb.PubsubMessa
 			all = append(all, m.GetMessage())
 			acks = append(acks, m.GetAckId())
 		}
-		if err := p.client.SubscriptionAdminClient.Acknowledge(t.Context(), &pubsubpb.AcknowledgeRequest{Subscription: p.subscription(subscription), AckIds: acks}); err != nil {
+		if err := p.client.SubscriptionAdminClient.Acknowledge(t.Context(),
+			&pubsubpb.AcknowledgeRequest{Subscription: p.subscription(subscription), AckIds: acks}); err != nil {
 			t.Fatalf("acknowledging: %v", err)
 		}
 	}

@@ -27,7 +27,8 @@ func startQueue(t *testing.T, issuer *identitytest.Issuer, queues ...string) *ta
 	signer := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, issuer.Sign(r.FormValue("account"), r.FormValue("audience")))
 	})
-	q := &taskQueue{t: t, binary: build(t, "queue"), env: []string{"DIR=" + t.TempDir(), "QUEUES=" + strings.Join(queues, " "), "SIGNER=" + signer}}
+	q := &taskQueue{t: t, binary: build(t, "queue"),
+		env: []string{"DIR=" + t.TempDir(), "QUEUES=" + strings.Join(queues, " "), "SIGNER=" + signer}}
 	q.boot()
 	return q
 }

@@ -8,9 +8,11 @@ import (
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 )
 
-// strangers wants every private function, and the console, to refuse whoever may not call it, before it reads what is sent.
+// strangers wants every private function, and the console, to refuse whoever may not call it,
+// before it reads what is sent.
 func (s *system) strangers(t *testing.T) {
-	for name, account := range map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount, "sweep": schedulerAccount, "console": operator} {
+	for name, account := range map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount,
+		"sweep": schedulerAccount, "console": operator} {
 		to := s.routers[name].url
 		forged := identitytest.New(s.issuer.URL) // of the same name, with other keys
 		for _, test := range []struct {
@@ -20,7 +22,8 @@ func (s *system) strangers(t *testing.T) {
 			{"nobody", "", http.StatusUnauthorized},
 			{"a token for another audience", s.issuer.Sign(account, s.routers["start"].url), http.StatusUnauthorized},
 			{"another account", s.issuer.Sign("mallory@system.iam.gserviceaccount.com", to), http.StatusForbidden},
-			{"an expired token", s.issuer.Sign(account, to, identitytest.Expires(time.Now().Add(-time.Hour))), http.StatusUnauthorized},
+			{"an expired token", s.issuer.Sign(account, to, identitytest.Expires(time.Now().Add(-time.Hour))),
+				http.StatusUnauthorized},
 			{"a token signed by somebody else", forged.Sign(account, to), http.StatusUnauthorized},
 			{"no token at all", "letmein", http.StatusUnauthorized},
 		} {

@@ -35,7 +35,8 @@ const (
 
 // times are such that a test can watch; the grace and the back-offs stay longer than a look.
 var times = map[string]string{
-	"CHECK_MIN_INTERVAL": "200ms", "CHECK_MAX_INTERVAL": "500ms", "CHECK_TIMEOUT": "2s", "COMPLETION_GRACE": "1s", "START_GRACE": "2s", "UNREACHABLE_AFTER": "4s",
+	"CHECK_MIN_INTERVAL": "200ms", "CHECK_MAX_INTERVAL": "500ms", "CHECK_TIMEOUT": "2s", "COMPLETION_GRACE": "1s",
+	"START_GRACE": "2s", "UNREACHABLE_AFTER": "4s",
 	"STREAM_HOLD": "3s", // so that every viewer comes back, to the other instance
 }
 
@@ -59,7 +60,8 @@ type system struct {
 	witnesses []*witness.Witness
 }
 
-// tokens are ID tokens of an issuer, each used for every call while the test lasts: they are good for an hour, and Google's servers use theirs again too.
+// tokens are ID tokens of an issuer, each used for every call while the test lasts: they are good
+// for an hour, and Google's servers use theirs again too.
 type tokens struct {
 	issuer *identitytest.Issuer
 	mu     sync.Mutex
@@ -89,7 +91,9 @@ type end struct {
 func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adjust ...func(*system)) *system {
 	t.Helper()
 	project := firestoretest.Project()
-	s := &system{patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t)}
+	s := &system{
+		patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t),
+	}
 	t.Cleanup(s.readers.Wait)
 	s.tokens = &tokens{issuer: s.issuer, known: map[[2]string]string{}}
 	s.topics = newTopics(t, pubsub, project, "pipeline-events", "ended", "dead-letter")
@@ -120,7 +124,9 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 			s.env[name] = value
 		}
 	}
-	callers := map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount, "sweep": schedulerAccount}
+	callers := map[string]string{
+		"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount, "sweep": schedulerAccount,
+	}
 	for _, name := range config.Functions() {
 		s.env[strings.ToUpper(name)+"_URL"] = s.routers[name].url
 		if callers[name] != "" {
@@ -136,7 +142,8 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 	return s
 }
 
-// pusher is the address to which the emulator pushes. The emulator signs nothing, unlike Pub/Sub, so the token is added here.
+// pusher is the address to which the emulator pushes. The emulator signs nothing, unlike Pub/Sub,
+// so the token is added here.
 func (s *system) pusher(t *testing.T) string {
 	complete := s.routers["complete"]
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -239,7 +246,8 @@ type run struct {
 	CancelURL string `json:"cancel_url"`
 }
 
-// persist sends again while an instance that died is replaced, as a client does that may: what it asks for is the same however often it asks.
+// persist sends again while an instance that died is replaced, as a client does that may: what it
+// asks for is the same however often it asks.
 func (s *system) persist(method, to, body string, header ...string) (code int, answer []byte) {
 	s.t.Helper()
 	var err error
@@ -252,10 +260,12 @@ func (s *system) persist(method, to, body string, header ...string) (code int, a
 	return 0, nil
 }
 
-// begin starts a case as a form frontend does. The key makes a start that is sent again the same one, also one that supersedes.
+// begin starts a case as a form frontend does. The key makes a start that is sent again the same
+// one, also one that supersedes.
 func (s *system) begin(form, query string) run {
 	s.t.Helper()
-	code, body := s.persist(http.MethodPost, s.routers["start"].url+"/"+query, form, "X-API-Key", apiKey, "Idempotency-Key", rand.Text())
+	code, body := s.persist(http.MethodPost, s.routers["start"].url+"/"+query, form, "X-API-Key", apiKey,
+		"Idempotency-Key", rand.Text())
 	var r run
 	if err := json.Unmarshal(body, &r); err != nil || code != http.StatusAccepted && code != http.StatusOK {
 		s.giveUp("start: %d %s", code, body)

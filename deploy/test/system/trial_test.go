@@ -33,7 +33,8 @@ type plot struct {
 
 // usual is the reason for which a run ends so, unless its plot says otherwise.
 var usual = map[cases.State]cases.Reason{
-	cases.Succeeded: cases.ReasonCompleted, cases.Failed: cases.ReasonPipelineFailed, cases.TimedOut: cases.ReasonDeadline, cases.Cancelled: cases.ReasonCancelled,
+	cases.Succeeded: cases.ReasonCompleted, cases.Failed: cases.ReasonPipelineFailed, cases.TimedOut: cases.ReasonDeadline,
+	cases.Cancelled: cases.ReasonCancelled,
 }
 
 func async(n int, _ time.Duration) []pipelinetest.Reaction {
@@ -138,8 +139,10 @@ func (c *chaos) draw(dice *rand.Rand, n int) *trial {
 		}
 	}
 	tr := &trial{
-		plot: p, id: fmt.Sprintf("%s-%d", p.name, n), shown: n%viewed == 0, at: time.Duration(dice.Int64N(int64(c.lasts * 9 / 10))), n: 1 + dice.IntN(6), each: time.Duration(each) * time.Millisecond,
-		due: map[int]time.Time{},
+		plot: p, id: fmt.Sprintf("%s-%d", p.name, n), shown: n%viewed == 0,
+		at: time.Duration(dice.Int64N(int64(c.lasts * 9 / 10))), n: 1 + dice.IntN(6),
+		each: time.Duration(each) * time.Millisecond,
+		due:  map[int]time.Time{},
 	}
 	c.pipe.Script(tr.id, p.posts(tr.n, tr.each)...)
 	return tr

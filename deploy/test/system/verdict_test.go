@@ -199,7 +199,8 @@ func (c *chaos) record(t *testing.T, tr *trial, r run) {
 // is waited for.
 func (c *chaos) startLost(v witness.View) bool {
 	during := func(from, to time.Time) bool { return to.After(v.CreatedAt) && from.Before(*v.EndedAt) }
-	return v.EndedAt.Sub(v.CreatedAt) > markPatience || slices.ContainsFunc(c.killed["dispatch"], func(at time.Time) bool { return during(at, at) }) ||
+	return v.EndedAt.Sub(v.CreatedAt) > markPatience ||
+		slices.ContainsFunc(c.killed["dispatch"], func(at time.Time) bool { return during(at, at) }) ||
 		slices.ContainsFunc(c.outages, func(o span) bool { return o.tears == "pipeline" && during(o.from, o.to) })
 }
 
@@ -225,7 +226,9 @@ func (c *chaos) judgeEnds(t *testing.T, want map[string]witness.View) map[string
 				published[id] = at
 			}
 			var v witness.View
-			if err := json.Unmarshal(m.GetData(), &v); err != nil || want[id].End == nil || v.End == nil || v.State != want[id].State || v.End.Reason != want[id].End.Reason {
+			err := json.Unmarshal(m.GetData(), &v)
+			if err != nil || want[id].End == nil || v.End == nil || v.State != want[id].State ||
+				v.End.Reason != want[id].End.Reason {
 				t.Errorf("%s was published as %.500s (%v), and ended as %+v", id, m.GetData(), err, want[id])
 			}
 		}
@@ -259,5 +262,6 @@ func (c *chaos) judgeSweeps(t *testing.T) {
 			t.Errorf("%v after the faults a sweep reports %s", c.reported[i].Sub(c.over).Round(time.Second), text)
 		}
 	}
-	t.Logf("%d sweeps answered; they scheduled %d wake-ups anew, told %d ends, and found at most %d leaks", len(c.reports), all.Rearmed, all.Republished, v.leakedMost)
+	t.Logf("%d sweeps answered; they scheduled %d wake-ups anew, told %d ends, and found at most %d leaks", len(c.reports),
+		all.Rearmed, all.Republished, v.leakedMost)
 }

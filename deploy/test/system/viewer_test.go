@@ -116,9 +116,10 @@ func (s *system) watched(t *testing.T) string {
 		}
 	}
 	if len(at) < 2 || broke == 0 {
-		t.Errorf("viewers were shown an end when it was made at %d instances, want 2 or more; %d connections broke, want some",
-			len(at), broke)
+		t.Errorf("viewers were shown an end when it was made at %d instances, want 2 or more; "+
+			"%d connections broke, want some", len(at), broke)
 	}
-	return fmt.Sprintf("%d viewers were shown %d events over %d connections, %d of which broke; %d of them at %d instances were there when the end came, and saw it within %v, the median %v",
+	return fmt.Sprintf("%d viewers were shown %d events over %d connections, %d of which broke; %d of them at %d "+
+		"instances were there when the end came, and saw it within %v, the median %v",
 		len(s.witnesses), events, opened, broke, len(took), len(at), share(took, 100), share(took, 50))
 }

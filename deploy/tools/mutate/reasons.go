@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// readReasons reads survivors.txt: the key of a mutant on a line, and below it, indented, why it may survive. Lines that
-// begin with # are comments.
+// readReasons reads survivors.txt: the key of a mutant on a line, and below it, indented, why it
+// may survive. Lines that begin with # are comments.
 func readReasons(file string) (map[string]string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -202,7 +202,9 @@ func (f *finder) rewrite(file *ast.File, importPath string) []byte {
 	if len(f.edits) == 0 {
 		return nil
 	}
-	f.edits = append(f.edits, edit{at: f.offset(file.Name.End()), text: fmt.Sprintf("; import mutant %q", importPath), closes: true})
+	f.edits = append(f.edits, edit{
+		at: f.offset(file.Name.End()), text: fmt.Sprintf("; import mutant %q", importPath), closes: true,
+	})
 	slices.SortStableFunc(f.edits, func(a, b edit) int {
 		if a.at != b.at || a.closes != b.closes {
 			return cmp.Or(cmp.Compare(a.at, b.at), -compareBool(a.closes, b.closes))
@@ -328,14 +330,15 @@ func (f *finder) effects(list []ast.Stmt) {
 	}
 }
 
-// call adds the mutant that does not make a call of a method that returns only an error. One whose result nobody uses is
-// an effect already.
+// call adds the mutant that does not make a call of a method that returns only an error. One whose
+// result nobody uses is an effect already.
 func (f *finder) call(call *ast.CallExpr) {
 	selector, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || f.info.Selections[selector] == nil || f.info.TypeOf(call) == nil || f.info.TypeOf(call).String() != "error" {
 		return
 	}
-	if f.info.Selections[selector].Kind() != types.MethodVal || selector.Sel.Name == "Err" || selector.Sel.Name == "Unwrap" {
+	if f.info.Selections[selector].Kind() != types.MethodVal || selector.Sel.Name == "Err" ||
+		selector.Sel.Name == "Unwrap" {
 		return
 	}
 	m := f.add("drop", call)

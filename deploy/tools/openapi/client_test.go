@@ -11,8 +11,9 @@ import (
 	_ "github.com/oapi-codegen/runtime" // what a generated client imports
 )
 
-// TestGeneratedClient: a client that oapi-codegen generates compiles, and so does a program that uses it. Neither is kept:
-// the compiler is told where they are instead of in the folders that it reads.
+// TestGeneratedClient: a client that oapi-codegen generates compiles, and so does a program that
+// uses it. Neither is kept: the compiler is told where they are instead of in the folders that it
+// reads.
 func TestGeneratedClient(t *testing.T) {
 	dir := t.TempDir()
 	// Read here, so that go test knows by what its cached result was made.

@@ -1,5 +1,6 @@
-// Command sbom writes the list of licences of the modules that are linked, deployed or not: `make licenses`. It is run at the root of the
-// module that it is about, with what is deployed as argument, and prints CSV.
+// Command sbom writes the list of licences of the modules that are linked, deployed or not:
+// `make licenses`. It is run at the root of the module that it is about, with what is deployed as
+// argument, and prints CSV.
 package main
 
 import (

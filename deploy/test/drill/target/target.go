@@ -1,4 +1,5 @@
-// Package target says where a running Casewatch is: what a program needs that looks at it, or disturbs it, from outside.
+// Package target says where a running Casewatch is: what a program needs that looks at it, or
+// disturbs it, from outside.
 package target
 
 import (
@@ -24,7 +25,8 @@ type Target struct {
 	// SamplePipeline is the pipeline, if it is the sample one, which can be told to misbehave and keeps a record; else "".
 	SamplePipeline string          `json:"sample_pipeline"`
 	Form           json.RawMessage `json:"form,omitempty"` // of a canary; none: a small one for the sample pipeline
-	Patience       Seconds         `json:"patience"`       // that a canary may take in all, its deadline; 0: what the faults need
+	// that a canary may take in all, its deadline; 0: what the faults need
+	Patience Seconds `json:"patience"`
 
 	APIKey      string `json:"api_key,omitempty"`      // for start, status and cancel; "": anyone may
 	IDToken     string `json:"id_token,omitempty"`     // for the console; "": it is open
@@ -94,7 +96,8 @@ func Remove(dir string) error {
 	return nil
 }
 
-// Read returns the target that a file describes. The error names every address that is missing; it is fs.ErrNotExist, wrapped, if there is no such file.
+// Read returns the target that a file describes. The error names every address that is missing; it
+// is fs.ErrNotExist, wrapped, if there is no such file.
 func Read(file string) (*Target, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -106,7 +109,8 @@ func Read(file string) (*Target, error) {
 	}
 	var faults []error
 	for name, value := range map[string]string{
-		"start": t.Start, "status": t.Status, "project": t.Project, "dispatch": t.Dispatch, "check_url": t.CheckURL, "dispatch_url": t.DispatchURL,
+		"start": t.Start, "status": t.Status, "project": t.Project, "dispatch": t.Dispatch, "check_url": t.CheckURL,
+		"dispatch_url": t.DispatchURL,
 	} {
 		if value == "" {
 			faults = append(faults, fmt.Errorf("%s: %s is missing", file, name))

@@ -17,7 +17,8 @@ import (
 func TestWrittenTargetIsRead(t *testing.T) {
 	dir := t.TempDir()
 	want := &target.Target{
-		Name: "here", Start: "http://s", Status: "http://t", Project: "p", Checks: []string{"c"}, Dispatch: "d", CheckURL: "http://c", DispatchURL: "http://d",
+		Name: "here", Start: "http://s", Status: "http://t", Project: "p", Checks: []string{"c"}, Dispatch: "d",
+		CheckURL: "http://c", DispatchURL: "http://d",
 		APIKey: "k", TasksEmulator: "127.0.0.1:1", PubSubEmulator: "127.0.0.1:2", SweepInterval: target.In(90 * time.Second),
 	}
 	if err := want.Write(dir); err != nil {
@@ -47,7 +48,8 @@ func TestWrittenTargetIsRead(t *testing.T) {
 func TestReadNamesWhatIsMissing(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"nothing", `{}`, "start is missing"},
-		{"no queues", `{"start":"s","status":"t","project":"p","dispatch":"d","check_url":"c","dispatch_url":"d"}`, "checks is missing"},
+		{"no queues", `{"start":"s","status":"t","project":"p","dispatch":"d","check_url":"c","dispatch_url":"d"}`,
+			"checks is missing"},
 		{"no JSON", `{`, "unexpected end"},
 		{"no duration", `{"check_timeout":"ten"}`, "invalid duration"},
 	}
@@ -65,7 +67,9 @@ func TestReadNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestSecondsAreNumbersOrDurations(t *testing.T) {
-	for text, want := range map[string]time.Duration{`10`: 10 * time.Second, `0.5`: 500 * time.Millisecond, `"2s"`: 2 * time.Second, `"1m30s"`: 90 * time.Second} {
+	for text, want := range map[string]time.Duration{
+		`10`: 10 * time.Second, `0.5`: 500 * time.Millisecond, `"2s"`: 2 * time.Second, `"1m30s"`: 90 * time.Second,
+	} {
 		var s target.Seconds
 		if err := s.UnmarshalJSON([]byte(text)); err != nil || s.Duration() != want {
 			t.Errorf("%s is %v, %v", text, s.Duration(), err)

@@ -1,5 +1,5 @@
-// Command program is what the buildpack makes of this module: the functions framework over the functions that the root package registers.
-// FUNCTION_TARGET says which it serves, PORT where.
+// Command program is what the buildpack makes of this module: the functions framework over the
+// functions that the root package registers. FUNCTION_TARGET says which it serves, PORT where.
 package main
 
 import (

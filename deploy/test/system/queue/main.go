@@ -1,5 +1,6 @@
-// Command queue is the local Cloud Tasks server as a process of its own, which a test can kill. DIR is where it keeps its tasks, ADDR where it listens,
-// QUEUES the full names of its queues, and SIGNER the URL that answers with the ID token of an account for an audience.
+// Command queue is the local Cloud Tasks server as a process of its own, which a test can kill. DIR
+// is where it keeps its tasks, ADDR where it listens, QUEUES the full names of its queues, and
+// SIGNER the URL that answers with the ID token of an account for an audience.
 package main
 
 import (
@@ -35,12 +36,15 @@ func serve(ctx context.Context) error {
 	var queues []*cloudtaskspb.Queue
 	for name := range strings.FieldsSeq(os.Getenv("QUEUES")) {
 		queues = append(queues, &cloudtaskspb.Queue{
-			Name:        name,
-			RateLimits:  &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000},
-			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second), MaxBackoff: durationpb.New(10 * time.Second), MaxDoublings: 4},
+			Name:       name,
+			RateLimits: &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000},
+			RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: -1, MinBackoff: durationpb.New(time.Second),
+				MaxBackoff: durationpb.New(10 * time.Second), MaxDoublings: 4},
 		})
 	}
-	server, err := taskserver.Open(taskserver.Options{Dir: os.Getenv("DIR"), Addr: os.Getenv("ADDR"), Queues: queues, Signer: sign})
+	server, err := taskserver.Open(taskserver.Options{
+		Dir: os.Getenv("DIR"), Addr: os.Getenv("ADDR"), Queues: queues, Signer: sign,
+	})
 	if err != nil {
 		return err
 	}
@@ -52,7 +56,8 @@ func serve(ctx context.Context) error {
 
 var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
-// tokens are those that were signed, by account and audience. They are good for an hour, longer than any test, and Cloud Tasks uses its own again too.
+// tokens are those that were signed, by account and audience. They are good for an hour, longer
+// than any test, and Cloud Tasks uses its own again too.
 var tokens sync.Map
 
 // sign returns a token, and asks whoever holds the key for the first.
