@@ -191,8 +191,9 @@ func (l *loader) together(a string, given bool, b string, needed bool) {
 	}
 }
 
+// atMost rejects a duration that is longer than another one, if the function uses both.
 func (l *loader) atMost(a string, av time.Duration, b string, bv time.Duration) {
-	if !l.bad[a] && !l.bad[b] && av > bv {
+	if lookupSetting(b).UsedBy(l.c.Function) && !l.bad[a] && !l.bad[b] && av > bv {
 		l.fault(a, "is %v; expected at most %s, which is %v", av, b, bv)
 	}
 }
