@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"sync"
 )
 
 // Levels between and beyond those of slog that Cloud Logging has a severity for.
@@ -37,12 +36,6 @@ func severity(l slog.Level) string {
 	return "CRITICAL"
 }
 
-// special is what the fields with a meaning of their own begin with.
-const special = "logging.googleapis.com/"
-
-// reserved are the top-level fields that are not attributes; an attribute of such a name is written as "attr.<name>".
-var reserved = []string{"severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "httpRequest"}
-
 // insertIDKey is not a field name: no attribute is named so by chance.
 const insertIDKey = "\x00insertId"
 
@@ -60,44 +53,47 @@ type Options struct {
 	Source  bool              // say which line of code it was
 }
 
-// Handler is a [slog.Handler]. It is safe for concurrent use: a line is one Write.
+// Handler is a [slog.Handler] around that of slog for JSON, which encodes. Handler keeps the groups
+// itself, because the fields of a trace are never in one. It is safe for concurrent use: a line is
+// one Write.
 type Handler struct {
-	mu     *sync.Mutex
-	w      io.Writer
-	opts   Options
-	labels []byte // the labels as a field, "" if there are none
+	json    slog.Handler
+	project string
+	groups  []group // those that are open, the outermost first
+}
 
-	pre    []byte   // attributes given by WithAttrs, written out
-	opened int      // how many of groups are open at the end of pre
-	groups []string // all groups
+// group is an open group with the attributes that WithAttrs put into it.
+type group struct {
+	name  string
+	attrs []slog.Attr
 }
 
 // New returns a handler that writes to w. Errors of w are returned to slog, which drops them.
 func New(w io.Writer, opts Options) *Handler {
-	if opts.Level == nil {
-		opts.Level = slog.LevelInfo
-	}
-	h := &Handler{mu: new(sync.Mutex), w: w, opts: opts}
+	var json slog.Handler = slog.NewJSONHandler(&lineWriter{w: w}, &slog.HandlerOptions{
+		Level: opts.Level, AddSource: opts.Source, ReplaceAttr: replaceBuiltIn,
+	})
 	if len(opts.Labels) > 0 {
-		e := encoder{buf: []byte{}}
-		e.key(special + "labels")
-		e.any(opts.Labels)
-		h.labels = e.buf
+		json = json.WithAttrs([]slog.Attr{{Key: special + "labels", Value: cleanValue(slog.AnyValue(opts.Labels))}})
 	}
-	return h
+	return &Handler{json: json, project: opts.Project}
 }
 
 // Enabled reports whether lines of the level are written.
-func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= h.opts.Level.Level()
+func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.json.Enabled(ctx, level)
 }
 
 // WithAttrs returns a handler whose lines have the attributes too.
 func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
-	e := encoder{buf: slices.Clone(h.pre), depth: h.opened}
-	c.opened = e.attrs(h.groups[h.opened:], h.opened, attrs)
-	c.pre = e.buf
+	last := len(h.groups) - 1
+	if last < 0 {
+		c.json = h.json.WithAttrs(cleanAll(nil, attrs, true))
+		return &c
+	}
+	c.groups = slices.Clone(h.groups)
+	c.groups[last].attrs = cleanAll(slices.Clip(h.groups[last].attrs), attrs, false)
 	return &c
 }
 
@@ -108,63 +104,33 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 		return h
 	}
 	c := *h
-	c.groups = append(slices.Clip(h.groups), name)
+	c.groups = append(slices.Clip(h.groups), group{name: cleanKey(name, len(h.groups) == 0)})
 	return &c
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
-
 // Handle writes one line.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
-	b := buffers.Get().(*[]byte)
-	defer func() {
-		if cap(*b) <= 64<<10 {
-			buffers.Put(b)
-		}
-	}()
-	e := encoder{buf: append((*b)[:0], '{')}
-	e.field("severity", severity(r.Level))
-	e.field("message", r.Message)
-	if !r.Time.IsZero() {
-		e.key("time")
-		e.time(r.Time)
+	line := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	if t, ok := ctx.Value(traceKey{}).(trace); ok && h.project != "" {
+		line.AddAttrs(
+			slog.String(special+"trace", "projects/"+h.project+"/traces/"+t.traceID),
+			slog.String(special+"spanId", t.spanID),
+			slog.Bool(special+"trace_sampled", t.sampled),
+		)
 	}
-	h.special(ctx, &e, r)
 	var few [8]slog.Attr
 	attrs := few[:0]
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == insertIDKey {
-			e.field(special+"insertId", a.Value.String())
+			line.AddAttrs(slog.String(special+"insertId", clip(a.Value.String(), maxText)))
 		} else {
-			attrs = append(attrs, a)
+			attrs = append(attrs, clean(a, len(h.groups) == 0))
 		}
 		return true
 	})
-	e.buf = append(e.buf, h.pre...)
-	e.depth = h.opened
-	for range e.attrs(h.groups[h.opened:], h.opened, attrs) {
-		e.buf = append(e.buf, '}')
+	for _, g := range slices.Backward(h.groups) {
+		attrs = []slog.Attr{{Key: g.name, Value: slog.GroupValue(slices.Concat(g.attrs, attrs)...)}}
 	}
-	e.buf = append(e.buf, '}', '\n')
-	*b = e.buf
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, err := h.w.Write(e.buf)
-	return err
-}
-
-// special writes the fields that Cloud Logging takes out of the payload.
-func (h *Handler) special(ctx context.Context, e *encoder, r slog.Record) {
-	if t, ok := ctx.Value(traceKey{}).(trace); ok && h.opts.Project != "" {
-		e.field(special+"trace", "projects/"+h.opts.Project+"/traces/"+t.traceID)
-		e.field(special+"spanId", t.spanID)
-		e.key(special + "trace_sampled")
-		e.bool(t.sampled)
-	}
-	e.buf = append(e.buf, h.labels...)
-	if s := r.Source(); h.opts.Source && s != nil {
-		e.key(special + "sourceLocation")
-		e.any(map[string]any{"file": s.File, "line": s.Line, "function": s.Function})
-	}
+	line.AddAttrs(attrs...)
+	return h.json.Handle(ctx, line)
 }

@@ -75,11 +75,13 @@ func TestFields(t *testing.T) {
 		want  map[string]any
 	}{
 		{"names that are taken", slog.LevelInfo, nil,
-			[]any{"severity", "x", "message", "y", "time", "z", "level", 1, "msg", "m",
-				"logging.googleapis.com/trace", "forged", "httpRequest", 1, "timestamp", "t"},
-			map[string]any{"severity": "INFO", "attr.severity": "x", "attr.message": "y", "attr.time": "z",
-				"level": 1.0, "msg": "m",
-				"attr.logging.googleapis.com/trace": "forged", "attr.httpRequest": 1.0, "attr.timestamp": "t"}},
+			[]any{"severity", "x", "time", "z", "level", 1,
+				"logging.googleapis.com/trace", "forged", "httpRequest", 1, "timestamp", "t",
+				"source", "s", "\x00source", "n", slog.Group("msg", "time", 1), slog.Group("", "message", "inline")},
+			map[string]any{"severity": "INFO", "attr.severity": "x", "attr.time": "z",
+				"level": 1.0, "msg": map[string]any{"time": 1.0},
+				"attr.logging.googleapis.com/trace": "forged", "attr.httpRequest": 1.0, "attr.timestamp": "t",
+				"source": "s", "\ufffdsource": "n", "attr.message": "inline"}},
 		{"kinds", slog.LevelWarn, nil,
 			[]any{"d", 1500 * time.Millisecond, "t", at, "e", errors.New("broken"), "n", nil, "u", uint64(math.MaxUint64),
 				"f", 0.25, "b", []byte("raw"),
