@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/ctxtime"
 	"github.com/casewatch/casewatch/shared/overload"
+	"github.com/casewatch/casewatch/shared/store/internal/row"
 )
 
 // migrations lead from each version of the schema to the next. They are only ever added to, and
@@ -61,6 +63,21 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, migrations fs.FS) error {
 			return err
 		}
 	}
+}
+
+// readable refuses a database whose records have a shape that this program does not read.
+func readable(ctx context.Context, pool *pgxpool.Pool) error {
+	var record []byte
+	err := repeat(ctx, new(overload.Retries), transient, func() error {
+		return pool.QueryRow(ctx, "SELECT record FROM runs LIMIT 1", pgx.QueryExecModeExec).Scan(&record)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		_, err = row.Decode(record)
+	}
+	return err
 }
 
 // schemaVersion returns 0 for a database without tables of ours.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/postgres/postgrestest"
 )
@@ -167,6 +168,25 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("tables %q, before %q", got, before)
 			}
 		})
+	}
+}
+
+// TestOpenRefusesRecordsOfAnotherShape: it says which shapes, and what to do.
+func TestOpenRefusesRecordsOfAnotherShape(t *testing.T) {
+	s, dsn := newStore(t)
+	if err := s.Begin(t.Context(), beginning("a")); err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Exec(t, dsn, `UPDATE runs SET record =
+		convert_to(replace(convert_from(record, 'UTF8'), '"shape":', '"shape":9'), 'UTF8')`)
+	again, err := Open(t.Context(), store.Options{Location: dsn})
+	if err == nil {
+		closeStore(t, again)
+		t.Fatal("opened")
+	}
+	want := fmt.Sprintf("the record has shape 9%d, and this program reads shape %[1]d: empty the store", cases.Shape)
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("error %q does not say %q", err, want)
 	}
 }
 

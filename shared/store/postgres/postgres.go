@@ -52,6 +52,9 @@ func open(ctx context.Context, config *pgxpool.Config, sql *cloudSQL) (*Store, e
 	if err := migrate(ctx, pool, migrations); err != nil {
 		return nil, errors.Join(explain(ctx, err, "opening store"), s.Close())
 	}
+	if err := readable(ctx, pool); err != nil {
+		return nil, errors.Join(explain(ctx, err, "opening store"), s.Close())
+	}
 	return s, nil
 }
 

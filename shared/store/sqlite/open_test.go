@@ -3,13 +3,18 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
+	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 )
 
@@ -33,12 +38,18 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		{"a newer schema", func(t *testing.T, path string) {
 			closeStore(t, openStore(t, path))
-			run(t, path, fmt.Sprintf("PRAGMA user_version = %d", newestVersion()+1))
-		}, fmt.Sprintf("schema version %d and this program knows up to %d", newestVersion()+1, newestVersion())},
-		{"records of an older shape", func(t *testing.T, path string) {
+			run(t, path, "INSERT INTO casewatch_schema (version_id, is_applied) VALUES (9001, 1)")
+		}, "schema version 9001 and this program knows up to 1: a newer program wrote it"},
+		{"a schema of before goose", func(t *testing.T, path string) {
 			run(t, path,
-				fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 4; CREATE TABLE runs (a)", applicationID))
+				fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 5; CREATE TABLE runs (a)", applicationID))
 		}, "another shape; move the file away or delete it"},
+		{"records of another shape", func(t *testing.T, path string) {
+			s := openStore(t, path)
+			save(t, s, "a")
+			closeStore(t, s)
+			run(t, path, `UPDATE runs SET record = CAST(replace(CAST(record AS TEXT), '"shape":', '"shape":9') AS BLOB)`)
+		}, fmt.Sprintf("the record has shape 9%d, and this program reads shape %[1]d: empty the store", cases.Shape)},
 		{"another program's tables", func(t *testing.T, path string) {
 			run(t, path, "CREATE TABLE runs (a)")
 		}, "another program"},
@@ -149,7 +160,6 @@ func TestSettings(t *testing.T) {
 		{s.writers, "foreign_keys", "1"},
 		{s.writers, "busy_timeout", "10000"},
 		{s.writers, "journal_size_limit", "67108864"},
-		{s.writers, "user_version", fmt.Sprint(newestVersion())},
 		{s.readers, "journal_mode", "wal"},
 		{s.readers, "query_only", "1"},
 		{s.readers, "busy_timeout", "10000"},
@@ -200,5 +210,49 @@ func TestPlans(t *testing.T) {
 		if len(plan) != 1 || !strings.Contains(plan[0], test.want) {
 			t.Errorf("plan %q, want only %q", plan, test.want)
 		}
+	}
+}
+
+// TestUpgrade checks that a file of this revision is brought to the schema of a revision to come by
+// one of many processes, and that its cases stay.
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := openStore(t, path)
+	save(t, s, "a")
+	closeStore(t, s)
+	next := fstest.MapFS{"0002_next.sql": {Data: []byte("-- +goose Up\nALTER TABLE runs ADD COLUMN color TEXT;")}}
+	first, err := fs.ReadFile(migrations, "0001_store.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next["0001_store.sql"] = &fstest.MapFile{Data: first}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			db, err := database(path, url.Values{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			db.SetMaxOpenConns(1)
+			if err := migrate(t.Context(), db, next); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	db, err := database(path, url.Values{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var versions, runs int
+	err = errors.Join(
+		db.QueryRow("SELECT count(*) FROM casewatch_schema WHERE version_id = 2").Scan(&versions),
+		db.QueryRow("SELECT count(*) FROM runs WHERE color IS NULL").Scan(&runs),
+	)
+	if err != nil || versions != 1 || runs != 1 {
+		t.Errorf("version 2 is there %d times and %d runs are, want 1 and 1; error %v", versions, runs, err)
 	}
 }

@@ -77,8 +77,8 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens the file at o.Location. If the file (mode 0600) or its folder (0700) is missing, Open
-// creates it. It fails if the file is not a database, belongs to another program or has another
-// schema. ctx bounds only the opening. The caller must close the Store.
+// creates it. It fails if the file is not a database, belongs to another program, or has a newer
+// schema or records of another shape. ctx bounds only the opening. The caller must close the Store.
 func Open(ctx context.Context, o store.Options) (*Store, error) {
 	s, err := open(ctx, o.Location)
 	if err != nil {
@@ -164,10 +164,10 @@ func (s *Store) prepareFile(ctx context.Context) error {
 	if err == nil && mode != "wal" {
 		err = fmt.Errorf("the file system does not allow WAL mode: journal mode is %q", mode)
 	}
-	if err == nil {
-		err = migrate(ctx, conn)
+	if err = errors.Join(err, conn.Close()); err != nil {
+		return err
 	}
-	return errors.Join(err, conn.Close())
+	return migrate(ctx, s.writers, migrations)
 }
 
 // connect opens the first connection. If two processes put a new file into WAL mode at the same
