@@ -256,11 +256,8 @@ func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	if p.Total > 0 {
 		p.Total = max(p.Total, p.Completed)
 	}
-	if !(p.Percent >= 0) { // not given, or not a number
-		p.Percent = 0
-		if p.Total > 0 {
-			p.Percent = 100 * float64(p.Completed) / float64(p.Total)
-		}
+	if p.Percent < 0 && p.Total > 0 { // not given
+		p.Percent = 100 * float64(p.Completed) / float64(p.Total)
 	}
 	p.Percent = max(old.Percent, min(oneDecimal(min(p.Percent, 100)), maxOpenPercent))
 	if p == old {
