@@ -54,7 +54,6 @@ func (c *Case) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("the record has shape %d, and this program reads shape %d: empty the store, "+
 			"or run the revision of this program that wrote it", shape.Shape, Shape)
 	}
-	s = stored{}
 	if err := json.Unmarshal(data, &s); err != nil {
 		return err
 	}
