@@ -3,9 +3,17 @@
 # updates what exists. If the script breaks off, run it again: it continues. It touches nothing else
 # in the project.
 #
-# New revisions get no traffic at first. A canary case starts at them. If it succeeds, traffic goes
-# to the new revisions, and a second canary case runs. If that one does not succeed, traffic goes
-# back to the revisions that served before.
+# A new revision of a function that serves already gets no traffic at first. A canary case starts at
+# the new revisions. If it succeeds, traffic goes to them, and a second canary case runs. Otherwise:
+#
+#   the first canary fails              no traffic moves; the new revisions stay, with the tag "candidate"
+#   the second one fails, a command     traffic goes back to the revisions that served before
+#   fails, or a signal ends the script
+#   the script is killed                traffic stays as it is: run it again, or rollback.sh
+#
+# Only traffic goes back. Rights, queues, subscriptions, the job, monitoring, and a service's
+# ingress, open access and minimum of instances are as the new files say. The first deployment of a
+# function has all traffic at once, and nothing to go back to.
 #
 #   deploy/gcp/deploy.sh ENV             ENV names deploy/gcp/env/ENV.env, or is the path of such a file
 #   deploy/gcp/deploy.sh ENV --dry-run   prints every command and calls nothing
@@ -70,7 +78,7 @@ for name in $SECRETS; do
 done
 if [ -z "$DRY_RUN" ] && [ "${#missing[@]}" != 0 ]; then
   {
-    echo 'Nothing was changed. These secrets have no version. Run the commands. Then type the value,'
+    echo 'Nothing but the APIs was changed. These secrets have no version. Run the commands. Then type the value,'
     echo 'without a return at its end, and ctrl-D twice:'
     for name in "${missing[@]}"; do
       echo "  gcloud secrets create $name --replication-policy=automatic --project=$PROJECT"

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +19,7 @@ type fault struct {
 	Match, Message string
 	Times          int
 	AfterEffect    bool
+	Signal         syscall.Signal
 }
 
 var creating = regexp.MustCompile(` (create|add|delete|rm|submit|remove-[a-z-]+) `)
@@ -118,13 +120,6 @@ func TestDeployment(t *testing.T) {
 	p.mustFail("deploy.sh", "Traffic goes back", "did not succeed after the promotion")
 	serves("a canary that timed out", old)
 
-	// The promotion breaks off in the middle.
-	p.write("faults.json", []fault{
-		{Match: `update-traffic casewatch-sweep --to-revisions`, Message: "the connection was lost", Times: 1},
-	})
-	p.mustFail("deploy.sh", "the connection was lost", "Traffic goes back")
-	serves("a promotion that broke off", old)
-
 	_ = p.takeCalls()
 	p.mustRun("deploy.sh")
 	if got := creations(p.takeCalls()); len(got) > 0 {
@@ -143,6 +138,30 @@ func TestDeployment(t *testing.T) {
 	p.mustFail("rollback.sh", "nothing was changed")
 	p.mustRun("deploy.sh")
 	serves("the deployment after the rollback", released)
+
+	// A promotion breaks off, is ended by a signal, or is killed.
+	p.envFile = env.Example(t, "production", "STALL_AFTER=7m")
+	promotion := fault{Match: `update-traffic casewatch-sweep --to-revisions`, Message: "the connection was lost", Times: 1}
+	p.write("faults.json", []fault{promotion})
+	p.mustFail("deploy.sh", "the connection was lost", "Traffic goes back")
+	serves("a promotion that broke off", released)
+	promotion.Signal = syscall.SIGTERM
+	p.write("faults.json", []fault{promotion})
+	if out, status := p.run("deploy.sh"); status != 143 || !strings.Contains(out, "Traffic goes back") {
+		t.Errorf("a script that was ended by SIGTERM exits with %d:\n%s", status, lastPart(out))
+	}
+	serves("a promotion that was ended", released)
+	if diff := cmp.Diff(old, p.tagged("previous")); diff != "" {
+		t.Errorf("what a rollback would go to (-want +got):\n%s", diff)
+	}
+	promotion.Signal = syscall.SIGKILL
+	p.write("faults.json", []fault{promotion})
+	if _, status := p.run("deploy.sh"); status != -1 {
+		t.Errorf("a killed script exits with %d", status)
+	}
+	p.write("canaries.json", []string{"succeeded", "timed_out"})
+	p.mustFail("deploy.sh", "Traffic goes back")
+	serves("a promotion that was killed, and whose next run failed", released)
 
 	p.mustRun("destroy.sh --yes")
 	left := p.state()

@@ -95,8 +95,9 @@ ask() {
 }
 
 # exists COMMAND …: succeeds if a describe command finds its resource; never in a dry run. The
-# script ends if the command fails for another reason than a missing resource: creating the resource
-# could then be wrong.
+# script ends if the command fails for another reason than a missing resource. Some errors say that
+# a right is missing "or it may not exist": then it counts as missing, and to create it fails if it
+# does exist.
 exists() {
   if [ -n "$DRY_RUN" ]; then
     show '?' "$@"
@@ -150,6 +151,7 @@ on_exit() { :; }
 cleanup() {
   local status=$?
   trap - EXIT
+  exec >&3 2>&4 # a signal may come while the output of a command goes to a file
   (on_exit "$status") || status=1
   rm -rf "$WORK"
   exit "$status"
@@ -165,7 +167,12 @@ begin() {
     command -v "$tool" >/dev/null || die "$tool is not installed"
   done
   WORK=$(mktemp -d)
+  exec 3>&1 4>&2
   trap cleanup EXIT
+  # Without these the status that cleanup sees is that of the last command, which may be 0.
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
   case $1 in
   */* | *.env) ENV_FILE=$1 ;;
   *) ENV_FILE=$GCP/env/$1.env ;;

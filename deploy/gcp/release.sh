@@ -145,34 +145,46 @@ deploy_services() {
   read_services
 }
 
-PROMOTED=() # the functions whose traffic this script sent to a new revision
+# What restore_traffic needs to undo the promotion: "FUNCTION REVISION TAGGED" for each function,
+# where TAGGED is the revision that had the tag "previous" before, if any.
+PROMOTED=()
 
 # promote sends all traffic to the new revisions, in the order of functions.txt. The tag "previous"
 # then names the revision that served before. rollback.sh needs nothing else.
 promote() {
-  local f new before tags
+  local f new before tagged tags unfinished=
   say 'Traffic goes to the new revisions'
   for f in $FUNCTIONS; do
-    new=${READY[$f]:-} before=${SERVING[$f]:-} tags=()
+    [ "${READY[$f]:-}" = "${SERVING[$f]:-}" ] || unfinished=1
+  done
+  for f in $FUNCTIONS; do
+    new=${READY[$f]:-} before=${SERVING[$f]:-} tagged=${PREVIOUS[$f]:-} tags=()
     [ -z "$DRY_RUN" ] || new="{NEW_REVISION_OF_$f}" before="{OLD_REVISION_OF_$f}"
-    [ "$new" = "$before" ] || tags=(--update-tags="previous=$before")
+    if [ "$new" != "$before" ]; then
+      PROMOTED=("$f $before $tagged" "${PROMOTED[@]}")
+      tags=(--update-tags="previous=$before")
+    elif [ -n "$unfinished" ] && [ -n "$tagged" ]; then
+      # An earlier run was killed after it promoted this function and before it promoted the next.
+      PROMOTED=("$f $tagged $tagged" "${PROMOTED[@]}")
+    fi
     if [ "$new" = "$before" ] && [ -z "${CANDIDATE[$f]}" ]; then
       note "ok: $f serves $new"
       continue
     fi
-    [ "$new" = "$before" ] || PROMOTED=("$f" "${PROMOTED[@]}")
     run gcloud run services update-traffic "$PREFIX-$f" --to-revisions="$new=100" "${tags[@]}" \
       --remove-tags=candidate --region="$REGION" --project="$PROJECT"
   done
 }
 
-# restore_traffic FUNCTION …: sends all traffic to the revisions that the tag "previous" names. It
-# goes on after a failure, and then fails.
+# restore_traffic 'FUNCTION REVISION TAGGED' …: sends all traffic of each function to a revision,
+# and sets the tag "previous" to TAGGED, or removes it. It goes on after a failure, and then fails.
 restore_traffic() {
-  local f failed=0
-  for f in "$@"; do
-    (run gcloud run services update-traffic "$PREFIX-$f" --to-tags=previous=100 --region="$REGION" \
-      --project="$PROJECT") || failed=1
-  done
+  local f revision tagged tag failed=0
+  while read -r f revision tagged; do
+    tag=--remove-tags=previous
+    [ -z "$tagged" ] || tag=--update-tags=previous=$tagged
+    (run gcloud run services update-traffic "$PREFIX-$f" --to-revisions="$revision=100" "$tag" \
+      --region="$REGION" --project="$PROJECT") || failed=1
+  done < <(printf '%s\n' "$@")
   return "$failed"
 }

@@ -8,8 +8,8 @@
 #
 # To use any other revision, run these commands for each function:
 #   gcloud run revisions list --service=PREFIX-FUNCTION --region=REGION --project=PROJECT
-# gcloud run services update-traffic PREFIX-FUNCTION --to-revisions=REVISION=100 --region=REGION
-# --project=PROJECT
+#   gcloud run services update-traffic PREFIX-FUNCTION --to-revisions=REVISION=100 \
+#     --region=REGION --project=PROJECT
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -30,12 +30,12 @@ back=()
 for f in $FUNCTIONS; do
   now=${SERVING[$f]:-} before=${PREVIOUS[$f]:-}
   if [ -n "$DRY_RUN" ]; then
-    back=("$f" "${back[@]}")
+    back=("$f {OLD_REVISION_OF_$f} {OLD_REVISION_OF_$f}" "${back[@]}")
   elif [ -z "$before" ] || [ "$before" = "$now" ] || [ "$(release_of "$now")" != "$newest" ]; then
     note "$f stays at ${now:-no revision}"
   else
     note "$f goes from $now to $before"
-    back=("$f" "${back[@]}") # in the reverse order of a promotion: the public functions first
+    back=("$f $before $before" "${back[@]}") # in the reverse order of a promotion: the public functions first
   fi
 done
 [ "${#back[@]}" != 0 ] || die 'nothing was changed: there is no revision that served before'

@@ -21,17 +21,20 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // object is a resource as gcloud prints it.
 type object = map[string]any
 
 // fault lets the next commands fail that match the regular expression Match, Times of them, with
-// Message as their error. With AfterEffect a command fails after it took effect.
+// Message as their error. With AfterEffect a command fails after it took effect. A Signal other than
+// 0 is sent to the script that called the command.
 type fault struct {
 	Match, Message string
 	Times          int
 	AfterEffect    bool
+	Signal         syscall.Signal
 }
 
 // cloud is what the stub knows of Google Cloud while it executes one command.
@@ -111,6 +114,11 @@ func (g *cloud) fault(command string) (failure error, afterEffect bool, err erro
 	for i := range faults {
 		if f := &faults[i]; f.Times > 0 && regexp.MustCompile(f.Match).MatchString(command) {
 			f.Times--
+			if f.Signal != 0 {
+				if err := syscall.Kill(os.Getppid(), f.Signal); err != nil {
+					return nil, false, err
+				}
+			}
 			return errors.New(f.Message), f.AfterEffect, g.write("faults.json", faults)
 		}
 	}

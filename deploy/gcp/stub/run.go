@@ -97,12 +97,7 @@ func updateTraffic(c command, o object) error {
 	if tag, revision, ok := strings.Cut(c.flag("update-tags"), "="); ok {
 		tags[tag] = revision
 	}
-	to, percent, _ := strings.Cut(c.flag("to-revisions")+c.flag("to-tags"), "=")
-	if c.flag("to-tags") != "" {
-		if to = tags[to]; to == "" {
-			return fmt.Errorf("no tag %s", c.flag("to-tags"))
-		}
-	}
+	to, percent, _ := strings.Cut(c.flag("to-revisions"), "=")
 	share, err := strconv.ParseFloat(percent, 64)
 	if err != nil {
 		return err
