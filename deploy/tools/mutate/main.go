@@ -28,6 +28,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -43,7 +44,7 @@ func main() {
 	only := flag.String("only", "", "only the mutants with this text in their name")
 	list := flag.Bool("list", false, "list the mutants and try none")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ok, err := run(ctx, *root, *seeds, *only, *list)
 	if err != nil {
