@@ -118,6 +118,7 @@ func (w *world) started(id string) reconcile.Snapshot {
 // While the store hangs, its viewers write next to nothing, whatever their number; and what is
 // saved first when it comes back is an end.
 func TestBestEffortGivesWay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newSlowWorld(t)
 		var shown []reconcile.Snapshot
@@ -190,6 +191,7 @@ func TestBestEffortGivesWay(t *testing.T) {
 
 // Starts and ends do not wait for the duration statistics of a store that hangs, but for the first of them.
 func TestDurationStatisticsGiveWay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newSlowWorld(t)
 		w.deps.Jitter = func() float64 { return 0 }
@@ -216,6 +218,7 @@ func TestDurationStatisticsGiveWay(t *testing.T) {
 // A failure of a best-effort call is logged once, not for each call that is left out after it, and
 // none is made for a while, by the clock.
 func TestBestEffortPauses(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	before := w.get(1)
 	updates := 0
@@ -249,6 +252,7 @@ func TestBestEffortPauses(t *testing.T) {
 
 // A save that meets another's change is not tried again, and is no failure.
 func TestBestEffortMeetsAnotherChange(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	updates := 0
 	w.store.before = func(method string) error {

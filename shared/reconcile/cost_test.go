@@ -19,6 +19,7 @@ func (w *world) counting(calls map[string]int) {
 
 // What an invocation costs is its calls: no more than these. A check reads once and writes once.
 func TestCallsOfAnInvocation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, step := range []struct {
 		name string

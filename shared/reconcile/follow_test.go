@@ -198,6 +198,7 @@ func bubble(t *testing.T, f func(t *testing.T, s *watched, w *reconcile.Reconcil
 
 // Fifty viewers cost one wait at a time, and one read a change.
 func TestViewersShare(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		known := first
 		for change := range 5 {
@@ -223,6 +224,7 @@ func TestViewersShare(t *testing.T) {
 
 // Without news everybody is told so at the end of the round, whenever they came, and there is one wait.
 func TestNoNews(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		early := follow(t.Context(), w, 0, first)
 		time.Sleep(10 * time.Second)
@@ -242,6 +244,7 @@ func TestNoNews(t *testing.T) {
 // Versions that make no event wake no viewer, and do not put off the end of the round. Somebody who
 // waits for versions gets each.
 func TestVersionsWithoutAnEvent(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		viewers := []<-chan answer{follow(t.Context(), w, 0, first), follow(t.Context(), w, 0, first)}
 		known := first
@@ -283,6 +286,7 @@ func TestVersionsWithoutAnEvent(t *testing.T) {
 
 // When the leader leaves, the others are told that there is no news, and the next of them leads.
 func TestLeaderLeaves(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		leading, leave := context.WithCancel(t.Context())
 		leader := follow(leading, w, 0, first)
@@ -312,6 +316,7 @@ func TestLeaderLeaves(t *testing.T) {
 
 // A leader who panics leaves the others waiting for nobody.
 func TestLeaderPanics(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.panics = true
 		func() {
@@ -333,6 +338,7 @@ func TestLeaderPanics(t *testing.T) {
 
 // A follower who leaves takes nobody along, and one whose time was over before it came begins nothing.
 func TestFollowerLeaves(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		leader := follow(t.Context(), w, 0, first)
 		synctest.Wait()
@@ -356,6 +362,7 @@ func TestFollowerLeaves(t *testing.T) {
 
 // Who is behind those who wait reads at once: their wait is for something else. Who is ahead of them waits on.
 func TestOtherVersions(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.next()
 		second := reconcile.Seen{Run: 1, Version: 2}
@@ -380,6 +387,7 @@ func TestOtherVersions(t *testing.T) {
 
 // A round that read the end of a run just before the next began has no news for who has seen that one.
 func TestEndOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.held = make(chan struct{})
 		leader := follow(t.Context(), w, 0, first)
@@ -406,6 +414,7 @@ func TestEndOfAnEarlierRun(t *testing.T) {
 // A store that does not answer at all is down, for the whole round and for who is behind it, rather
 // than that they hang with it.
 func TestReadHangs(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.next()
 		s.held = make(chan struct{})
@@ -424,6 +433,7 @@ func TestReadHangs(t *testing.T) {
 
 // What ends a round for all of them.
 func TestFollowedTo(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		run    int
@@ -472,22 +482,26 @@ func TestFollowedTo(t *testing.T) {
 
 // A store that is down when the news is read is told to all.
 func TestReadFails(t *testing.T) {
-	w := newWorld(t)
-	c := w.begin()
-	w.store.before = func(method string) error {
-		if method == "Current" {
-			return errDown
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.begin()
+		w.store.before = func(method string) error {
+			if method == "Current" {
+				return errDown
+			}
+			return nil
 		}
-		return nil
-	}
-	a := <-follow(t.Context(), w.Reconciler, 0, reconcile.Seen{Run: 1})
-	if a.err == nil || fault.KindOf(a.err) != fault.Unavailable || reconcile.SharedWaits(w.Reconciler) != 0 {
-		t.Errorf("%+v, record at %d", a, c.Version)
-	}
+		a := <-follow(t.Context(), w.Reconciler, 0, reconcile.Seen{Run: 1})
+		if a.err == nil || fault.KindOf(a.err) != fault.Unavailable || reconcile.SharedWaits(w.Reconciler) != 0 {
+			t.Errorf("%+v, record at %d", a, c.Version)
+		}
+	})
 }
 
 // A store may return from a wait early: it is not asked without pause, and there is no news of that.
 func TestStoreReturnsEarly(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.early = true
 		a := <-follow(t.Context(), w, 0, first)
@@ -499,6 +513,7 @@ func TestStoreReturnsEarly(t *testing.T) {
 
 // Runs that are followed apart do not share.
 func TestRunsApart(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		current, named := follow(t.Context(), w, 0, first), follow(t.Context(), w, 1, first)
 		synctest.Wait()
@@ -513,6 +528,7 @@ func TestRunsApart(t *testing.T) {
 }
 
 func TestSeen(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		a, b reconcile.Seen
 		want bool
@@ -532,6 +548,7 @@ func TestSeen(t *testing.T) {
 
 // While the store is down, many viewers of a case cost one wait in a while, and those of them who are behind one read.
 func TestDownStoreIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name         string
 		known        reconcile.Seen // by most of them
@@ -572,6 +589,7 @@ func TestDownStoreIsLeftAlone(t *testing.T) {
 
 // Those who are behind those who wait share one read.
 func TestWhoIsBehindSharesARead(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
 		s.next()
 		leader := follow(t.Context(), w, 0, reconcile.Seen{Run: 1, Version: 2})

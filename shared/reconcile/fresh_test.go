@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -45,6 +46,7 @@ func (w *world) watchOnce() {
 // Who follows a run has its next check now: one task takes the place of the one that was pending,
 // and that is all, however many follow.
 func TestFollowBringsTheNextLookForward(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	before, polls := w.get(1), w.pipe.polls
 	for range 5 {
@@ -78,6 +80,7 @@ func TestFollowBringsTheNextLookForward(t *testing.T) {
 // A crash, or a fault, between any two steps leaves one chain: the delivery of the check before, or
 // the next who comes, goes on.
 func TestBringingForwardBreaksOff(t *testing.T) {
+	t.Parallel()
 	for name, fails := range map[string]func(*world){
 		"before it is saved":          func(w *world) { w.store.before = failing("Update", 1, 1) },
 		"saved, and it seems not":     func(w *world) { w.store.after = failing("Update", 1, 1) },
@@ -110,6 +113,7 @@ func TestBringingForwardBreaksOff(t *testing.T) {
 
 // The check before may be under way, by a clock that is far ahead: it finds that it is late, and there is one chain.
 func TestBringingForwardMeetsACheck(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	old := w.get(1)
 	w.pipe.poll = func(string) cases.CheckOutcome {
@@ -132,36 +136,40 @@ func TestBringingForwardMeetsACheck(t *testing.T) {
 // A check that has saved when the next check is due may not have scheduled it yet. What is not
 // pending is not taken the place of, or both would be there.
 func TestBringingForwardWaitsForTheTask(t *testing.T) {
-	w := farOff(t)
-	before := w.get(1)
-	w.queue.purge()
-	w.watchOnce()
-	if c := w.get(1); c.Checks != before.Checks || !c.Viewers.Lease.Until.After(w.clock()) ||
-		w.queue.count(queue.Check) != 0 {
-		t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Viewers.Lease.Until,
-			w.queue.count(queue.Check))
-	}
-	asked := 0
-	w.queue.called = func(method string) { // the task comes while it is asked for
-		if method == "queue.Exists" {
-			if asked++; asked == 2 {
-				w.queue.called = nil
-				task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq, CreatedAt: before.CreatedAt,
-					At: before.Checks.NextAt}
-				w.queue.mu.Lock()
-				defer w.queue.mu.Unlock()
-				w.queue.pending[task.Name()] = task
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := farOff(t)
+		before := w.get(1)
+		w.queue.purge()
+		w.watchOnce()
+		if c := w.get(1); c.Checks != before.Checks || !c.Viewers.Lease.Until.After(w.clock()) ||
+			w.queue.count(queue.Check) != 0 {
+			t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Viewers.Lease.Until,
+				w.queue.count(queue.Check))
+		}
+		asked := 0
+		w.queue.called = func(method string) { // the task comes while it is asked for
+			if method == "queue.Exists" {
+				if asked++; asked == 2 {
+					w.queue.called = nil
+					task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq, CreatedAt: before.CreatedAt,
+						At: before.Checks.NextAt}
+					w.queue.mu.Lock()
+					defer w.queue.mu.Unlock()
+					w.queue.pending[task.Name()] = task
+				}
 			}
 		}
-	}
-	w.watchOnce()
-	if c := w.get(1); c.Checks.Seq != before.Checks.Seq+1 || w.queue.count(queue.Check) != 1 {
-		t.Errorf("check #%d after #%d, %d are pending", c.Checks.Seq, before.Checks.Seq, w.queue.count(queue.Check))
-	}
+		w.watchOnce()
+		if c := w.get(1); c.Checks.Seq != before.Checks.Seq+1 || w.queue.count(queue.Check) != 1 {
+			t.Errorf("check #%d after #%d, %d are pending", c.Checks.Seq, before.Checks.Seq, w.queue.count(queue.Check))
+		}
+	})
 }
 
 // A run that ends meanwhile is left alone.
 func TestBringingForwardMeetsTheEnd(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	w.store.before = func(method string) error {
 		if method == "Update" {
@@ -185,6 +193,7 @@ func TestBringingForwardMeetsTheEnd(t *testing.T) {
 
 // A read brings nothing forward, nor does who follows without a queue.
 func TestReadingIsNotWatching(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	before := w.get(1)
 	for range 3 {
@@ -202,6 +211,7 @@ func TestReadingIsNotWatching(t *testing.T) {
 
 // That a run is watched is no news to who knows it, and what comes after is.
 func TestALeaseIsNoNews(t *testing.T) {
+	t.Parallel()
 	w := farOff(t)
 	s, err := w.Read(t.Context(), "c", 0)
 	if err != nil {

@@ -22,6 +22,7 @@ func (w *world) inspect() reconcile.Health {
 
 // What an inspection finds is what the next sweep then finds, and it changes nothing.
 func TestInspectFindsWhatASweepFinds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	begin := func(id string) cases.Case {
 		return w.begin(func(r *reconcile.StartRequest) { r.CaseID = id })
@@ -112,6 +113,7 @@ func TestInspectFindsWhatASweepFinds(t *testing.T) {
 
 // It reads no more than it must, and says so.
 func TestInspectIsBounded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.topic.down = true
 	for i := range 60 {

@@ -44,6 +44,7 @@ func (w *world) durationStats() schedule.DurationStats {
 
 // Each run that ends is learned from once, and later ones begin with what is known.
 func TestLearnsFromRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if c := w.ran("first", 20*time.Second); c.Durations.Earlier != nil || c.Checks.Polls != 0 {
 		t.Errorf("the first run knows of others: %+v", c.Durations.Earlier)
@@ -73,6 +74,7 @@ func TestLearnsFromRuns(t *testing.T) {
 
 // Of two who tell the same end one learns from the run.
 func TestLearnsOnceOfOneRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	updates, learned := 0, 0
 	w.store.before = func(method string) error {
@@ -97,6 +99,7 @@ func TestLearnsOnceOfOneRun(t *testing.T) {
 
 // Neither an end nor a start waits for what is learned, or fails with it.
 func TestLearningFails(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"DurationStats", "SaveDurationStats"} {
 		w := newWorld(t)
 		w.store.before = func(called string) error {
@@ -117,6 +120,7 @@ func TestLearningFails(t *testing.T) {
 
 // Of runs that end at the same moment one is learned from: they would all write one record.
 func TestLearnsAtMostOnceASecond(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 5 {
 		w.ran(fmt.Sprint("case", i), 0)

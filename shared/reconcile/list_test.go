@@ -22,6 +22,7 @@ func (s *faultyStore) CountByState(ctx context.Context) (map[cases.State]int, er
 }
 
 func TestListAndCounts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if counts, err := w.CountByState(t.Context()); err != nil || len(counts) != 6 {
 		t.Errorf("%v %v", counts, err)
@@ -67,6 +68,7 @@ func TestListAndCounts(t *testing.T) {
 }
 
 func TestDetail(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if _, err := w.Detail(t.Context(), "c", 0); kindOf(err) != fault.NotFound {
 		t.Error(err)

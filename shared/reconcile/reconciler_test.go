@@ -28,6 +28,7 @@ func kindOf(err error) fault.Kind {
 }
 
 func TestOneCaseFromStartToEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	begin := w.begin()
 	if begin.State != cases.Pending || w.queue.count(queue.Check) != 1 || w.queue.count(queue.Dispatch) != 1 {
@@ -77,6 +78,7 @@ func TestOneCaseFromStartToEnd(t *testing.T) {
 }
 
 func TestEndsByDispatch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
 		w.run(20 * time.Second) // checks go on meanwhile
@@ -106,6 +108,7 @@ func TestEndsByDispatch(t *testing.T) {
 }
 
 func TestEveryEndComesByItself(t *testing.T) {
+	t.Parallel()
 	outcome := func(kind cases.DispatchKind) func(reconcile.Job) cases.DispatchOutcome {
 		return func(reconcile.Job) cases.DispatchOutcome {
 			return cases.DispatchOutcome{Kind: kind, Message: "said so"}
@@ -168,6 +171,7 @@ func TestEveryEndComesByItself(t *testing.T) {
 }
 
 func TestStalledIsLoggedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(20 * time.Minute)
@@ -177,6 +181,7 @@ func TestStalledIsLoggedOnce(t *testing.T) {
 }
 
 func TestLinesSayWhetherProgressMoved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(time.Minute) // the pipeline shows the same all the time
@@ -202,6 +207,7 @@ func TestLinesSayWhetherProgressMoved(t *testing.T) {
 // TestFailuresAreLoggedWithTheirCause: what went wrong with the pipeline is a warning that says so
 // and why, and an answer is called one.
 func TestFailuresAreLoggedWithTheirCause(t *testing.T) {
+	t.Parallel()
 	const cause = "dial tcp 10.0.0.7:8000: connect: connection refused"
 	for kind, want := range map[cases.DispatchKind]string{
 		cases.DispatchUnreachable: "WARNING dispatch failed", cases.DispatchUncertain: "WARNING dispatch failed",
@@ -263,6 +269,7 @@ func wantCause(t *testing.T, line map[string]any, severity, cause string) {
 }
 
 func TestStaleDeliveries(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(time.Minute)
@@ -295,6 +302,7 @@ func TestStaleDeliveries(t *testing.T) {
 }
 
 func TestDispatchRedelivered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	body := queue.Body{CaseID: "c", Run: 1, Seq: 1}
 	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
@@ -315,6 +323,7 @@ func TestDispatchRedelivered(t *testing.T) {
 }
 
 func TestCrashBetweenAnyTwoSteps(t *testing.T) {
+	t.Parallel()
 	// Each store method fails once, before or after it took effect, at each of its calls; the queue's
 	// deliveries and the sweep heal it.
 	for _, method := range []string{"Get", "Update", "Value", "Begin", "Current"} {
@@ -365,51 +374,55 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 }
 
 func TestAnswerIsSavedWhenTheStoreComesBack(t *testing.T) {
-	w := newWorld(t)
-	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
-		w.store.mu.Lock()
-		w.store.before = failing("Update", 1, 2)
-		w.store.mu.Unlock()
-		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
-	}
-	w.begin()
-	if _, err := w.deliver(0); err != nil {
-		t.Fatal(err)
-	}
-	w.want(1, cases.Succeeded, cases.ReasonCompleted)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
+			w.store.mu.Lock()
+			w.store.before = failing("Update", 1, 2)
+			w.store.mu.Unlock()
+			return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
+		}
+		w.begin()
+		if _, err := w.deliver(0); err != nil {
+			t.Fatal(err)
+		}
+		w.want(1, cases.Succeeded, cases.ReasonCompleted)
 
-	// A request that ends while the store is down gives the answer up, after one more try.
-	w = newWorld(t)
-	w.begin()
-	ctx, cancel := context.WithCancel(t.Context())
-	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
-		cancel()
-		w.store.mu.Lock()
-		w.store.before = failing("Update", 1, 1)
-		w.store.mu.Unlock()
-		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
-	}
-	if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); kindOf(err) != fault.Unavailable {
-		t.Fatal(err)
-	}
-	if w.get(1).Dispatch.Phase != cases.PhaseInFlight ||
-		len(w.lines("the pipeline's answer was lost; checks will find the outcome")) != 1 {
-		t.Error("the loss is not on record")
-	}
-	ctx, cancel = context.WithCancel(t.Context())
-	w = newWorld(t)
-	w.begin()
-	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
-		cancel()
-		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
-	}
-	if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
-		t.Fatal("an answer was lost to the end of its request:", err)
-	}
-	w.want(1, cases.Succeeded, cases.ReasonCompleted)
+		// A request that ends while the store is down gives the answer up, after one more try.
+		w = newWorld(t)
+		w.begin()
+		ctx, cancel := context.WithCancel(t.Context())
+		w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
+			cancel()
+			w.store.mu.Lock()
+			w.store.before = failing("Update", 1, 1)
+			w.store.mu.Unlock()
+			return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
+		}
+		if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); kindOf(err) != fault.Unavailable {
+			t.Fatal(err)
+		}
+		if w.get(1).Dispatch.Phase != cases.PhaseInFlight ||
+			len(w.lines("the pipeline's answer was lost; checks will find the outcome")) != 1 {
+			t.Error("the loss is not on record")
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		w = newWorld(t)
+		w.begin()
+		w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
+			cancel()
+			return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
+		}
+		if err := w.Dispatch(ctx, queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
+			t.Fatal("an answer was lost to the end of its request:", err)
+		}
+		w.want(1, cases.Succeeded, cases.ReasonCompleted)
+	})
 }
 
 func TestMarkIsSavedWhenTheStoreComesBack(t *testing.T) {
+	t.Parallel()
 	const outage = 20 * time.Second
 	for _, after := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -447,6 +460,7 @@ func TestMarkIsSavedWhenTheStoreComesBack(t *testing.T) {
 // Who delivered the task has gone before the mark is known to be saved: no mark may be left for a
 // request that nobody sends.
 func TestMarkIsSavedWhenNobodyWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -464,23 +478,27 @@ func TestMarkIsSavedWhenNobodyWaits(t *testing.T) {
 
 // The save of the answer that ends the run took effect, and seemed to fail: whoever saved it still tells the end.
 func TestAnswerIsToldWhoseSaveSeemedToFail(t *testing.T) {
-	for kind, state := range map[cases.DispatchKind]cases.State{
-		cases.DispatchRefused: cases.Failed, cases.DispatchSucceeded: cases.Succeeded,
-	} {
-		w := newWorld(t)
-		w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: kind} }
-		w.begin()
-		w.store.after = failing("Update", 2, 2)
-		_, err := w.deliver(0)
-		if err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
-			t.Errorf("%s: %v, %s, told %d times", kind, err, w.get(1).State, len(w.topic.ended))
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for kind, state := range map[cases.DispatchKind]cases.State{
+			cases.DispatchRefused: cases.Failed, cases.DispatchSucceeded: cases.Succeeded,
+		} {
+			w := newWorld(t)
+			w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: kind} }
+			w.begin()
+			w.store.after = failing("Update", 2, 2)
+			_, err := w.deliver(0)
+			if err != nil || w.get(1).State != state || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
+				t.Errorf("%s: %v, %s, told %d times", kind, err, w.get(1).State, len(w.topic.ended))
+			}
 		}
-	}
+	})
 }
 
 // TestEndDeletesADispatchThatIsNotNeeded: an event says that the run works while its next dispatch
 // is pending, and another how it ended.
 func TestEndDeletesADispatchThatIsNotNeeded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
 		return cases.DispatchOutcome{Kind: cases.DispatchBusy, RetryAfter: time.Minute}
@@ -502,6 +520,7 @@ func TestEndDeletesADispatchThatIsNotNeeded(t *testing.T) {
 }
 
 func TestDispatchBehind(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchBusy} }
 	w.begin()
@@ -526,6 +545,7 @@ func TestDispatchBehind(t *testing.T) {
 }
 
 func TestFormCannotBeRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.store.before = failing("Value", 1, 1)
@@ -539,6 +559,7 @@ func TestFormCannotBeRead(t *testing.T) {
 }
 
 func TestQueueDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.queue.setDown(true)
 	_, err := w.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte(`{}`)})
@@ -582,6 +603,7 @@ func TestQueueDown(t *testing.T) {
 }
 
 func TestTopicDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.topic.down = true
@@ -604,6 +626,7 @@ func TestTopicDown(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.deliver(0)
@@ -645,41 +668,45 @@ func TestEvents(t *testing.T) {
 }
 
 func TestLateEventDuringARerun(t *testing.T) {
-	w := newWorld(t)
-	w.begin()
-	w.run(2 * time.Hour)
-	w.want(1, cases.TimedOut, cases.ReasonDeadline)
-	second := w.begin()
-	if second.Run != 2 {
-		t.Fatal(second.Run)
-	}
-	w.deliver(0)
-	if err := w.publish("late", `{"case_id":"c","status":"succeeded","result":{"success":true}}`); err != nil {
-		t.Fatal(err)
-	}
-	if w.get(2).State.Ended() || w.get(2).Outcome.Late != nil || w.get(1).Outcome.Late == nil {
-		t.Errorf("run 2: %s %v, run 1: %v", w.get(2).State, w.get(2).Outcome.Late, w.get(1).Outcome.Late)
-	}
-	if err := w.publish("own", `{"case_id":"c","run":2,"status":"succeeded","result":{"success":true}}`); err != nil {
-		t.Fatal(err)
-	}
-	w.want(2, cases.Succeeded, cases.ReasonCompleted)
-	// After that an event without a run may be of either: it is late of the newer, and fills in nothing.
-	if err := w.publish("more", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).Outcome.Late == nil {
-		t.Error(err, w.get(2).Outcome.Late)
-	}
-	// One from before the first run is nobody's.
-	if err := w.Complete(t.Context(), reconcile.Message{
-		ID: "old", Published: epoch.Add(-time.Hour), Data: []byte(`{"case_id":"c","status":"failed"}`),
-	}); err != nil {
-		t.Error(err)
-	}
-	if w.get(1).Outcome.Late.Count != 1 {
-		t.Error("an event from before the run was counted")
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.begin()
+		w.run(2 * time.Hour)
+		w.want(1, cases.TimedOut, cases.ReasonDeadline)
+		second := w.begin()
+		if second.Run != 2 {
+			t.Fatal(second.Run)
+		}
+		w.deliver(0)
+		if err := w.publish("late", `{"case_id":"c","status":"succeeded","result":{"success":true}}`); err != nil {
+			t.Fatal(err)
+		}
+		if w.get(2).State.Ended() || w.get(2).Outcome.Late != nil || w.get(1).Outcome.Late == nil {
+			t.Errorf("run 2: %s %v, run 1: %v", w.get(2).State, w.get(2).Outcome.Late, w.get(1).Outcome.Late)
+		}
+		if err := w.publish("own", `{"case_id":"c","run":2,"status":"succeeded","result":{"success":true}}`); err != nil {
+			t.Fatal(err)
+		}
+		w.want(2, cases.Succeeded, cases.ReasonCompleted)
+		// After that an event without a run may be of either: it is late of the newer, and fills in nothing.
+		if err := w.publish("more", `{"case_id":"c","status":"failed"}`); err != nil || w.get(2).Outcome.Late == nil {
+			t.Error(err, w.get(2).Outcome.Late)
+		}
+		// One from before the first run is nobody's.
+		if err := w.Complete(t.Context(), reconcile.Message{
+			ID: "old", Published: epoch.Add(-time.Hour), Data: []byte(`{"case_id":"c","status":"failed"}`),
+		}); err != nil {
+			t.Error(err)
+		}
+		if w.get(1).Outcome.Late.Count != 1 {
+			t.Error("an event from before the run was counted")
+		}
+	})
 }
 
 func TestRerunAfterItsOwnWordTakesUnnamedEvents(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.deliver(0)
@@ -707,6 +734,7 @@ func TestRerunAfterItsOwnWordTakesUnnamedEvents(t *testing.T) {
 }
 
 func TestStartOften(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var wg sync.WaitGroup
 	begun := make(chan bool, 50)
@@ -733,6 +761,7 @@ func TestStartOften(t *testing.T) {
 }
 
 func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	start := func(key, form string, supersede bool) (reconcile.StartAnswer, error) {
 		return w.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte(form), Key: key, Supersede: supersede})
@@ -772,6 +801,7 @@ func TestIdempotencyKey(t *testing.T) {
 }
 
 func TestSupersedeAndAdopt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -800,6 +830,7 @@ func TestSupersedeAndAdopt(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if _, err := w.Cancel(t.Context(), "c", 0); kindOf(err) != fault.NotFound {
 		t.Error(err)
@@ -857,6 +888,7 @@ func (q *before) Create(ctx context.Context, t queue.Task) (bool, error) {
 }
 
 func TestRepeatedSupersedeMeansTheRunOfItsFirstTry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -880,6 +912,7 @@ func TestRepeatedSupersedeMeansTheRunOfItsFirstTry(t *testing.T) {
 }
 
 func TestDeliveryThatLosesTheRaceStillArms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.deliver(0)
@@ -910,47 +943,50 @@ func TestDeliveryThatLosesTheRaceStillArms(t *testing.T) {
 }
 
 func TestEndThatSeemedNotSavedIsTold(t *testing.T) {
-	once := func() func(string) error { return failing("Update", 1, 1) }
-	result := `{"case_id":"c","status":"succeeded","result":{"success":true}}`
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		once := func() func(string) error { return failing("Update", 1, 1) }
+		result := `{"case_id":"c","status":"succeeded","result":{"success":true}}`
 
-	w := newWorld(t) // by a check
-	w.begin()
-	w.deliver(0)
-	w.pipe.poll = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
-	w.store.after = once()
-	if _, err := w.deliver(time.Minute); kindOf(err) != fault.Unavailable {
-		t.Fatal(err)
-	}
-	w.run(time.Minute)
-	if len(w.topic.ended) != 1 {
-		t.Errorf("by a check: told %d times", len(w.topic.ended))
-	}
-
-	w = newWorld(t) // by an event
-	w.begin()
-	w.deliver(0)
-	w.store.after = once()
-	if err := w.publish("m", result); kindOf(err) != fault.Unavailable {
-		t.Fatal(err)
-	}
-	w.pass(time.Second)
-	if err := w.publish("m", result); err != nil || len(w.topic.ended) != 1 {
-		t.Errorf("by an event: %v, told %d times", err, len(w.topic.ended))
-	}
-
-	w = newWorld(t) // by the answer
-	w.begin()
-	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
-		w.store.mu.Lock()
+		w := newWorld(t) // by a check
+		w.begin()
+		w.deliver(0)
+		w.pipe.poll = func(string) cases.CheckOutcome { return reading(4, 4, "succeeded") }
 		w.store.after = once()
-		w.store.mu.Unlock()
-		return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
-	}
-	if _, err := w.deliver(0); err != nil || len(w.topic.ended) != 1 {
-		t.Errorf("by the answer: %v, told %d times", err, len(w.topic.ended))
-	}
-	lines := w.lines("progress checks ended")
-	if len(lines) != 1 || lines[0]["time"] != w.get(1).Outcome.EndedAt.Format(time.RFC3339Nano) {
-		t.Errorf("%v", lines)
-	}
+		if _, err := w.deliver(time.Minute); kindOf(err) != fault.Unavailable {
+			t.Fatal(err)
+		}
+		w.run(time.Minute)
+		if len(w.topic.ended) != 1 {
+			t.Errorf("by a check: told %d times", len(w.topic.ended))
+		}
+
+		w = newWorld(t) // by an event
+		w.begin()
+		w.deliver(0)
+		w.store.after = once()
+		if err := w.publish("m", result); kindOf(err) != fault.Unavailable {
+			t.Fatal(err)
+		}
+		w.pass(time.Second)
+		if err := w.publish("m", result); err != nil || len(w.topic.ended) != 1 {
+			t.Errorf("by an event: %v, told %d times", err, len(w.topic.ended))
+		}
+
+		w = newWorld(t) // by the answer
+		w.begin()
+		w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
+			w.store.mu.Lock()
+			w.store.after = once()
+			w.store.mu.Unlock()
+			return cases.DispatchOutcome{Kind: cases.DispatchSucceeded}
+		}
+		if _, err := w.deliver(0); err != nil || len(w.topic.ended) != 1 {
+			t.Errorf("by the answer: %v, told %d times", err, len(w.topic.ended))
+		}
+		lines := w.lines("progress checks ended")
+		if len(lines) != 1 || lines[0]["time"] != w.get(1).Outcome.EndedAt.Format(time.RFC3339Nano) {
+			t.Errorf("%v", lines)
+		}
+	})
 }

@@ -13,6 +13,7 @@ import (
 )
 
 func TestRerun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin(func(r *reconcile.StartRequest) { r.Deadline = 7 * time.Minute; r.Form = []byte(`{"a":"form"}`) })
 	w.run(10 * time.Minute)
@@ -44,6 +45,7 @@ func TestRerun(t *testing.T) {
 }
 
 func TestRerunRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	begin := func(id string, change ...func(*reconcile.StartRequest)) cases.Case {
 		return w.begin(append(change, func(r *reconcile.StartRequest) { r.CaseID = id })...)
@@ -92,6 +94,7 @@ func TestRerunRefused(t *testing.T) {
 
 // However many ask at once, one run is begun, and each is told of it.
 func TestRerunTogether(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	if _, err := w.Cancel(t.Context(), "c", 1); err != nil {
@@ -122,6 +125,7 @@ func TestRerunTogether(t *testing.T) {
 }
 
 func TestRerunWhenSomethingIsDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	if _, err := w.Cancel(t.Context(), "c", 1); err != nil {

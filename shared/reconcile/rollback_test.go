@@ -12,6 +12,7 @@ import (
 // After a rollback, runs that a newer revision wrote go on to their end, and what only it knows of
 // stays in their records.
 func TestRunsOfANewerRevision(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(w *world){
 		"by event": func(w *world) {
 			if err := w.publish("m", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`); err != nil {

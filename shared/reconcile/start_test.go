@@ -13,6 +13,7 @@ import (
 // A case belongs to the caller of its first kept run. Nobody else joins, supersedes or runs it
 // again but who may reach all cases, and whatever they do it stays the owner's.
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	start := func(owner string, anyCase bool, change ...func(*reconcile.StartRequest)) (reconcile.StartAnswer, error) {
 		req := reconcile.StartRequest{CaseID: "c", Form: []byte(`{"a":1}`), Owner: owner, AnyCase: anyCase}
@@ -90,6 +91,7 @@ func TestOwner(t *testing.T) {
 
 // A case keeps at most 1,000 idempotency keys. The next one has to wait until the oldest leaves with its run.
 func TestTooManyKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	keys := map[string]int{}
 	for i := range 999 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -26,6 +27,7 @@ func (w *world) sweep() reconcile.Report {
 }
 
 func TestSweepRearmsALostChain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -52,6 +54,7 @@ func TestSweepRearmsALostChain(t *testing.T) {
 }
 
 func TestSweepRearmsALostDispatch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.queue.purge()
@@ -66,6 +69,7 @@ func TestSweepRearmsALostDispatch(t *testing.T) {
 }
 
 func TestSweepLeavesALateQueueAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -88,6 +92,7 @@ func TestSweepLeavesALateQueueAlone(t *testing.T) {
 }
 
 func TestSweepPagesThroughAll(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 250 {
 		w.begin(func(r *reconcile.StartRequest) { r.CaseID = fmt.Sprint("case", i) })
@@ -107,6 +112,7 @@ func TestSweepPagesThroughAll(t *testing.T) {
 }
 
 func TestSweepEndsRunsWhateverElseIsDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 12 {
 		w.begin(func(r *reconcile.StartRequest) { r.CaseID = fmt.Sprint("long", i); r.Deadline = 20 * time.Hour })
@@ -136,6 +142,7 @@ func TestSweepEndsRunsWhateverElseIsDown(t *testing.T) {
 }
 
 func TestBacklogIsNotOverdue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	for range 5 { // only checks are delivered: the dispatch queue works something else off
@@ -151,6 +158,7 @@ func TestBacklogIsNotOverdue(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(2 * time.Hour)
@@ -182,6 +190,7 @@ func TestRetention(t *testing.T) {
 }
 
 func TestLeaks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -227,6 +236,7 @@ func TestLeaks(t *testing.T) {
 }
 
 func TestHealOnDelivery(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -270,6 +280,7 @@ func TestHealOnDelivery(t *testing.T) {
 // A report of progress that came after the deadline ended the run, and who took it died: the same
 // report, delivered again, is no news to an ended run.
 func TestHealOnEvent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.pass(2 * time.Hour)
@@ -287,6 +298,7 @@ func TestHealOnEvent(t *testing.T) {
 // A store that fails while a delivery waits for an end to be told, and only answers so when that
 // time is over, leaves nothing to tell: the delivery is repeated.
 func TestHealWithoutARecord(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -324,6 +336,7 @@ func TestHealWithoutARecord(t *testing.T) {
 }
 
 func TestStoreDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.deliver(0)
@@ -362,6 +375,7 @@ func TestStoreDown(t *testing.T) {
 }
 
 func TestRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.deliver(0)
@@ -416,43 +430,47 @@ func TestRead(t *testing.T) {
 }
 
 func TestConflictsEnd(t *testing.T) {
-	w := newWorld(t)
-	w.begin()
-	conflict := func(on string) func(string) error {
-		return func(method string) error {
-			if method == on {
-				return store.ErrConflict
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.begin()
+		conflict := func(on string) func(string) error {
+			return func(method string) error {
+				if method == on {
+					return store.ErrConflict
+				}
+				return nil
 			}
-			return nil
 		}
-	}
-	w.store.before = conflict("Update")
-	if _, err := w.Cancel(t.Context(), "c", 0); kindOf(err) != fault.Unavailable {
-		t.Error(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	w.store.before = func(method string) error { cancel(); return conflict("Update")(method) }
-	if err := w.publish("x", `{"case_id":"c","run":1,"status":"failed"}`); kindOf(err) != fault.Unavailable {
-		t.Error(err)
-	}
-	if _, err := w.Cancel(ctx, "c", 0); err == nil {
-		t.Error("goes on after its context ended")
-	}
-	w.store.before = conflict("Begin")
-	if _, err := w.Start(t.Context(), reconcile.StartRequest{
-		CaseID: "d", Form: []byte("{}"),
-	}); kindOf(err) != fault.Unavailable {
-		t.Error(err)
-	}
-	ctx, cancel = context.WithCancel(t.Context())
-	w.store.before = func(method string) error { cancel(); return conflict("Begin")(method) }
-	if _, err := w.Start(ctx, reconcile.StartRequest{CaseID: "d", Form: []byte("{}")}); err == nil {
-		t.Error("goes on after its context ended")
-	}
+		w.store.before = conflict("Update")
+		if _, err := w.Cancel(t.Context(), "c", 0); kindOf(err) != fault.Unavailable {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		w.store.before = func(method string) error { cancel(); return conflict("Update")(method) }
+		if err := w.publish("x", `{"case_id":"c","run":1,"status":"failed"}`); kindOf(err) != fault.Unavailable {
+			t.Error(err)
+		}
+		if _, err := w.Cancel(ctx, "c", 0); err == nil {
+			t.Error("goes on after its context ended")
+		}
+		w.store.before = conflict("Begin")
+		if _, err := w.Start(t.Context(), reconcile.StartRequest{
+			CaseID: "d", Form: []byte("{}"),
+		}); kindOf(err) != fault.Unavailable {
+			t.Error(err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		w.store.before = func(method string) error { cancel(); return conflict("Begin")(method) }
+		if _, err := w.Start(ctx, reconcile.StartRequest{CaseID: "d", Form: []byte("{}")}); err == nil {
+			t.Error("goes on after its context ended")
+		}
+	})
 }
 
 // Whoever changes a run just as the sweep is at it does not keep it open for another sweep.
 func TestSweepTriesAgainOnAConflict(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
@@ -508,6 +526,7 @@ func TestSweepTriesAgainOnAConflict(t *testing.T) {
 
 // Many at once are counted like one after the other, and what fails is left to the next sweep.
 func TestSweepHandlesManyAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.atOnce(8)
 	const runs = 250 // more than two pages
@@ -544,6 +563,7 @@ func TestSweepHandlesManyAtOnce(t *testing.T) {
 // A panic over one run is a fault of the sweep, as it is of a request: it takes neither the other
 // runs nor the instance with it.
 func TestSweepOutlivesAPanic(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.atOnce(8)
 	for i := range 3 {
@@ -601,6 +621,7 @@ func BenchmarkSweepAfterAPurge(b *testing.B) {
 }
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, err := reconcile.New(reconcile.Config{}, reconcile.Deps{Queue: w.queue, Events: w.topic})
 	var want []string
@@ -616,6 +637,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 // which pends until its delivery is answered, and not a check that read the run before that save
 // returned.
 func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)

@@ -41,6 +41,7 @@ func (s shaky) Wait(ctx context.Context, caseID string, run int, version int64) 
 // In whatever order viewers come, leave and come back, while a case goes on through its runs and
 // the store shakes: each sees what is later than what it saw, and the last end.
 func TestViewersOfManyRuns(t *testing.T) {
+	t.Parallel()
 	const viewers = 12
 	for range 20 {
 		bubble(t, func(t *testing.T, s *watched, _ *reconcile.Reconciler) {
