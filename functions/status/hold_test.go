@@ -78,31 +78,8 @@ func (s *still) change(f func(c *cases.Case)) {
 	s.changed = make(chan struct{})
 }
 
-// pipes is an in-memory network without buffers.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-func (p *pipes) Close() error   { close(p.closed); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
-
-func (p *pipes) dial() net.Conn {
-	ours, theirs := net.Pipe()
-	p.conns <- theirs
-	return ours
-}
-
 // bubble serves status with net/http in a synctest bubble.
-func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
+func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *functiontest.Pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &still{
 			c: cases.Case{
@@ -124,7 +101,7 @@ func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T
 			t.Fatal(err)
 		}
 		cfg.Access.APIKeys = config.NewAPIKeys(sha256.Sum256([]byte(functiontest.Key)))
-		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		network := functiontest.NewPipes()
 		server := &http.Server{Handler: status.New(&cfg, w), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = server.Serve(network) })
@@ -191,8 +168,8 @@ func TestHold(t *testing.T) {
 				t,
 				config.Config{Stream: config.Stream{Hold: test.hold}, RequestTimeout: test.request},
 				test.jitter,
-				func(t *testing.T, _ *still, network *pipes) {
-					conn := network.dial()
+				func(t *testing.T, _ *still, network *functiontest.Pipes) {
+					conn := network.Dial()
 					for range 2 {
 						begin := time.Now()
 						body, err := io.ReadAll(request(t, conn))
@@ -221,9 +198,9 @@ func TestStoreHangs(t *testing.T) {
 		t,
 		config.Config{Stream: config.Stream{Hold: 290 * time.Second}},
 		0,
-		func(t *testing.T, s *still, network *pipes) {
+		func(t *testing.T, s *still, network *functiontest.Pipes) {
 			s.hangs = true
-			conn := network.dial()
+			conn := network.Dial()
 			begin := time.Now()
 			body, err := io.ReadAll(request(t, conn))
 			if took := time.Since(begin); err != nil || took != reconcile.FollowTimeout || string(body) != "retry: 5000\n" {
@@ -240,8 +217,8 @@ func TestKeptAliveBetweenPolls(t *testing.T) {
 		t,
 		config.Config{Stream: config.Stream{Hold: 50 * time.Second}},
 		0,
-		func(t *testing.T, s *still, network *pipes) {
-			conn := network.dial()
+		func(t *testing.T, s *still, network *functiontest.Pipes) {
+			conn := network.Dial()
 			defer conn.Close()
 			var body []byte
 			var reading sync.WaitGroup
@@ -260,11 +237,11 @@ func TestKeptAliveBetweenPolls(t *testing.T) {
 
 // One shared wait keeps all viewers of a case alive. They need no timers of their own.
 func TestKeptAliveTogether(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *pipes) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *functiontest.Pipes) {
 		const viewers = 10
 		var reading sync.WaitGroup
 		for range viewers {
-			conn := network.dial()
+			conn := network.Dial()
 			reading.Go(func() {
 				defer conn.Close()
 				body, err := io.ReadAll(request(t, conn))
@@ -286,8 +263,8 @@ func TestKeptAliveTogether(t *testing.T) {
 
 // A viewer that does not read is cut off. It delays no other viewer.
 func TestSlowViewer(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
-		slow, quick := network.dial(), network.dial()
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *functiontest.Pipes) {
+		slow, quick := network.Dial(), network.Dial()
 		request(t, slow)
 		reads := request(t, quick)
 		s.result = []byte(`{"big":"` + strings.Repeat("x", 300<<10) + `"}`)
@@ -314,10 +291,10 @@ func TestSlowViewer(t *testing.T) {
 
 // A viewer that reads slowly gets the complete result.
 func TestSlowReader(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *functiontest.Pipes) {
 		s.result = []byte(`{"big":"` + strings.Repeat("x", 500<<10) + `"}`)
 		s.change(succeed)
-		conn := network.dial()
+		conn := network.Dial()
 		body := request(t, conn)
 		begin, got, piece := time.Now(), 0, make([]byte, 64<<10)
 		for {

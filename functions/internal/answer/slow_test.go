@@ -13,41 +13,22 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/fault"
 )
-
-// pipes is an in-memory network without buffers. Its deadlines follow the clock of the synctest
-// bubble.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { close(p.closed); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
 // slow serves fn to one caller. Like the one of the functions framework, the server has no time
 // limits.
 func slow(t *testing.T, fn answer.Func, caller func(t *testing.T, conn net.Conn, answers *bufio.Reader)) {
 	synctest.Test(t, func(t *testing.T) {
-		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		network := functiontest.NewPipes()
 		server := &http.Server{
 			Handler:  answer.Handler(slog.New(slog.DiscardHandler), fn, "GET", "POST"),
 			ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		}
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = server.Serve(network) })
-		ours, theirs := net.Pipe()
-		network.conns <- theirs
+		ours := network.Dial()
 		caller(t, ours, bufio.NewReader(ours))
 		_ = ours.Close()
 		if err := server.Close(); err != nil {
