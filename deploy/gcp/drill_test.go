@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/gcp/env"
 	"github.com/casewatch/casewatch/deploy/local/machine"
+	"github.com/casewatch/casewatch/deploy/local/machine/machinetest"
 	"github.com/casewatch/casewatch/shared/config"
 )
 
@@ -133,10 +132,7 @@ func TestDrillThatCannotBegin(t *testing.T) {
 // startMachine serves all functions on this machine until the test ends. It returns their base URL.
 func startMachine(t *testing.T) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := machinetest.Listen(t)
 	base := "http://" + listener.Addr().String()
 	settings := map[string]string{
 		"API_KEYS": deployedKey, "ALLOW_ANONYMOUS": "false", "CHECK_MIN_INTERVAL": "200ms",
@@ -149,7 +145,7 @@ func startMachine(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
+	handlers := map[string]http.Handler{}
 	for path, h := range m.Handlers {
 		below, slash := m.Handlers[path+"/"]
 		if slash { // the handler without the slash only redirects
@@ -158,15 +154,12 @@ func startMachine(t *testing.T) string {
 				below.ServeHTTP(w, r)
 			})
 		}
-		mux.Handle(path, h)
+		handlers[path] = h
 		if !slash && !strings.HasSuffix(path, "/") {
-			mux.Handle(path+"/", h) // a deployed function is served at every path
+			handlers[path+"/"] = h // a deployed function is served at every path
 		}
 	}
-	server := httptest.NewUnstartedServer(mux)
-	_ = server.Listener.Close()
-	server.Listener = listener
-	server.Start()
+	server := machinetest.Serve(listener, handlers)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
+	"github.com/casewatch/casewatch/deploy/local/machine/machinetest"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
@@ -79,10 +78,7 @@ func newSystem(t testing.TB, env map[string]string) *system {
 func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *system {
 	t.Helper()
 	s := &system{t: t, pipe: pipelinetest.New(t), http: &http.Client{Transport: &http.Transport{}}}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := machinetest.Listen(t)
 	s.base = "http://" + listener.Addr().String()
 	settings := maps.Clone(quick)
 	settings["PIPELINE_API_URL"] = s.pipe.URL
@@ -90,6 +86,7 @@ func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *syste
 	if settings["PIPELINE_API_URL"] == "" {
 		delete(settings, "PIPELINE_API_URL") // so that the machine uses its sample pipeline
 	}
+	var err error
 	s.m, err = machine.Open(t.Context(), machine.Options{
 		BaseURL:      s.base,
 		DataDir:      t.TempDir(),
@@ -100,14 +97,7 @@ func newSystemLogging(t testing.TB, env map[string]string, log io.Writer) *syste
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	for path, h := range s.m.Handlers {
-		mux.Handle(path, h)
-	}
-	server := httptest.NewUnstartedServer(mux)
-	_ = server.Listener.Close()
-	server.Listener = listener
-	server.Start()
+	server := machinetest.Serve(listener, s.m.Handlers)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
+	"github.com/casewatch/casewatch/deploy/local/machine/machinetest"
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/start"
@@ -72,15 +72,13 @@ func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 	s := &served{t: t, client: &http.Client{Transport: c, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}, pipe: pipelinetest.New(t)}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := machinetest.Listen(t)
 	s.base = "http://" + listener.Addr().String()
 	settings := map[string]string{
 		"PIPELINE_API_URL": s.pipe.URL, "CHECK_MIN_INTERVAL": "50ms", "CHECK_MAX_INTERVAL": "200ms", "CHECK_TIMEOUT": "2s",
 	}
 	maps.Copy(settings, env)
+	var err error
 	s.machine, err = machine.Open(t.Context(), machine.Options{
 		BaseURL: s.base, DataDir: t.TempDir(), Log: io.Discard, Lookup: func(name string) (string, bool) {
 			v, ok := settings[name]
@@ -90,14 +88,7 @@ func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	for path, h := range s.machine.Handlers {
-		mux.Handle(path, h)
-	}
-	server := httptest.NewUnstartedServer(mux)
-	_ = server.Listener.Close()
-	server.Listener = listener
-	server.Start()
+	server := machinetest.Serve(listener, s.machine.Handlers)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

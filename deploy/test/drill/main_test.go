@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
-	"net"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
+	"github.com/casewatch/casewatch/deploy/local/machine/machinetest"
 	"github.com/casewatch/casewatch/deploy/test/drill/target"
 )
 
@@ -44,10 +44,7 @@ var quick = map[string]string{
 // newTarget runs a whole machine, with a bug or (nil) without.
 func newTarget(t *testing.T, bug plant) *target.Target {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := machinetest.Listen(t)
 	m, err := machine.Open(t.Context(), machine.Options{
 		BaseURL: "http://" + listener.Addr().String(), DataDir: t.TempDir(), Log: io.Discard,
 		DocumentTime: 300 * time.Millisecond, SweepInterval: time.Second,
@@ -56,17 +53,13 @@ func newTarget(t *testing.T, bug plant) *target.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
+	handlers := maps.Clone(m.Handlers)
 	for path, h := range m.Handlers {
 		if bug != nil {
-			h = bug(m, path, h)
+			handlers[path] = bug(m, path, h)
 		}
-		mux.Handle(path, h)
 	}
-	server := httptest.NewUnstartedServer(mux)
-	_ = server.Listener.Close()
-	server.Listener = listener
-	server.Start()
+	server := machinetest.Serve(listener, handlers)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

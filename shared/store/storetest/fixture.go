@@ -195,3 +195,15 @@ func (e *env) dump(t *testing.T, id string) map[string]any {
 	}
 	return all
 }
+
+// unordered are ids of cases, each with a time after the same moment. Many have the same time: they
+// are in the order of their ids, byte by byte.
+var unordered = []struct {
+	name  string
+	after time.Duration
+}{
+	{"late", time.Hour},
+	{"b", time.Second}, {"a", time.Second}, {"B", time.Second}, {"a.c", time.Second}, {"a:c", time.Second},
+	{"a-c", time.Second}, {"a_c", time.Second}, {"A", time.Second}, {"10", time.Second}, {"9", time.Second},
+	{"micro", time.Second + time.Microsecond}, {"first", 0}, {"before", -time.Microsecond},
+}
