@@ -21,7 +21,10 @@ import (
 	"github.com/casewatch/casewatch/shared/gcplog"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The worker is the one of a library that functiontest links.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
 
 // serve serves one request with fn. It returns the response and the log.
 func serve(t *testing.T, r *http.Request, fn answer.Func) (*httptest.ResponseRecorder, string) {
