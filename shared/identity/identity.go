@@ -8,6 +8,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -69,10 +70,11 @@ type Claims struct {
 }
 
 // Verifier verifies the tokens of one issuer. It is safe for concurrent use. It fetches the keys on
-// first use.
+// first use, and remembers the last tokens that it verified.
 type Verifier struct {
-	cfg  Config
-	keys *keySet
+	cfg      Config
+	keys     *keySet
+	verified verified
 }
 
 // New returns a Verifier. It sends no request. Verify returns an error if the issuer is wrong.
@@ -83,7 +85,7 @@ func New(cfg Config) *Verifier {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Verifier{cfg: cfg, keys: newKeySet(cfg)}
+	return &Verifier{cfg: cfg, keys: newKeySet(cfg), verified: verified{seen: map[[sha256.Size]byte]remembered{}}}
 }
 
 // Verify verifies a token and returns its claims. The issuer must have signed it, for one of the
@@ -94,17 +96,34 @@ func New(cfg Config) *Verifier {
 // returns when its context ends. A call that fetches keys itself may return up to 5 s later than
 // that.
 func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
-	if !IsToken(token) {
+	if len(token) > maxToken {
 		return Claims{}, fault.New(fault.Unauthorized, "this is no ID token")
+	}
+	hash := sha256.Sum256([]byte(token))
+	if claims, ok := v.verified.find(ctx, hash, v.keys, v.cfg.Now()); ok {
+		return claims, nil
+	}
+	r, err := v.verify(ctx, token)
+	if err != nil {
+		return Claims{}, err
+	}
+	v.verified.add(hash, r)
+	return r.claims, nil
+}
+
+// verify does what Verify does, without looking at what is remembered.
+func (v *Verifier) verify(ctx context.Context, token string) (remembered, error) {
+	if !IsToken(token) {
+		return remembered{}, fault.New(fault.Unauthorized, "this is no ID token")
 	}
 	parsed, err := jose.ParseSignedCompact(token, algorithms) // go-oidc alone would accept the algorithm "none"
 	switch {
 	case err != nil:
-		return Claims{}, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
+		return remembered{}, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
 	case !isIDTokenType(parsed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType]):
-		return Claims{}, fault.New(fault.Unauthorized, "the token's type says that it is no ID token")
+		return remembered{}, fault.New(fault.Unauthorized, "the token's type says that it is no ID token")
 	}
-	signature := &signature{keys: v.keys}
+	signature, since := &signature{keys: v.keys}, v.cfg.Now()
 	checks := oidc.NewVerifier(v.cfg.Issuer, signature, &oidc.Config{
 		SupportedSigningAlgs: algorithmNames,
 		SkipClientIDCheck:    true, // checked below, against several audiences
@@ -114,11 +133,11 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	var expired *oidc.TokenExpiredError
 	switch {
 	case signature.err != nil:
-		return Claims{}, signature.err
+		return remembered{}, signature.err
 	case errors.As(err, &expired):
-		return Claims{}, fault.Wrap(fault.Unauthorized, err, "the token has expired")
+		return remembered{}, fault.Wrap(fault.Unauthorized, err, "the token has expired")
 	case err != nil:
-		return Claims{}, fault.Wrap(fault.Unauthorized, err,
+		return remembered{}, fault.Wrap(fault.Unauthorized, err,
 			"the token is of another issuer, or cannot be read, or is signed otherwise than ID tokens are")
 	}
 	var more struct {
@@ -129,20 +148,23 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	err = verified.Claims(&more)
 	switch {
 	case err != nil:
-		return Claims{}, fault.Wrap(fault.Unauthorized, err, "the token's claims cannot be read")
+		return remembered{}, fault.Wrap(fault.Unauthorized, err, "the token's claims cannot be read")
 	case more.NotBefore > float64(v.cfg.Now().Add(leeway).Unix()):
-		return Claims{}, fault.New(fault.Unauthorized, "the token does not hold yet")
+		return remembered{}, fault.New(fault.Unauthorized, "the token does not hold yet")
 	case !slices.ContainsFunc(verified.Audience, func(a string) bool { return slices.Contains(v.cfg.Audiences, a) }):
-		return Claims{}, fault.New(fault.Unauthorized, "the token is for another audience")
+		return remembered{}, fault.New(fault.Unauthorized, "the token is for another audience")
 	case verified.Subject == "":
-		return Claims{}, fault.New(fault.Unauthorized, "the token has no subject")
+		return remembered{}, fault.New(fault.Unauthorized, "the token has no subject")
 	}
-	return Claims{
-		Issuer:        v.cfg.Issuer,
-		Subject:       verified.Subject,
-		Email:         more.Email,
-		EmailVerified: bool(more.EmailVerified),
-		Audience:      verified.Audience,
+	return remembered{
+		claims: Claims{
+			Issuer:        v.cfg.Issuer,
+			Subject:       verified.Subject,
+			Email:         more.Email,
+			EmailVerified: bool(more.EmailVerified),
+			Audience:      verified.Audience,
+		},
+		keyID: parsed.Signatures[0].Protected.KeyID, keys: signature.by, since: since, expiry: verified.Expiry,
 	}, nil
 }
 
@@ -160,16 +182,17 @@ func isIDTokenType(typ any) bool {
 	return err == nil && !strings.HasSuffix(mediaType, "+jwt")
 }
 
-// signature verifies the signature of one token. It keeps the error, because go-oidc returns only
-// its text.
+// signature verifies the signature of one token. It keeps the keys by which it verified it, and the
+// error, because go-oidc returns only its text.
 type signature struct {
 	keys *keySet
+	by   *published
 	err  error
 }
 
 // VerifySignature implements [oidc.KeySet].
 func (s *signature) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
-	payload, s.err = s.keys.verify(ctx, token)
+	payload, s.by, s.err = s.keys.verify(ctx, token)
 	return payload, s.err
 }
 

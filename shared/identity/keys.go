@@ -72,31 +72,31 @@ func newKeySet(cfg Config) *keySet {
 	return &keySet{issuer: cfg.Issuer, address: cfg.KeysURL, client: cfg.Client, now: cfg.Now}
 }
 
-// verify returns the payload of a token that one of the issuer's keys signed. Errors: Unauthorized,
-// Unavailable.
-func (k *keySet) verify(ctx context.Context, token string) ([]byte, error) {
+// verify returns the payload of a token that one of the issuer's keys signed, and those keys.
+// Errors: Unauthorized, Unavailable.
+func (k *keySet) verify(ctx context.Context, token string) ([]byte, *published, error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
-		return nil, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
+		return nil, nil, fault.Wrap(fault.Unauthorized, err, "this is no ID token")
 	}
 	header := jws.Signatures[0].Protected
 	issued, err := k.with(ctx, header.KeyID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if header.Algorithm != string(jose.RS256) && header.Algorithm != string(jose.ES256) &&
 		!slices.Contains(issued.algorithms, header.Algorithm) {
-		return nil, fault.New(fault.Unauthorized, "the token is signed otherwise than the issuer signs")
+		return nil, nil, fault.New(fault.Unauthorized, "the token is signed otherwise than the issuer signs")
 	}
 	for _, key := range issued.keys {
 		if header.KeyID != "" && key.KeyID != header.KeyID || key.Algorithm != "" && key.Algorithm != header.Algorithm {
 			continue
 		}
 		if payload, err := jws.Verify(key.Key); err == nil {
-			return payload, nil
+			return payload, issued, nil
 		}
 	}
-	return nil, fault.New(fault.Unauthorized, "the token's signature is not the issuer's")
+	return nil, nil, fault.New(fault.Unauthorized, "the token's signature is not the issuer's")
 }
 
 // with returns keys that include the one with that id, and fetches them if necessary. Errors:
