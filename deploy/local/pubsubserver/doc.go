@@ -2,9 +2,9 @@
 // machine.
 //
 // A [Server] runs Google's own fake of Pub/Sub (cloud.google.com/go/pubsub/v2/pstest) on a loopback
-// port. Clients find it by PUBSUB_EMULATOR_HOST. For each [Route] the server pulls the messages of
-// a topic and delivers each message to the route's URL, as Eventarc delivers it to a
-// second-generation function:
+// port. Clients find it by PUBSUB_EMULATOR_HOST. For each [Route] the server delivers each message of
+// a topic to the route's URL when it is published, as Eventarc delivers it to a second-generation
+// function:
 //
 //	POST <target>?__GCP_CloudEventsMode=CE_PUBSUB_BINDING
 //	Content-Type: application/json
@@ -48,9 +48,10 @@
 //     wait from 10 to 600 s. The order of messages is not kept.
 //   - There is no dead-letter policy. Filters, schemas and ordering work as far as pstest supports
 //     them.
-//   - pstest never forgets a message. The server clears it when every message is acknowledged.
-//     Publishers then wait for at most half a second. Clearing is not safe with subscriptions of
-//     other programs: once one is created, messages are kept until the process ends.
+//   - pstest never forgets a message. The server clears it when it holds about 8 MiB. Clearing is
+//     not safe with subscriptions of other programs: once one is created, messages are kept until
+//     the process ends, and pstest looks for messages every 10 ms.
+//   - The subscription of a route is a name in its deliveries. It is not listed.
 //   - pstest numbers messages m0, m1, … in each process. Publishers and routes see ids that are
 //     unique across restarts: the start time, and the number. Subscriptions of other programs see
 //     the short ids.

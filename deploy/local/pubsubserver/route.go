@@ -22,28 +22,28 @@ import (
 )
 
 const (
-	leaseSeconds = 600  // the longest ack deadline of Pub/Sub
-	maxLeased    = 1000 // messages that a route delivers, or waits to deliver again, at the same time
+	maxTaken     = 1000 // messages that a route delivers, or waits to deliver again, at the same time
 	rfc3339Milli = "2006-01-02T15:04:05.000Z07:00"
 )
 
 var traceParent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
-// route delivers the messages of one subscription.
+// route delivers the messages of one topic to one target.
 //
-// It pulls with a single request each time that a message is published. It does not use a streaming
-// pull: for a slow reader pstest would hold the lock of the whole server.
+// It is no subscription of pstest, which looks for messages of each subscription every 10 ms. The
+// server gives it each message when it is published.
 type route struct {
 	Route
 	s            *Server
 	topic        string // full name
 	subscription string // full name
 	target       string
-	notified     chan struct{} // has an element if there may be messages to pull
+	notified     chan struct{} // has an element if there may be messages in queue
+	taken        chan struct{} // limits the messages that are delivered, or wait to be delivered again
 	semaphore    chan struct{} // limits the deliveries at the same time
 
-	mu     sync.Mutex
-	leases map[string]string // from pstest's id of a message in delivery to the ack id of its newest lease
+	mu    sync.Mutex
+	queue []*pubsubpb.PubsubMessage // in the order in which they were published
 }
 
 func newRoute(s *Server, r Route, topic string, target *url.URL, n int) *route {
@@ -63,22 +63,33 @@ func newRoute(s *Server, r Route, topic string, target *url.URL, n int) *route {
 		target:       u.String(),
 		subscription: "projects/" + s.opts.Project + "/subscriptions/" + id,
 		notified:     make(chan struct{}, 1),
+		taken:        make(chan struct{}, maxTaken),
 		semaphore:    make(chan struct{}, max(1, s.opts.Concurrency)),
-		leases:       map[string]string{},
 	}
 }
 
-// notify has pull look for messages.
-func (r *route) notify() {
+// add queues messages. It does not wait.
+func (r *route) add(messages []*pubsubpb.PubsubMessage) {
+	r.mu.Lock()
+	r.queue = append(r.queue, messages...)
+	r.mu.Unlock()
 	select {
 	case r.notified <- struct{}{}:
 	default: // a notification is pending already
 	}
 }
 
-// pull pulls and delivers messages each time that it is notified, until ctx ends. It returns when
-// all its deliveries have ended.
-func (r *route) pull(ctx context.Context) {
+// queued empties the queue and returns what it held.
+func (r *route) queued() []*pubsubpb.PubsubMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	messages := r.queue
+	r.queue = nil
+	return messages
+}
+
+// run delivers messages until ctx ends. It returns when all its deliveries have ended.
+func (r *route) run(ctx context.Context) {
 	var deliveries sync.WaitGroup
 	defer deliveries.Wait()
 	for {
@@ -86,68 +97,23 @@ func (r *route) pull(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.notified:
-		case <-time.After(30 * time.Second): // a lease can expire without a notification
 		}
-		for n := r.capacity(); n > 0; n = r.capacity() {
-			response, err := r.s.client.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{
-				Subscription: r.subscription,
-				MaxMessages:  int32(n),
-				// A notification says when there are messages, so there is no need to wait for
-				// them.
-				ReturnImmediately: true, //nolint:staticcheck // deprecated for callers that poll
+		for _, m := range r.queued() {
+			select {
+			case <-ctx.Done():
+				return
+			case r.taken <- struct{}{}:
+			}
+			deliveries.Go(func() {
+				defer func() { <-r.taken }()
+				r.deliver(ctx, m)
 			})
-			if err != nil {
-				if ctx.Err() == nil {
-					r.s.opts.Logger.WarnContext(ctx, "pubsub: pull failed",
-						"subscription", r.subscription, "error", err)
-				}
-				break
-			}
-			if len(response.ReceivedMessages) == 0 {
-				break
-			}
-			for _, m := range response.ReceivedMessages {
-				if r.recordLease(m) {
-					deliveries.Go(func() { r.deliver(ctx, m.Message) })
-				}
-			}
 		}
 	}
 }
 
-// capacity returns how many more messages the route can take.
-func (r *route) capacity() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maxLeased - len(r.leases)
-}
-
-// recordLease stores the newest lease of a message, and reports whether the message is new, so that
-// its delivery must be started.
-func (r *route) recordLease(m *pubsubpb.ReceivedMessage) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, known := r.leases[m.Message.MessageId]
-	r.leases[m.Message.MessageId] = m.AckId
-	return !known
-}
-
-func (r *route) ackID(id string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.leases[id]
-}
-
-// deliver repeats the delivery of m until it succeeds or m is older than the retention. Then it
-// acknowledges m. Each attempt extends the lease, because pstest drops a message that is not leased
-// for ten minutes.
+// deliver repeats the delivery of m until it succeeds or m is older than the retention.
 func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
-	defer func() {
-		r.mu.Lock()
-		delete(r.leases, m.MessageId)
-		r.mu.Unlock()
-		r.notify() // the capacity has grown
-	}()
 	log := r.s.opts.Logger.With("topic", r.topic, "message_id", r.s.messageID(m.MessageId))
 	body, err := json.Marshal(r.wrap(m))
 	if err != nil {
@@ -157,14 +123,14 @@ func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
 	for attempt := 1; ; attempt++ {
 		err := r.attempt(ctx, m, body)
 		if ctx.Err() != nil {
-			return // without an acknowledgement
+			return // the message is lost
 		}
 		if err == nil {
-			break
+			return
 		}
 		if time.Since(m.PublishTime.AsTime()) > r.s.opts.Retention {
 			log.ErrorContext(ctx, "pubsub: message dropped after its retention", "attempts", attempt, "error", err)
-			break
+			return
 		}
 		log.WarnContext(ctx, "pubsub: delivery failed", "attempt", attempt, "again_in", wait.String(), "error", err)
 		// The jitter of up to a fifth spreads the retries of messages that failed at the same time.
@@ -172,12 +138,6 @@ func (r *route) deliver(ctx context.Context, m *pubsubpb.PubsubMessage) {
 			return
 		}
 		wait = min(2*wait, r.s.opts.MaxBackoff)
-	}
-	err = r.s.client.SubscriptionAdminClient.Acknowledge(ctx, &pubsubpb.AcknowledgeRequest{
-		Subscription: r.subscription, AckIds: []string{r.ackID(m.MessageId)},
-	})
-	if err != nil && ctx.Err() == nil {
-		log.WarnContext(ctx, "pubsub: acknowledgement failed", "error", err) // m is delivered again
 	}
 }
 
@@ -188,12 +148,6 @@ func (r *route) attempt(ctx context.Context, m *pubsubpb.PubsubMessage, body []b
 		defer func() { <-r.semaphore }()
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-	err := r.s.client.SubscriptionAdminClient.ModifyAckDeadline(ctx, &pubsubpb.ModifyAckDeadlineRequest{
-		Subscription: r.subscription, AckIds: []string{r.ackID(m.MessageId)}, AckDeadlineSeconds: leaseSeconds,
-	})
-	if err != nil {
-		return fmt.Errorf("extend the lease: %w", err)
 	}
 	cause := errors.New("no answer within the ack deadline")
 	ctx, cancel := context.WithTimeoutCause(ctx, r.s.opts.AckDeadline, cause)

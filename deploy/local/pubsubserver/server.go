@@ -14,12 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cloud.google.com/go/pubsub/v2"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"cloud.google.com/go/pubsub/v2/pstest"
-	"google.golang.org/api/option"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/casewatch/casewatch/shared/weburl"
 )
@@ -75,24 +72,20 @@ type Server struct {
 	epoch  int64 // start time in Unix milliseconds: the first part of each message id
 	fake   *pstest.Server
 	grpc   *grpc.Server
-	conn   *grpc.ClientConn
-	client *pubsub.Client
 	http   *http.Client
 	routes map[string][]*route // by full topic name; not changed after Start
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 	once   sync.Once
 
-	publishing         sync.RWMutex // held for reading by publishers, for writing while the fake is cleared
-	keptBytes          atomic.Int64 // published since the fake was last cleared
-	started            atomic.Bool  // the server's own subscriptions exist
-	otherSubscriptions atomic.Bool  // another program has created a subscription
-	closed             atomic.Bool
+	publishing sync.RWMutex // held for reading by publishers, for writing while the fake is cleared
+	keptBytes  atomic.Int64 // published since the fake was last cleared
+	subscribed atomic.Bool  // a program has created a subscription
+	closed     atomic.Bool
 }
 
-// Start starts a server. When it returns, all topics and subscriptions exist, so that each route
-// gets every message that is published afterwards. ctx limits only the start: [Server.Close] ends
-// the server. Start fails if options are invalid, and then names all of them, or if it cannot
+// Start starts a server. When it returns, all topics exist, and each route gets every message that
+// is published afterwards. ctx limits only the start: [Server.Close] ends the server. Start fails if options are invalid, and then names all of them, or if it cannot
 // listen on the address.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
@@ -125,16 +118,19 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	if err := s.open(ctx, topics); err != nil {
+	perRoute := s.opts.Concurrency + 1
+	s.http = &http.Client{
+		Transport:     &http.Transport{MaxIdleConnsPerHost: perRoute, IdleConnTimeout: 30 * time.Second}, // no proxy
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if err := s.createTopics(ctx, topics); err != nil {
 		return nil, errors.Join(fmt.Errorf("pubsubserver: %w", err), s.Close())
 	}
-	s.started.Store(true)
 	for _, routes := range s.routes {
 		for _, r := range routes {
-			s.wg.Go(func() { r.pull(running) })
+			s.wg.Go(func() { r.run(running) })
 		}
 	}
-	s.wg.Go(func() { s.clearLoop(running) })
 	return s, nil
 }
 
@@ -190,35 +186,11 @@ func (s *Server) topicName(topic string) string {
 	return "projects/" + s.opts.Project + "/topics/" + topic
 }
 
-// open connects Google's client and creates the topics and subscriptions.
-func (s *Server) open(ctx context.Context, topics []string) (err error) {
-	s.conn, err = grpc.NewClient("passthrough:///"+s.addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // one pull returns many messages
-	)
-	if err != nil {
-		return err
-	}
-	s.client, err = pubsub.NewClient(ctx, s.opts.Project, option.WithGRPCConn(s.conn))
-	if err != nil {
-		return err
-	}
-	perRoute := s.opts.Concurrency + 1
-	s.http = &http.Client{
-		Transport:     &http.Transport{MaxIdleConnsPerHost: perRoute, IdleConnTimeout: 30 * time.Second}, // no proxy
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+// createTopics creates the topics.
+func (s *Server) createTopics(ctx context.Context, topics []string) error {
 	for _, name := range topics {
-		if _, err := s.client.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
+		if _, err := s.fake.GServer.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
 			return fmt.Errorf("create %s: %w", name, err)
-		}
-		for _, r := range s.routes[name] {
-			if _, err := s.client.SubscriptionAdminClient.CreateSubscription(ctx, &pubsubpb.Subscription{
-				Name: r.subscription, Topic: name, AckDeadlineSeconds: leaseSeconds,
-			}); err != nil {
-				return fmt.Errorf("create %s: %w", r.subscription, err)
-			}
 		}
 	}
 	return nil
@@ -237,16 +209,8 @@ func (s *Server) Close() error {
 		s.stop()
 		s.grpc.Stop()
 		s.wg.Wait()
-		if s.client != nil {
-			err = s.client.Close()
-		}
-		if s.conn != nil {
-			_ = s.conn.Close() // fails if the client has closed it
-		}
-		if s.http != nil {
-			s.http.CloseIdleConnections()
-		}
-		err = errors.Join(err, s.fake.Close())
+		s.http.CloseIdleConnections()
+		err = s.fake.Close()
 		s.fake.Wait()
 	})
 	return err
