@@ -41,6 +41,32 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 // BenchmarkWake is the time from the beginning of an update by one instance to the return of a waiter at another.
+func BenchmarkBegin(b *testing.B) {
+	for _, writers := range []int{1, 64} {
+		b.Run(fmt.Sprint("writers=", writers), func(b *testing.B) {
+			s, dsn := newStore(b)
+			postgrestest.Exec(b, dsn, "VACUUM ANALYZE")
+			var all sync.WaitGroup
+			turns := make(chan int)
+			for range writers {
+				all.Go(func() {
+					for i := range turns {
+						if err := s.Begin(context.Background(), beginning(fmt.Sprint("case", i))); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			for i := 0; b.Loop(); i++ {
+				turns <- i
+			}
+			close(turns)
+			all.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "begins/s")
+		})
+	}
+}
+
 func BenchmarkWake(b *testing.B) {
 	writer, dsn := newStore(b)
 	s := openStore(b, dsn)

@@ -59,19 +59,24 @@
 // and the head for Begin and Purge, and PostgreSQL checks it again on the newest version of the row
 // when it had to wait for it
 // (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). Nothing is
-// decided by rows that are not locked. Update takes one round trip, Begin and Purge two. What the
-// server undoes because of another transaction (a deadlock, a serialization failure) is done again;
-// when a connection breaks, reads are sent again and writes are not. Of such reads about one in ten
-// is sent again in the long run, and 50 that fail together: a slow server sees fewer, not more.
+// decided by rows that are not locked. Update and Begin take one round trip, Purge and a Begin that also
+// ends a run two, and each one more while somebody waits for the case. What the server undoes
+// because of another transaction (a deadlock, a serialization failure) is done again; when a
+// connection breaks, reads are sent again and writes are not. Of such reads about one in ten is sent
+// again in the long run, and 50 that fail together: a slow server sees fewer, not more.
 //
 // # Waiting
 //
-// Each write says the id of its case with NOTIFY, in the same round trip. An instance hears all of
-// it over one connection, however many wait: the first waiter listens, in its own request, for all,
-// and when it leaves hands the connection to another; the last one gives it back. Under it every
-// waiter looks by itself after 1 s, 2 s, 4 s and then every 5 s, for what is lost when a connection
-// breaks or a proxy swallows it; a broken connection that listens is replaced after a second, and
-// then all look.
+// While somebody waits for a case, each write says its id with NOTIFY. The row of the case in heads
+// says until when that is: a waiter writes it, for a minute, when it looks and less than half a
+// minute is left. A case that nobody waits for costs its writers nothing. A waiter that has just
+// written it waits for the writers that could not see it yet, so that it misses nothing.
+//
+// An instance hears all of it over one connection, however many wait: the first waiter listens, in
+// its own request, for all, and when it leaves hands the connection to another; the last one gives
+// it back. Under it every waiter looks by itself after 1 s, 2 s, 4 s and then every 5 s, for what is
+// lost when a connection breaks or a proxy swallows it; a broken connection that listens is replaced
+// after a second, and then all look.
 //
 // The word goes in a transaction of its own, right behind the commit: transactions that notify
 // commit one after the other in the whole cluster, each waiting for the disk

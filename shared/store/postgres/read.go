@@ -30,8 +30,15 @@ const (
 	countStatesQuery = `SELECT state, count(*) FROM runs WHERE state IS NOT NULL GROUP BY state`
 
 	countOpenQuery = `SELECT count(*) FROM runs WHERE open`
-	versionsQuery  = `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
-		WHERE r.case_id = $1 AND r.run = $2::bigint`
+	versionsFrom   = ` FROM runs r JOIN heads h ON h.case_id = r.case_id WHERE r.case_id = $1 AND r.run = $2::bigint`
+	// watchQuery has the case watched for a minute, and says whether it had to write that. Those who
+	// wait look every 5 s at least.
+	watchQuery = `WITH anew AS (
+			UPDATE heads SET watched_until = clock_timestamp() + interval '1 minute'
+			WHERE case_id = $1 AND watched_until < clock_timestamp() + interval '30 seconds' RETURNING case_id
+		)
+		SELECT r.version, h.run, EXISTS (SELECT FROM anew)` + versionsFrom
+	lockedVersionsQuery = `SELECT r.version, h.run` + versionsFrom + ` FOR SHARE OF r`
 )
 
 // one reads a single row.

@@ -7,8 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/casewatch/casewatch/shared/store"
 )
 
 const (
@@ -26,7 +24,8 @@ type step func(r *round) error
 // reads them: pgx takes that for a failure, and prepares all its statements anew.
 type round struct {
 	pgx.Batch
-	noted error // the first
+	noted   error // the first
+	watched *bool // of the transaction: somebody may wait for the case
 }
 
 func (r *round) note(err error) {
@@ -35,24 +34,15 @@ func (r *round) note(err error) {
 	}
 }
 
-// must queues a statement whose condition fails if it changes nothing.
-func (r *round) must(query string, args ...any) {
-	r.Queue(query, args...).Exec(func(done pgconn.CommandTag) error {
-		if done.RowsAffected() == 0 {
-			r.note(store.ErrConflict)
-		}
-		return nil
-	})
-}
-
 // transact runs a transaction that changes a case, one round trip for each step: the begin goes
 // with the first, the commit with the last. An error of a step or a statement undoes all of it, and
 // so does what is noted, but in the last step, which is committed by then. It begins again if
 // another transaction made the server undo it.
 //
-// The word to those who wait goes with the commit, but as a transaction of its own: those that
-// notify commit one after the other in the whole cluster, and would each have the others wait for
-// the disk. A word that is lost in between is what pauses is for.
+// The word to those who wait follows the commit as a transaction and a round trip of its own, if a
+// step finds that somebody may wait: transactions that notify commit one after the other in the
+// whole cluster, and would each have the others wait for the disk. A word that is lost in between is
+// what pauses is for.
 func (s *Store) transact(ctx context.Context, caseID string, steps ...step) error {
 	return repeat(ctx, &s.retries, undone, func() error {
 		conn, err := s.pool.Acquire(ctx)
@@ -60,9 +50,9 @@ func (s *Store) transact(ctx context.Context, caseID string, steps ...step) erro
 			return err
 		}
 		defer conn.Release() // closes it if a transaction is left open, which undoes that
-		committed := false
+		committed, watched := false, false
 		for i, step := range steps {
-			r := &round{}
+			r := &round{watched: &watched}
 			if i == 0 {
 				r.Queue(beginQuery)
 			}
@@ -76,10 +66,12 @@ func (s *Store) transact(ctx context.Context, caseID string, steps ...step) erro
 					}
 					return nil
 				})
-				r.Queue(notifyQuery, caseID)
 			}
 			if err = conn.SendBatch(ctx, &r.Batch).Close(); committed {
-				return r.noted // whatever became of the word
+				if watched && r.noted == nil {
+					_, _ = conn.Exec(ctx, notifyQuery, caseID) // the change is saved, whatever becomes of the word
+				}
+				return r.noted
 			}
 			if err = cmp.Or(err, r.noted); err != nil {
 				break

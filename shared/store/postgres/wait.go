@@ -23,8 +23,7 @@ var pauses = waiters.Pauses{First: time.Second, Later: 5 * time.Second}
 // returns up to 2 s after its context ended.
 func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64) error {
 	last, err := s.waiters.Wait(ctx, caseID, s.pauses, func() (bool, error) {
-		var at store.Head
-		err := s.one(ctx, versionsQuery, []any{caseID, run}, &at.Version, &at.Run)
+		at, err := s.look(ctx, caseID, run)
 		return at.Version > version || at.Run > run, err
 	}, s.idle)
 	if last {
@@ -36,6 +35,21 @@ func (s *Store) Wait(ctx context.Context, caseID string, run int, version int64)
 		}
 	}
 	return explain(ctx, err, "waiting for %q run %d", caseID, run)
+}
+
+// look returns the version of the run and the current run of the case, and has those who write the
+// case say so for the next minute.
+//
+// A writer finds out in its transaction, once it has locked the run or the head, whether the case is
+// watched. If it does not see that it is, because look has it watched only now, look waits for it to
+// commit: it locks the same rows, and reads them then.
+func (s *Store) look(ctx context.Context, caseID string, run int) (at store.Head, err error) {
+	var anew bool
+	err = s.one(ctx, watchQuery, []any{caseID, run}, &at.Version, &at.Run, &anew)
+	if err == nil && anew {
+		err = s.one(ctx, lockedVersionsQuery, []any{caseID, run}, &at.Version, &at.Run)
+	}
+	return at, err
 }
 
 // idle waits to be told. Whoever can have the listener reads from it for all, until there is something for itself.

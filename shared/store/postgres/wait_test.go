@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/store"
 	"github.com/casewatch/casewatch/shared/store/internal/waiters"
@@ -277,5 +279,105 @@ func TestRestart(t *testing.T) {
 	server.Continue(t)
 	if _, err := s.Get(t.Context(), "a", 1); err != nil {
 		t.Errorf("with the server back: %v", err)
+	}
+}
+
+// TestWordOnlyWhileSomebodyWaits: those who write say it only for a case that is watched, and as long as it is.
+func TestWordOnlyWhileSomebodyWaits(t *testing.T) {
+	s, dsn := newStore(t)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "LISTEN "+channel); err != nil {
+		t.Fatal(err)
+	}
+	said := func() string {
+		t.Helper()
+		postgrestest.Exec(t, dsn, "NOTIFY "+channel+", 'end'") // words come in the order of their commits
+		var all []string
+		for {
+			n, err := conn.WaitForNotification(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.Payload == "end" {
+				return strings.Join(all, ",")
+			}
+			all = append(all, n.Payload)
+		}
+	}
+	a, b := save(t, s, "a"), save(t, s, "b")
+	update := func(c *cases.Case) {
+		t.Helper()
+		w := after(*c)
+		if err := s.Update(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		*c = w.Case
+	}
+	update(&a)
+	if got := said(); got != "" {
+		t.Errorf("said %q, though nobody waits", got)
+	}
+	if _, err := s.look(t.Context(), "a", 1); err != nil {
+		t.Fatal(err)
+	}
+	update(&a)
+	update(&b)
+	next := beginning("a")
+	next.Head.Run, next.Case.Run, next.Head.Version = 2, 2, 2
+	if err := s.Begin(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(t.Context(), "a", 1, a.Version); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(); got != "a,a,a" {
+		t.Errorf("said %q, want a for the update, the beginning and the purge", got)
+	}
+	postgrestest.Exec(t, dsn, "UPDATE heads SET watched_until = now()")
+	update(&next.Case)
+	if got := said(); got != "" {
+		t.Errorf("said %q, though the one who waited left", got)
+	}
+}
+
+// TestWaitBesideAWriter: a writer that did not see that somebody waits has not committed when that one looks.
+func TestWaitBesideAWriter(t *testing.T) {
+	for _, test := range []struct{ name, write string }{
+		{"update", "UPDATE runs SET version = 2"},
+		{"next run", "UPDATE heads SET run = 2, version = 2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, dsn := newStore(t)
+			s := deaf(t, dsn)
+			defer closeStore(t, s)
+			c := save(t, s, "a")
+			writer, err := pgx.Connect(t.Context(), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close(context.Background())
+			for _, query := range []string{"BEGIN", test.write} {
+				if _, err := writer.Exec(t.Context(), query); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var isWatched bool
+			if err := writer.QueryRow(t.Context(), watchedQuery, "a").Scan(&isWatched); err != nil || isWatched {
+				t.Fatalf("watched %v, error %v", isWatched, err)
+			}
+			done := wait(t.Context(), s, c)
+			eventually(t, "the one who waits waits for the writer", func() bool {
+				return postgrestest.Query(t, dsn, `SELECT count(*)::text FROM pg_stat_activity
+					WHERE wait_event_type = 'Lock' AND datname = current_database()`) == "1"
+			})
+			if _, err := writer.Exec(t.Context(), "COMMIT"); err != nil {
+				t.Fatal(err)
+			}
+			ends(t, done, nil)
+		})
 	}
 }

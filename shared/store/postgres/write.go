@@ -27,21 +27,36 @@ const (
 		)
 		SELECT EXISTS (SELECT FROM saved), EXISTS (SELECT FROM runs WHERE case_id = $1 AND run = $2)`
 
-	addHeadQuery = `INSERT INTO heads (case_id, run, version, keys, owner) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT DO NOTHING`
+	// beginFirstQuery and beginNextQuery are a whole store.Begin that ends no run. Without a head that
+	// is as it has to be, nothing is added, and no row is returned.
+	beginFirstQuery = `WITH head AS (
+			INSERT INTO heads (case_id, run, version, keys, owner) VALUES ($1, $2, $9, $10, $11)
+			ON CONFLICT DO NOTHING RETURNING ` + watched + ` AS watched
+		), ` + beginRest
+	beginNextQuery = `WITH head AS (
+			UPDATE heads SET run = $2, version = $9, keys = $10, owner = $11
+			WHERE case_id = $1 AND version = $9 - 1 RETURNING ` + watched + ` AS watched
+		), ` + beginRest
+	beginRest = `added AS (
+			INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at)
+			SELECT $1, $2, $3::bigint, $4::timestamptz, $5::boolean, $6::bytea, $7::text, $8::timestamptz FROM head
+			RETURNING case_id, run
+		), form AS (
+			INSERT INTO run_values (case_id, run, name, data)
+			SELECT case_id, run, '` + string(store.Form) + `', $12::bytea FROM added
+		)
+		SELECT watched FROM head`
+
+	// watched says whether somebody may wait for the case of a head.
+	watched      = `watched_until > clock_timestamp()`
+	watchedQuery = `SELECT ` + watched + ` FROM heads WHERE case_id = $1`
+
 	changeHeadQuery = `UPDATE heads SET run = $2, version = $3, keys = $4, owner = $5
 		WHERE case_id = $1 AND version = $3 - 1`
 	dropHeadQuery = `DELETE FROM heads WHERE case_id = $1`
-	// addRunQuery adds a run with its form.
-	addRunQuery = `WITH added AS (
-			INSERT INTO runs (case_id, run, version, wake_at, open, record, state, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT DO NOTHING RETURNING case_id, run
-		)
-		INSERT INTO run_values (case_id, run, name, data) SELECT case_id, run, '` + string(store.Form) + `', $9 FROM added`
-	dropRunQuery = `DELETE FROM runs WHERE case_id = $1 AND run = $2` // its values go with it
+	dropRunQuery  = `DELETE FROM runs WHERE case_id = $1 AND run = $2` // its values go with it
 
-	lockHeadQuery = `SELECT run, version, keys, owner FROM heads WHERE case_id = $1 FOR UPDATE`
+	lockHeadQuery = `SELECT run, version, keys, owner, ` + watched + ` FROM heads WHERE case_id = $1 FOR UPDATE`
 	lockRunQuery  = `SELECT version FROM runs WHERE case_id = $1 AND run = $2 FOR UPDATE`
 	otherRunQuery = `SELECT EXISTS (SELECT FROM runs WHERE case_id = $1 AND run <> $2)`
 )
@@ -52,6 +67,7 @@ func (s *Store) Update(ctx context.Context, w store.Write) error {
 	if err == nil {
 		err = s.transact(ctx, e.CaseID, func(r *round) error {
 			r.update(e, store.ErrNotFound)
+			r.Queue(watchedQuery, e.CaseID).QueryRow(maybe(r.watched)) // after the run is locked: see [Store.look]
 			return nil
 		})
 	}
@@ -90,12 +106,18 @@ func (r *round) update(w row.Write, missing error) {
 	})
 }
 
-// Begin implements [store.Store]. It takes two round trips.
+// Begin implements [store.Store]. It takes one round trip, and one more if it also ends a run.
 func (s *Store) Begin(ctx context.Context, b store.Begin) error {
 	e, err := row.EncodeBegin(b)
 	if err == nil {
-		// The commit goes alone: it depends on what all the statements answered.
-		err = s.transact(ctx, e.Head.CaseID, queueBegin(e), func(*round) error { return nil })
+		steps := []step{queueBegin(e)}
+		if e.End != nil { // the commit goes alone: it depends on what both statements answered
+			steps = append(steps, func(*round) error { return nil })
+		}
+		err = s.transact(ctx, e.Head.CaseID, steps...)
+		if sqlState(err) == "23505" { // unique_violation: the run is there, and the head does not know of it
+			err = store.ErrConflict
+		}
 	}
 	return explain(ctx, err, "beginning %q run %d", b.Case.CaseID, b.Case.Run)
 }
@@ -103,15 +125,22 @@ func (s *Store) Begin(ctx context.Context, b store.Begin) error {
 // queueBegin locks the head first, as Purge does, so that the two cannot wait for each other.
 func queueBegin(b row.Begin) step {
 	return func(r *round) error {
-		head := changeHeadQuery
+		query := beginNextQuery
 		if b.Head.Version == 1 {
-			head = addHeadQuery
+			query = beginFirstQuery
 		}
-		r.must(head, b.Head.CaseID, b.Head.Run, b.Head.Version, b.Keys, b.Head.Owner)
+		args := append(rowArgs(b.First), b.Head.Version, b.Keys, b.Head.Owner, b.Form)
+		r.Queue(query, args...).QueryRow(func(answer pgx.Row) error {
+			err := answer.Scan(r.watched)
+			if errors.Is(err, pgx.ErrNoRows) {
+				r.note(store.ErrConflict)
+				return nil
+			}
+			return err
+		})
 		if b.End != nil {
 			r.update(*b.End, store.ErrConflict)
 		}
-		r.must(addRunQuery, append(rowArgs(b.First), b.Form)...)
 		return nil
 	}
 }
@@ -142,16 +171,19 @@ type purge struct {
 	others  bool  // the case has other runs
 }
 
-func (p *purge) look(r *round) {
-	maybe := func(into ...any) func(pgx.Row) error {
-		return func(answer pgx.Row) error {
-			if err := answer.Scan(into...); !errors.Is(err, pgx.ErrNoRows) {
-				return err
-			}
-			return nil
+// maybe reads a row, if there is one.
+func maybe(into ...any) func(pgx.Row) error {
+	return func(answer pgx.Row) error {
+		if err := answer.Scan(into...); !errors.Is(err, pgx.ErrNoRows) {
+			return err
 		}
+		return nil
 	}
-	r.Queue(lockHeadQuery, p.head.CaseID).QueryRow(maybe(&p.head.Run, &p.head.Version, &p.keys, &p.head.Owner))
+}
+
+func (p *purge) look(r *round) {
+	head := maybe(&p.head.Run, &p.head.Version, &p.keys, &p.head.Owner, r.watched)
+	r.Queue(lockHeadQuery, p.head.CaseID).QueryRow(head)
 	r.Queue(lockRunQuery, p.head.CaseID, p.run).QueryRow(maybe(&p.version))
 	r.Queue(otherRunQuery, p.head.CaseID, p.run).QueryRow(maybe(&p.others))
 }

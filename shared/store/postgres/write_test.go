@@ -68,14 +68,17 @@ func TestRoundTrips(t *testing.T) {
 			call func() error
 			want int64
 		}{
-			{"Begin", func() error { return s.Begin(t.Context(), b) }, 2},
+			{"Begin", func() error { return s.Begin(t.Context(), b) }, 1},
 			{"Update", func() error { return s.Update(t.Context(), w) }, 1},
 			{"Update that comes too late", func() error { return conflicts(s.Update(t.Context(), w)) }, 1},
-			{"Begin that comes too late", func() error { return conflicts(s.Begin(t.Context(), b)) }, 2},
+			{"Begin that comes too late", func() error { return conflicts(s.Begin(t.Context(), b)) }, 1},
 			{"Get", func() error { _, err := s.Get(t.Context(), id, 1); return err }, 1},
 			{"Begin of the next run", func() error { return s.Begin(t.Context(), next) }, 2},
-			{"Purge", func() error { return s.Purge(t.Context(), id, 1, end.Case.Version) }, 2},
-			{"Purge of the last run", func() error { return s.Purge(t.Context(), id, 2, 1) }, 2},
+			{"look of one who waits", func() error { _, err := s.look(t.Context(), id, 2); return err }, 2},
+			{"the next look", func() error { _, err := s.look(t.Context(), id, 2); return err }, 1},
+			{"Update while somebody waits", func() error { return s.Update(t.Context(), after(next.Case)) }, 2},
+			{"Purge while somebody waits", func() error { return s.Purge(t.Context(), id, 1, end.Case.Version) }, 3},
+			{"Purge of the last run", func() error { return s.Purge(t.Context(), id, 2, 2) }, 3},
 		} {
 			before := sent.Load()
 			if err := step.call(); err != nil {
