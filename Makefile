@@ -12,6 +12,11 @@ N        ?= 500
 REPEATS  ?= 3
 MODES    ?= sync,events,polling
 SYSTEMS  ?= sqlite,postgres,river,node
+# The build tags of make run: they leave out the stores that STORE does not name, as drivers.Tags does for what is deployed.
+# value, since a password may hold a $.
+STORE_IS  = $(firstword $(subst :, ,$(value STORE)))
+RUN_TAGS  = grpcnotrace$(if $(filter firestore,$(STORE_IS)),,$(comma)nofirestore)$(if $(filter postgres postgresql,$(STORE_IS)),,$(comma)nopostgres)
+comma    := ,
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
@@ -21,7 +26,8 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR; all settings of deploy/docs/settings.md)
-	$(GO) build -o bin/local ./deploy/local
+	@[ -e bin/local ] || echo "building bin/local; the first time takes a minute or two, later ones a few seconds"
+	@$(GO) build -tags=$(RUN_TAGS) -o bin/local ./deploy/local
 	@exec bin/local # nothing stands between a signal and it
 
 drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
