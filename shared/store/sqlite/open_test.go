@@ -256,3 +256,35 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("version 2 is there %d times and %d runs are, want 1 and 1; error %v", versions, runs, err)
 	}
 }
+
+// TestPages wants the small pages that make commits small. An old file keeps its own.
+func TestPages(t *testing.T) {
+	for _, test := range []struct {
+		name, setUp string
+		want        int
+	}{
+		{"a new file", "", pageSize},
+		{"a file of 4 KiB pages", "PRAGMA journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM", 4096},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "store.db")
+			closeStore(t, openStore(t, path))
+			db, err := database(path, url.Values{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			db.SetMaxOpenConns(1)
+			if _, err := db.Exec(test.setUp); err != nil {
+				t.Fatal(err)
+			}
+			s := openStore(t, path)
+			defer closeStore(t, s)
+			save(t, s, "a")
+			var got int
+			if err := db.QueryRow("PRAGMA page_size").Scan(&got); err != nil || got != test.want {
+				t.Errorf("pages have %d bytes, error %v; want %d", got, err, test.want)
+			}
+		})
+	}
+}
