@@ -85,8 +85,8 @@ type Server struct {
 }
 
 // Start starts a server. When it returns, all topics exist, and each route gets every message that
-// is published afterwards. ctx limits only the start: [Server.Close] ends the server. Start fails if options are invalid, and then names all of them, or if it cannot
-// listen on the address.
+// is published afterwards. ctx limits only the start: [Server.Close] ends the server. Start fails if
+// options are invalid, and then names all of them, or if it cannot listen on the address.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
 	o.AckDeadline = cmp.Or(o.AckDeadline, 600*time.Second)

@@ -8,7 +8,8 @@ import (
 	"github.com/casewatch/casewatch/shared/store/drivers"
 )
 
-// TestRunBuildsTheStoreThatIsUsed: make run leaves out the stores that STORE does not name, with the tags of what is deployed.
+// TestRunBuildsTheStoreThatIsUsed checks that make run leaves out the stores that STORE does not
+// name, with the tags of what is deployed.
 func TestRunBuildsTheStoreThatIsUsed(t *testing.T) {
 	for _, test := range []struct{ name, store, driver string }{
 		{"not set", "", drivers.SQLite},
