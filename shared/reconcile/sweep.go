@@ -265,6 +265,7 @@ func (s *sweep) finalize(ctx context.Context, c cases.Case) (Report, error) {
 	}
 	if leaked {
 		found.Leaked = 1
+		s.r.log.WarnContext(ctx, "a check was pending after the end", attrs(c)...)
 	}
 	if err := s.r.finalize(ctx, c, ""); err != nil {
 		return found, err
@@ -275,8 +276,10 @@ func (s *sweep) finalize(ctx context.Context, c cases.Case) (Report, error) {
 
 // reportPolls reports the polls after a run's end, once.
 func (s *sweep) reportPolls(ctx context.Context, c cases.Case) (Report, error) {
+	polls := c.Bookkeeping.PolledAfterEnd
+	s.r.log.WarnContext(ctx, "the pipeline was polled after the end", attrs(c, slog.Int("polls", polls))...)
 	_, err := s.r.applyOnce(ctx, c, cases.Tick{})
-	return Report{Leaked: c.Bookkeeping.PolledAfterEnd}, err
+	return Report{Leaked: polls}, err
 }
 
 func (s *sweep) purge(ctx context.Context, c cases.Case) (Report, error) {

@@ -217,6 +217,11 @@ func TestLeaks(t *testing.T) {
 	if len(w.lines("sweep")) != 2 || w.lines("sweep")[0]["severity"] != "ERROR" {
 		t.Error("a leak is no error in the log")
 	}
+	for _, message := range []string{"a check was pending after the end", "the pipeline was polled after the end"} {
+		if lines := w.lines(message); len(lines) != 1 || lines[0]["case_id"] != c.CaseID {
+			t.Errorf("lines that name the run of %q: %v, want one", message, lines)
+		}
+	}
 	if rep := w.sweep(); rep != (reconcile.Report{}) {
 		t.Errorf("reported twice: %+v", rep)
 	}
