@@ -141,7 +141,9 @@ func TestDeployment(t *testing.T) {
 
 	// A promotion breaks off, is ended by a signal, or is killed.
 	p.envFile = env.Example(t, "production", "STALL_AFTER=7m")
-	promotion := fault{Match: `update-traffic casewatch-sweep --to-revisions`, Message: "the connection was lost", Times: 1}
+	promotion := fault{
+		Match: `update-traffic casewatch-sweep --to-revisions`, Message: "the connection was lost", Times: 1,
+	}
 	p.write("faults.json", []fault{promotion})
 	p.mustFail("deploy.sh", "the connection was lost", "Traffic goes back")
 	serves("a promotion that broke off", released)

@@ -78,8 +78,10 @@ func (s *still) change(f func(c *cases.Case)) {
 	s.changed = make(chan struct{})
 }
 
+type pipes = functiontest.Pipes
+
 // bubble serves status with net/http in a synctest bubble.
-func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *functiontest.Pipes)) {
+func bubble(t *testing.T, cfg config.Config, jitter float64, f func(t *testing.T, s *still, net *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &still{
 			c: cases.Case{
@@ -168,7 +170,7 @@ func TestHold(t *testing.T) {
 				t,
 				config.Config{Stream: config.Stream{Hold: test.hold}, RequestTimeout: test.request},
 				test.jitter,
-				func(t *testing.T, _ *still, network *functiontest.Pipes) {
+				func(t *testing.T, _ *still, network *pipes) {
 					conn := network.Dial()
 					for range 2 {
 						begin := time.Now()
@@ -198,7 +200,7 @@ func TestStoreHangs(t *testing.T) {
 		t,
 		config.Config{Stream: config.Stream{Hold: 290 * time.Second}},
 		0,
-		func(t *testing.T, s *still, network *functiontest.Pipes) {
+		func(t *testing.T, s *still, network *pipes) {
 			s.hangs = true
 			conn := network.Dial()
 			begin := time.Now()
@@ -217,7 +219,7 @@ func TestKeptAliveBetweenPolls(t *testing.T) {
 		t,
 		config.Config{Stream: config.Stream{Hold: 50 * time.Second}},
 		0,
-		func(t *testing.T, s *still, network *functiontest.Pipes) {
+		func(t *testing.T, s *still, network *pipes) {
 			conn := network.Dial()
 			defer conn.Close()
 			var body []byte
@@ -237,7 +239,7 @@ func TestKeptAliveBetweenPolls(t *testing.T) {
 
 // One shared wait keeps all viewers of a case alive. They need no timers of their own.
 func TestKeptAliveTogether(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *functiontest.Pipes) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Minute}}, 0, func(t *testing.T, s *still, network *pipes) {
 		const viewers = 10
 		var reading sync.WaitGroup
 		for range viewers {
@@ -263,7 +265,7 @@ func TestKeptAliveTogether(t *testing.T) {
 
 // A viewer that does not read is cut off. It delays no other viewer.
 func TestSlowViewer(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *functiontest.Pipes) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
 		slow, quick := network.Dial(), network.Dial()
 		request(t, slow)
 		reads := request(t, quick)
@@ -291,7 +293,7 @@ func TestSlowViewer(t *testing.T) {
 
 // A viewer that reads slowly gets the complete result.
 func TestSlowReader(t *testing.T) {
-	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *functiontest.Pipes) {
+	bubble(t, config.Config{Stream: config.Stream{Hold: time.Hour}}, 0, func(t *testing.T, s *still, network *pipes) {
 		s.result = []byte(`{"big":"` + strings.Repeat("x", 500<<10) + `"}`)
 		s.change(succeed)
 		conn := network.Dial()

@@ -34,9 +34,10 @@ func TestRunEndedBetweenTwoChecks(t *testing.T) {
 		"all was counted before its report": {
 			play(shows(1, 4, ""), shows(4, 4, StatusRunning), done), undone(10), at(20),
 		},
-		"no poll found it undone":   {play(failed, failed, done), epoch.Add(time.Second), at(30)},
-		"its report counts less":    {play(shows(1, 4, ""), shows(2, 4, ""), shows(3, 4, StatusFailed)), undone(20), at(30)},
-		"all was counted all along": {play(shows(4, 4, StatusRunning), shows(4, 4, StatusRunning), done), epoch.Add(time.Second), at(10)},
+		"no poll found it undone": {play(failed, failed, done), epoch.Add(time.Second), at(30)},
+		"its report counts less":  {play(shows(1, 4, ""), shows(2, 4, ""), shows(3, 4, StatusFailed)), undone(20), at(30)},
+		"all was counted all along": {play(shows(4, 4, StatusRunning), shows(4, 4, StatusRunning), done),
+			epoch.Add(time.Second), at(10)},
 	} {
 		sample, ok := test.l.c.DurationSample(0)
 		if !ok || !sample.First.Equal(test.first) || !sample.Last.Equal(test.last) || !sample.FoundByPoll {
