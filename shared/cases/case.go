@@ -196,6 +196,8 @@ const (
 	StatusRunning   Status = "running"
 	StatusSucceeded Status = "succeeded"
 	StatusFailed    Status = "failed"
+	// StatusCancelled is what described pipelines say of a job that they cancelled themselves.
+	StatusCancelled Status = "cancelled"
 )
 
 // Known reports whether s is one of running, succeeded and failed.
@@ -211,6 +213,9 @@ type Reading struct {
 	Percent   float64 `json:"percent"` // negative: not given
 	Current   string  `json:"current"`
 	Status    Status  `json:"status,omitempty"`
+	// Unmapped is the pipeline's own word for a status that its description does not list, clipped;
+	// Status is then running. "" otherwise.
+	Unmapped string `json:"unmapped,omitempty"`
 }
 
 // Outcome is how the run ended, and what the pipeline reported of it.

@@ -124,12 +124,12 @@ func TestProgressNeverGoesBackwards(t *testing.T) {
 		in   Reading
 		want Progress
 	}{
-		{Reading{10, 50, -1, "a", ""}, Progress{10, 50, 20, "a"}},
-		{Reading{12, 50, 30, "b", ""}, Progress{12, 50, 30, "b"}},
-		{Reading{12, 100, -1, "b", ""}, Progress{12, 100, 30, "b"}}, // total grows: the percentage stays
-		{Reading{3, 100, 99, "c", ""}, Progress{12, 100, 30, "b"}},
-		{Reading{40, 0, -1, "", ""}, Progress{40, 100, 40, ""}},
-		{Reading{41, 20, 250, "", ""}, Progress{41, 41, 99.9, ""}},
+		{Reading{10, 50, -1, "a", "", ""}, Progress{10, 50, 20, "a"}},
+		{Reading{12, 50, 30, "b", "", ""}, Progress{12, 50, 30, "b"}},
+		{Reading{12, 100, -1, "b", "", ""}, Progress{12, 100, 30, "b"}}, // total grows: the percentage stays
+		{Reading{3, 100, 99, "c", "", ""}, Progress{12, 100, 30, "b"}},
+		{Reading{40, 0, -1, "", "", ""}, Progress{40, 100, 40, ""}},
+		{Reading{41, 20, 250, "", "", ""}, Progress{41, 41, 99.9, ""}},
 	} {
 		l.do(time.Second, CheckOutcome{Kind: CheckReading, Reading: step.in})
 		if l.c.Job.Progress != step.want {

@@ -50,6 +50,8 @@ const (
 	// DispatchSucceeded and DispatchFailed: the answer is the terminal report.
 	DispatchSucceeded DispatchKind = "succeeded"
 	DispatchFailed    DispatchKind = "failed"
+	// DispatchCancelled: the answer says that the pipeline cancelled the job.
+	DispatchCancelled DispatchKind = "cancelled"
 	// DispatchUncertain: anything else. The request may have arrived.
 	DispatchUncertain DispatchKind = "uncertain"
 )
@@ -63,6 +65,10 @@ type DispatchOutcome struct {
 	Message    string        // for people: what the pipeline said or what went wrong
 	Cause      string        // for the log only: what went wrong, with the host; "" if nothing did
 	Result     *Result       // with succeeded, and perhaps where the run failed
+	// JobID is the job's own name at the pipeline; "" if the answer does not name one.
+	JobID string
+	// Reading is what an accepting answer shows of the job; nil if nothing.
+	Reading *Reading
 }
 
 // CheckKind is what a check found.
@@ -90,11 +96,34 @@ type CheckOutcome struct {
 	ReadVersion int64     // the version of the record that it read before it polled
 	Kind        CheckKind
 	Reading     Reading       // with CheckReading
-	RetryAfter  time.Duration // with CheckBusy: as the pipeline asked; 0 if it did not
+	RetryAfter  time.Duration // with CheckBusy or a running reading: as the pipeline asked; 0 if it did not
 	Message     string        // of CheckFailed or CheckBusy what went wrong; of a terminal reading the pipeline's
 	Cause       string        // for the log only: what went wrong, with the host; "" if nothing did
 	Result      *Result       // if the answer had one
 	Dropped     Dropped       // with a terminal reading
+	// JobID is the job's own name, if the answer has one.
+	JobID string
+	// ResultMissing says that the reading is succeeded and that the result, which is elsewhere,
+	// could not be fetched. Message says why.
+	ResultMissing bool
+}
+
+// CancelKind is how a request to cancel the pipeline's job went.
+type CancelKind string
+
+// The outcomes of a cancel request.
+const (
+	CancelConfirmed CancelKind = "confirmed" // the job is cancelled, or there is none to cancel
+	CancelFailed    CancelKind = "failed"    // the pipeline does not cancel it
+	CancelAgain     CancelKind = "again"     // it is not known; the request may be repeated
+)
+
+// CancelOutcome is how a request to cancel the pipeline's job went.
+type CancelOutcome struct {
+	Kind       CancelKind
+	RetryAfter time.Duration // with again: as the pipeline asked; 0 if it did not
+	Message    string        // for people: what the pipeline said or what went wrong; "" if confirmed
+	Cause      string        // for the log only, with the host; "" if confirmed
 }
 
 // Event is a message of the pipeline, addressed to this run.
