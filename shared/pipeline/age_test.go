@@ -43,7 +43,7 @@ func TestPollsFollowTheName(t *testing.T) {
 		t.Helper()
 		now.Add(int64(after))
 		before := asked[host].Load()
-		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+		if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 		if asked[host].Load() != before+1 || dials.Load() != connections {
@@ -93,10 +93,10 @@ func TestPollOutlivesItsConnection(t *testing.T) {
 	})
 	c := open(t, "http://"+s.addr, func(c *Config) { c.Now = func() time.Time { return time.Unix(1e9, now.Load()) } })
 	got := make(chan cases.CheckOutcome, 1)
-	go func() { got <- c.Poll(t.Context(), "c-1", 2, "") }()
+	go func() { got <- c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}) }()
 	<-begun
 	now.Add(int64(time.Minute))
-	if second := c.Poll(t.Context(), "c-2", 2, ""); second.Kind != cases.CheckUnknown {
+	if second := c.Poll(t.Context(), Job{CaseID: "c-2", Run: 2}); second.Kind != cases.CheckUnknown {
 		t.Errorf("%+v", second)
 	}
 	close(answer)
@@ -113,7 +113,7 @@ func TestPollOutlivesItsConnection(t *testing.T) {
 // A cache between is told not to answer.
 func TestPollsAreNotCached(t *testing.T) {
 	p := pipelinetest.New(t)
-	open(t, p.URL).Poll(t.Context(), "c-1", 2, "")
+	open(t, p.URL).Poll(t.Context(), Job{CaseID: "c-1", Run: 2})
 	if got := p.Polls("c-1")[0].Header.Values("Cache-Control"); len(got) != 1 || got[0] != "no-cache" {
 		t.Errorf("Cache-Control: %q", got)
 	}

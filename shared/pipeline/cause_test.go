@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
@@ -47,7 +48,9 @@ func TestCauses(t *testing.T) {
 		"not HTTP": {url: "http://" + garbage.addr, want: "the connection broke, or the answer is not HTTP"},
 		"in no time": {
 			react: pipelinetest.Hang(false, 0), want: "it took longer than 50ms",
-			config: func(c *Config) { c.Timeout, c.CheckTimeout = 50*time.Millisecond, 50*time.Millisecond },
+			config: func(c *Config) {
+				c.Pipeline.Dispatch.Timeout, c.CheckTimeout = 50*time.Millisecond, 50*time.Millisecond
+			},
 		},
 		"500": {react: pipelinetest.Answer(500, `{"error":"form-content"}`), want: "500 Internal Server Error"},
 		"401": {
@@ -67,7 +70,7 @@ func TestCauses(t *testing.T) {
 		},
 		"no token": {url: "http://pipeline.invalid", want: "no ID token for the pipeline: no metadata for [redacted]",
 			config: func(c *Config) {
-				c.Auth, c.TokenSource = AuthOIDC, func(context.Context) (string, error) {
+				c.Pipeline.Auth.GoogleIDToken, c.TokenSource = true, func(context.Context) (string, error) {
 					return "", fmt.Errorf("no metadata for s3cr3t-key")
 				}
 			}},
@@ -79,7 +82,7 @@ func TestCauses(t *testing.T) {
 				p.ScriptPolls("c-1", tc.react)
 			}
 			c := open(t, tc.url+"/base-path", func(c *Config) {
-				c.APIKey = "s3cr3t-key"
+				c.Pipeline.Auth.Value = description.NewSecret("s3cr3t-key")
 				if tc.config != nil {
 					tc.config(c)
 				}
@@ -88,7 +91,7 @@ func TestCauses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, poll := c.Dispatch(t.Context(), request), c.Poll(t.Context(), "c-1", 2, "")
+			got, poll := c.Dispatch(t.Context(), request), c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2})
 			for what, said := range map[string][2]string{
 				"dispatch": {got.Cause, got.Message}, "poll": {poll.Cause, poll.Message},
 			} {

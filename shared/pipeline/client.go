@@ -1,6 +1,7 @@
-// Package pipeline is the client of the document pipeline. [Client.Dispatch] sends a run to the
-// pipeline, and [Client.Poll] reads the progress of a run. Both return their outcome in the types
-// of package cases. The package makes no decision and stores nothing.
+// Package pipeline is the client of pipelines. A [description.Pipeline] says how to talk to one.
+// [Client.Dispatch] starts the job of a run, [Client.Poll] asks how far it is, [Client.Cancel]
+// cancels it, and [Client.ReadCallback] reads what the pipeline reports by itself. They return
+// their outcome in the types of package cases. The package makes no decision and stores nothing.
 //
 // A dispatch is one request on a connection of its own. It is never repeated and never redirected.
 // Its outcome is unreachable only if no byte of the request was written to the network. The outcome
@@ -21,13 +22,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/weburl"
-)
-
-// How the client authenticates to the platform that runs the pipeline.
-const (
-	AuthNone = "none" // no credentials
-	AuthOIDC = "oidc" // a Google-signed ID token in the Authorization header
 )
 
 const (
@@ -44,21 +40,15 @@ const (
 
 // Config configures a client. It holds secrets; do not print it.
 type Config struct {
-	// URL is the address of the pipeline, http or https. It may have a path, which precedes /api/.
-	// It has no query, no fragment and no password.
-	URL string
-	// APIKey is sent as X-API-Key. Empty means that no key is sent. If the pipeline repeats the
-	// key, it is removed from the message.
-	APIKey string
-	// Auth is AuthNone or AuthOIDC. Empty means AuthNone.
-	Auth string
-	// TokenSource returns an ID token for the audience that [Audience] returns. AuthOIDC requires
-	// it. It is called once a request, so it should cache tokens. It must return when its context
-	// ends.
+	// Pipeline describes the pipeline. It has an URL and a dispatch timeout above 0, and is not
+	// changed later. The client removes its secrets from what the pipeline says.
+	Pipeline *description.Pipeline
+	// TokenSource returns an ID token for the audience that [Audience] returns. A pipeline that
+	// wants Google ID tokens requires it. It is called once a request, so it should cache tokens.
+	// It must return when its context ends.
 	TokenSource func(ctx context.Context) (string, error)
-	// Timeout bounds a dispatch, from the dial to the last byte of the answer. It must be above 0.
-	Timeout time.Duration
-	// CheckTimeout bounds a poll. It must be above 0.
+	// CheckTimeout bounds a poll, with the request for its result, and a cancel request. It must be
+	// above 0.
 	CheckTimeout time.Duration
 
 	// MaxAnswer is the largest answer that is read, in bytes. 0 means 32 MiB.
@@ -69,13 +59,18 @@ type Config struct {
 	TLS         *tls.Config
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now         func() time.Time
+	// Observe, if it is not nil, is told of every request and its answer, without secrets. For a
+	// person who tries a description.
+	Observe func(Exchange)
 }
 
 // Client sends requests to one pipeline. Its methods are safe for concurrent use.
 type Client struct {
 	config    Config
+	pipeline  *description.Pipeline
 	base      string // the URL without a slash at the end
 	host      string // the URL's host, with its port if it has one
+	origin    string // the URL's, as originOf returns it
 	tlsConfig *tls.Config
 	pool      pool
 }
@@ -83,33 +78,30 @@ type Client struct {
 // New returns a client. It opens no connection. The error names every invalid field of the
 // configuration and no secret.
 func New(config Config) (*Client, error) {
-	c := &Client{config: config}
+	c := &Client{config: config, pipeline: config.Pipeline}
 	var problems []error
 	invalid := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("pipeline: "+format, args...))
 	}
+	if config.Pipeline == nil {
+		return nil, errors.New("pipeline: no pipeline is described")
+	}
 
-	u, err := parseURL(config.URL)
+	u, err := parseURL(config.Pipeline.URL)
 	if err != nil {
 		problems = append(problems, err)
 	} else {
 		c.base = u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/")
-		c.host, c.tlsConfig = u.Host, c.clientTLS(u.Hostname())
+		c.host, c.origin, c.tlsConfig = u.Host, originOf(u), clientTLS(config.TLS)
 	}
-	if !headerValue(config.APIKey) {
+	if !headerValue(config.Pipeline.Auth.Value.Reveal()) {
 		invalid("the API key has characters that no header can carry (a line end, perhaps)")
 	}
-	switch config.Auth {
-	case "", AuthNone:
-	case AuthOIDC:
-		if config.TokenSource == nil {
-			invalid("auth %q needs a token source", AuthOIDC)
-		}
-	default:
-		invalid("auth is %q, not %q or %q", config.Auth, AuthNone, AuthOIDC)
+	if config.Pipeline.Auth.GoogleIDToken && config.TokenSource == nil {
+		invalid("a pipeline that wants Google ID tokens needs a token source")
 	}
-	if config.Timeout <= 0 {
-		invalid("the timeout %s is not above 0", config.Timeout)
+	if config.Pipeline.Dispatch.Timeout <= 0 {
+		invalid("the timeout %s is not above 0", config.Pipeline.Dispatch.Timeout)
 	}
 	if config.CheckTimeout <= 0 {
 		invalid("the check timeout %s is not above 0", config.CheckTimeout)
@@ -139,6 +131,12 @@ func New(config Config) (*Client, error) {
 	return c, nil
 }
 
+// Pipeline returns the description that the client follows. It is not to be changed.
+func (c *Client) Pipeline() *description.Pipeline { return c.pipeline }
+
+// documents reports whether the preset is the document pipeline's.
+func (c *Client) documents() bool { return c.pipeline.Preset == description.Documents }
+
 // Close closes the idle connections. It does not end calls in flight.
 func (c *Client) Close() { c.polls().CloseIdleConnections() }
 
@@ -159,28 +157,45 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// authorize sets the headers that identify the caller, and returns the secrets among them.
-func (c *Client) authorize(ctx context.Context, h http.Header, traceParent string) (secrets []string, err error) {
+// authorize sets the headers that identify the caller, and returns what is secret in the request.
+// Credentials are sent to the pipeline's own origin only.
+func (c *Client) authorize(ctx context.Context, r *http.Request, job Job) (secrets []string, err error) {
+	h := r.Header
 	h.Set("User-Agent", "casewatch")
-	if traceParent != "" && headerValue(traceParent) {
-		h.Set("Traceparent", traceParent)
+	if job.TraceParent != "" && headerValue(job.TraceParent) {
+		h.Set("Traceparent", job.TraceParent)
 	}
-	if c.config.APIKey != "" {
-		h.Set("X-API-Key", c.config.APIKey)
-		secrets = append(secrets, c.config.APIKey)
+	secrets = job.secrets()
+	if originOf(r.URL) != c.origin {
+		return secrets, nil
 	}
-	if c.config.Auth == AuthOIDC {
+	auth := c.pipeline.Auth
+	if value := auth.Value.Reveal(); value != "" {
+		h.Set(auth.Header, value)
+		secrets = append(secrets, secretsIn(value)...)
+	}
+	if auth.GoogleIDToken {
 		token, err := c.config.TokenSource(ctx)
 		if err != nil {
-			return nil, err
+			return secrets, err
 		}
 		if token == "" || !headerValue(token) {
-			return nil, errors.New("the token source gave no usable token")
+			return secrets, errors.New("the token source gave no usable token")
 		}
 		h.Set("Authorization", "Bearer "+token)
 		secrets = append(secrets, token)
 	}
 	return secrets, nil
+}
+
+// secretsIn returns what is to be removed from texts if that value is a secret: the value, and of
+// "Bearer abc" the last word, too.
+func secretsIn(value string) []string {
+	secrets := []string{value}
+	if i := strings.LastIndexByte(value, ' '); i >= 0 {
+		secrets = append(secrets, value[i+1:])
+	}
+	return secrets
 }
 
 // headerValue reports whether s is printable ASCII.

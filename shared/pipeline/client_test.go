@@ -7,15 +7,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// documents returns the configuration of a client of the document pipeline at url, with generous limits.
+func documents(url string) Config {
+	p := description.ForDocuments(url, "", false)
+	p.Dispatch.Timeout = 20 * time.Second
+	return Config{Pipeline: p, CheckTimeout: 10 * time.Second}
+}
+
 // open returns a client of the pipeline at url with generous limits, changed by the options.
 func open(t *testing.T, url string, options ...func(*Config)) *Client {
 	t.Helper()
-	config := Config{URL: url, Timeout: 20 * time.Second, CheckTimeout: 10 * time.Second}
+	config := documents(url)
+
 	for _, option := range options {
 		option(&config)
 	}
@@ -27,7 +36,7 @@ func open(t *testing.T, url string, options ...func(*Config)) *Client {
 	return c
 }
 
-var request = Request{
+var request = Job{
 	CaseID:      "c-1",
 	Run:         2,
 	Form:        []byte(`{"n":1.50,"Form":{"Id":"form-content"}}`),
@@ -35,12 +44,12 @@ var request = Request{
 }
 
 func TestNewNamesEveryFault(t *testing.T) {
-	_, err := New(Config{URL: "ftp://x", APIKey: "hush\n", Auth: "basic", MaxAnswer: -1})
+	_, err := New(Config{Pipeline: description.ForDocuments("ftp://x", "hush\n", true), MaxAnswer: -1})
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, part := range []string{
-		"the URL has another scheme", "API key", `auth is "basic"`, "the timeout 0s", "check timeout 0s",
+		"the URL has another scheme", "API key", "needs a token source", "the timeout 0s", "check timeout 0s",
 		"largest answer",
 	} {
 		if !strings.Contains(err.Error(), part) {
@@ -54,13 +63,13 @@ func TestNewNamesEveryFault(t *testing.T) {
 		"", "x", "http://", "http://:80", "http://u:hush@x", "http://x?a=hush", "http://x?", "http://x#hush",
 		"http://[", "http://x\n",
 	} {
-		_, err := New(Config{URL: url, Timeout: 1, CheckTimeout: 1})
+		_, err := New(documents(url))
 		if err == nil || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
-	if _, err := New(Config{URL: "http://x", Timeout: 1, CheckTimeout: 1, Auth: AuthOIDC}); err == nil {
-		t.Error("OIDC without a token source is accepted")
+	if _, err := New(Config{}); err == nil {
+		t.Error("no description is accepted")
 	}
 }
 
@@ -85,9 +94,12 @@ func TestTokenSourceFails(t *testing.T) {
 			c := open(
 				t,
 				"http://127.0.0.1:1",
-				func(c *Config) { c.Auth, c.TokenSource, c.APIKey = AuthOIDC, source, "hush-key" },
+				func(c *Config) {
+					c.Pipeline = description.ForDocuments(c.Pipeline.URL, "hush-key", true)
+					c.TokenSource, c.Pipeline.Dispatch.Timeout = source, time.Second
+				},
 			)
-			got, look := c.Dispatch(t.Context(), request), c.Poll(t.Context(), "c-1", 2, "")
+			got, look := c.Dispatch(t.Context(), request), c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2})
 			if got.Kind != "unreachable" || look.Kind != "unable" {
 				t.Fatalf("got %+v, %+v", got, look)
 			}

@@ -4,59 +4,46 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
 )
 
-// Request is a run to dispatch.
-type Request struct {
-	CaseID      string
-	Run         int
-	Form        []byte // a JSON object; only case_id and run are changed before it is sent
-	TraceParent string // W3C traceparent; "" for none
-}
-
-// Dispatch sends the run to the pipeline with POST {URL}/api/normalize. It waits for the answer for
-// at most Config.Timeout. It sends exactly one request, with the Idempotency-Key "<case_id>:<run>".
-// The request has a new connection, which is closed when Dispatch returns.
+// Dispatch sends the run to the pipeline with the request start of the description. It waits for
+// the answer for at most the timeout of its dispatches. It sends exactly one request, with the
+// Idempotency-Key "<case_id>:<run>". The request has a new connection, which is closed when
+// Dispatch returns.
 //
 // The Nonce of the outcome is empty. Its Kind is
 //   - unreachable: no byte of the request was written to the network. There was no ID token, no
 //     address or no connection; or the TLS handshake failed, the connection broke, or ctx ended
 //     before the first byte.
 //   - busy: 429, or 503 with Retry-After, whatever the body holds. RetryAfter is 0 if its value is
-//     unreadable or in the past. If the body holds "success": false, SaysFailed is true, and
-//     Message and Result come from the body.
-//   - failed: the complete answer holds "success": false, at the top or under "detail", with any
-//     status. Message and Result come from the body.
-//   - accepted: 202.
-//   - succeeded: 200, or another 2xx except 202, with "success": true. Result is the answer;
-//     [report.ParseResult] shortens a large one.
-//   - refused: any other 4xx, and any 3xx, since redirects are not followed. Message is the
+//     unreadable or in the past.
+//   - accepted: a status of start.accepted. JobID is the job's name. Reading is what the answer
+//     shows of it. With a status code that means success, an answer that names a job is accepted.
+//   - succeeded, failed, cancelled: a status of start.accepted, and the job is done already. A
+//     result that is elsewhere is fetched by a poll: then the run is accepted.
+//   - refused: any other 4xx, and any other 3xx, since redirects are not followed. Message is the
 //     pipeline's. A form that is not a JSON object is refused too, and is not sent.
-//   - uncertain: everything else. Examples are an answer that names another case or run, a 2xx
-//     without "success", and another 5xx. So is an answer that broke off, did not arrive in time,
-//     cannot be unpacked or is larger than Config.MaxAnswer. However, a status of 202, 3xx, 4xx or
-//     busy counts even if the body is unreadable.
+//   - uncertain: everything else. Examples are another 5xx, and an answer that is accepted and does
+//     not name the job that it should. So is an answer that did not arrive in time.
+//
+// The preset documents has its own outcomes; see documents.go.
 //
 // Answers are read with [report.ReadAll]. Message is one line for people. It holds no content of
 // the form, no secret and no address. Cause is one line for the log. It names the error and the
 // host, and holds nothing of the body.
-func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcome {
-	body, err := splice(req.Form, req.CaseID, req.Run)
+func (c *Client) Dispatch(ctx context.Context, job Job) cases.DispatchOutcome {
+	body, err := c.body(job)
 	if err != nil {
-		return cases.DispatchOutcome{
-			Kind:    cases.DispatchRefused,
-			Message: errNotAnObject.Error(),
-			Cause:   errNotAnObject.Error(),
-		}
+		return cases.DispatchOutcome{Kind: cases.DispatchRefused, Message: err.Error(), Cause: err.Error()}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout, timeoutError(c.config.Timeout))
+	timeout := c.pipeline.Dispatch.Timeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, timeoutError(timeout))
 	defer cancel()
 
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/api/normalize", bytes.NewReader(body))
+	r, err := c.request(ctx, c.pipeline.Start.Request, job, "", bytes.NewReader(body))
 	if err != nil {
 		return cases.DispatchOutcome{
 			Kind:    cases.DispatchUnreachable,
@@ -65,14 +52,13 @@ func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcom
 		}
 	}
 	r.GetBody = nil // without it, the transport cannot repeat the request
-	secrets, err := c.authorize(ctx, r.Header, req.TraceParent)
+	secrets, err := c.authorize(ctx, r, job)
 	if err != nil {
-		message := clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey})
+		message := c.noToken(err, secrets)
 		return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: message, Cause: cause(message, c.host)}
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "application/json")
-	r.Header.Set("Idempotency-Key", req.CaseID+":"+strconv.Itoa(req.Run))
+	r.Header.Set("Idempotency-Key", job.idempotencyKey())
 
 	w := new(wire)
 	transport := c.dispatchTransport(ctx, w)
@@ -83,11 +69,12 @@ func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcom
 		out := cases.DispatchOutcome{
 			Kind:    cases.DispatchUnreachable,
 			Message: "the pipeline could not be reached: " + reason,
-			Cause:   c.logCause(ctx, err, secrets),
+			Cause:   c.logCause(ctx, err, r.URL.Host, secrets),
 		}
 		if w.seal() {
 			out.Kind, out.Message = cases.DispatchUncertain, "no answer to the request: "+reason
 		}
+		c.observe(r, body, answer{secrets: secrets}, out.Message)
 		return out
 	}
 	defer resp.Body.Close()
@@ -97,5 +84,10 @@ func (c *Client) Dispatch(ctx context.Context, req Request) cases.DispatchOutcom
 		// dispatch waiting.
 		w.readUntil(time.Now().Add(c.config.CheckTimeout))
 	}
-	return c.receive(ctx, resp, secrets).outcome(req.CaseID, req.Run)
+	a := c.receive(ctx, resp, secrets)
+	c.observe(r, body, a, "")
+	if c.documents() {
+		return a.outcome(job.CaseID, job.Run)
+	}
+	return c.started(a)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
@@ -22,7 +23,7 @@ func TestDispatchSendsTheForm(t *testing.T) {
 	p := pipelinetest.New(t)
 	for _, base := range []string{p.URL, p.URL + "/", p.URL + "/v1/x//"} {
 		c := open(t, base, func(c *Config) {
-			c.APIKey, c.Auth = "key-1", AuthOIDC
+			c.Pipeline.Auth.Value, c.Pipeline.Auth.GoogleIDToken = description.NewSecret("key-1"), true
 			c.TokenSource = func(context.Context) (string, error) { return "token-1", nil }
 		})
 		if got := c.Dispatch(t.Context(), request); got != (cases.DispatchOutcome{Kind: cases.DispatchAccepted}) {
@@ -154,7 +155,7 @@ func TestDispatchWaitsForASyncAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.SetProgress("c-1", 4, 5, "last")
-	if polled := c.Poll(t.Context(), "c-1", 2, ""); polled.Reading.Completed != 4 {
+	if polled := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); polled.Reading.Completed != 4 {
 		t.Fatalf("poll: %+v", polled)
 	}
 	p.Finish("c-1", pipelinetest.Result("c-1", 5, 2))
@@ -169,7 +170,7 @@ func TestDispatchWaitsForASyncAnswer(t *testing.T) {
 func TestDispatchEndsWithItsTime(t *testing.T) {
 	p := pipelinetest.New(t)
 	p.Default(pipelinetest.Hang(true, 1))
-	got := open(t, p.URL, func(c *Config) { c.Timeout = 50 * time.Millisecond }).Dispatch(t.Context(), request)
+	got := open(t, p.URL, func(c *Config) { c.Pipeline.Dispatch.Timeout = 50 * time.Millisecond }).Dispatch(t.Context(), request)
 	if got.Kind != cases.DispatchUncertain || got.Message != "no answer to the request: it took longer than 50ms" {
 		t.Fatalf("timeout: %+v", got)
 	}

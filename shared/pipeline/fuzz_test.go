@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 // FuzzURL: an address that is accepted is called with nothing but the paths of the API put behind
@@ -17,7 +16,7 @@ func FuzzURL(f *testing.F) {
 		f.Add(address)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
-		c, err := New(Config{URL: address, Timeout: time.Second, CheckTimeout: time.Second})
+		c, err := New(documents(address))
 		if err != nil {
 			if u, bad := url.Parse(address); bad == nil && u.User != nil && len(u.User.String()) > 8 &&
 				strings.Contains(err.Error(), u.User.String()) {

@@ -81,7 +81,7 @@ func polled(t *testing.T, react pipelinetest.Reaction, options ...func(*Config))
 	t.Helper()
 	p := pipelinetest.New(t)
 	p.ScriptPolls("c-1", react)
-	return open(t, p.URL, options...).Poll(t.Context(), "c-1", 2, "")
+	return open(t, p.URL, options...).Poll(t.Context(), Job{CaseID: "c-1", Run: 2})
 }
 
 func counts(d *cases.Documents) string {
@@ -229,7 +229,7 @@ func TestAnswersOfOthers(t *testing.T) {
 		"7": "7", "1200": "1.2e3", "12345678901234567890": "12345678901234567890",
 	} {
 		p.ScriptPolls(id, pipelinetest.Answer(200, `{"case_id":`+literal+`,"total":2}`))
-		if got := open(t, p.URL).Poll(t.Context(), id, 1, ""); got.Kind != cases.CheckReading {
+		if got := open(t, p.URL).Poll(t.Context(), Job{CaseID: id, Run: 1}); got.Kind != cases.CheckReading {
 			t.Errorf("%s told as %s: %+v", id, literal, got)
 		}
 	}

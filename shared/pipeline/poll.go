@@ -1,140 +1,132 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/jsonscan"
-	"github.com/casewatch/casewatch/shared/pipeline/report"
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 )
 
-// Poll reads the progress of a run with GET {URL}/api/progress/{case_id}. It waits for at most
-// Config.CheckTimeout. It sends one request. It sends a second one only if it reused a connection
-// and that connection turned out to be dead. No connection is reused for longer than a minute, so
-// that polls follow a change of the host's address.
+// Poll asks the pipeline for the job of a run with the request poll of the description. If the
+// answer says that the job succeeded and its result is elsewhere, Poll fetches that too. It waits
+// for at most Config.CheckTimeout in all. Each request is sent once, and a second time only if it
+// reused a connection and that connection turned out to be dead. No connection is reused for longer
+// than a minute, so that polls follow a change of the host's address.
 //
-// Poll sets Kind, Reading, RetryAfter, Message, Cause and Result of the outcome. The Kind is
-//   - reading: 200 with a total above 0, or with a status of running, succeeded or failed. Reading
-//     is as [report.ParseProgress] describes. If the result holds "success": false, the status is
-//     failed. Message and Result are set for a terminal status. A result or counts that are
-//     unreadable are dropped, and Message says so.
-//   - unknown: 404, or 200 with a total of 0 and no such status.
+// The Kind of the outcome is
+//   - reading: a 2xx, or a status code that a list of the description has. Its Status is as the
+//     lists say; a status that is missing or that no list has is running, and Unmapped is the
+//     latter. Without a description of the status, the total is above 0. Message is set for a
+//     failure. RetryAfter is as a running job's answer asks.
+//   - unknown: a status code of poll.unknown; without a description of the status also a total of
+//     0.
 //   - busy, with a Message: 429, or 503 with Retry-After. RetryAfter is 0 if its value is
 //     unreadable or in the past.
 //   - failed, with a Message: everything else. Examples are no answer, a redirect, another status,
-//     and a body without JSON. So is a body with neither a status nor whole counts, an answer that
-//     names another case or run, and one that broke off, cannot be unpacked or is larger than
+//     an answer that names another job, a job whose address is at an origin that the description
+//     does not name, and an answer that broke off, cannot be unpacked or is larger than
 //     Config.MaxAnswer.
 //
-// Answers are read with [report.ReadAll]. Message and Cause are as in [Client.Dispatch].
-func (c *Client) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
+// With ResultMissing, the reading is succeeded, and its result could not be fetched.
+//
+// The preset documents has its own outcomes; see documents.go. Answers, Message and Cause are as in
+// [Client.Dispatch].
+func (c *Client) Poll(ctx context.Context, job Job) cases.CheckOutcome {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.CheckTimeout, timeoutError(c.config.CheckTimeout))
 	defer cancel()
-	target := c.base + "/api/progress/" + url.PathEscape(caseID)
-	r, err := http.NewRequestWithContext(context.WithValue(ctx, pollKey{}, ctx), http.MethodGet, target, nil)
+	a, err := c.get(ctx, c.pipeline.Poll.Request, job, "")
 	if err != nil {
-		return failedPoll("the request cannot be made", cause("the request cannot be made", c.host))
+		return failedPoll(err.message, err.cause)
 	}
-	r.Header.Set("Accept", "application/json")
-	r.Header.Set("Cache-Control", "no-cache")
-	secrets, err := c.authorize(ctx, r.Header, traceParent)
-	if err != nil {
-		message := clean("no ID token for the pipeline: "+err.Error(), maxMessage, []string{c.config.APIKey})
-		return failedPoll(message, cause(message, c.host))
+	if c.documents() {
+		return a.progress(job.CaseID, job.Run)
 	}
-	resp, err := c.ask(r)
-	if err != nil {
-		return failedPoll("no answer: "+clean(errorText(ctx, err), maxMessage, secrets), c.logCause(ctx, err, secrets))
-	}
-	defer resp.Body.Close()
-	return c.receive(ctx, resp, secrets).progress(caseID, run)
-}
-
-// progress returns the outcome of a poll of that run; [Client.Poll] lists the outcomes.
-func (a answer) progress(caseID string, run int) cases.CheckOutcome {
-	if a.busy() {
-		return cases.CheckOutcome{Kind: cases.CheckBusy, RetryAfter: retryAfter(a.retryAfter, a.now),
-			Message: or(a.message(), a.statusLine()), Cause: a.logCause("")}
-	}
-	if other := report.Another(a.body, caseID, run); other != "" &&
-		(a.status == http.StatusOK || a.status == http.StatusNotFound) {
-		return failedPoll(a.statusLine()+", but about "+other, a.logCause(", about "+other))
-	}
-	switch {
-	case a.status == http.StatusNotFound:
-		return cases.CheckOutcome{Kind: cases.CheckUnknown}
-	case a.unreadable != "":
-		return failedPoll(a.statusLine()+", but "+a.unreadable, a.logCause(", but "+a.unreadable))
-	case a.status != http.StatusOK:
-		message := a.statusLine()
-		if said := a.message(); said != "" {
-			message = clean(message+": "+said, maxMessage, a.secrets)
-		}
-		return failedPoll(message, a.logCause(""))
-	}
-	return a.reading()
-}
-
-// reading returns the outcome of a 200.
-func (a answer) reading() cases.CheckOutcome {
-	failed := func(err error) cases.CheckOutcome { return failedPoll(err.Error(), a.logCause(", but "+err.Error())) }
-	p, err := report.ParseProgress(a.body)
-	if err != nil {
-		return failed(err)
-	}
-	out := cases.CheckOutcome{Kind: cases.CheckReading, Reading: p.Reading}
-	out.Reading.Current = clean(p.Current, maxCurrent, a.secrets)
-	if p.Unreadable != nil {
-		out.Cause = clean(cause("the progress cannot be read: "+p.Unreadable.Error(), a.host), maxMessage, a.secrets)
-	}
-
-	members := jsonscan.Find(a.body, "result")
-	result, err := report.ParseResult(members[0])
-	unreadable := err != nil && report.Given(members[0])
-	if result.Failed() {
-		out.Reading.Status = cases.StatusFailed
-	}
-	out.Result = result.Kept()
-	switch out.Reading.Status {
-	case cases.StatusSucceeded, cases.StatusFailed:
-		out.Message = a.reportMessage(out.Reading.Status, members[0], result)
-		out.Dropped = cases.Dropped{Result: unreadable, Progress: p.Unreadable != nil}
-	case cases.StatusRunning: // a running run needs no counts
-	default:
-		switch {
-		case p.Unreadable != nil:
-			return failed(fmt.Errorf("the progress cannot be read: %w", p.Unreadable))
-		case !p.HasTotal:
-			return failed(errors.New("the progress has no total"))
-		case p.Total == 0:
-			return cases.CheckOutcome{Kind: cases.CheckUnknown}
-		}
+	out := c.polled(a, job)
+	if out.Kind == cases.CheckReading && out.Reading.Status == cases.StatusSucceeded && c.fetches(a) {
+		c.fetch(ctx, a, job, &out)
 	}
 	return out
 }
 
-// reportMessage picks the message of a terminal report: of a failure what the answer says, else what its
-// result says.
-func (a answer) reportMessage(status cases.Status, raw json.RawMessage, result *report.Result) string {
-	var message string
-	if status == cases.StatusFailed {
-		message = report.Message(a.body)
-	}
-	if result != nil {
-		if status == cases.StatusFailed {
-			message = cmp.Or(message, report.Message(raw))
+// fetch fetches the result of a job that succeeded.
+func (c *Client) fetch(ctx context.Context, polled answer, job Job, out *cases.CheckOutcome) {
+	d := c.pipeline.Result
+	address := polled.resultURL(d)
+	a, err := c.get(ctx, d.Request, job, address)
+	switch {
+	case err != nil:
+		out.Message, out.Cause = err.message, err.cause
+	case a.busy():
+		out.Message, out.Cause = or(a.message(), a.statusLine()), a.logCause("")
+		out.RetryAfter = retryAfter(a.retryAfter, a.now)
+	case a.status/100 != 2:
+		out.Message, out.Cause = a.statusLine(), a.logCause("")
+	case a.unreadable != "":
+		out.Message, out.Cause = a.statusLine()+", but "+a.unreadable, a.logCause(", but "+a.unreadable)
+	default:
+		out.Result, out.Dropped.Result = a.result(d)
+		if address != "" {
+			if out.Result == nil {
+				out.Result = &cases.Result{}
+			}
+			out.Result.OutputURL = or(out.Result.OutputURL, address)
 		}
-		message = cmp.Or(message, result.Message)
+		return
 	}
-	return clean(message, maxMessage, a.secrets)
+	out.ResultMissing, out.Result = true, nil
+	out.Message = "the result cannot be fetched: " + out.Message
+}
+
+// exchangeError says why there is no answer.
+type exchangeError struct{ message, cause string }
+
+// get makes a request over the connections of polls, and reads its answer.
+func (c *Client) get(ctx context.Context, what description.Request, job Job, result string) (answer, *exchangeError) {
+	r, err := c.request(context.WithValue(ctx, pollKey{}, ctx), what, job, result, nil)
+	if err != nil {
+		message := clean("the request cannot be made: "+err.Error(), maxMessage, nil)
+		return answer{}, &exchangeError{message, cause(message, c.host)}
+	}
+	r.Header.Set("Cache-Control", "no-cache")
+	secrets, err := c.authorize(ctx, r, job)
+	if err != nil {
+		message := c.noToken(err, secrets)
+		return answer{}, &exchangeError{message, cause(message, c.host)}
+	}
+	resp, err := c.ask(r)
+	if err != nil {
+		message := "no answer: " + clean(errorText(ctx, err), maxMessage, secrets)
+		c.observe(r, nil, answer{secrets: secrets}, message)
+		return answer{}, &exchangeError{message, c.logCause(ctx, err, r.URL.Host, secrets)}
+	}
+	defer resp.Body.Close()
+	a := c.receive(ctx, resp, secrets)
+	c.observe(r, nil, a, "")
+	return a, nil
+}
+
+// request returns a request of the description, without the headers that identify the caller.
+func (c *Client) request(
+	ctx context.Context, what description.Request, job Job, result string, body io.Reader,
+) (*http.Request, error) {
+	target, err := c.target(what.Target, job, result)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, what.Method, target, body)
+	if err != nil {
+		return nil, errNoAddress // the error quotes the address
+	}
+	r.Header.Set("Accept", "application/json")
+	return r, nil
+}
+
+// noToken is the message of a request that was not made for want of an ID token.
+func (c *Client) noToken(err error, secrets []string) string {
+	return clean("no ID token for the pipeline: "+err.Error(), maxMessage, secrets)
 }
 
 // ask sends a poll. If it failed on a reused connection, ask sends it once more on a new

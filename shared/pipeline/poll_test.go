@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 )
 
@@ -54,11 +55,11 @@ func TestPollOutcomes(t *testing.T) {
 			p.SetProgress("c-1", 1, 2, "a.docx")
 			p.ScriptPolls("c-1", tc.react)
 			got := open(t, p.URL, func(c *Config) {
-				c.MaxAnswer, c.APIKey = 1<<20, "hush-key"
+				c.MaxAnswer, c.Pipeline.Auth.Value = 1<<20, description.NewSecret("hush-key")
 				if name == "hangs" {
 					c.CheckTimeout = 100 * time.Millisecond
 				}
-			}).Poll(t.Context(), "c-1", 2, "")
+			}).Poll(t.Context(), Job{CaseID: "c-1", Run: 2})
 			if got.Kind != tc.kind || (got.Message == "") != (tc.message == "") ||
 				!strings.Contains(got.Message, tc.message) {
 				t.Fatalf("got %s, %q", got.Kind, got.Message)
@@ -73,12 +74,12 @@ func TestPollOutcomes(t *testing.T) {
 func TestPollAsksForTheCase(t *testing.T) {
 	p := pipelinetest.New(t)
 	c := open(t, p.URL+"/v1/", func(c *Config) {
-		c.APIKey, c.Auth = "key-1", AuthOIDC
+		c.Pipeline.Auth.Value, c.Pipeline.Auth.GoogleIDToken = description.NewSecret("key-1"), true
 		c.TokenSource = func(context.Context) (string, error) { return "token-1", nil }
 	})
 	for _, id := range []string{"c-1", "a:b.c_d", "a/b?c#d %"} {
 		p.SetProgress(id, 3, 4, "x")
-		got := c.Poll(t.Context(), id, 2, request.TraceParent)
+		got := c.Poll(t.Context(), Job{CaseID: id, Run: 2, TraceParent: request.TraceParent})
 		want := cases.CheckOutcome{
 			Kind:    cases.CheckReading,
 			Reading: cases.Reading{Completed: 3, Total: 4, Percent: 75, Current: "x"},
@@ -111,7 +112,7 @@ func TestPollsShareAConnection(t *testing.T) {
 		}
 	})
 	for range 5 {
-		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+		if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 	}
@@ -119,7 +120,7 @@ func TestPollsShareAConnection(t *testing.T) {
 		t.Errorf("%d connections for five polls", dials.Load())
 	}
 	c.Close()
-	if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
+	if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckUnknown || dials.Load() != 2 {
 		t.Errorf("after Close: %+v on %d connections", got, dials.Load())
 	}
 }
@@ -159,13 +160,13 @@ func TestPollAsksAtMostTwice(t *testing.T) {
 			var all sync.WaitGroup
 			for range idle {
 				all.Go(func() {
-					if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+					if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckUnknown {
 						t.Errorf("got %+v", got)
 					}
 				})
 			}
 			all.Wait()
-			if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != tc.want {
+			if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != tc.want {
 				t.Errorf("got %+v, want %s", got, tc.want)
 			}
 			if n := asked.Load() - idle; n != tc.asked {
@@ -183,7 +184,7 @@ func TestPollAfterIdleConnectionsWereClosed(t *testing.T) {
 	})
 	c := open(t, "http://"+s.addr)
 	for range 20 {
-		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckUnknown {
+		if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckUnknown {
 			t.Fatalf("got %+v", got)
 		}
 	}
@@ -201,7 +202,7 @@ func TestPollEndsItsDial(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if got := c.Poll(ctx, "c-1", 2, ""); got.Kind != cases.CheckFailed {
+	if got := c.Poll(ctx, Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckFailed {
 		t.Fatalf("got %+v", got)
 	}
 	select {
@@ -231,11 +232,11 @@ func TestPollOfBadServers(t *testing.T) {
 		}
 	})
 	limited := func(c *Config) { c.MaxAnswer = 1 << 20 }
-	if got := open(t, "http://"+s.addr).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed ||
+	if got := open(t, "http://"+s.addr).Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckFailed ||
 		!strings.Contains(got.Message, "not HTTP") {
 		t.Errorf("bad head: %+v", got)
 	}
-	if got := open(t, "http://"+endless.addr, limited).Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed ||
+	if got := open(t, "http://"+endless.addr, limited).Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckFailed ||
 		!strings.Contains(got.Message, "more than") {
 		t.Errorf("endless: %+v", got)
 	}

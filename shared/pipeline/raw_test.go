@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 )
 
 // rawServer is a TCP server that counts connections and what they brought.
@@ -100,11 +101,11 @@ func TestOverTLS(t *testing.T) {
 		t.Fatalf("dispatch: %+v", got)
 	}
 	for range 3 {
-		if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckReading {
+		if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckReading {
 			t.Fatalf("poll: %+v", got)
 		}
 	}
-	broken := open(t, secure.URL, trusted, func(c *Config) { c.APIKey = "break" })
+	broken := open(t, secure.URL, trusted, func(c *Config) { c.Pipeline.Auth.Value = description.NewSecret("break") })
 	if got := broken.Dispatch(t.Context(), request); got.Kind != cases.DispatchUncertain {
 		t.Fatalf("broken: %+v", got)
 	}

@@ -41,7 +41,7 @@ func statusText(status int) string {
 func cause(what, host string) string { return what + " (host " + host + ")" }
 
 // logCause is [errorText] for the log. It adds addresses, which readers of a case must not see.
-func (c *Client) logCause(ctx context.Context, err error, secrets []string) string {
+func (c *Client) logCause(ctx context.Context, err error, host string, secrets []string) string {
 	var (
 		op   *net.OpError
 		dns  *net.DNSError
@@ -62,7 +62,7 @@ func (c *Client) logCause(ctx context.Context, err error, secrets []string) stri
 	} else if detail != nil {
 		what = detail.Error()
 	}
-	return clean(cause(what, c.host), maxMessage, secrets)
+	return clean(cause(what, host), maxMessage, secrets)
 }
 
 // errorText says why there is no complete answer. It repeats only those errors of the transport

@@ -129,7 +129,7 @@ func (c *Client) connect(ctx context.Context, network, addr string, secure bool,
 		conn = countedConn{Conn: conn, sent: &w.sent}
 	}
 	if secure {
-		t := tls.Client(conn, c.tlsConfig)
+		t := tls.Client(conn, c.tlsFor(addr))
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = conn.Close() // the error of the handshake explains more
 			return nil, err
@@ -142,14 +142,25 @@ func (c *Client) connect(ctx context.Context, network, addr string, secure bool,
 	return conn, nil
 }
 
-func (c *Client) clientTLS(serverName string) *tls.Config {
+// clientTLS returns the configuration of TLS connections, from the caller's if there is one.
+func clientTLS(given *tls.Config) *tls.Config {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.config.TLS != nil {
-		t = c.config.TLS.Clone()
+	if given != nil {
+		t = given.Clone()
 	}
 	t.NextProtos = []string{"http/1.1"}
-	if t.ServerName == "" {
-		t.ServerName = serverName
+	return t
+}
+
+// tlsFor returns the configuration of a connection to addr, whose certificate must name its host.
+func (c *Client) tlsFor(addr string) *tls.Config {
+	if c.tlsConfig.ServerName != "" {
+		return c.tlsConfig
+	}
+	t := c.tlsConfig.Clone()
+	t.ServerName = addr
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		t.ServerName = host
 	}
 	return t
 }

@@ -48,14 +48,14 @@ func TestNothingWasWritten(t *testing.T) {
 			}
 		}},
 		"dial hangs": {url: "http://" + closed.Addr().String(), message: "it took longer than 30ms", config: func(c *Config) {
-			c.Timeout = 30 * time.Millisecond
+			c.Pipeline.Dispatch.Timeout = 30 * time.Millisecond
 			c.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 		}},
 		"TLS to plaintext": {url: "https://" + plain.addr, message: "it does not speak TLS"},
 		"TLS not trusted":  {url: secure.URL, message: "certificate"},
 		"TLS silent": {
 			url: "https://" + silent.addr, message: "it took longer",
-			config: func(c *Config) { c.Timeout = 30 * time.Millisecond },
+			config: func(c *Config) { c.Pipeline.Dispatch.Timeout = 30 * time.Millisecond },
 		},
 		"first write fails": {url: "http://" + silent.addr, message: "connection", config: func(c *Config) {
 			c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -79,9 +79,9 @@ func TestNothingWasWritten(t *testing.T) {
 				if tc.config != nil {
 					tc.config(c)
 				}
-				c.CheckTimeout = c.Timeout
+				c.CheckTimeout = c.Pipeline.Dispatch.Timeout
 			})
-			if got := c.Poll(t.Context(), "c-1", 2, ""); got.Kind != cases.CheckFailed ||
+			if got := c.Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckFailed ||
 				!strings.Contains(got.Message, tc.message) {
 				t.Errorf("poll: %+v", got)
 			}
@@ -232,7 +232,7 @@ func TestAcceptedWithEndlessBody(t *testing.T) {
 		_, _ = io.WriteString(c, "HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n{")
 		_, _ = io.Copy(io.Discard, c)
 	})
-	c := open(t, "http://"+s.addr, func(c *Config) { c.Timeout, c.CheckTimeout = time.Hour, 30*time.Millisecond })
+	c := open(t, "http://"+s.addr, func(c *Config) { c.Pipeline.Dispatch.Timeout, c.CheckTimeout = time.Hour, 30*time.Millisecond })
 	if got := c.Dispatch(t.Context(), request); got.Kind != cases.DispatchAccepted {
 		t.Fatalf("got %+v", got)
 	}

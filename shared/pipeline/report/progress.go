@@ -55,7 +55,7 @@ func ParseProgress(text []byte) (Progress, error) {
 	case 2:
 		p.Unreadable = errors.New("completed and total are no whole numbers of documents")
 	}
-	p.Percent = percent(members[2], p.Completed, p.Total)
+	p.Percent = Percent(members[2], p.Completed, p.Total)
 	p.Current = String(members[3])
 	if status := cases.Status(String(members[4])); status.Known() {
 		p.Status = status
@@ -63,9 +63,9 @@ func ParseProgress(text []byte) (Progress, error) {
 	return p, nil
 }
 
-// percent reads a percentage, or a share of 1 if the counts show that it is one. It returns -1 if
+// Percent reads a percentage, or a share of 1 if the counts show that it is one. It returns -1 if
 // raw is neither.
-func percent(raw json.RawMessage, completed, total int) float64 {
+func Percent(raw json.RawMessage, completed, total int) float64 {
 	text := String(raw)
 	bare, signed := strings.CutSuffix(strings.TrimSpace(text), "%")
 	if signed {

@@ -13,10 +13,10 @@ import (
 	"github.com/casewatch/casewatch/shared/jsonscan"
 )
 
-// maxURL is the longest output URL that is accepted, in bytes. Servers support 8000 bytes (RFC
+// MaxURL is the longest output URL that is accepted, in bytes. Servers support 8000 bytes (RFC
 // 9110, section 4.1). The URL is part of the record and of the ended event, and both have size
 // limits.
-const maxURL = 8 << 10
+const MaxURL = 8 << 10
 
 // Result is what a pipeline reports at its end: what is kept of it, and what it says of itself.
 type Result struct {
@@ -59,7 +59,7 @@ func ParseResult(raw []byte) (*Result, error) {
 	counts := within(summary, "total_sets", "succeeded", "failed", "output_url", "error")
 	r.Documents = documents(counts[0], counts[1], counts[2])
 	for _, raw := range []json.RawMessage{url, counts[3]} {
-		if url := String(raw); r.OutputURL == "" && len(url) <= maxURL {
+		if url := String(raw); r.OutputURL == "" && len(url) <= MaxURL {
 			r.OutputURL = url
 		}
 	}
