@@ -257,6 +257,7 @@ func TestFaultySettings(t *testing.T) {
 		"TASKS_LOCATION":       "europe-west1",
 		"CHECK_QUEUE":          "check",
 		"CHECK_URL":            "https://check.example",
+		"PIPELINE_API_URL":     "https://pipeline.example",
 	}
 	log := &buffer{}
 	process := app.New(

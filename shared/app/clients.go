@@ -59,27 +59,38 @@ func openPublisher(ctx context.Context, cfg *config.Config) (*pubsub.Publisher, 
 	})
 }
 
-// pipelineClient adapts the pipeline's client to the interface of package reconcile.
-type pipelineClient struct{ client *pipeline.Client }
+// pipelineClient adapts the clients of the pipelines to the interface of package reconcile.
+type pipelineClient struct {
+	clients map[string]*pipeline.Client // by the pipeline's name
+	first   *pipeline.Client
+}
 
-func openPipeline(cfg *config.Config) (pipelineClient, error) {
-	c := pipeline.Config{
-		URL: cfg.Pipeline.URL, APIKey: cfg.Pipeline.APIKey.Reveal(), Auth: string(cfg.Pipeline.Auth),
-		Timeout: cfg.Pipeline.Timeout, CheckTimeout: cfg.Rules.CheckTimeout,
-	}
-	if cfg.Pipeline.Auth == config.AuthOIDC {
-		audience, err := pipeline.Audience(cfg.Pipeline.URL)
-		if err != nil {
-			return pipelineClient{}, err
+// openPipelines opens a client for each described pipeline.
+func openPipelines(cfg *config.Config) (pipelineClient, error) {
+	p := pipelineClient{clients: map[string]*pipeline.Client{}}
+	for _, described := range cfg.Pipelines {
+		c := pipeline.Config{Pipeline: described, CheckTimeout: cfg.Rules.CheckTimeout}
+		if described.Auth.GoogleIDToken {
+			audience, err := pipeline.Audience(described.URL)
+			if err != nil {
+				return pipelineClient{}, err
+			}
+			c.TokenSource = tokenSource(audience)
 		}
-		c.TokenSource = tokenSource(audience)
+		client, err := pipeline.New(c)
+		if err != nil {
+			return pipelineClient{}, fmt.Errorf("pipeline %s: %w", described.Name, err)
+		}
+		p.clients[described.Name] = client
+		if p.first == nil {
+			p.first = client
+		}
 	}
-	client, err := pipeline.New(c)
-	return pipelineClient{client}, err
+	return p, nil
 }
 
 func (p pipelineClient) Dispatch(ctx context.Context, job reconcile.Job) cases.DispatchOutcome {
-	return p.client.Dispatch(ctx, pipeline.Request{
+	return p.first.Dispatch(ctx, pipeline.Job{
 		CaseID:      job.CaseID,
 		Run:         job.Run,
 		Form:        job.Form,
@@ -88,11 +99,13 @@ func (p pipelineClient) Dispatch(ctx context.Context, job reconcile.Job) cases.D
 }
 
 func (p pipelineClient) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
-	return p.client.Poll(ctx, caseID, run, traceParent)
+	return p.first.Poll(ctx, pipeline.Job{CaseID: caseID, Run: run, TraceParent: traceParent})
 }
 
 func (p pipelineClient) close() error {
-	p.client.Close()
+	for _, client := range p.clients {
+		client.Close()
+	}
 	return nil
 }
 

@@ -90,8 +90,8 @@ func (p *Process) openClients(ctx context.Context, cfg *config.Config) (
 		}
 		deps.Events, closers = publisher, append(closers, publisher.Close)
 	}
-	if cfg.Pipeline.URL != "" {
-		client, err := openPipeline(cfg)
+	if cfg.CallsPipelines() {
+		client, err := openPipelines(cfg)
 		if err != nil {
 			return deps, closers, err
 		}

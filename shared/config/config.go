@@ -4,7 +4,11 @@
 // [Settings] returns the table of all settings.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/casewatch/casewatch/shared/pipeline/description"
+)
 
 // Local is the function name of a process that runs all functions. It uses every setting.
 const Local = "local"
@@ -18,6 +22,9 @@ type Config struct {
 	// RequestTimeout is when Google Cloud ends a request; 0 if it is unknown.
 	RequestTimeout time.Duration
 
+	// Pipelines are the described pipelines, with the deployment's values for what they do not say.
+	// There is at least one. They hold their secrets only in dispatch, check, callback and Local.
+	Pipelines description.Set
 	Pipeline  Pipeline
 	Rules     Rules
 	Stream    Stream
@@ -27,6 +34,8 @@ type Config struct {
 	Topics    Topics
 	Access    Access
 	Emulators Emulators
+
+	described []byte // the text of PIPELINES or PIPELINES_FILE
 }
 
 // Auth is how requests to the pipeline are authenticated.
@@ -38,7 +47,7 @@ const (
 	AuthOIDC Auth = "oidc" // a Google ID token
 )
 
-// Pipeline holds the settings of the document pipeline.
+// Pipeline holds the settings of PIPELINE_API_URL and the defaults of descriptions.
 type Pipeline struct {
 	URL        string // without a slash at its end
 	APIKey     Secret // if unset, no key is sent

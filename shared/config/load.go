@@ -52,7 +52,7 @@ func Load(function string, lookup func(name string) (value string, ok bool)) (*C
 		return nil, fmt.Errorf("no function is named %q; there are %s, and %s for all in one process",
 			function, strings.Join(Functions(), ", "), Local)
 	}
-	l := loader{c: &Config{Function: function}, bad: map[string]bool{}}
+	l := loader{c: &Config{Function: function}, lookup: lookup, bad: map[string]bool{}}
 	service, _ := lookup(serviceVariable)
 	l.c.OnGoogleCloud = service != ""
 	for _, s := range table {
@@ -66,6 +66,7 @@ func Load(function string, lookup func(name string) (value string, ok bool)) (*C
 		}
 	}
 	l.relations()
+	l.pipelines(func(name string) bool { _, ok := lookup(name); return ok })
 	if len(l.faults) > 0 {
 		order := func(f Fault) int { return slices.IndexFunc(table, func(s setting) bool { return s.Name == f.Name }) }
 		slices.SortStableFunc(l.faults, func(a, b Fault) int { return order(a) - order(b) })
@@ -80,6 +81,7 @@ const serviceVariable = "K_SERVICE"
 
 type loader struct {
 	c      *Config
+	lookup func(name string) (string, bool)
 	bad    map[string]bool
 	faults []Fault
 }
@@ -96,8 +98,10 @@ func (l *loader) set(s setting, value string) {
 		return
 	case strings.TrimSpace(value) == "":
 		err = errors.New("is set but empty, which is no value")
-	case strings.TrimSpace(value) != value:
+	case strings.TrimSpace(value) != value && !s.multiline:
 		err = errors.New("has white space around its value")
+	case s.multiline && utf8.ValidString(value): // its lines are its syntax
+		err = s.parse(l.c, value)
 	case !utf8.ValidString(value) || strings.ContainsFunc(value, printable.IsControl):
 		err = errors.New("holds control characters or is not UTF-8")
 	default:

@@ -68,7 +68,8 @@ func onePlace() environment {
 			e[s.Name] = s.Example
 		}
 	}
-	return e.with("STORE", "sqlite:.local/cases.db", "ALLOW_ANONYMOUS", "true")
+	return e.with("STORE", "sqlite:.local/cases.db", "ALLOW_ANONYMOUS", "true",
+		"PIPELINE_API_URL", "https://pipeline.example.com")
 }
 
 func faultNames(t *testing.T, err error) []string {
@@ -158,7 +159,8 @@ func TestDefaults(t *testing.T) {
 
 func TestAllFaultsAtOnce(t *testing.T) {
 	for _, function := range append(config.Functions(), config.Local) {
-		var missing, faulty []string
+		missing := []string{"PIPELINE_API_URL"}
+		var faulty []string
 		senseless := environment{"K_SERVICE": "x"}
 		for _, s := range config.Settings() {
 			if s.UsedBy(function) {

@@ -98,12 +98,28 @@ var pipelineSettings = []setting{
 	{
 		Setting{
 			Name:      "PIPELINE_API_URL",
-			Doc:       "The address of the document pipeline, up to /api.",
-			Required:  true,
-			Functions: asking,
+			Doc:       "The address of the document pipeline, up to /api. One of this, PIPELINES and PIPELINES_FILE is required.",
+			Functions: all,
 			Example:   "https://pipeline.example.com",
 		},
 		pipelineURL(func(c *Config) *string { return &c.Pipeline.URL }),
+	},
+	{
+		Setting{
+			Name: "PIPELINES",
+			Doc: "Descriptions of pipelines, in YAML ([guide](your-pipeline.md)). A `{secret:NAME}` in it is a " +
+				"variable whose name begins with PIPELINE_SECRET_. The first one is the default.",
+			Functions: all,
+		},
+		descriptions(),
+	},
+	{
+		Setting{
+			Name:      "PIPELINES_FILE",
+			Doc:       "The path of a file with these descriptions.",
+			Functions: all,
+		},
+		descriptionsFile(),
 	},
 	{
 		Setting{

@@ -16,6 +16,7 @@ type value struct {
 	expects      string
 	parse        func(c *Config, text string) error
 	emptyAllowed bool
+	multiline    bool
 }
 
 // field returns the field of the Config that a value sets.

@@ -270,6 +270,9 @@ func together() environment {
 
 func TestEverySetting(t *testing.T) {
 	for _, s := range config.Settings() {
+		if s.Name == "PIPELINES" || s.Name == "PIPELINES_FILE" { // see pipelines_test.go
+			continue
+		}
 		v, ok := values[s.Name]
 		if !ok || len(v.good) == 0 || len(v.bad) == 0 {
 			t.Errorf("%s has no good or no bad values here", s.Name)
@@ -306,7 +309,7 @@ func TestEverySetting(t *testing.T) {
 			}
 		}
 	}
-	if len(values) != len(config.Settings()) {
+	if len(values) != len(config.Settings())-2 {
 		t.Errorf("%d settings are tested, %d exist", len(values), len(config.Settings()))
 	}
 }

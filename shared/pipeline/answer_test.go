@@ -9,9 +9,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 	"github.com/casewatch/casewatch/shared/pipeline/report"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 func TestAnswer(t *testing.T) {
@@ -196,7 +197,7 @@ func TestAnswer(t *testing.T) {
 				react = pipelinetest.ResetDuring(react)
 			}
 			got := dispatched(t, react, func(c *Config) {
-				c.Pipeline.Auth.Value, c.Now = description.NewSecret("s3cr3t-key"), func() time.Time { return now }
+				c.Pipeline.Auth.Value, c.Now = secret.New("s3cr3t-key"), func() time.Time { return now }
 			})
 			if got.Kind != tc.kind || got.RetryAfter != tc.wait || (got.Result != nil) != tc.result {
 				t.Fatalf("got %+v", got)

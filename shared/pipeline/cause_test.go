@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 // The cause says what went wrong with which host; the message says it without addresses. Neither
@@ -82,7 +83,7 @@ func TestCauses(t *testing.T) {
 				p.ScriptPolls("c-1", tc.react)
 			}
 			c := open(t, tc.url+"/base-path", func(c *Config) {
-				c.Pipeline.Auth.Value = description.NewSecret("s3cr3t-key")
+				c.Pipeline.Auth.Value = secret.New("s3cr3t-key")
 				if tc.config != nil {
 					tc.config(c)
 				}

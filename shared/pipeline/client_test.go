@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"go.uber.org/goleak"
+
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

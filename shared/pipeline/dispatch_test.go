@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 func bounded(t *testing.T) context.Context {
@@ -23,7 +24,7 @@ func TestDispatchSendsTheForm(t *testing.T) {
 	p := pipelinetest.New(t)
 	for _, base := range []string{p.URL, p.URL + "/", p.URL + "/v1/x//"} {
 		c := open(t, base, func(c *Config) {
-			c.Pipeline.Auth.Value, c.Pipeline.Auth.GoogleIDToken = description.NewSecret("key-1"), true
+			c.Pipeline.Auth.Value, c.Pipeline.Auth.GoogleIDToken = secret.New("key-1"), true
 			c.TokenSource = func(context.Context) (string, error) { return "token-1", nil }
 		})
 		if got := c.Dispatch(t.Context(), request); got != (cases.DispatchOutcome{Kind: cases.DispatchAccepted}) {

@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 func TestPollOutcomes(t *testing.T) {
@@ -55,7 +56,7 @@ func TestPollOutcomes(t *testing.T) {
 			p.SetProgress("c-1", 1, 2, "a.docx")
 			p.ScriptPolls("c-1", tc.react)
 			got := open(t, p.URL, func(c *Config) {
-				c.MaxAnswer, c.Pipeline.Auth.Value = 1<<20, description.NewSecret("hush-key")
+				c.MaxAnswer, c.Pipeline.Auth.Value = 1<<20, secret.New("hush-key")
 				if name == "hangs" {
 					c.CheckTimeout = 100 * time.Millisecond
 				}
@@ -74,7 +75,7 @@ func TestPollOutcomes(t *testing.T) {
 func TestPollAsksForTheCase(t *testing.T) {
 	p := pipelinetest.New(t)
 	c := open(t, p.URL+"/v1/", func(c *Config) {
-		c.Pipeline.Auth.Value, c.Pipeline.Auth.GoogleIDToken = description.NewSecret("key-1"), true
+		c.Pipeline.Auth.Value, c.Pipeline.Auth.GoogleIDToken = secret.New("key-1"), true
 		c.TokenSource = func(context.Context) (string, error) { return "token-1", nil }
 	})
 	for _, id := range []string{"c-1", "a:b.c_d", "a/b?c#d %"} {

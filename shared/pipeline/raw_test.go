@@ -14,7 +14,8 @@ import (
 	"testing"
 
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/pipeline/description"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 // rawServer is a TCP server that counts connections and what they brought.
@@ -105,7 +106,7 @@ func TestOverTLS(t *testing.T) {
 			t.Fatalf("poll: %+v", got)
 		}
 	}
-	broken := open(t, secure.URL, trusted, func(c *Config) { c.Pipeline.Auth.Value = description.NewSecret("break") })
+	broken := open(t, secure.URL, trusted, func(c *Config) { c.Pipeline.Auth.Value = secret.New("break") })
 	if got := broken.Dispatch(t.Context(), request); got.Kind != cases.DispatchUncertain {
 		t.Fatalf("broken: %+v", got)
 	}

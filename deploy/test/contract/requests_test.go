@@ -17,10 +17,10 @@ import (
 // whom: nothing that a caller says is among that. Google's clients and the database's make the
 // others, to addresses of the settings. Stores and queues of one machine are not deployed.
 var requesters = map[string]string{
-	"shared/pipeline/client.go":   "PIPELINE_API_URL",
-	"shared/pipeline/dispatch.go": "PIPELINE_API_URL",
-	"shared/pipeline/poll.go":     "PIPELINE_API_URL",
-	"shared/pipeline/wire.go":     "PIPELINE_API_URL",
+	"shared/pipeline/client.go": "the described pipelines",
+	"shared/pipeline/poll.go": "the described pipelines: their url, and addresses that they give, " +
+		"at that origin or at one of `also`",
+	"shared/pipeline/wire.go": "the described pipelines",
 	"shared/identity/fetch.go": "OIDC_ISSUER, INVOKER_ISSUER, the keys of Identity-Aware Proxy; and where " +
 		"the issuer says that its keys are",
 	"shared/identity/identity.go":            "names the client of fetch.go",

@@ -8,6 +8,8 @@ package description
 import (
 	"slices"
 	"time"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 // Documents is the preset of the document pipeline. It reads answers by rules of its own.
@@ -42,9 +44,9 @@ type Pipeline struct {
 
 // Auth is sent with requests to the origin of the URL, and to no other.
 type Auth struct {
-	Header        string // the name of a header; "" for none
-	Value         Secret // its value
-	GoogleIDToken bool   // a Google ID token as Authorization: Bearer, besides
+	Header        string        // the name of a header; "" for none
+	Value         secret.Secret // its value
+	GoogleIDToken bool          // a Google ID token as Authorization: Bearer, besides
 }
 
 // Start says how a job is started.
@@ -99,7 +101,7 @@ type Result struct {
 // Callback says how reports of the pipeline are verified, besides by the token in their address.
 type Callback struct {
 	Verify string // "" or [StandardWebhooks]
-	Secret Secret
+	Secret secret.Secret
 }
 
 // StandardWebhooks is the value of callback.verify for signatures as in

@@ -15,6 +15,8 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/casewatch/casewatch/shared/printable"
+
+	"github.com/casewatch/casewatch/shared/secret"
 )
 
 // MaxText is the longest text of descriptions that is read, in bytes.
@@ -56,7 +58,7 @@ func ForDocuments(url, apiKey string, googleIDToken bool) *Pipeline {
 	r := &reader{}
 	p := r.pipeline(DefaultName, presets().member(Documents))
 	p.Preset, p.URL = Documents, strings.TrimRight(url, "/")
-	p.Auth.Value, p.Auth.GoogleIDToken = NewSecret(apiKey), googleIDToken
+	p.Auth.Value, p.Auth.GoogleIDToken = secret.New(apiKey), googleIDToken
 	return p
 }
 
@@ -475,7 +477,7 @@ func (r *reader) json(path string, n *node) any {
 }
 
 // secret reads a template whose placeholders are secrets, and resolves them.
-func (r *reader) secret(to *Secret) func(string, *node) {
+func (r *reader) secret(to *secret.Secret) func(string, *node) {
 	return func(path string, n *node) {
 		text, ok := r.scalar(path, n, "a text with {secret:"+secretPrefix+"NAME}")
 		if !ok {
@@ -520,7 +522,7 @@ func (r *reader) secret(to *Secret) func(string, *node) {
 			r.problem(n, path, "has a secret with characters that no header can carry (a line end, perhaps)")
 			return
 		}
-		*to = NewSecret(value.String())
+		*to = secret.New(value.String())
 	}
 }
 

@@ -106,26 +106,6 @@ func valueUses(value any, name string) bool {
 	return false
 }
 
-// Secret is a value that is never printed.
-type Secret struct{ value string }
-
-// NewSecret wraps a secret.
-func NewSecret(value string) Secret { return Secret{value} }
-
-// Reveal returns the secret.
-func (s Secret) Reveal() string { return s.value }
-
-// String hides the secret.
-func (s Secret) String() string {
-	if s.value == "" {
-		return ""
-	}
-	return "[secret]"
-}
-
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return s.String() }
-
 // Values are places in an answer, in order of preference: the first that has a value counts.
 type Values []Value
 

@@ -110,10 +110,8 @@ func parseTree(text []byte, lines bool) (*node, error) {
 		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 			line, _ = strconv.Atoi(m[1])
 		}
-		return nil, Error{{Line: line, Detail: "the text is not one YAML document: " + printable.Line(err.Error(), 300)}}
-	}
-	if document.Kind != yaml.DocumentNode || len(document.Content) != 1 {
-		return nil, Error{{Line: 1, Detail: "the text is empty; expected the description of a pipeline below its name"}}
+		return nil, Error{{Line: line, Detail: "the text is not one YAML document (" +
+			printable.Line(err.Error(), 300) + "); expected the description of a pipeline below its name"}}
 	}
 	t := tree{lines: lines}
 	top := t.convert(document.Content[0])
