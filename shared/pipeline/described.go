@@ -212,6 +212,15 @@ func (a answer) result(d description.Result) (result *cases.Result, dropped bool
 	return result, dropped
 }
 
+// resultOfFailure returns what a job that failed made all the same. An answer as a whole is none.
+func (a answer) resultOfFailure(d description.Result) *cases.Result {
+	if _, at := a.find(d.At); at.Kind == description.FromBody && len(at.Path) == 0 {
+		return nil
+	}
+	result, _ := a.result(d)
+	return result
+}
+
 // resultURL returns the address of the result, absolute; "" if the answer has none.
 func (a answer) resultURL(d description.Result) string {
 	for _, place := range d.URL {
@@ -286,8 +295,7 @@ func (c *Client) accepted(a answer) cases.DispatchOutcome {
 	out := cases.DispatchOutcome{Kind: cases.DispatchAccepted, JobID: s.jobID, RetryAfter: retryAfter(a.retryAfter, a.now)}
 	switch s.Status {
 	case cases.StatusFailed:
-		out.Kind, out.Message = cases.DispatchFailed, a.failure(d.Error)
-		out.Result, _ = a.result(d.Result)
+		out.Kind, out.Message, out.Result = cases.DispatchFailed, a.failure(d.Error), a.resultOfFailure(d.Result)
 		return out
 	case cases.StatusCancelled:
 		out.Kind = cases.DispatchCancelled
@@ -358,8 +366,7 @@ func (c *Client) outcome(a answer, s shown) cases.CheckOutcome {
 	case cases.StatusSucceeded:
 		out.Result, out.Dropped.Result = a.result(d.Result)
 	case cases.StatusFailed:
-		out.Message = a.failure(d.Error)
-		out.Result, _ = a.result(d.Result)
+		out.Message, out.Result = a.failure(d.Error), a.resultOfFailure(d.Result)
 	case cases.StatusCancelled:
 	case cases.StatusRunning:
 		out.RetryAfter = retryAfter(a.retryAfter, a.now)
