@@ -20,7 +20,7 @@ comma    := ,
 SCRIPTS   = $(shell git ls-files -co --exclude-standard '*.sh' '.ci/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help run drill test quick skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom pictures tidy
+.PHONY: help run try drill test quick skipped system chaos load fresh sim mutate policy lint openapi fmt bench microbench cost coldstart fuzz cover vuln linked licenses sbom pictures tidy
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,10 @@ run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR
 	@[ -e bin/local ] || echo "building bin/local; the first time takes a minute or two, later ones a few seconds"
 	@$(GO) build -tags=$(RUN_TAGS) -o bin/local ./deploy/local
 	@exec bin/local # nothing stands between a signal and it
+
+try: ## one job of a described pipeline by hand: PIPELINES_FILE=… PIPELINE=name FORM=form.json CANCEL=1; without them, of the sample pipeline
+	@$(GO) build -o bin/try ./deploy/local/try
+	@PIPELINE='$(PIPELINE)' FORM='$(FORM)' CANCEL='$(CANCEL)' bin/try
 
 drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
 	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/test/drill && bin/drill $(DRILL); fi

@@ -29,6 +29,16 @@ func (a answer) find(places description.Values) (raw json.RawMessage, at descrip
 	return nil, description.Value{}
 }
 
+// findScalar is find for a text, a number or a boolean: an object or a list is none.
+func (a answer) findScalar(places description.Values) (raw json.RawMessage, at description.Value) {
+	for _, place := range places {
+		if raw := a.valueAt(place); report.Given(raw) && raw[0] != '{' && raw[0] != '[' {
+			return raw, place
+		}
+	}
+	return nil, description.Value{}
+}
+
 func (a answer) valueAt(place description.Value) json.RawMessage {
 	switch place.Kind {
 	case description.FromCode:
@@ -125,7 +135,7 @@ type shown struct {
 func (c *Client) read(a answer) shown {
 	d := c.pipeline
 	s := shown{}
-	raw, at := a.find(d.Start.Job)
+	raw, at := a.findScalar(d.Start.Job)
 	if raw != nil {
 		s.jobAt = at
 		s.jobID, s.jobErr = c.jobID(raw, a.request)
@@ -133,7 +143,7 @@ func (c *Client) read(a answer) shown {
 	s.Status, s.Unmapped, s.statusAt, s.hasStatus = a.state(d.Status)
 	var odd []string
 	count := func(name string, places description.Values) int {
-		raw, at := a.find(places)
+		raw, at := a.findScalar(places)
 		n, ok := report.Whole(raw)
 		if raw != nil && !ok {
 			odd = append(odd, fmt.Sprintf("progress.%s at %s is no whole number", name, at))
@@ -144,9 +154,9 @@ func (c *Client) read(a answer) shown {
 		return max(n, 0)
 	}
 	s.Completed, s.Total = count("completed", d.Progress.Completed), count("total", d.Progress.Total)
-	raw, _ = a.find(d.Progress.Percent)
+	raw, _ = a.findScalar(d.Progress.Percent)
 	s.Percent = report.Percent(raw, s.Completed, s.Total)
-	raw, _ = a.find(d.Progress.Current)
+	raw, _ = a.findScalar(d.Progress.Current)
 	s.Current = clean(scalarText(raw), maxCurrent, a.secrets)
 	s.note = strings.Join(odd, "; ")
 	return s

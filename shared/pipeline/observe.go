@@ -63,18 +63,28 @@ func (c *Client) found(a answer) (list []Found) {
 	for _, part := range []struct {
 		name   string
 		places description.Values
+		scalar bool
 	}{
-		{"start.job", d.Start.Job},
-		{"status.at", d.Status.At}, {"status.failed_if", d.Status.FailedIf},
-		{"progress.completed", d.Progress.Completed}, {"progress.total", d.Progress.Total},
-		{"progress.percent", d.Progress.Percent}, {"progress.current", d.Progress.Current},
-		{"result.at", d.Result.At}, {"result.url", d.Result.URL}, {"error", d.Error},
+		{"start.job", d.Start.Job, true},
+		{"status.at", d.Status.At, false},
+		{"status.failed_if", d.Status.FailedIf, false},
+		{"progress.completed", d.Progress.Completed, true},
+		{"progress.total", d.Progress.Total, true},
+		{"progress.percent", d.Progress.Percent, true},
+		{"progress.current", d.Progress.Current, true},
+		{"result.at", d.Result.At, false},
+		{"result.url", d.Result.URL, false},
+		{"error", d.Error, false},
 	} {
 		if len(part.places) == 0 {
 			continue
 		}
 		f := Found{Name: part.name, Places: part.places.String()}
-		if raw, at := a.find(part.places); raw != nil {
+		search := a.find
+		if part.scalar {
+			search = a.findScalar
+		}
+		if raw, at := search(part.places); raw != nil {
 			f.At, f.Value = at.String(), clean(string(raw), maxStatus, a.secrets)
 		}
 		list = append(list, f)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -135,10 +134,9 @@ func opened(t *testing.T, text string, options ...func(*Config)) *Client {
 func speaking(t *testing.T, name string) (*Client, *work, string) {
 	t.Helper()
 	w := &work{jobs: map[string]*apis.Job{}}
-	var handler http.Handler
-	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { handler.ServeHTTP(rw, r) }))
+	var s *httptest.Server
+	s = httptest.NewServer(apis.New(name, func() string { return s.URL }, w))
 	t.Cleanup(s.Close)
-	handler = apis.New(name, s.URL, w)
 	text := fmt.Sprintf(descriptions[name], s.URL)
 	if lines := strings.Count(strings.TrimSpace(text), "\n") + 1; lines > 15 {
 		t.Errorf("the description of %s has %d lines", name, lines)

@@ -57,6 +57,11 @@ func newSettings(o Options, tokenSecret string) *settings {
 		"INVOKER_AUDIENCES":        o.BaseURL,
 		"INVOKER_ISSUER":           o.BaseURL + issuerPath,
 	}, fixed: map[string]string{}}
+	for _, name := range []string{"PIPELINES", "PIPELINES_FILE"} {
+		if value, _ := o.Lookup(name); value != "" { // the sample pipeline is then one of several, or none of them
+			delete(s.local, "PIPELINE_API_URL")
+		}
+	}
 	for function, name := range config.URLSettings() {
 		s.local[name] = o.BaseURL + "/" + function
 	}

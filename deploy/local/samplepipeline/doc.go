@@ -7,6 +7,7 @@
 //	GET  /api/record/{case_id}              the requests that the pipeline got about a case
 //	GET  /documents/{case_id}/{run}/        the index of a finished run: its output_url
 //	GET  /documents/{case_id}/{run}/{file}  one document
+//	     /apis/{name}/                      the same work behind another protocol: see package apis
 //
 // The progress and the record are
 //
@@ -73,6 +74,10 @@
 //	not_json       the job succeeds, but the answer is a proxy's web page
 //	slow_progress  the progress endpoint takes three seconds
 //	down           the progress endpoint resets every connection; the job continues
+//
+// Behind another protocol there is no mode, and of the faults only fail, hang, forget, stop_short,
+// some_fail, none_succeed and busy have an effect. A webhook is called if it is on the pipeline's
+// own machine. A cancelled job stops.
 //
 // # Idempotency
 //

@@ -203,7 +203,7 @@ func TestLargestResultFitsIntoAnEvent(t *testing.T) {
 	}
 	p := New(Options{Dir: t.TempDir(), BaseURL: func() string { return "https://documents.example.com/with/a/prefix" }})
 	defer p.Close()
-	w := newWork(p, newJob(f, "", "", time.Now()))
+	w := newWork(p, newJob(t.Context(), f, "", "", time.Now()))
 	for i := range w.sets {
 		w.write(i, false)
 	}

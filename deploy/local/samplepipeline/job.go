@@ -1,6 +1,7 @@
 package samplepipeline
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -20,7 +21,11 @@ type job struct {
 	done    chan struct{} // closed when the job has ended
 	answer  *outcome      // set before done is closed; nil if waiting requests get no answer
 
+	ctx    context.Context // ends this job
+	cancel context.CancelFunc
+
 	mu        sync.Mutex
+	cancelled bool // by its caller
 	completed int
 	current   string
 	failed    string // the message of a failure that the progress reports, or ""
@@ -66,8 +71,11 @@ type setResult struct {
 	Error        string `json:"error,omitempty"`
 }
 
-func newJob(f *form, key, traceParent string, now time.Time) *job {
+func newJob(ctx context.Context, f *form, key, traceParent string, now time.Time) *job {
+	ctx, cancel := context.WithCancel(ctx)
 	return &job{
+		ctx:     ctx,
+		cancel:  cancel,
 		form:    f,
 		key:     key,
 		trace:   traceParent,
@@ -81,6 +89,7 @@ func newJob(f *form, key, traceParent string, now time.Time) *job {
 func (p *Pipeline) run(j *job) {
 	log, ctx := p.opts.Logger.With("case_id", string(j.form.CaseID)), gcplog.WithTrace(p.ctx, j.trace)
 	defer p.end(j)
+	defer j.cancel()
 	defer close(j.done) // runs before end, which can forget the job
 	fault := j.form.sample.Fault
 	work := newWork(p, j)
@@ -94,7 +103,7 @@ func (p *Pipeline) run(j *job) {
 			}
 		}
 		// The time differs by up to a quarter, as with real documents.
-		if ctxtime.Sleep(p.ctx, p.opts.DocumentTime*3/4+rand.N(p.opts.DocumentTime/2+1)) != nil {
+		if ctxtime.Sleep(j.ctx, p.opts.DocumentTime*3/4+rand.N(p.opts.DocumentTime/2+1)) != nil {
 			return
 		}
 		work.write(i, fails(fault, i, len(work.sets)))
@@ -110,7 +119,7 @@ func (p *Pipeline) run(j *job) {
 	if err := work.finish(); err != nil {
 		log.ErrorContext(ctx, "sample pipeline: index not written", "error", err)
 	}
-	if p.ctx.Err() != nil {
+	if j.ctx.Err() != nil {
 		return
 	}
 	j.answer = &outcome{result: work.result(normalized)}
@@ -133,7 +142,7 @@ func (p *Pipeline) applyMidwayFault(j *job) bool {
 		j.answer = &outcome{failure: message}
 		p.publishEnd(j)
 	case "hang":
-		<-p.ctx.Done()
+		<-j.ctx.Done()
 	case "forget":
 		p.mu.Lock()
 		p.forget(j)

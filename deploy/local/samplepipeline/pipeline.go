@@ -114,6 +114,7 @@ func (p *Pipeline) Handler() http.Handler {
 	mux.HandleFunc("POST /api/normalize", p.normalize)
 	mux.HandleFunc("GET /api/progress/{case_id}", p.progress)
 	mux.HandleFunc("GET /api/record/{case_id}", p.record)
+	mux.Handle("/apis/", p.apiHandler())
 	mux.HandleFunc("GET /documents/{case_id}/{run}/{file...}", p.document)
 	// A web page of another origin must not be able to start jobs.
 	return http.NewCrossOriginProtection().Handler(mux)
@@ -164,7 +165,7 @@ func (p *Pipeline) begin(f *form, key, traceParent string) (_ *job, joined bool)
 		p.stats.Joined++
 		return j, true
 	}
-	j := newJob(f, key, traceParent, time.Now())
+	j := newJob(p.ctx, f, key, traceParent, time.Now())
 	p.stats.Started++
 	p.stats.Running++
 	if key != "" {

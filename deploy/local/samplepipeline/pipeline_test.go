@@ -482,7 +482,7 @@ func TestOldJobsAreForgotten(t *testing.T) {
 	defer p.Close()
 	for i := range maxJobs + 3 {
 		f := &form{CaseID: text(fmt.Sprint("c", i))}
-		j := newJob(f, fmt.Sprint("k", i), "", time.Now())
+		j := newJob(t.Context(), f, fmt.Sprint("k", i), "", time.Now())
 		p.byKey[j.key], p.byCase[string(f.CaseID)] = j, j
 		p.end(j)
 	}

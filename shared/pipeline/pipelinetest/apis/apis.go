@@ -60,9 +60,9 @@ type Jobs interface {
 // Azure's services speak it.
 var Names = []string{"operation", "location", "azure", "prediction", "job"}
 
-// New returns a server of that protocol at base, an address without a slash at its end. It panics if
-// there is no such protocol.
-func New(name, base string, jobs Jobs) http.Handler {
+// New returns a server of that protocol. base returns its address, without a slash at the end. New
+// panics if there is no such protocol.
+func New(name string, base func() string, jobs Jobs) http.Handler {
 	s := &server{base: base, jobs: jobs, mux: http.NewServeMux()}
 	switch name {
 	case "operation":
@@ -78,7 +78,7 @@ func New(name, base string, jobs Jobs) http.Handler {
 		s.mux.HandleFunc("GET /operations/{id}", s.shown(Azure))
 		s.mux.HandleFunc("DELETE /operations/{id}", s.cancel(http.StatusNoContent))
 	case "prediction":
-		prediction := func(j Job) []byte { return Prediction(base, j) }
+		prediction := func(j Job) []byte { return Prediction(base(), j) }
 		s.mux.HandleFunc("POST /v1/predictions", s.predictionStart)
 		s.mux.HandleFunc("GET /v1/predictions/{id}", s.shown(prediction))
 		s.mux.HandleFunc("POST /v1/predictions/{id}/cancel", s.cancel(http.StatusOK))
@@ -107,7 +107,7 @@ func Report(name, base string, j Job) []byte {
 }
 
 type server struct {
-	base string
+	base func() string
 	jobs Jobs
 	mux  *http.ServeMux
 }
@@ -266,7 +266,7 @@ func (s *server) locationPoll(w http.ResponseWriter, r *http.Request) {
 	case !ok, j.State == Cancelled:
 		problem(w, http.StatusNotFound, "there is no such job")
 	case j.State == Succeeded:
-		w.Header().Set("Location", s.base+"/documents/"+j.ID)
+		w.Header().Set("Location", s.base()+"/documents/"+j.ID)
 		w.WriteHeader(http.StatusSeeOther)
 	case j.State == Failed:
 		answer(w, http.StatusOK, Azure(j))
@@ -303,7 +303,7 @@ func Azure(j Job) []byte {
 
 func (s *server) azureStart(w http.ResponseWriter, r *http.Request) {
 	if j, ok := s.start(w, r, whole); ok {
-		w.Header().Set("Operation-Location", s.base+"/operations/"+j.ID+"?api-version=2024-11-30")
+		w.Header().Set("Operation-Location", s.base()+"/operations/"+j.ID+"?api-version=2024-11-30")
 		w.WriteHeader(http.StatusAccepted)
 	}
 }
@@ -337,7 +337,7 @@ func (s *server) predictionStart(w http.ResponseWriter, r *http.Request) {
 		return asked.Input, asked.Webhook
 	})
 	if ok {
-		answer(w, http.StatusCreated, Prediction(s.base, j))
+		answer(w, http.StatusCreated, Prediction(s.base(), j))
 	}
 }
 
