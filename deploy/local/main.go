@@ -147,6 +147,9 @@ func announce(ctx context.Context, out io.Writer, base, dir string, m *machine.M
 // greeting says where everything is, and how other programs get in. Its first line begins with "ready".
 func greeting(base string, cfg *config.Config, t *target.Target) string {
 	pipeline := fmt.Sprintf("your own, %s (PIPELINE_API_URL)", cfg.Pipeline.URL)
+	if cfg.Pipeline.URL == "" {
+		pipeline = strings.Join(cfg.Pipelines.Names(), ", ") + ", as they are described (PIPELINES_FILE)"
+	}
 	if t.SamplePipeline != "" {
 		pipeline = fmt.Sprintf("the sample one, %s. Yours instead: PIPELINE_API_URL=http://localhost:8000 make run",
 			t.SamplePipeline)

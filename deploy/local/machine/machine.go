@@ -173,7 +173,7 @@ func Open(ctx context.Context, o Options) (_ *Machine, err error) {
 		"/pipeline/":     http.StripPrefix("/pipeline", m.Pipeline.Handler()),
 		issuerPath + "/": http.StripPrefix(issuerPath, m.Issuer),
 		"/publish":       m.PubSub.Handler(cfg.Topics.PipelineEvents),
-		"/":              page.Handler(),
+		"/":              page.Handler(cfg.Pipelines.Names()),
 	})
 	for path, h := range m.Handlers {
 		m.Handlers[path] = m.loopbackOnly(h)

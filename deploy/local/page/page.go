@@ -35,7 +35,10 @@ type file struct {
 // other path is answered 404, and any method other than GET and HEAD 405. The browser revalidates
 // each file by its ETag, so that a new version of the program is seen immediately. The handler is
 // safe for concurrent use.
-func Handler() http.Handler {
+//
+// Of several pipelines, the page lets its user choose one. Their names are letters, digits and
+// hyphens.
+func Handler(pipelines []string) http.Handler {
 	files := map[string]file{}
 	entries, err := assets.ReadDir("assets")
 	if err != nil {
@@ -46,6 +49,7 @@ func Handler() http.Handler {
 		if err != nil {
 			panic(err) // impossible: the file is embedded
 		}
+		content = bytes.Replace(content, []byte("<!-- pipelines -->\n"), choice(pipelines), 1)
 		sum := sha256.Sum256(content)
 		files["/"+e.Name()] = file{contentType(e.Name()), `"` + hex.EncodeToString(sum[:8]) + `"`, content}
 	}
@@ -71,6 +75,20 @@ func Handler() http.Handler {
 		h.Set("ETag", f.etag)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
 	})
+}
+
+// choice returns the part of the page that lets its user choose a pipeline; nil if there is no choice.
+func choice(pipelines []string) []byte {
+	if len(pipelines) < 2 {
+		return nil
+	}
+	var b bytes.Buffer
+	b.WriteString("<fieldset>\n<legend>Pipeline</legend>\n<label>The case is for\n<select name=\"pipeline\">\n")
+	for _, name := range pipelines {
+		b.WriteString("<option>" + name + "</option>\n")
+	}
+	b.WriteString("</select></label>\n</fieldset>\n\n")
+	return b.Bytes()
 }
 
 // contentType returns the media type of a file by its extension. The types of scripts and icons are

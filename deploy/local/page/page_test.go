@@ -28,7 +28,7 @@ func request(method, target string, header http.Header) *httptest.ResponseRecord
 	r := httptest.NewRequest(method, target, nil)
 	r.Header = header
 	w := httptest.NewRecorder()
-	page.Handler().ServeHTTP(w, r)
+	page.Handler(nil).ServeHTTP(w, r)
 	return w
 }
 
@@ -70,6 +70,21 @@ func TestServesEachFile(t *testing.T) {
 				t.Errorf("POST: %d with Allow %q, want 405 with GET, HEAD", post.Code, allow)
 			}
 		})
+	}
+}
+
+// Of one pipeline, nothing is to be chosen, and nothing is seen.
+func TestPipelinesAreChosen(t *testing.T) {
+	for want, pipelines := range map[string][]string{
+		"":                     {"default"},
+		"<option>b-2</option>": {"a", "b-2"},
+	} {
+		w := httptest.NewRecorder()
+		page.Handler(pipelines).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		chosen := strings.Contains(w.Body.String(), `<select name="pipeline">`)
+		if chosen != (want != "") || !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "<!-- pipelines") {
+			t.Errorf("with %v the page has %s", pipelines, w.Body)
+		}
 	}
 }
 

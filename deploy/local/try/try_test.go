@@ -52,6 +52,8 @@ func TestSampleFits(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
+	documentTime = time.Minute
+	defer func() { documentTime = 20 * time.Millisecond }()
 	out, err := tried(t, map[string]string{"PIPELINE": "tasks", "CANCEL": "1"})
 	if err != nil || !strings.Contains(out, "> DELETE http://") || !strings.Contains(out, "  read: confirmed") {
 		t.Errorf("%v\n%s", err, out)

@@ -162,33 +162,40 @@ const keys = new Map();
 // sends that form again with the same idempotency key.
 const SENDING = "casewatch.sending";
 
+// address returns where a case of that pipeline is started; "" is the only pipeline.
+const address = (pipeline) => (pipeline ? `/start?pipeline=${encodeURIComponent(pipeline)}` : "/start");
+
+// request names a form and its pipeline: what is sent again with the same idempotency key.
+const request = (object, pipeline) => `${address(pipeline)} ${JSON.stringify(object)}`;
+
 // submit starts a case and returns {case_id, run, token, cancelToken}.
-async function submit(object) {
-  const body = JSON.stringify(object);
-  if (!keys.has(body)) keys.set(body, crypto.randomUUID());
+async function submit(object, pipeline) {
+  const name = request(object, pipeline);
+  if (!keys.has(name)) keys.set(name, crypto.randomUUID());
   try {
-    const { case_id, run, status_url, cancel_url } = await start("/start", body, { idempotencyKey: keys.get(body) });
-    keys.delete(body);
+    const { case_id, run, status_url, cancel_url } =
+      await start(address(pipeline), JSON.stringify(object), { idempotencyKey: keys.get(name) });
+    keys.delete(name);
     const token = (url) => new URL(url).searchParams.get("token");
     return { case_id, run, token: token(status_url), cancelToken: token(cancel_url) };
   } catch (error) {
-    if (error.status >= 400 && error.status < 500) keys.delete(body);
+    if (error.status >= 400 && error.status < 500) keys.delete(name);
     throw error;
   }
 }
 
 async function rerun(entry) {
-  Object.assign(entry, await submit({ ...entry.form, case_id: entry.case_id }));
+  Object.assign(entry, await submit({ ...entry.form, case_id: entry.case_id }, entry.pipeline));
   announce(`${entry.title} was submitted again.`);
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  send(content(), chosenFault());
+  send(content(), chosenFault(), form.elements.pipeline?.value);
 });
 
 // send submits a form and shows its case, or the problem that the service reports.
-async function send(object, note) {
+async function send(object, note, pipeline) {
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
   $("problem").hidden = true;
@@ -196,9 +203,9 @@ async function send(object, note) {
     $("sending").textContent = "The service has not answered yet. Trying again.";
   }, 2_000);
   try {
-    const sent = submit(object);
-    storeSending({ object, note, key: keys.get(JSON.stringify(object)) });
-    const entry = { ...await sent, title: object.Form.Name, note, form: object };
+    const sent = submit(object, pipeline);
+    storeSending({ object, note, pipeline, key: keys.get(request(object, pipeline)) });
+    const entry = { ...await sent, title: object.Form.Name, note, form: object, pipeline };
     add(entry, rerun).focus();
     announce(`${entry.title} was submitted.`);
   } catch (error) {
@@ -230,8 +237,8 @@ function resumeSending() {
     // not valid JSON: there is nothing to send
   }
   if (!sending?.object?.Form) return;
-  keys.set(JSON.stringify(sending.object), sending.key);
-  send(sending.object, sending.note);
+  keys.set(request(sending.object, sending.pipeline), sending.key);
+  send(sending.object, sending.note, sending.pipeline);
 }
 
 const chosenFault = () =>
