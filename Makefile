@@ -32,7 +32,7 @@ run: ## every function on this machine, at http://localhost:8080 (PORT, DATA_DIR
 
 try: ## one job of a described pipeline by hand: PIPELINES_FILE=… PIPELINE=name FORM=form.json CANCEL=1; without them, of the sample pipeline
 	@$(GO) build -o bin/try ./deploy/local/try
-	@PIPELINE='$(PIPELINE)' FORM='$(FORM)' CANCEL='$(CANCEL)' bin/try
+	@bin/try
 
 drill: ## disturb the running `make run` (or ENV=name, a deployed copy), and report each promise kept or broken; DRILL="--only freeze --json"
 	@if [ -n "$(ENV)" ]; then deploy/gcp/drill.sh "$(ENV)" $(DRILL); else $(GO) build -o bin/drill ./deploy/test/drill && bin/drill $(DRILL); fi
