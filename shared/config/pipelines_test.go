@@ -157,14 +157,23 @@ func TestFaultyPipelines(t *testing.T) {
 		})
 	}
 	_, err := config.Load("dispatch", onCloud().without("PIPELINE_API_URL", "PIPELINE_API_KEY", "PIPELINE_AUTH").
-		with("PIPELINES", "a: {preset: job, url: \"https://x.example\"}", "CLOUD_RUN_TIMEOUT_SECONDS", "60", "PIPELINE_TIMEOUT", "2m").lookup)
+		with(
+			"PIPELINES",
+			"a: {preset: job, url: \"https://x.example\"}",
+			"CLOUD_RUN_TIMEOUT_SECONDS",
+			"60",
+			"PIPELINE_TIMEOUT",
+			"2m",
+		).lookup)
 	if err == nil || !strings.Contains(err.Error(), "PIPELINE_TIMEOUT is 2m0s; expected less than") {
 		t.Errorf("a timeout above the request's: %v", err)
 	}
 }
 
 func TestPipelineSecretNames(t *testing.T) {
-	got := config.PipelineSecrets("a {secret:PIPELINE_SECRET_B} {secret:PIPELINE_SECRET_A} {secret:PIPELINE_SECRET_B} {secret:")
+	got := config.PipelineSecrets(
+		"a {secret:PIPELINE_SECRET_B} {secret:PIPELINE_SECRET_A} {secret:PIPELINE_SECRET_B} {secret:",
+	)
 	if diff := cmp.Diff([]string{"PIPELINE_SECRET_A", "PIPELINE_SECRET_B"}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -97,8 +97,9 @@ func lookupSetting(name string) setting {
 var pipelineSettings = []setting{
 	{
 		Setting{
-			Name:      "PIPELINE_API_URL",
-			Doc:       "The address of the document pipeline, up to /api. One of this, PIPELINES and PIPELINES_FILE is required.",
+			Name: "PIPELINE_API_URL",
+			Doc: "The address of the document pipeline, up to /api. One of this, PIPELINES and " +
+				"PIPELINES_FILE is required.",
 			Functions: all,
 			Example:   "https://pipeline.example.com",
 		},

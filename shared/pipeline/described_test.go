@@ -30,7 +30,10 @@ func scripted(t *testing.T, script map[string]reply) (url string, asked *[]strin
 	var s *httptest.Server
 	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		*asked = append(*asked, strings.TrimSpace(r.Method+" "+r.RequestURI+" "+r.Header.Get("Authorization")+" "+string(body)))
+		*asked = append(
+			*asked,
+			strings.TrimSpace(r.Method+" "+r.RequestURI+" "+r.Header.Get("Authorization")+" "+string(body)),
+		)
 		answer, ok := script[r.Method+" "+r.RequestURI]
 		if !ok {
 			answer = reply{code: http.StatusTeapot}
@@ -70,28 +73,37 @@ func TestStartOfDescribed(t *testing.T) {
 			read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
 		"a large number": {reply: reply{200, nil, `{"id":12345678901234567890,"n":1,"of":2}`}, kind: cases.DispatchAccepted,
 			job: "12345678901234567890", read: cases.Reading{Status: cases.StatusRunning, Completed: 1, Total: 2, Percent: -1}},
-		"a status that no list has": {reply: reply{201, nil, `{"id":"j","status":"warming\u0007 up"}`}, kind: cases.DispatchAccepted,
-			job: "j", read: cases.Reading{Status: cases.StatusRunning, Percent: -1, Unmapped: "warming up"}},
-		"no job":        {reply: reply{202, nil, `{"status":"queued"}`}, kind: cases.DispatchUncertain, says: "it names no job at body:/id"},
+		"a status that no list has": {reply: reply{201, nil, `{"id":"j","status":"warming\u0007 up"}`},
+			kind: cases.DispatchAccepted,
+			job:  "j", read: cases.Reading{Status: cases.StatusRunning, Percent: -1, Unmapped: "warming up"}},
+		"no job": {reply: reply{202, nil, `{"status":"queued"}`}, kind: cases.DispatchUncertain,
+			says: "it names no job at body:/id"},
 		"a job of null": {reply: reply{202, nil, `{"id":null}`}, kind: cases.DispatchUncertain, says: "it names no job"},
-		"a job of many bytes": {reply: reply{202, nil, `{"id":"` + strings.Repeat("x", 2049) + `"}`}, kind: cases.DispatchUncertain,
+		"a job of many bytes": {reply: reply{202, nil, `{"id":"` + strings.Repeat("x", 2049) + `"}`},
+			kind: cases.DispatchUncertain,
 			says: "longer than 2048 bytes"},
-		"a job with a line end": {reply: reply{202, nil, `{"id":"a\nb"}`}, kind: cases.DispatchUncertain, says: "control characters"},
-		"no JSON":               {reply: reply{202, nil, `accepted`}, kind: cases.DispatchUncertain, says: "it names no job"},
-		"done already": {reply: reply{200, nil, `{"id":"j","status":"done","out":[1,2],"link":"/f.pdf"}`}, kind: cases.DispatchSucceeded,
-			job: "j", raw: "[1,2]"},
-		"failed already": {reply: reply{200, nil, `{"id":"j","status":"broken","why":"no paper"}`}, kind: cases.DispatchFailed,
-			job: "j", says: "no paper"},
+		"a job with a line end": {reply: reply{202, nil, `{"id":"a\nb"}`}, kind: cases.DispatchUncertain,
+			says: "control characters"},
+		"no JSON": {reply: reply{202, nil, `accepted`}, kind: cases.DispatchUncertain, says: "it names no job"},
+		"done already": {reply: reply{200, nil, `{"id":"j","status":"done","out":[1,2],"link":"/f.pdf"}`},
+			kind: cases.DispatchSucceeded,
+			job:  "j", raw: "[1,2]"},
+		"failed already": {reply: reply{200, nil, `{"id":"j","status":"broken","why":"no paper"}`},
+			kind: cases.DispatchFailed,
+			job:  "j", says: "no paper"},
 		"cancelled already": {reply: reply{200, nil, `{"id":"j","status":"gone"}`}, kind: cases.DispatchCancelled, job: "j"},
 		"refused":           {reply: reply{422, nil, `{"detail":"bad form"}`}, kind: cases.DispatchRefused, says: "bad form"},
 		"no rights":         {reply: reply{401, nil, ``}, kind: cases.DispatchRefused, says: "401 Unauthorized"},
-		"a redirect":        {reply: reply{302, map[string]string{"Location": "URL/x"}, ``}, kind: cases.DispatchRefused, says: "not followed"},
-		"busy":              {reply: reply{429, nil, `{"error":"later"}`}, kind: cases.DispatchBusy, says: "later"},
-		"broken":            {reply: reply{500, nil, `{"error":"oops"}`}, kind: cases.DispatchUncertain, says: "oops"},
-		"an answer of success that is not accepted": {text: strings.Replace(plain, "POST /jobs, ", "POST /jobs, accepted: 202, ", 1),
+		"a redirect": {reply: reply{302, map[string]string{"Location": "URL/x"}, ``}, kind: cases.DispatchRefused,
+			says: "not followed"},
+		"busy":   {reply: reply{429, nil, `{"error":"later"}`}, kind: cases.DispatchBusy, says: "later"},
+		"broken": {reply: reply{500, nil, `{"error":"oops"}`}, kind: cases.DispatchUncertain, says: "oops"},
+		"an answer of success that is not accepted": {text: strings.Replace(plain, "POST /jobs, ",
+			"POST /jobs, accepted: 202, ", 1),
 			reply: reply{200, nil, `{"id":"j"}`}, kind: cases.DispatchUncertain, says: "200 OK"},
 		"a relative Location": {text: "p: {preset: location, url: URL, start: {request: POST /jobs}}",
-			reply: reply{202, map[string]string{"Location": "../ops/7?v=1#top"}, ``}, kind: cases.DispatchAccepted, job: "URL/ops/7?v=1",
+			reply: reply{202, map[string]string{"Location": "../ops/7?v=1#top"}, ``}, kind: cases.DispatchAccepted,
+			job:  "URL/ops/7?v=1",
 			read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
 		"201 with a Location is no end": {text: "p: {preset: location, url: URL, start: {request: POST /jobs}}",
 			reply: reply{201, map[string]string{"Location": "/ops/7"}, `{}`}, kind: cases.DispatchAccepted, job: "URL/ops/7",
@@ -113,7 +125,8 @@ func TestStartOfDescribed(t *testing.T) {
 			}
 			url, asked := scripted(t, map[string]reply{"POST /jobs": test.reply})
 			got := opened(t, strings.ReplaceAll(test.text, "URL", url)).Dispatch(t.Context(), job(""))
-			if got.Kind != test.kind || got.JobID != strings.ReplaceAll(test.job, "URL", url) || !strings.Contains(got.Message, test.says) {
+			if got.Kind != test.kind || got.JobID != strings.ReplaceAll(test.job, "URL", url) ||
+				!strings.Contains(got.Message, test.says) {
 				t.Fatalf("got %+v", got)
 			}
 			if test.says == "" && got.Message != "" {
@@ -142,34 +155,48 @@ func TestPollOfDescribed(t *testing.T) {
 		read  cases.Reading
 		after time.Duration
 	}{
-		"runs": {reply: reply{200, nil, `{"id":"j","status":"queued","n":"3","of":4.0,"percent":"50%","step":7}`}, kind: cases.CheckReading,
+		"runs": {reply: reply{200, nil, `{"id":"j","status":"queued","n":"3","of":4.0,"percent":"50%","step":7}`},
+			kind: cases.CheckReading,
 			read: running(cases.Reading{Completed: 3, Total: 4, Percent: 50, Current: "7"})},
-		"a number in a list": {reply: reply{200, nil, `{"status":1.0}`}, kind: cases.CheckReading, read: running(cases.Reading{Percent: -1})},
-		"no status yet":      {reply: reply{200, nil, `{"n":0,"of":0}`}, kind: cases.CheckReading, read: running(cases.Reading{Percent: -1})},
+		"a number in a list": {reply: reply{200, nil, `{"status":1.0}`}, kind: cases.CheckReading,
+			read: running(cases.Reading{Percent: -1})},
+		"no status yet": {reply: reply{200, nil, `{"n":0,"of":0}`}, kind: cases.CheckReading,
+			read: running(cases.Reading{Percent: -1})},
 		"another status": {reply: reply{200, nil, `{"status":"` + strings.Repeat("é", 200) + `"}`}, kind: cases.CheckReading,
 			read: running(cases.Reading{Percent: -1, Unmapped: strings.Repeat("é", 99) + "…"})},
 		"a status that is an object": {reply: reply{200, nil, `{"status":{}}`}, kind: cases.CheckReading,
 			read: running(cases.Reading{Percent: -1, Unmapped: "(no text, number or boolean)"})},
-		"as it asks": {reply: reply{200, map[string]string{"Retry-After": "7"}, `{"status":"queued"}`}, kind: cases.CheckReading,
+		"as it asks": {reply: reply{200, map[string]string{"Retry-After": "7"}, `{"status":"queued"}`},
+			kind: cases.CheckReading,
 			read: running(cases.Reading{Percent: -1}), after: 7 * time.Second},
-		"as it asks, by a date": {reply: reply{200, map[string]string{"Retry-After": "Tue, 15 Nov 1994 08:12:41 GMT"}, `{"status":"queued"}`},
+		"as it asks, by a date": {reply: reply{200, map[string]string{"Retry-After": "Tue, 15 Nov 1994 08:12:41 GMT"},
+			`{"status":"queued"}`},
 			kind: cases.CheckReading, read: running(cases.Reading{Percent: -1}), after: 10 * time.Second},
-		"fails": {reply: reply{200, nil, `{"status":"broken","why":{"message":"no paper"}}`}, kind: cases.CheckReading, says: "no paper",
+		"fails": {reply: reply{200, nil, `{"status":"broken","why":{"message":"no paper"}}`}, kind: cases.CheckReading,
+			says: "no paper",
 			read: cases.Reading{Status: cases.StatusFailed, Percent: -1}},
-		"fails, and says it elsewhere": {reply: reply{200, nil, `{"status":"broken","detail":"no ink"}`}, kind: cases.CheckReading,
+		"fails, and says it elsewhere": {reply: reply{200, nil, `{"status":"broken","detail":"no ink"}`},
+			kind: cases.CheckReading,
 			says: "no ink", read: cases.Reading{Status: cases.StatusFailed, Percent: -1}},
-		"cancelled":          {reply: reply{200, nil, `{"status":"gone"}`}, kind: cases.CheckReading, read: cases.Reading{Status: cases.StatusCancelled, Percent: -1}},
-		"unknown":            {reply: reply{404, nil, ``}, kind: cases.CheckUnknown},
-		"gone":               {reply: reply{410, nil, ``}, kind: cases.CheckFailed, says: "410 Gone"},
-		"busy":               {reply: reply{503, map[string]string{"Retry-After": "3"}, ``}, kind: cases.CheckBusy, says: "503", after: 3 * time.Second},
-		"broken":             {reply: reply{500, nil, `{"error":"oops"}`}, kind: cases.CheckFailed, says: "oops"},
-		"a redirect":         {reply: reply{302, map[string]string{"Location": "/x"}, ``}, kind: cases.CheckFailed, says: "302"},
-		"about another job":  {reply: reply{200, nil, `{"id":"k","status":"done"}`}, kind: cases.CheckFailed, says: "about another job"},
-		"a page":             {reply: reply{200, nil, `<html>`}, kind: cases.CheckFailed, says: "it is no JSON"},
-		"counts, no status":  {text: counted, reply: reply{200, nil, `{"n":3,"of":4}`}, kind: cases.CheckReading, read: cases.Reading{Completed: 3, Total: 4, Percent: -1}},
-		"counts of nothing":  {text: counted, reply: reply{200, nil, `{"n":0,"of":0}`}, kind: cases.CheckUnknown},
-		"no counts":          {text: counted, reply: reply{200, nil, `{}`}, kind: cases.CheckFailed, says: "it has no total at body:/of"},
-		"no counts that are": {text: counted, reply: reply{200, nil, `{"of":"many"}`}, kind: cases.CheckFailed, says: "it has no total"},
+		"cancelled": {reply: reply{200, nil, `{"status":"gone"}`}, kind: cases.CheckReading,
+			read: cases.Reading{Status: cases.StatusCancelled, Percent: -1}},
+		"unknown": {reply: reply{404, nil, ``}, kind: cases.CheckUnknown},
+		"gone":    {reply: reply{410, nil, ``}, kind: cases.CheckFailed, says: "410 Gone"},
+		"busy": {reply: reply{503, map[string]string{"Retry-After": "3"}, ``}, kind: cases.CheckBusy,
+			says: "503", after: 3 * time.Second},
+		"broken": {reply: reply{500, nil, `{"error":"oops"}`}, kind: cases.CheckFailed, says: "oops"},
+		"a redirect": {reply: reply{302, map[string]string{"Location": "/x"}, ``}, kind: cases.CheckFailed,
+			says: "302"},
+		"about another job": {reply: reply{200, nil, `{"id":"k","status":"done"}`}, kind: cases.CheckFailed,
+			says: "about another job"},
+		"a page": {reply: reply{200, nil, `<html>`}, kind: cases.CheckFailed, says: "it is no JSON"},
+		"counts, no status": {text: counted, reply: reply{200, nil, `{"n":3,"of":4}`}, kind: cases.CheckReading,
+			read: cases.Reading{Completed: 3, Total: 4, Percent: -1}},
+		"counts of nothing": {text: counted, reply: reply{200, nil, `{"n":0,"of":0}`}, kind: cases.CheckUnknown},
+		"no counts": {text: counted, reply: reply{200, nil, `{}`}, kind: cases.CheckFailed,
+			says: "it has no total at body:/of"},
+		"no counts that are": {text: counted, reply: reply{200, nil, `{"of":"many"}`}, kind: cases.CheckFailed,
+			says: "it has no total"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.text == "" {
@@ -177,7 +204,11 @@ func TestPollOfDescribed(t *testing.T) {
 			}
 			url, _ := scripted(t, map[string]reply{"GET /jobs/j": test.reply})
 			now := time.Date(1994, 11, 15, 8, 12, 31, 0, time.UTC)
-			c := opened(t, strings.ReplaceAll(test.text, "URL", url), func(c *Config) { c.Now = func() time.Time { return now } })
+			c := opened(
+				t,
+				strings.ReplaceAll(test.text, "URL", url),
+				func(c *Config) { c.Now = func() time.Time { return now } },
+			)
 			got := c.Poll(t.Context(), job("j"))
 			if got.Kind != test.kind || !strings.Contains(got.Message, test.says) || got.RetryAfter != test.after {
 				t.Fatalf("got %+v", got)
@@ -218,7 +249,13 @@ func TestWhereJobsAreAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, asked := scripted(t, nil)
-			got := opened(t, strings.ReplaceAll(test.text, "URL", url)).Poll(t.Context(), job(strings.ReplaceAll(test.id, "URL", url)))
+			got := opened(
+				t,
+				strings.ReplaceAll(test.text, "URL", url),
+			).Poll(
+				t.Context(),
+				job(strings.ReplaceAll(test.id, "URL", url)),
+			)
 			if test.asked == "" {
 				if len(*asked) > 0 || got.Kind != cases.CheckFailed || !strings.Contains(got.Message, test.says) {
 					t.Errorf("asked %q, got %+v", *asked, got)
@@ -238,7 +275,11 @@ func TestCredentialsStayAtHome(t *testing.T) {
 	url, _ := scripted(t, nil)
 	c := opened(t, "p: {preset: location, url: \""+url+"\", also: [\""+other+"\"], start: {request: POST /jobs}, "+
 		"auth: {header: Authorization, value: \"Bearer {secret:PIPELINE_SECRET_KEY}\"}}")
-	if got := c.Poll(t.Context(), job(other+"/ops/1")); got.Kind != cases.CheckReading || got.Reading.Status != cases.StatusRunning {
+	if got := c.Poll(
+		t.Context(),
+		job(other+"/ops/1"),
+	); got.Kind != cases.CheckReading ||
+		got.Reading.Status != cases.StatusRunning {
 		t.Fatalf("got %+v", got)
 	}
 	if len(*askedThere) != 1 || (*askedThere)[0] != "GET /ops/1" {
@@ -264,8 +305,9 @@ func TestResultElsewhere(t *testing.T) {
 	}{
 		"by its own path": {
 			text: fal, id: "j",
-			script: map[string]reply{"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`}, "GET /jobs/j": {200, nil, `{"file":"https://f.example/1"}`}},
-			raw:    `{"file":"https://f.example/1"}`, url: "https://f.example/1",
+			script: map[string]reply{"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`},
+				"GET /jobs/j": {200, nil, `{"file":"https://f.example/1"}`}},
+			raw: `{"file":"https://f.example/1"}`, url: "https://f.example/1",
 		},
 		"not there yet": {
 			text: fal, id: "j",
@@ -279,13 +321,15 @@ func TestResultElsewhere(t *testing.T) {
 		},
 		"no JSON": {
 			text: fal, id: "j",
-			script:  map[string]reply{"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`}, "GET /jobs/j": {200, nil, `%PDF-1.7`}},
+			script: map[string]reply{"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`},
+				"GET /jobs/j": {200, nil, `%PDF-1.7`}},
 			dropped: true,
 		},
 		"by 303, relative": {
 			text: location, id: "URL/ops/1",
-			script: map[string]reply{"GET /ops/1": {303, map[string]string{"Location": "../results/1"}, ``}, "GET /results/1": {200, nil, `{"a":1}`}},
-			raw:    `{"a":1}`, url: "URL/results/1",
+			script: map[string]reply{"GET /ops/1": {303, map[string]string{"Location": "../results/1"}, ``},
+				"GET /results/1": {200, nil, `{"a":1}`}},
+			raw: `{"a":1}`, url: "URL/results/1",
 		},
 		"by 303, elsewhere": {
 			text: location, id: "URL/ops/1",
@@ -293,7 +337,8 @@ func TestResultElsewhere(t *testing.T) {
 			missing: "add that to `also`",
 		},
 		"200 with the result": {
-			text: location, id: "URL/ops/1", script: map[string]reply{"GET /ops/1": {200, nil, `{"entry":[]}`}}, raw: `{"entry":[]}`,
+			text: location, id: "URL/ops/1", script: map[string]reply{"GET /ops/1": {200, nil, `{"entry":[]}`}},
+			raw: `{"entry":[]}`,
 		},
 		"204 without one": {text: location, id: "URL/ops/1", script: map[string]reply{"GET /ops/1": {204, nil, ``}}},
 	} {
@@ -301,8 +346,10 @@ func TestResultElsewhere(t *testing.T) {
 			url, _ := scripted(t, test.script)
 			in := func(s string) string { return strings.ReplaceAll(s, "URL", url) }
 			got := opened(t, in(test.text)).Poll(t.Context(), job(in(test.id)))
-			if got.Kind != cases.CheckReading || got.Reading.Status != cases.StatusSucceeded || got.ResultMissing != (test.missing != "") ||
-				!strings.Contains(got.Message, test.missing) || got.Dropped.Result != test.dropped {
+			if got.Kind != cases.CheckReading || got.Reading.Status != cases.StatusSucceeded ||
+				got.ResultMissing != (test.missing != "") ||
+				!strings.Contains(got.Message, test.missing) ||
+				got.Dropped.Result != test.dropped {
 				t.Fatalf("got %+v", got)
 			}
 			raw, address := "", ""
@@ -317,10 +364,17 @@ func TestResultElsewhere(t *testing.T) {
 	// A start that is done already, whose result is elsewhere, leaves it to the poll.
 	url, asked := scripted(t, map[string]reply{"POST /jobs": {200, nil, `{"id":"j","status":"COMPLETED"}`}})
 	got := opened(t, strings.ReplaceAll(fal, "URL", url)).Dispatch(t.Context(), job(""))
-	if got.Kind != cases.DispatchAccepted || got.JobID != "j" || got.Reading.Status != cases.StatusRunning || len(*asked) != 1 {
+	if got.Kind != cases.DispatchAccepted || got.JobID != "j" || got.Reading.Status != cases.StatusRunning ||
+		len(*asked) != 1 {
 		t.Errorf("got %+v, asked %q", got, *asked)
 	}
-	callback, err := opened(t, strings.ReplaceAll(fal, "URL", url)).ReadCallback(nil, []byte(`{"id":"j","status":"COMPLETED"}`))
+	callback, err := opened(
+		t,
+		strings.ReplaceAll(fal, "URL", url),
+	).ReadCallback(
+		nil,
+		[]byte(`{"id":"j","status":"COMPLETED"}`),
+	)
 	if err != nil || !callback.Fetch || callback.JobID != "j" {
 		t.Errorf("got %+v, %v", callback, err)
 	}
@@ -331,12 +385,17 @@ func TestCancelOutcomes(t *testing.T) {
 		200: cases.CancelConfirmed, 202: cases.CancelConfirmed, 204: cases.CancelConfirmed,
 		404: cases.CancelConfirmed, 409: cases.CancelConfirmed, 410: cases.CancelConfirmed,
 		429: cases.CancelAgain, 500: cases.CancelAgain, 502: cases.CancelAgain, 503: cases.CancelAgain,
-		501: cases.CancelFailed, 400: cases.CancelFailed, 403: cases.CancelFailed, 405: cases.CancelFailed, 303: cases.CancelFailed,
+		501: cases.CancelFailed, 400: cases.CancelFailed, 403: cases.CancelFailed, 405: cases.CancelFailed,
+		303: cases.CancelFailed,
 	} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
-			url, asked := scripted(t, map[string]reply{"POST /jobs/j/cancel": {code, map[string]string{"Retry-After": "4"}, `{"error":"no can do"}`}})
+			url, asked := scripted(
+				t,
+				map[string]reply{"POST /jobs/j/cancel": {code, map[string]string{"Retry-After": "4"}, `{"error":"no can do"}`}},
+			)
 			got := opened(t, strings.ReplaceAll(plain, "URL", url)).Cancel(t.Context(), job("j"))
-			if got.Kind != want || (got.Message == "") != (want == cases.CancelConfirmed) || (got.RetryAfter > 0) != (want == cases.CancelAgain) {
+			if got.Kind != want || (got.Message == "") != (want == cases.CancelConfirmed) ||
+				(got.RetryAfter > 0) != (want == cases.CancelAgain) {
 				t.Errorf("got %+v", got)
 			}
 			if len(*asked) != 1 {
@@ -346,7 +405,8 @@ func TestCancelOutcomes(t *testing.T) {
 	}
 	t.Run("no answer", func(t *testing.T) {
 		got := opened(t, strings.ReplaceAll(plain, "URL", "http://127.0.0.1:1")).Cancel(t.Context(), job("j"))
-		if got.Kind != cases.CancelAgain || !strings.HasPrefix(got.Message, "no answer: ") || strings.Contains(got.Message, "127.0.0.1") {
+		if got.Kind != cases.CancelAgain || !strings.HasPrefix(got.Message, "no answer: ") ||
+			strings.Contains(got.Message, "127.0.0.1") {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -383,7 +443,8 @@ func TestCallbacks(t *testing.T) {
 		return h
 	}
 	got, err := c.ReadCallback(signed(time.Now(), body), body)
-	if err != nil || got.JobID != "j" || got.Reading.Status != cases.StatusSucceeded || string(got.Result.Raw) != `{"a":1}` {
+	if err != nil || got.JobID != "j" || got.Reading.Status != cases.StatusSucceeded ||
+		string(got.Result.Raw) != `{"a":1}` {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for name, test := range map[string]struct {
@@ -391,32 +452,51 @@ func TestCallbacks(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"no signature":   {http.Header{}, string(body), ErrSignature.Error()},
-		"another body":   {signed(time.Now(), body), `{"id":"j","status":"broken"}`, ErrSignature.Error()},
-		"an old one":     {signed(time.Now().Add(-time.Hour), body), string(body), ErrSignature.Error()},
-		"no JSON":        {signed(time.Now(), []byte("hush")), "hush", "the body is no JSON"},
-		"a job too long": {signed(time.Now(), []byte(`{"id":"`+strings.Repeat("x", 3000)+`"}`)), `{"id":"` + strings.Repeat("x", 3000) + `"}`, "longer than"},
+		"no signature": {http.Header{}, string(body), ErrSignature.Error()},
+		"another body": {signed(time.Now(), body), `{"id":"j","status":"broken"}`, ErrSignature.Error()},
+		"an old one":   {signed(time.Now().Add(-time.Hour), body), string(body), ErrSignature.Error()},
+		"no JSON":      {signed(time.Now(), []byte("hush")), "hush", "the body is no JSON"},
+		"a job too long": {signed(time.Now(), []byte(`{"id":"`+strings.Repeat("x", 3000)+`"}`)),
+			`{"id":"` + strings.Repeat("x", 3000) + `"}`, "longer than"},
 	} {
-		if got, err := c.ReadCallback(test.header, []byte(test.body)); err == nil || !strings.Contains(err.Error(), test.want) {
+		if got, err := c.ReadCallback(
+			test.header,
+			[]byte(test.body),
+		); err == nil ||
+			!strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
 	if got, err := open(t, "https://p.example").ReadCallback(nil, []byte(`{}`)); err != nil || !got.Event {
 		t.Errorf("an event of the document pipeline: %+v, %v", got, err)
 	}
-	if _, err := opened(t, strings.ReplaceAll(counted, "URL", "https://p.example")).ReadCallback(nil, []byte(`{}`)); err == nil {
+	if _, err := opened(
+		t,
+		strings.ReplaceAll(counted, "URL", "https://p.example"),
+	).ReadCallback(
+		nil,
+		[]byte(`{}`),
+	); err == nil {
 		t.Error("a body that says nothing is accepted")
 	}
 }
 
 // Whoever tries a description sees each request and answer, what was found where, and no secret.
 func TestObserve(t *testing.T) {
-	url, _ := scripted(t, map[string]reply{"POST /jobs?hook=" + "https%3A%2F%2Fcasewatch.example%2Fcallback%2Fc-1%3Frun%3D2%26token%3Dhush-token": {
-		202, map[string]string{"X-Echo": "hush-key"}, `{"id":"j","echo":"` + callbackURL + `"}`}})
+	url, _ := scripted(
+		t,
+		map[string]reply{
+			"POST /jobs?hook=" + "https%3A%2F%2Fcasewatch.example%2Fcallback%2Fc-1%3Frun%3D2%26token%3Dhush-token": {
+				202, map[string]string{"X-Echo": "hush-key"}, `{"id":"j","echo":"` + callbackURL + `"}`},
+		},
+	)
 	var seen []Exchange
-	c := opened(t, strings.ReplaceAll(strings.Replace(plain, "POST /jobs,", "\"POST /jobs?hook={callback_url}\",", 1), "URL", url)+
-		"  auth: {header: Authorization, value: \"Bearer {secret:PIPELINE_SECRET_KEY}\"}\n",
-		func(c *Config) { c.Observe = func(e Exchange) { seen = append(seen, e) } })
+	c := opened(
+		t,
+		strings.ReplaceAll(strings.Replace(plain, "POST /jobs,", "\"POST /jobs?hook={callback_url}\",", 1), "URL", url)+
+			"  auth: {header: Authorization, value: \"Bearer {secret:PIPELINE_SECRET_KEY}\"}\n",
+		func(c *Config) { c.Observe = func(e Exchange) { seen = append(seen, e) } },
+	)
 	if got := c.Dispatch(t.Context(), job("")); got.Kind != cases.DispatchAccepted {
 		t.Fatalf("got %+v", got)
 	}

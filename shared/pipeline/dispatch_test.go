@@ -171,7 +171,14 @@ func TestDispatchWaitsForASyncAnswer(t *testing.T) {
 func TestDispatchEndsWithItsTime(t *testing.T) {
 	p := pipelinetest.New(t)
 	p.Default(pipelinetest.Hang(true, 1))
-	got := open(t, p.URL, func(c *Config) { c.Pipeline.Dispatch.Timeout = 50 * time.Millisecond }).Dispatch(t.Context(), request)
+	got := open(
+		t,
+		p.URL,
+		func(c *Config) { c.Pipeline.Dispatch.Timeout = 50 * time.Millisecond },
+	).Dispatch(
+		t.Context(),
+		request,
+	)
 	if got.Kind != cases.DispatchUncertain || got.Message != "no answer to the request: it took longer than 50ms" {
 		t.Fatalf("timeout: %+v", got)
 	}

@@ -237,7 +237,14 @@ func TestPollOfBadServers(t *testing.T) {
 		!strings.Contains(got.Message, "not HTTP") {
 		t.Errorf("bad head: %+v", got)
 	}
-	if got := open(t, "http://"+endless.addr, limited).Poll(t.Context(), Job{CaseID: "c-1", Run: 2}); got.Kind != cases.CheckFailed ||
+	if got := open(
+		t,
+		"http://"+endless.addr,
+		limited,
+	).Poll(
+		t.Context(),
+		Job{CaseID: "c-1", Run: 2},
+	); got.Kind != cases.CheckFailed ||
 		!strings.Contains(got.Message, "more than") {
 		t.Errorf("endless: %+v", got)
 	}

@@ -24,7 +24,9 @@ p:
   preset: operation
   url: %s
   start: {request: "POST /v1/projects/sample:generate", body: {set: {/webhook: "{callback_url}"}}}
-  progress: {completed: body:/metadata/progressDocuments/completedWork, total: body:/metadata/progressDocuments/estimatedWork}
+  progress:
+    completed: body:/metadata/progressDocuments/completedWork
+    total: body:/metadata/progressDocuments/estimatedWork
 `,
 	"location": `
 p:
@@ -147,7 +149,13 @@ func speaking(t *testing.T, name string) (*Client, *work, string) {
 const callbackURL = "https://casewatch.example/callback/c-1?run=2&token=hush-token"
 
 func job(id string) Job {
-	return Job{CaseID: "c-1", Run: 2, ID: id, Form: []byte(`{"n":1.50,"Form":{"Id":"form-content"}}`), CallbackURL: callbackURL}
+	return Job{
+		CaseID:      "c-1",
+		Run:         2,
+		ID:          id,
+		Form:        []byte(`{"n":1.50,"Form":{"Id":"form-content"}}`),
+		CallbackURL: callbackURL,
+	}
 }
 
 // TestPresets takes a job from its start to its result, or to its failure, or cancels it.

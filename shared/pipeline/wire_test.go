@@ -232,7 +232,11 @@ func TestAcceptedWithEndlessBody(t *testing.T) {
 		_, _ = io.WriteString(c, "HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n{")
 		_, _ = io.Copy(io.Discard, c)
 	})
-	c := open(t, "http://"+s.addr, func(c *Config) { c.Pipeline.Dispatch.Timeout, c.CheckTimeout = time.Hour, 30*time.Millisecond })
+	c := open(
+		t,
+		"http://"+s.addr,
+		func(c *Config) { c.Pipeline.Dispatch.Timeout, c.CheckTimeout = time.Hour, 30*time.Millisecond },
+	)
 	if got := c.Dispatch(t.Context(), request); got.Kind != cases.DispatchAccepted {
 		t.Fatalf("got %+v", got)
 	}

@@ -82,7 +82,8 @@ func TestPipelinesAreChosen(t *testing.T) {
 		w := httptest.NewRecorder()
 		page.Handler(pipelines).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		chosen := strings.Contains(w.Body.String(), `<select name="pipeline">`)
-		if chosen != (want != "") || !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "<!-- pipelines") {
+		if chosen != (want != "") || !strings.Contains(w.Body.String(), want) ||
+			strings.Contains(w.Body.String(), "<!-- pipelines") {
 			t.Errorf("with %v the page has %s", pipelines, w.Body)
 		}
 	}

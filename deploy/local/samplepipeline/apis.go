@@ -135,7 +135,8 @@ func (a *api) Cancel(id string) bool {
 func (a *api) mayCall(callbackURL string) bool {
 	to, err := url.Parse(callbackURL)
 	own, ownErr := url.Parse(a.base())
-	return callbackURL != "" && err == nil && ownErr == nil && own.Host != "" && to.Scheme == own.Scheme && to.Host == own.Host
+	return callbackURL != "" && err == nil && ownErr == nil && own.Host != "" && to.Scheme == own.Scheme &&
+		to.Host == own.Host
 }
 
 // report reports the end of a job to its webhook. It tries for about a minute.

@@ -69,7 +69,11 @@ func run(ctx context.Context, out io.Writer, lookup func(string) (string, bool))
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "no pipeline is named (PIPELINES_FILE): this tries the sample pipeline, as %s describes it\n", sampleFile)
+		fmt.Fprintf(
+			out,
+			"no pipeline is named (PIPELINES_FILE): this tries the sample pipeline, as %s describes it\n",
+			sampleFile,
+		)
 		text = strings.ReplaceAll(string(sample), sampleBase, base)
 	}
 	set, err := description.Parse([]byte(text), description.Options{Secret: lookup})
@@ -151,8 +155,10 @@ func startSample() (base string, closeSample func(), err error) {
 	}
 	base = "http://" + l.Addr().String()
 	sample := samplepipeline.New(samplepipeline.Options{
-		BaseURL: func() string { return base + "/pipeline" }, Dir: filepath.Join(dir, "documents"), DocumentTime: documentTime,
-		Logger: slog.New(slog.DiscardHandler),
+		BaseURL:      func() string { return base + "/pipeline" },
+		Dir:          filepath.Join(dir, "documents"),
+		DocumentTime: documentTime,
+		Logger:       slog.New(slog.DiscardHandler),
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/pipeline/", http.StripPrefix("/pipeline", sample.Handler()))

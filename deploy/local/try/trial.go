@@ -83,7 +83,8 @@ func (t *trial) run(ctx context.Context, job pipeline.Job, cancel bool) error {
 		case cases.StatusFailed, cases.StatusCancelled:
 			return t.verdict()
 		}
-		if r := polled.Reading; polled.Kind == cases.CheckReading && r.Status == cases.StatusNotGiven && r.Total > 0 && r.Completed >= r.Total {
+		if r := polled.Reading; polled.Kind == cases.CheckReading && r.Status == cases.StatusNotGiven && r.Total > 0 &&
+			r.Completed >= r.Total {
 			fmt.Fprintln(t.out, "  complete by its counts: the run would succeed after COMPLETION_GRACE")
 			return t.verdict()
 		}
@@ -194,7 +195,10 @@ func (t *trial) showNews(before *pipeline.Exchange) {
 // headers prints the headers that say something of a pipeline.
 func headers(out io.Writer, mark string, h http.Header) {
 	for _, name := range slices.Sorted(maps.Keys(h)) {
-		if slices.Contains([]string{"User-Agent", "Accept", "Cache-Control", "Date", "Content-Length", "Connection", "Vary"}, name) {
+		if slices.Contains(
+			[]string{"User-Agent", "Accept", "Cache-Control", "Date", "Content-Length", "Connection", "Vary"},
+			name,
+		) {
 			continue
 		}
 		fmt.Fprintf(out, "%s %s: %s\n", mark, name, strings.Join(h[name], ", "))

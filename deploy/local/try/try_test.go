@@ -44,7 +44,8 @@ func TestSampleFits(t *testing.T) {
 	for _, name := range set.Names() {
 		t.Run(name, func(t *testing.T) {
 			out, err := tried(t, map[string]string{"PIPELINE": name})
-			if err != nil || !strings.HasSuffix(out, "the description fits\n") || !strings.Contains(out, "  output_url: http://127.0.0.1:") {
+			if err != nil || !strings.HasSuffix(out, "the description fits\n") ||
+				!strings.Contains(out, "  output_url: http://127.0.0.1:") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -72,11 +73,15 @@ func TestWrongDescriptions(t *testing.T) {
 			"  status: {succeeded: [ready], running: [queued], failed: [failed]}\n",
 			`the status "completed" is in no list`, `status.at: "completed"`,
 		},
-		"a pointer that finds nothing": {"  status: {at: body:/state}\n", "no answer had a status at body:/state", "no answer had status.at"},
-		"a job that is elsewhere":      {"  start: {job: body:/uuid}\n", "it names no job at body:/uuid", "< 202 Accepted"},
-		"a path that is not there":     {"  start: {request: POST /tasks}\n", "the start was not accepted", "< 404 Not Found"},
-		"a poll that is not there":     {"  poll: {request: \"GET /tasks/{job}\", min: 10ms}\n", "5 polls in a row brought no reading: unknown", "< 404 Not Found"},
-		"a result that is elsewhere":   {"  result: {at: body:/documents, url: ~}\n", "no result was found at body:/documents", "read: succeeded"},
+		"a pointer that finds nothing": {"  status: {at: body:/state}\n", "no answer had a status at body:/state",
+			"no answer had status.at"},
+		"a job that is elsewhere": {"  start: {job: body:/uuid}\n", "it names no job at body:/uuid", "< 202 Accepted"},
+		"a path that is not there": {"  start: {request: POST /tasks}\n", "the start was not accepted",
+			"< 404 Not Found"},
+		"a poll that is not there": {"  poll: {request: \"GET /tasks/{job}\", min: 10ms}\n",
+			"5 polls in a row brought no reading: unknown", "< 404 Not Found"},
+		"a result that is elsewhere": {"  result: {at: body:/documents, url: ~}\n",
+			"no result was found at body:/documents", "read: succeeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := tried(t, map[string]string{
@@ -91,20 +96,29 @@ func TestWrongDescriptions(t *testing.T) {
 
 func TestWrongSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.yaml")
-	if err := os.WriteFile(file, []byte("p: {preset: job, url: \"https://p.example\", auth: {header: X-K, value: \"{secret:PIPELINE_SECRET_K}\"}}"), 0o600); err != nil {
+	if err := os.WriteFile(
+		file,
+		[]byte("p: {preset: job, url: \"https://p.example\", auth: {header: X-K, value: \"{secret:PIPELINE_SECRET_K}\"}}"),
+		0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
 		settings map[string]string
 		want     string
 	}{
-		"a secret that is not set":   {map[string]string{"PIPELINES_FILE": file}, "line 1: p.auth.value needs the secret PIPELINE_SECRET_K"},
-		"two ways":                   {map[string]string{"PIPELINES_FILE": file, "PIPELINE_API_URL": "x"}, "expected one"},
-		"no such file":               {map[string]string{"PIPELINES_FILE": file + "x"}, "no such file"},
-		"a pipeline that is not one": {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k", "PIPELINE": "q"}, `no pipeline is named "q"; there are p`},
-		"a deadline of no kind":      {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k", "DEADLINE": "soon"}, "DEADLINE"},
-		"a form that is not there":   {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k", "FORM": file + "x"}, "no such file"},
-		"nothing there":              {map[string]string{"PIPELINE_API_URL": "http://127.0.0.1:1"}, "the start was not accepted: the pipeline could not be reached"},
+		"a secret that is not set": {map[string]string{"PIPELINES_FILE": file},
+			"line 1: p.auth.value needs the secret PIPELINE_SECRET_K"},
+		"two ways":     {map[string]string{"PIPELINES_FILE": file, "PIPELINE_API_URL": "x"}, "expected one"},
+		"no such file": {map[string]string{"PIPELINES_FILE": file + "x"}, "no such file"},
+		"a pipeline that is not one": {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k", "PIPELINE": "q"},
+			`no pipeline is named "q"; there are p`},
+		"a deadline of no kind": {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k",
+			"DEADLINE": "soon"}, "DEADLINE"},
+		"a form that is not there": {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k",
+			"FORM": file + "x"}, "no such file"},
+		"nothing there": {map[string]string{"PIPELINE_API_URL": "http://127.0.0.1:1"},
+			"the start was not accepted: the pipeline could not be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if out, err := tried(t, test.settings); err == nil || !strings.Contains(err.Error(), test.want) {

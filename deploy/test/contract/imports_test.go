@@ -98,8 +98,15 @@ var layers = []layer{
 		"shared/weburl"}, others: []string{"..."}},
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"},
 		others: []string{"..."}},
-	{in: "shared/pipeline", ours: []string{"shared/cases", "shared/fault", "shared/jsonscan",
-		"shared/pipeline/description", "shared/pipeline/report", "shared/printable", "shared/weburl"}, others: []string{"..."}},
+	{in: "shared/pipeline", ours: []string{
+		"shared/cases",
+		"shared/fault",
+		"shared/jsonscan",
+		"shared/pipeline/description",
+		"shared/pipeline/report",
+		"shared/printable",
+		"shared/weburl",
+	}, others: []string{"..."}},
 	// the composition root
 	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/fault", "shared/config", "shared/gcplog",
 		"shared/singleflight", "shared/store", "shared/queue", "shared/events",

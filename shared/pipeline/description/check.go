@@ -62,7 +62,16 @@ func (c *checker) addresses() {
 }
 
 // reserved are the headers that a client sets itself.
-var reserved = []string{"host", "content-length", "transfer-encoding", "connection", "content-type", "accept", "idempotency-key", "traceparent"}
+var reserved = []string{
+	"host",
+	"content-length",
+	"transfer-encoding",
+	"connection",
+	"content-type",
+	"accept",
+	"idempotency-key",
+	"traceparent",
+}
 
 func (c *checker) auth() {
 	auth, value := c.p.Auth, c.top.member("auth").member("value")
@@ -190,7 +199,10 @@ func (c *checker) status() {
 	case len(s.At) == 0 && listed:
 		c.problemAt("status", "has lists and does not say where the status is; expected at, such as at: body:/status")
 	case len(s.At) == 0 && !counted:
-		c.problemAt("status", "is missing: nothing says when a job is done; expected it, or progress.completed and progress.total")
+		c.problemAt(
+			"status",
+			"is missing: nothing says when a job is done; expected it, or progress.completed and progress.total",
+		)
 	case len(s.At) > 0 && len(s.Succeeded) == 0:
 		c.problemAt("status", "says nothing of success; expected succeeded, a list of the values that mean it")
 	}
@@ -212,7 +224,12 @@ func (c *checker) limits() {
 		c.problemAt("poll.min", "is %s; expected at most poll.max, which is %s", lo, hi)
 	}
 	if c.p.Dispatch.Timeout > c.p.Deadline && c.p.Deadline > 0 {
-		c.problemAt("dispatch.timeout", "is %s; expected at most the deadline, which is %s", c.p.Dispatch.Timeout, c.p.Deadline)
+		c.problemAt(
+			"dispatch.timeout",
+			"is %s; expected at most the deadline, which is %s",
+			c.p.Dispatch.Timeout,
+			c.p.Deadline,
+		)
 	}
 }
 
@@ -230,7 +247,8 @@ func (c *checker) callback() {
 
 // documents refuses what the preset documents would not heed.
 func (c *checker) documents() {
-	for _, path := range []string{"start.accepted", "start.job", "start.body.wrap", "poll.unknown", "status", "progress", "result", "error"} {
+	for _, path := range []string{"start.accepted", "start.job", "start.body.wrap", "poll.unknown", "status", "progress",
+		"result", "error"} {
 		n := c.given
 		for name := range strings.SplitSeq(path, ".") {
 			n = n.member(name)

@@ -96,7 +96,11 @@ func Parse(text []byte, options Options) (Set, error) {
 func (r *reader) described(key, given *node, known *node) *Pipeline {
 	name := key.text
 	if !pipelineName.MatchString(name) {
-		r.problem(key, printable.Line(name, maxQuoted), "is no name of a pipeline; expected a small letter and up to 30 of a-z 0-9 -")
+		r.problem(
+			key,
+			printable.Line(name, maxQuoted),
+			"is no name of a pipeline; expected a small letter and up to 30 of a-z 0-9 -",
+		)
 		return nil
 	}
 	merged, preset := given, ""
@@ -368,7 +372,8 @@ func (r *reader) request(to *Request, names ...string) func(string, *node) {
 			return
 		}
 		verb, target, found := strings.Cut(text, " ")
-		if !found || !method.MatchString(verb) || strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		if !found || !method.MatchString(verb) ||
+			strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			r.problem(n, path, "is %s; expected a method, a space, and a path of visible ASCII characters", quote(text))
 			return
 		}
@@ -430,7 +435,8 @@ func (r *reader) body(to *Body) func(string, *node) {
 						continue // removed from the preset
 					}
 					tokens, err := parsePointer(key.text)
-					if err != nil || len(tokens) == 0 || strings.ContainsFunc(key.text, func(c rune) bool { return c < ' ' || c > '~' }) {
+					if err != nil || len(tokens) == 0 ||
+						strings.ContainsFunc(key.text, func(c rune) bool { return c < ' ' || c > '~' }) {
 						r.problem(key, at, "is no JSON Pointer of ASCII characters to a member; expected one such as /webhook")
 						continue
 					}
@@ -498,7 +504,13 @@ func (r *reader) secret(to *secret.Secret) func(string, *node) {
 			secrets++
 			name := strings.TrimPrefix(part.Name, secretMark)
 			if !secretName.MatchString(name) {
-				r.problem(n, path, "names the secret %s; expected a name of A-Z 0-9 _ that begins with %s", quote(name), secretPrefix)
+				r.problem(
+					n,
+					path,
+					"names the secret %s; expected a name of A-Z 0-9 _ that begins with %s",
+					quote(name),
+					secretPrefix,
+				)
 				return
 			}
 			if r.options.Secret == nil {

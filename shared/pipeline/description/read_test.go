@@ -14,7 +14,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // secrets are the secrets that are set.
 func secrets(name string) (string, bool) {
-	values := map[string]string{"PIPELINE_SECRET_RENDER": "hush-1", "PIPELINE_SECRET_BROKEN": "hush\n2", "PIPELINE_SECRET_EMPTY": ""}
+	values := map[string]string{
+		"PIPELINE_SECRET_RENDER": "hush-1",
+		"PIPELINE_SECRET_BROKEN": "hush\n2",
+		"PIPELINE_SECRET_EMPTY":  "",
+	}
 	value, ok := values[name]
 	return value, ok
 }
@@ -57,7 +61,8 @@ func TestParse(t *testing.T) {
 		!p.Dispatch.Idempotent || p.Poll.Max != 30*time.Second || p.Start.Body.Wrap != "input" {
 		t.Errorf("got %+v", p)
 	}
-	if !p.UsesCallback() || !p.CanCancel() || !p.CancelNeedsJob() || p.NamedByCase() || p.FetchesResult() || p.ReadsEvents() {
+	if !p.UsesCallback() || !p.CanCancel() || !p.CancelNeedsJob() || p.NamedByCase() || p.FetchesResult() ||
+		p.ReadsEvents() {
 		t.Errorf("got %+v", p)
 	}
 	for got, want := range map[string]string{
@@ -79,8 +84,11 @@ func TestParse(t *testing.T) {
 	if !plain.ReadsEvents() || !plain.NamedByCase() || plain.CanCancel() || plain.Poll.Request.Method != "GET" {
 		t.Errorf("got %+v", plain)
 	}
-	set.Fill(Defaults{Rate: 1, Concurrency: 2, Idempotent: false, Timeout: time.Hour, Deadline: time.Hour, PollMin: 1, PollMax: 2})
-	if p.Dispatch.Rate != 10 || !p.Dispatch.Idempotent || plain.Dispatch.Rate != 1 || plain.Deadline != time.Hour || plain.Poll.Min != 1 {
+	set.Fill(
+		Defaults{Rate: 1, Concurrency: 2, Idempotent: false, Timeout: time.Hour, Deadline: time.Hour, PollMin: 1, PollMax: 2},
+	)
+	if p.Dispatch.Rate != 10 || !p.Dispatch.Idempotent || plain.Dispatch.Rate != 1 || plain.Deadline != time.Hour ||
+		plain.Poll.Min != 1 {
 		t.Errorf("filled: %+v, %+v", p, plain)
 	}
 	if _, ok := set.Get("other"); ok {
@@ -153,11 +161,13 @@ func TestBadDescriptions(t *testing.T) {
 		"a key twice":       {described(right + "  deadline: 1h\n  deadline: 2h\n"), "line ", "twice"},
 		"a name of no kind": {"Big_One:\n  url: https://x.example\n", "line 1: Big_One is no name", "a small letter"},
 		"an unknown preset": {
-			"p:\n  preset: jobs\n  url: https://x.example\n", `line 2: p.preset is "jobs"`, "documents, operation, location, prediction, job",
+			"p:\n  preset: jobs\n  url: https://x.example\n", `line 2: p.preset is "jobs"`,
+			"documents, operation, location, prediction, job",
 		},
 		"no url": {"p:\n  preset: job\n", "line 2: p.url is missing", "https://api.example.com"},
 		"an url with a password": {
-			"p:\n  preset: job\n  url: https://u:hush@x.example\n", "line 3: p.url holds a user or password", "expected an http or https URL",
+			"p:\n  preset: job\n  url: https://u:hush@x.example\n", "line 3: p.url holds a user or password",
+			"expected an http or https URL",
 		},
 		"another origin with a path": {
 			described(right + "  also: [https://f.example/x]\n"), "line 6: p.also has", "such as https://f.example",
@@ -166,38 +176,46 @@ func TestBadDescriptions(t *testing.T) {
 			described(strings.Replace(right, "{job}", "{id}", 1)), "line 4: p.poll.request has the placeholder {id}", "{job}",
 		},
 		"{job} in the start": {
-			described(strings.Replace(right, "POST /jobs", `"POST /jobs/{job}"`, 1)), "line 3: p.start.request has the placeholder {job}", "{case_id}",
+			described(strings.Replace(right, "POST /jobs", `"POST /jobs/{job}"`, 1)),
+			"line 3: p.start.request has the placeholder {job}", "{case_id}",
 		},
 		"an open placeholder": {
 			described(strings.Replace(right, "{job}", "{job", 1)), "line 4: p.poll.request has a {", "without its }",
 		},
 		"a request without a method": {
-			described(strings.Replace(right, "GET /jobs", "/jobs", 1)), "line 4: p.poll.request is", "expected a method, a space, and a path",
+			described(strings.Replace(right, "GET /jobs", "/jobs", 1)), "line 4: p.poll.request is",
+			"expected a method, a space, and a path",
 		},
 		"a request elsewhere": {
-			described(strings.Replace(right, "POST /jobs", "POST https://evil.example/", 1)), "line 3: p.start.request is", "begins with /",
+			described(strings.Replace(right, "POST /jobs", "POST https://evil.example/", 1)), "line 3: p.start.request is",
+			"begins with /",
 		},
 		"a status in two lists": {
-			described(strings.Replace(right, "[done]", "[done, queued]", 1)), `line 5: p.status.succeeded has "queued", which is in running too`, "in one list",
+			described(strings.Replace(right, "[done]", "[done, queued]", 1)),
+			`line 5: p.status.succeeded has "queued", which is in running too`, "in one list",
 		},
 		"no success": {
-			described(strings.Replace(right, ", succeeded: [done]", "", 1)), "line 5: p.status says nothing of success", "expected succeeded",
+			described(strings.Replace(right, ", succeeded: [done]", "", 1)), "line 5: p.status says nothing of success",
+			"expected succeeded",
 		},
 		"nothing says when it is done": {
 			"p:\n  url: https://p.example\n  start: {request: POST /j, job: body:/id}\n  poll: {request: \"GET /j/{job}\"}\n",
 			"line 2: p.status is missing", "progress.completed and progress.total",
 		},
 		"a pointer that is none": {
-			described(strings.Replace(right, "body:/status", "body:status", 1)), `line 5: p.status.at is "body:status"`, "does not begin with /",
+			described(strings.Replace(right, "body:/status", "body:status", 1)), `line 5: p.status.at is "body:status"`,
+			"does not begin with /",
 		},
 		"a pointer with a bare ~": {
 			described(strings.Replace(right, "body:/status", "body:/a~2", 1)), "line 5: p.status.at is", "~0 or ~1",
 		},
 		"a place that is none": {
-			described(strings.Replace(right, "body:/status", "$.status", 1)), `line 5: p.status.at is "$.status"`, "expected body:",
+			described(strings.Replace(right, "body:/status", "$.status", 1)), `line 5: p.status.at is "$.status"`,
+			"expected body:",
 		},
 		"a value that is no code": {
-			described(strings.Replace(right, "body:/status", "code", 1)), `line 5: p.status.running has "queued", which is no status code`, "",
+			described(strings.Replace(right, "body:/status", "code", 1)),
+			`line 5: p.status.running has "queued", which is no status code`, "",
 		},
 		"a secret that is not set": {
 			described(right + "  auth: {header: X-Key, value: \"{secret:PIPELINE_SECRET_OTHER}\"}\n"),
@@ -208,23 +226,28 @@ func TestBadDescriptions(t *testing.T) {
 			"line 6: p.auth.value has a secret with characters", "",
 		},
 		"another variable than a secret": {
-			described(right + "  auth: {header: X-Key, value: \"{secret:HOME}\"}\n"), `line 6: p.auth.value names the secret "HOME"`, "PIPELINE_SECRET_",
+			described(right + "  auth: {header: X-Key, value: \"{secret:HOME}\"}\n"),
+			`line 6: p.auth.value names the secret "HOME"`, "PIPELINE_SECRET_",
 		},
 		"a key in the text": {
 			described(right + "  auth: {header: X-Key, value: hush}\n"), "line 6: p.auth.value holds no {secret:", "variable",
 		},
 		"a secret elsewhere": {
-			described(strings.Replace(right, "{job}", "{secret:PIPELINE_SECRET_RENDER}", 1)), "line 4: p.poll.request has {secret:", "only for auth.value",
+			described(strings.Replace(right, "{job}", "{secret:PIPELINE_SECRET_RENDER}", 1)),
+			"line 4: p.poll.request has {secret:", "only for auth.value",
 		},
 		"a header that is set already": {
-			described(right + "  auth: {header: Host, value: \"{secret:PIPELINE_SECRET_RENDER}\"}\n"), "line 6: p.auth.header is", "Authorization",
+			described(right + "  auth: {header: Host, value: \"{secret:PIPELINE_SECRET_RENDER}\"}\n"),
+			"line 6: p.auth.header is", "Authorization",
 		},
 		"Authorization twice": {
-			described(right + "  auth: {header: authorization, value: \"{secret:PIPELINE_SECRET_RENDER}\", google_id_token: true}\n"),
+			described(right + "  auth: {header: authorization, value: \"{secret:PIPELINE_SECRET_RENDER}\", " +
+				"google_id_token: true}\n"),
 			"line 6: p.auth sends Authorization twice", "keep one",
 		},
 		"a cancel that could stop another run": {
-			described(right + "  cancel: {request: \"DELETE /jobs/{case_id}\"}\n"), "line 6: p.cancel.request could stop another run", "{job}",
+			described(right + "  cancel: {request: \"DELETE /jobs/{case_id}\"}\n"),
+			"line 6: p.cancel.request could stop another run", "{job}",
 		},
 		"a job that the start does not name": {
 			described(strings.Replace(right, ", job: body:/id", "", 1)), "line 4: p.poll.request uses {job}", "start.job",
@@ -233,25 +256,36 @@ func TestBadDescriptions(t *testing.T) {
 			described(strings.Replace(right, "/{job}", "", 1)), "line 4: p.poll.request names no job", "expected {job}",
 		},
 		"a job that is an address and a name": {
-			described(right + "  cancel: {request: \"DELETE {job}\"}\n"), "line 4: p.poll.request uses {job} as a name", "one of the two",
+			described(right + "  cancel: {request: \"DELETE {job}\"}\n"), "line 4: p.poll.request uses {job} as a name",
+			"one of the two",
 		},
 		"a job at code": {
 			described(strings.Replace(right, "body:/id", "code", 1)), "line 3: p.start.job is code", "body: or header:",
 		},
 		"a result without its address": {
-			described(right + "  result: {request: \"GET {result_url}\"}\n"), "line 6: p.result.request uses {result_url} without result.url", "",
+			described(right + "  result: {request: \"GET {result_url}\"}\n"),
+			"line 6: p.result.request uses {result_url} without result.url", "",
 		},
-		"a body of no kind":         {described(right[:0] + strings.Replace(right, "job: body:/id", "body: xml", 1)), `line 3: p.start.body is "xml"`, "expected form"},
-		"a member that is none":     {described(strings.Replace(right, "job: body:/id", "job: body:/id, body: {set: {x: 1}}", 1)), "line 3: p.start.body.set.x is no JSON Pointer", "/webhook"},
-		"a duration":                {described(right + "  deadline: 30\n"), `line 6: p.deadline is "30"`, "such as 90s"},
-		"a rate of nothing":         {described(right + "  dispatch: {rate: 0}\n"), `line 6: p.dispatch.rate is "0"`, "above 0"},
-		"a status code of no kind":  {described(strings.Replace(right, "job: body:/id", "job: body:/id, accepted: [404]", 1)), `line 3: p.start.accepted[0] is "404"`, "from 200 to 399"},
-		"busy as unknown":           {described(strings.Replace(right, "poll: {", "poll: {unknown: 429, ", 1)), "line 4: p.poll.unknown is 429", "leave it out"},
-		"intervals that cross":      {described(strings.Replace(right, "poll: {", "poll: {min: 1m, max: 1s, ", 1)), "line 4: p.poll.min is 1m0s", "at most poll.max"},
-		"signatures without secret": {described(right + "  callback: {verify: standard-webhooks}\n"), "line 6: p.callback verifies signatures without a secret", "{secret:"},
-		"signatures of no kind":     {described(right + "  callback: {verify: jwt}\n"), `line 6: p.callback.verify is "jwt"`, "standard-webhooks"},
+		"a body of no kind": {described(right[:0] + strings.Replace(right, "job: body:/id", "body: xml", 1)),
+			`line 3: p.start.body is "xml"`, "expected form"},
+		"a member that is none": {described(strings.Replace(right, "job: body:/id", "job: body:/id, body: {set: {x: 1}}",
+			1)), "line 3: p.start.body.set.x is no JSON Pointer", "/webhook"},
+		"a duration": {described(right + "  deadline: 30\n"), `line 6: p.deadline is "30"`, "such as 90s"},
+		"a rate of nothing": {described(right + "  dispatch: {rate: 0}\n"), `line 6: p.dispatch.rate is "0"`,
+			"above 0"},
+		"a status code of no kind": {described(strings.Replace(right, "job: body:/id", "job: body:/id, accepted: [404]",
+			1)), `line 3: p.start.accepted[0] is "404"`, "from 200 to 399"},
+		"busy as unknown": {described(strings.Replace(right, "poll: {", "poll: {unknown: 429, ", 1)),
+			"line 4: p.poll.unknown is 429", "leave it out"},
+		"intervals that cross": {described(strings.Replace(right, "poll: {", "poll: {min: 1m, max: 1s, ", 1)),
+			"line 4: p.poll.min is 1m0s", "at most poll.max"},
+		"signatures without secret": {described(right + "  callback: {verify: standard-webhooks}\n"),
+			"line 6: p.callback verifies signatures without a secret", "{secret:"},
+		"signatures of no kind": {described(right + "  callback: {verify: jwt}\n"), `line 6: p.callback.verify is "jwt"`,
+			"standard-webhooks"},
 		"what documents does not heed": {
-			"p:\n  preset: documents\n  url: https://p.example\n  status: {at: body:/s}\n", "line 4: p.status has no effect", "leave it out",
+			"p:\n  preset: documents\n  url: https://p.example\n  status: {at: body:/s}\n", "line 4: p.status has no effect",
+			"leave it out",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -115,7 +115,11 @@ type server struct {
 const maxBody = 2 << 20
 
 // start begins a job and returns it. It answers the request itself if there is none.
-func (s *server) start(w http.ResponseWriter, r *http.Request, form func(body []byte) (form []byte, callbackURL string)) (Job, bool) {
+func (s *server) start(
+	w http.ResponseWriter,
+	r *http.Request,
+	form func(body []byte) (form []byte, callbackURL string),
+) (Job, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil || !json.Valid(body) {
 		problem(w, http.StatusBadRequest, "the body is no JSON")
