@@ -34,8 +34,6 @@ type Config struct {
 	Topics    Topics
 	Access    Access
 	Emulators Emulators
-
-	described []byte // the text of PIPELINES or PIPELINES_FILE
 }
 
 // Auth is how requests to the pipeline are authenticated.

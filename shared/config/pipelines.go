@@ -10,41 +10,42 @@ import (
 	"github.com/casewatch/casewatch/shared/pipeline/description"
 )
 
-// descriptions keeps the text of PIPELINES. It is read once all settings are known.
+// descriptions takes any text. What it describes is read once all settings are known.
 func descriptions() value {
 	return value{
 		expects:   "YAML that describes pipelines, each below its name",
 		multiline: true,
-		parse: func(c *Config, text string) error {
-			c.described = []byte(text)
-			return nil
+		parse:     func(*Config, string) error { return nil },
+	}
+}
+
+// descriptionsFile takes the path of a file that can be read.
+func descriptionsFile() value {
+	return value{
+		expects: "the path of a readable file of YAML that describes pipelines",
+		parse: func(_ *Config, path string) error {
+			_, err := readDescriptions(path)
+			return err
 		},
 	}
 }
 
-// descriptionsFile reads the file that PIPELINES_FILE names.
-func descriptionsFile() value {
-	return value{
-		expects: "the path of a readable file of YAML that describes pipelines",
-		parse: func(c *Config, path string) error {
-			text, err := os.ReadFile(path)
-			switch {
-			case err != nil:
-				return errors.New("cannot be read: " + err.Error())
-			case !utf8.Valid(text):
-				return errors.New("names a file that is not UTF-8")
-			}
-			c.described = text
-			return nil
-		},
+func readDescriptions(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return nil, errors.New("cannot be read: " + err.Error())
+	case !utf8.Valid(text):
+		return nil, errors.New("names a file that is not UTF-8")
 	}
+	return text, nil
 }
 
 // pipelines sets Config.Pipelines from the one of the three settings that is given.
 func (l *loader) pipelines(given func(name string) bool) {
-	const address, text, file = "PIPELINE_API_URL", "PIPELINES", "PIPELINES_FILE"
+	const address, byText, file = "PIPELINE_API_URL", "PIPELINES", "PIPELINES_FILE"
 	var set []string
-	for _, name := range []string{address, text, file} {
+	for _, name := range []string{address, byText, file} {
 		if given(name) {
 			set = append(set, name)
 		}
@@ -52,7 +53,7 @@ func (l *loader) pipelines(given func(name string) bool) {
 	switch {
 	case len(set) == 0:
 		l.fault(address, "is missing, so there is no pipeline; expected %s, or %s or %s, which describe pipelines",
-			lookupSetting(address).expects, text, file)
+			lookupSetting(address).expects, byText, file)
 		return
 	case len(set) > 1:
 		for _, name := range set[1:] {
@@ -80,7 +81,12 @@ func (l *loader) pipelines(given func(name string) bool) {
 		if c.CallsPipelines() || c.Function == "callback" {
 			options.Secret = l.lookup
 		}
-		described, err := description.Parse(c.described, options)
+		value, _ := l.lookup(name)
+		text := []byte(value)
+		if name == file {
+			text, _ = readDescriptions(value) // it could be read a moment ago; an empty text is refused
+		}
+		described, err := description.Parse(text, options)
 		var problems description.Error
 		switch {
 		case errors.As(err, &problems):

@@ -16,8 +16,8 @@ func NewSecret(value string) Secret { return secret.New(value) }
 // APIKeys is a set of API keys, stored as SHA-256 hashes. The zero APIKeys is empty. It prints as a
 // mask.
 type APIKeys struct {
-	secret.Redacted
 	hashes *[][sha256.Size]byte
+	secret.Redacted
 }
 
 // NewAPIKeys returns the set of keys with the given hashes.

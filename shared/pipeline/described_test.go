@@ -505,7 +505,7 @@ func TestObserve(t *testing.T) {
 	}
 	e := seen[0]
 	all := e.URL + e.Body + e.AnswerBody + e.Header.Get("Authorization") + e.Answer.Get("X-Echo")
-	if strings.Contains(all, "hush") || e.Status != 202 || e.Method != "POST" {
+	if strings.Contains(all, "hush") || e.Status != 202 || e.Method != http.MethodPost {
 		t.Errorf("got %+v", e)
 	}
 	found := map[string]description.Values{}

@@ -24,10 +24,10 @@ func (Redacted) LogValue() slog.Value         { return slog.StringValue(mask) }
 // returns the text. The zero Secret is unset. Copies share the text. Two Secrets are == only if one
 // is a copy of the other.
 type Secret struct {
-	Redacted
 	// value is a pointer because fmt calls no method of a value in an unexported field. It then
 	// prints an address instead of the text.
 	value *string
+	Redacted
 }
 
 // New returns a Secret that holds value.

@@ -274,11 +274,17 @@ func (p *program) wired(typeName string) map[string][]string {
 	return fills
 }
 
+// describes reports whether a setting describes the pipelines in place of PIPELINE_API_URL.
+func describes(name string) bool { return name == "PIPELINES" || name == "PIPELINES_FILE" }
+
 // settingFields returns, by setting, the fields of a config.Config that its value changes.
 func settingFields(t *testing.T) map[string][]string {
 	t.Helper()
 	base := map[string]string{}
 	for _, s := range config.Settings() {
+		if describes(s.Name) {
+			continue
+		}
 		base[s.Name] = s.Example
 		if s.Example == "" {
 			base[s.Name] = "127.0.0.1:1" // an emulator
@@ -301,6 +307,9 @@ func settingFields(t *testing.T) map[string][]string {
 		"https://accounts.google.com", "https://issuer.example.com", "firestore:", "firestore:other")
 	found, before := map[string][]string{}, read("", "")
 	for _, s := range config.Settings() {
+		if describes(s.Name) {
+			continue
+		}
 		value := s.Default
 		if value == "" || value == s.Example {
 			value = other.Replace(base[s.Name])
@@ -309,7 +318,9 @@ func settingFields(t *testing.T) map[string][]string {
 			value += "-other"
 		}
 		for path, is := range read(s.Name, value) {
-			if !reflect.DeepEqual(is, before[path]) {
+			// A description takes the deployment's values for what it does not say. What is used is these.
+			asDefault := path == "Pipelines" && !strings.HasPrefix(s.Name, "PIPELINE_A")
+			if !asDefault && !reflect.DeepEqual(is, before[path]) {
 				found[s.Name] = append(found[s.Name], path)
 			}
 		}
@@ -335,7 +346,7 @@ func fieldsOf(at string, v reflect.Value) map[string]any {
 // opened names, by the field of a reconcile.Reconciler, the function of shared/app that configures
 // the client in it.
 var opened = map[string]string{
-	"store": "storeOptions", "queue": "openQueue", "events": "openPublisher", "pipeline": "openPipeline",
+	"store": "storeOptions", "queue": "openQueue", "events": "openPublisher", "pipeline": "openPipelines",
 }
 
 // usedBy returns the paths of the settings that a function uses: it reads them, or a field of the
@@ -363,6 +374,9 @@ func (p *program) usedBy(function string) map[string]bool {
 
 // usedOtherwise are settings that functions use where the code of this module does not show it.
 var usedOtherwise = map[string]string{
+	"PIPELINE_API_URL":          "config.Load names the pipelines in every function, which have to agree on them",
+	"PIPELINES":                 "likewise",
+	"PIPELINES_FILE":            "likewise",
 	"CLOUD_RUN_TIMEOUT_SECONDS": "the functions framework gives each request that deadline",
 }
 

@@ -2,6 +2,7 @@ package description
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("cancelled: %v", got)
 	}
 	plain, _ := set.Get("plain")
-	if !plain.ReadsEvents() || !plain.NamedByCase() || plain.CanCancel() || plain.Poll.Request.Method != "GET" {
+	if !plain.ReadsEvents() || !plain.NamedByCase() || plain.CanCancel() || plain.Poll.Request.Method != http.MethodGet {
 		t.Errorf("got %+v", plain)
 	}
 	set.Fill(
@@ -123,7 +124,7 @@ b:
 	}
 	a, b := set[0], set[1]
 	if !slices.Equal(a.Status.Running, []string{"done"}) || !slices.Equal(a.Status.Succeeded, []string{"ready"}) ||
-		slices.Contains(a.Status.Failed, "done") || len(a.Progress.Total) > 0 || a.Cancel.Method != "DELETE" {
+		slices.Contains(a.Status.Failed, "done") || len(a.Progress.Total) > 0 || a.Cancel.Method != http.MethodDelete {
 		t.Errorf("got %+v", a)
 	}
 	if b.Status.At.String() != "code" || b.FetchesResult() || !slices.Contains(b.Status.Succeeded, "303") {

@@ -17,9 +17,6 @@ type Part struct {
 	Keep bool   // {+name}: slashes in the value are kept
 }
 
-// placeholders are the names that may stand in a template.
-var placeholders = []string{"case_id", "run", "job", "callback_url", "idempotency_key"}
-
 // resultURL is a placeholder of result.request only.
 const resultURL = "result_url"
 
