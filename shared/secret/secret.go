@@ -13,12 +13,23 @@ const mask = "[redacted]"
 // Redacted prints as a mask with fmt, JSON and slog. A type that embeds it does, too.
 type Redacted struct{}
 
-func (Redacted) String() string               { return mask }
-func (Redacted) GoString() string             { return mask }
-func (Redacted) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, mask) }
+// String returns the mask.
+func (Redacted) String() string { return mask }
+
+// GoString returns the mask.
+func (Redacted) GoString() string { return mask }
+
+// Format writes the mask, whatever the verb is.
+func (Redacted) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, mask) }
+
+// MarshalText returns the mask.
 func (Redacted) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// MarshalJSON returns the mask.
 func (Redacted) MarshalJSON() ([]byte, error) { return []byte(`"` + mask + `"`), nil }
-func (Redacted) LogValue() slog.Value         { return slog.StringValue(mask) }
+
+// LogValue returns the mask.
+func (Redacted) LogValue() slog.Value { return slog.StringValue(mask) }
 
 // Secret is a text that fmt, JSON and slog never print, even inside another value. Only Reveal
 // returns the text. The zero Secret is unset. Copies share the text. Two Secrets are == only if one
