@@ -45,6 +45,7 @@ type Case struct {
 	Dispatch    Dispatch    `json:"dispatch"`
 	Job         Job         `json:"job"`
 	Outcome     Outcome     `json:"outcome"`
+	Stop        Stop        `json:"stop,omitzero"`
 	Viewers     Viewers     `json:"viewers"`
 	Durations   Durations   `json:"durations"`
 	Bookkeeping Bookkeeping `json:"bookkeeping"`
@@ -58,8 +59,10 @@ type Case struct {
 
 // Origin is what is fixed when a run begins.
 type Origin struct {
-	CaseID     string    `json:"case_id"`
-	Run        int       `json:"run"` // 1 for the first run of a case
+	CaseID string `json:"case_id"`
+	Run    int    `json:"run"` // 1 for the first run of a case
+	// Pipeline is the name of the pipeline that works on the run.
+	Pipeline   string    `json:"pipeline,omitempty"`
 	CreatedAt  time.Time `json:"created_at"`
 	DeadlineAt time.Time `json:"deadline_at"`
 	// Adopted says that the pipeline worked on it already: nothing is dispatched.
@@ -108,8 +111,10 @@ type Checks struct {
 	// it since.
 	UnknownSince time.Time `json:"unknown_since,omitzero"`
 	// BusyUntil is until when the pipeline asked, by the last poll's answer, not to be polled:
-	// LastAt if that named no time, zero if the answer was another.
+	// LastAt if that named no time, zero if the answer was another. Paced says that this answer
+	// showed the job at work: the pipeline is not busy, and only says when to poll next.
 	BusyUntil time.Time `json:"busy_until,omitzero"`
+	Paced     bool      `json:"paced,omitempty"`
 }
 
 // Phase says how far the dispatch of a run to the pipeline is.
@@ -159,6 +164,9 @@ type Dispatch struct {
 
 // Job is what is known of the pipeline's work on the run.
 type Job struct {
+	// ID is the job's own name at the pipeline; "" while it is not known, and where the case id
+	// names the job.
+	ID        string    `json:"id,omitempty"`
 	Seen      bool      `json:"seen,omitempty"`      // the pipeline has, or had, this job
 	StartedAt time.Time `json:"started_at,omitzero"` // when the pipeline began to work on it
 	Progress  Progress  `json:"progress"`            // as readers are shown it
@@ -173,8 +181,16 @@ type Job struct {
 	CompleteSince time.Time `json:"complete_since,omitzero"`
 	// SucceededSince is when a succeeded event without a result came while a request was in flight.
 	// SucceededDropped is what of that event could not be read.
+	// SucceededSource is what it came by; "" means an event.
 	SucceededSince   time.Time `json:"succeeded_since,omitzero"`
 	SucceededDropped Dropped   `json:"succeeded_dropped,omitzero"`
+	SucceededSource  Source    `json:"succeeded_source,omitempty"`
+	// ResultMissingSince is when a poll first read success, and could not fetch the result, which is
+	// elsewhere. ResultProblem says why.
+	ResultMissingSince time.Time `json:"result_missing_since,omitzero"`
+	ResultProblem      string    `json:"result_problem,omitempty"`
+	// Unmapped are the first statuses that the pipeline gave and its description does not list.
+	Unmapped []string `json:"unmapped,omitempty"`
 }
 
 // Progress is what readers are shown. Within a run Completed and Percent never decrease. In a run
@@ -200,11 +216,16 @@ const (
 	StatusCancelled Status = "cancelled"
 )
 
-// Known reports whether s is one of running, succeeded and failed.
-func (s Status) Known() bool { return s == StatusRunning || s.Terminal() }
+// Known reports whether s is one of running, succeeded and failed, the words of the document
+// pipeline.
+func (s Status) Known() bool {
+	return s == StatusRunning || s == StatusSucceeded || s == StatusFailed
+}
 
 // Terminal reports whether s says how the run ended.
-func (s Status) Terminal() bool { return s == StatusSucceeded || s == StatusFailed }
+func (s Status) Terminal() bool {
+	return s == StatusSucceeded || s == StatusFailed || s == StatusCancelled
+}
 
 // Reading is one answer of the pipeline's progress endpoint, or the progress in an event.
 type Reading struct {
@@ -264,7 +285,7 @@ func (d *Documents) total() int {
 // LateReport is a terminal report about a run that had ended, and that did not become its end. The
 // first one is kept whole, of the others only their number.
 type LateReport struct {
-	State     State     `json:"state"` // what the report said: succeeded or failed
+	State     State     `json:"state"` // what the report said: succeeded, failed or cancelled
 	HasResult bool      `json:"has_result,omitempty"`
 	Message   string    `json:"message"`
 	Source    Source    `json:"source"`

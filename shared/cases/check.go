@@ -1,23 +1,30 @@
 package cases
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // maxOpenPercent is the highest percentage that a run shows which has not succeeded.
 const maxOpenPercent = 99.9
 
 // ShouldPoll reports whether a check of c at now is to poll the pipeline. It is not while nothing
-// was sent, at the deadline, at the end of a completion grace, when only the time matters, and if
-// the check was due before the time that a busy pipeline named. The check that is due at the
+// was sent, at the deadline, at the end of a completion grace, when only the time matters, if the
+// check was due before the time that a busy pipeline named, and while the pipeline cannot be asked:
+// its name for the job is needed and not known, or it is gone. The check that is due at the
 // deadline never polls: where the clock says that it is not yet time, the clock is behind.
 func (r Rules) ShouldPoll(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
 		return false
-	case c.nothingSent(), c.Checks.NextAt.Before(c.Checks.BusyUntil):
+	case c.nothingSent(), c.Checks.NextAt.Before(c.Checks.BusyUntil), r.Gone, r.jobUnnamed(c):
 		return false
 	}
 	return !r.completionGraceOver(c.Job.CompleteSince, now) && !r.completionGraceOver(c.Job.SucceededSince, now)
 }
+
+// jobUnnamed reports whether the pipeline cannot be asked for the job, since its name is not known.
+func (r Rules) jobUnnamed(c Case) bool { return r.PollNeedsJob && c.Job.ID == "" }
 
 func (r Rules) completionGraceOver(since, now time.Time) bool {
 	return !since.IsZero() && !now.Before(since.Add(r.CompletionGrace))
@@ -47,7 +54,7 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 		r.endIfOver(n, now)
 	}
 	if !n.State.Ended() {
-		n.Job.Stalled = !n.progressIsAwaited() && !now.Before(n.Job.MovedAt.Add(r.StallAfter))
+		n.Job.Stalled = !r.NoProgress && !n.progressIsAwaited() && !now.Before(n.Job.MovedAt.Add(r.StallAfter))
 		n.Checks.Seq++
 		n.Checks.NextAt = r.nextCheck(*n, now, jitter)
 	}
@@ -77,14 +84,17 @@ func (r Rules) checkAfterEnd(n *Case, in CheckOutcome, now time.Time) Verdict {
 // nothing was sent, nothing is about this run.
 func (r Rules) takeFinding(n *Case, in CheckOutcome, now time.Time) Keep {
 	if in.Kind == CheckSkipped {
+		if r.jobUnnamed(*n) && !r.Gone {
+			r.startUnknown(n, n.Dispatch.UncertainSince, now)
+		}
 		return KeepNothing
 	}
 	ch := &n.Checks
 	ch.Polls++
-	ch.BusyUntil = time.Time{}
+	ch.BusyUntil, ch.Paced = time.Time{}, false
 	if in.Kind == CheckBusy {
 		n.pipelineReached()
-		ch.BusyUntil = ch.LastAt.Add(max(0, in.RetryAfter)).Truncate(time.Microsecond)
+		ch.holdBack(in.RetryAfter)
 		return KeepNothing
 	}
 	if n.nothingSent() {
@@ -101,17 +111,25 @@ func (r Rules) takeFinding(n *Case, in CheckOutcome, now time.Time) Keep {
 	return KeepNothing
 }
 
+// holdBack notes that the pipeline asked not to be polled for some time.
+func (ch *Checks) holdBack(d time.Duration) {
+	ch.BusyUntil = ch.LastAt.Add(max(0, d)).Truncate(time.Microsecond)
+}
+
 // endIfOver ends an open run of which something is over by the clock. What the pipeline reported
 // beats what its counts suggest, and both beat the deadline:
 //
 //  1. An event reported success, and no answer with the result can follow any more.
-//  2. Everything was counted, and nothing more came for CompletionGrace.
-//  3. The deadline has passed.
+//  2. A poll reported success, and the result could not be fetched for CompletionGrace.
+//  3. Everything was counted, and nothing more came for CompletionGrace.
+//  4. The deadline has passed.
 func (r Rules) endIfOver(n *Case, now time.Time) {
 	succeeded := !n.Job.SucceededSince.IsZero()
 	switch {
 	case succeeded && n.Dispatch.Phase != PhaseInFlight, r.completionGraceOver(n.Job.SucceededSince, now):
-		r.endSucceeded(n, SourceEvent, now)
+		r.endSucceeded(n, n.announcedBy(), now)
+	case r.completionGraceOver(n.Job.ResultMissingSince, now):
+		r.endSucceeded(n, SourceCheck, now)
 	case r.completionGraceOver(n.Job.CompleteSince, now):
 		r.endSucceeded(n, SourceCheck, now)
 	case !now.Before(n.DeadlineAt):
@@ -122,13 +140,19 @@ func (r Rules) endIfOver(n *Case, now time.Time) {
 // progressIsAwaited reports whether progress may stand still: nothing works on the run, or its work
 // is done.
 func (c Case) progressIsAwaited() bool {
-	return c.Dispatch.Phase == PhaseQueued || !c.Job.CompleteSince.IsZero() || !c.Job.SucceededSince.IsZero()
+	return c.Dispatch.Phase == PhaseQueued || c.workIsDone() || !c.Job.SucceededSince.IsZero()
+}
+
+// workIsDone reports whether polls showed that the work is done, by its counts or by a status, and
+// only the result is awaited.
+func (c Case) workIsDone() bool {
+	return !c.Job.CompleteSince.IsZero() || !c.Job.ResultMissingSince.IsZero()
 }
 
 // report is what a check's answer says of the end, if it does.
 func (in CheckOutcome) report() (terminalReport, bool) {
 	rep := terminalReport{
-		id: in.reportID(), succeeded: in.Reading.Status == StatusSucceeded,
+		id: in.reportID(), status: in.Reading.Status,
 		message: in.Message, result: in.Result, dropped: in.Dropped, source: SourceCheck,
 	}
 	return rep, in.Kind == CheckReading && in.Reading.Status.Terminal()
@@ -167,12 +191,34 @@ func (r Rules) takeReading(n *Case, in CheckOutcome, now time.Time) Keep {
 	n.Checks.UnknownSince = time.Time{}
 	n.Job.Baseline = nil
 	n.nowRunning(now)
+	if n.Job.ID == "" {
+		n.Job.ID = in.JobID
+	}
 	r.observe(n, in.Reading, now)
 	n.noteForForecast(in, now)
-	if rep, ok := in.report(); ok && n.Dispatch.Phase != PhaseInFlight {
+	if in.Reading.Status == StatusRunning && in.RetryAfter > 0 {
+		n.Checks.holdBack(in.RetryAfter)
+		n.Checks.Paced = true
+	}
+	rep, ok := in.report()
+	switch {
+	case !ok:
+		n.Job.ResultMissingSince, n.Job.ResultProblem = time.Time{}, ""
+	case n.Dispatch.Phase == PhaseInFlight:
+	case in.ResultMissing:
+		n.resultMissing(in, now)
+	default:
 		return r.takeReport(n, rep, now).Keep
 	}
 	return KeepNothing
+}
+
+// resultMissing takes in that the job succeeded, and that its result could not be fetched.
+func (c *Case) resultMissing(in CheckOutcome, now time.Time) {
+	if c.Job.ResultMissingSince.IsZero() {
+		c.Job.ResultMissingSince = now
+	}
+	c.Job.ResultProblem = clip(in.Message)
 }
 
 // jobUnknown takes in that the pipeline does not know the job. While a request is in flight, or all
@@ -188,7 +234,7 @@ func (r Rules) jobUnknown(n *Case, now time.Time) {
 	if ch.UnknownSince.IsZero() {
 		ch.UnknownSince = now
 	}
-	if d.Phase == PhaseInFlight || !n.Job.CompleteSince.IsZero() {
+	if d.Phase == PhaseInFlight || n.workIsDone() {
 		return
 	}
 	unknownFor := now.Sub(later(ch.UnknownSince, d.UncertainSince))
@@ -198,16 +244,27 @@ func (r Rules) jobUnknown(n *Case, now time.Time) {
 		}
 		return
 	}
-	if d.Phase != PhaseUncertain || unknownFor < r.StartGrace {
+	r.startUnknown(n, later(ch.UnknownSince, d.UncertainSince), now)
+}
+
+// startUnknown takes in that there is no sign, since a time, of the job that an uncertain dispatch
+// may have started: the pipeline does not know it, or cannot be asked for it. After StartGrace the
+// request is sent again if that is safe, and the run ends otherwise.
+func (r Rules) startUnknown(n *Case, since, now time.Time) {
+	d := &n.Dispatch
+	if d.Phase != PhaseUncertain || n.Job.Seen || now.Before(since.Add(r.StartGrace)) {
 		return
 	}
 	if r.Idempotent {
 		d.queueAgain(now)
-		ch.UnknownSince = time.Time{}
+		n.Checks.UnknownSince = time.Time{}
 		return
 	}
-	n.finish(ReasonStartUnknown, "it is not known whether the request reached the pipeline, "+
-		"and the pipeline does not know this case", SourceCheck, now)
+	why := "and the pipeline does not know this case"
+	if r.jobUnnamed(*n) {
+		why = "and the pipeline cannot be asked for a job whose name is not known"
+	}
+	n.finish(ReasonStartUnknown, "it is not known whether the request reached the pipeline, "+why, SourceCheck, now)
 }
 
 func (c Case) lostMessage() string {
@@ -232,7 +289,7 @@ func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 	if ch.FailingSince.IsZero() {
 		ch.FailingSince = now
 	}
-	if n.Dispatch.Phase == PhaseInFlight || !n.Job.CompleteSince.IsZero() {
+	if n.Dispatch.Phase == PhaseInFlight || n.workIsDone() {
 		return
 	}
 	if now.Sub(later(ch.FailingSince, n.Dispatch.UncertainSince)) >= r.UnreachableAfter {
@@ -245,6 +302,7 @@ func (r Rules) pollFailed(n *Case, message string, now time.Time) {
 func (r Rules) observe(n *Case, in Reading, now time.Time) bool {
 	n.Job.Reading = &in
 	n.noteCompletion(in, now)
+	n.noteUnmapped(in)
 	old := n.Job.Progress
 	if in.Completed < old.Completed {
 		return false
@@ -276,6 +334,17 @@ func (c *Case) noteCompletion(in Reading, now time.Time) {
 		c.Job.CompleteSince = time.Time{}
 	case c.Dispatch.Phase != PhaseInFlight && c.Job.CompleteSince.IsZero():
 		c.Job.CompleteSince = now
+	}
+}
+
+// maxUnmapped bounds the statuses that a record remembers of those that no list names.
+const maxUnmapped = 8
+
+// noteUnmapped keeps a status that the description of the pipeline does not list, so that it is
+// logged once.
+func (c *Case) noteUnmapped(in Reading) {
+	if u := c.Job.Unmapped; in.Unmapped != "" && len(u) < maxUnmapped && !slices.Contains(u, in.Unmapped) {
+		c.Job.Unmapped = append(slices.Clone(u), in.Unmapped)
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *Dispatch) becomeUncertain(now time.Time) { d.Phase, d.UncertainSince = 
 func (r Rules) giveUpRequest(n *Case, now time.Time) {
 	n.Dispatch.becomeUncertain(now)
 	if !n.Job.SucceededSince.IsZero() {
-		r.endSucceeded(n, SourceEvent, now)
+		r.endSucceeded(n, n.announcedBy(), now)
 	}
 }
 
@@ -62,7 +62,7 @@ func (r Rules) giveUpRequest(n *Case, now time.Time) {
 //
 //  1. The answer has a terminal report: it is taken in like any other, whichever attempt it
 //     answers.
-//  2. The run has ended: ignored.
+//  2. The run has ended: if the job began all the same, it is cancelled, see startedAfterEnd.
 //  3. The pipeline accepted this attempt, or an earlier one that may have arrived: it has the job.
 //  4. It is the outcome of another attempt than the one that is awaited: stale.
 //  5. An event has reported success already: the answer that was awaited for its result has none,
@@ -71,18 +71,21 @@ func (r Rules) giveUpRequest(n *Case, now time.Time) {
 func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitter float64) Verdict {
 	d := &n.Dispatch
 	awaited := in.Nonce == d.Nonce && (d.Phase == PhaseInFlight || d.Phase == PhaseUncertain)
+	if !n.State.Ended() && in.JobID != "" && (awaited || n.Job.ID == "") {
+		n.Job.ID = in.JobID
+	}
 	if rep, ok := n.reportIn(in, awaited); ok {
 		return r.takeReport(n, rep, now)
 	}
 	switch {
 	case n.State.Ended():
-		return Verdict{Kind: Ignored}
+		return r.startedAfterEnd(n, in, awaited, now)
 	case in.Kind == DispatchAccepted && (awaited || d.Attempts > 0):
-		return r.accepted(n, awaited, now)
+		return r.accepted(n, in, awaited, now)
 	case !awaited:
 		return Verdict{Kind: Stale}
 	case !n.Job.SucceededSince.IsZero():
-		r.endSucceeded(n, SourceEvent, now)
+		r.endSucceeded(n, n.announcedBy(), now)
 		return Verdict{Kind: Applied}
 	default:
 		return r.attemptFailed(n, in, now, jitter)
@@ -94,11 +97,12 @@ func (r Rules) dispatchOutcome(n *Case, in DispatchOutcome, now time.Time, jitte
 // how it ended. After a succeeded event that is the end already.
 func (c Case) reportIn(in DispatchOutcome, awaited bool) (terminalReport, bool) {
 	rep := terminalReport{
-		id: "dispatch:" + in.Nonce, succeeded: in.Kind == DispatchSucceeded,
+		id: "dispatch:" + in.Nonce, status: StatusFailed,
 		message: in.Message, result: in.Result, source: SourceDispatch,
 	}
 	switch in.Kind {
-	case DispatchSucceeded, DispatchFailed:
+	case DispatchSucceeded, DispatchFailed, DispatchCancelled:
+		rep.status = Status(in.Kind)
 		return rep, true
 	case DispatchBusy:
 		announced := !c.State.Ended() && !c.Job.SucceededSince.IsZero()
@@ -109,7 +113,7 @@ func (c Case) reportIn(in DispatchOutcome, awaited bool) (terminalReport, bool) 
 }
 
 // accepted takes in that the pipeline has the job.
-func (r Rules) accepted(n *Case, awaited bool, now time.Time) Verdict {
+func (r Rules) accepted(n *Case, in DispatchOutcome, awaited bool, now time.Time) Verdict {
 	d, ch := &n.Dispatch, &n.Checks
 	if n.Job.Seen && d.Phase == PhaseAnswered {
 		return Verdict{Kind: Ignored}
@@ -120,8 +124,11 @@ func (r Rules) accepted(n *Case, awaited bool, now time.Time) Verdict {
 	ch.UnknownSince, ch.ConsecutiveFailures, ch.FailingSince = time.Time{}, 0, time.Time{}
 	d.Confirmed = true
 	n.nowRunning(now)
+	if in.Reading != nil {
+		r.observe(n, *in.Reading, now)
+	}
 	if !n.Job.SucceededSince.IsZero() && d.Phase == PhaseAnswered {
-		r.endSucceeded(n, SourceEvent, now)
+		r.endSucceeded(n, n.announcedBy(), now)
 	}
 	return Verdict{Kind: Applied}
 }
@@ -151,7 +158,7 @@ func (r Rules) attemptFailed(n *Case, in DispatchOutcome, now time.Time, jitter 
 // so that an answer that says otherwise does not send it again. A poll's reading shows that, unless
 // some earlier run of the case may still be at work: the pipeline does not know runs.
 func (c Case) seenAtWork() bool {
-	return c.Dispatch.Confirmed || c.Job.Seen && !c.PriorUnreported
+	return c.Dispatch.Confirmed || c.Job.Seen && (!c.PriorUnreported || c.Job.ID != "")
 }
 
 // nothingSent reports whether no request of the run can have arrived.
@@ -204,4 +211,5 @@ func (c *Case) forgetJob() {
 		c.Job.Baseline = c.Job.Reading
 	}
 	c.Job.Seen, c.Job.CompleteSince, c.Checks.UnknownSince = false, time.Time{}, time.Time{}
+	c.Job.ResultMissingSince, c.Job.ResultProblem = time.Time{}, ""
 }

@@ -25,6 +25,16 @@
 // or the deadline ends the run. After a succeeded event without a result, CompletionGrace does too,
 // and the loss of the answer that would have brought the result.
 //
+// # Jobs with names of their own
+//
+// A pipeline may name its jobs ([Job.ID]). Where polls need that name, a run whose job is not named
+// is not polled: reports of the pipeline and the deadline end it, and StartGrace if it is not known
+// whether the start arrived.
+//
+// A run that ends as cancelled or timed out may leave a job running. Then [Stop] says what becomes
+// of it: a request to cancel the job is planned, and repeated while its outcome is not known. The
+// end does not wait for it.
+//
 // # What decides first
 //
 // Where several things hold at the same time, the first of these decides. The comments of the
@@ -34,7 +44,7 @@
 //  2. An input that belongs to a step the run is past, or that was taken in before, changes
 //     nothing.
 //  3. A terminal report of the pipeline, or a cancel, ends the run.
-//  4. A success that an event reported, whose result did not follow.
+//  4. A success that an event or a poll reported, whose result did not follow.
 //  5. Work that is complete by its counts, where the pipeline gives no status.
 //  6. What polls and attempts failed to find for the length of a grace: the pipeline, or the job.
 //  7. The deadline. It cuts the graces of 4 and 5 short: the run has then succeeded.

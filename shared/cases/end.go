@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -42,6 +43,7 @@ type Source string
 // The sources of an end or of a late report.
 const (
 	SourceEvent    Source = "event"
+	SourceCallback Source = "callback"
 	SourceDispatch Source = "dispatch"
 	SourceCheck    Source = "check"
 	SourceCancel   Source = "cancel"
@@ -117,19 +119,29 @@ func (c *Case) finish(reason Reason, message string, source Source, now time.Tim
 
 // endSucceeded ends a run that the pipeline has finished, without a result.
 func (r Rules) endSucceeded(n *Case, source Source, now time.Time) {
-	if source == SourceEvent {
+	text := withoutResult
+	switch {
+	case source == SourceEvent, source == SourceCallback:
 		n.Outcome.Reported, n.Outcome.Dropped = true, n.Job.SucceededDropped
+	case !n.Job.ResultMissingSince.IsZero():
+		n.Outcome.Reported = true
+		if n.Job.ResultProblem != "" {
+			text += ": " + n.Job.ResultProblem
+		}
 	}
-	n.finish(ReasonCompleted, withoutResult, source, now)
+	n.finish(ReasonCompleted, text, source, now)
 }
+
+// announcedBy is what brought the success that SucceededSince notes.
+func (c Case) announcedBy() Source { return cmp.Or(c.Job.SucceededSource, SourceEvent) }
 
 // endAtDeadline ends a run whose deadline has passed. The deadline cuts graces short: what they
 // waited for counts as over.
 func (r Rules) endAtDeadline(n *Case, source Source, now time.Time) {
 	switch {
 	case !n.Job.SucceededSince.IsZero():
-		r.endSucceeded(n, SourceEvent, now)
-	case !n.Job.CompleteSince.IsZero():
+		r.endSucceeded(n, n.announcedBy(), now)
+	case n.workIsDone():
 		r.endSucceeded(n, SourceCheck, now)
 	default:
 		n.finish(ReasonDeadline, "the deadline passed before the pipeline was done", source, now)
@@ -148,7 +160,7 @@ func (c Case) wholeProgress() Progress {
 // terminalReport is what the pipeline says of how a run ended, in an answer or an event.
 type terminalReport struct {
 	id           string // the same each time that it is delivered
-	succeeded    bool
+	status       Status // terminal
 	message      string
 	result       *Result
 	dropped      Dropped
@@ -161,7 +173,9 @@ func (in CheckOutcome) reportID() string { return "check:" + strconv.FormatInt(i
 // reason is how the run ended. One of which every document failed has not succeeded.
 func (rep terminalReport) reason() Reason {
 	switch {
-	case !rep.succeeded:
+	case rep.status == StatusCancelled:
+		return ReasonCancelled
+	case rep.status == StatusFailed:
 		return ReasonPipelineFailed
 	case rep.result != nil && rep.result.Documents.None():
 		return ReasonNoDocuments
@@ -180,6 +194,8 @@ func (rep terminalReport) text() string {
 		return "every document failed"
 	case ReasonPipelineFailed:
 		return "the pipeline gave no reason"
+	case ReasonCancelled:
+		return "the pipeline cancelled it"
 	}
 	return ""
 }
@@ -189,7 +205,8 @@ func (rep terminalReport) text() string {
 //  1. It was taken in before: a duplicate.
 //  2. The run is open: it ends.
 //  3. It agrees with the end, which has no result, and has one: the result is filled in.
-//  4. It is kept beside the end, as late.
+//  4. It says that the pipeline cancelled the job, which was to be cancelled: that is confirmed.
+//  5. It is kept beside the end, as late.
 func (r Rules) takeReport(n *Case, rep terminalReport, now time.Time) Verdict {
 	o := &n.Outcome
 	if slices.Contains(o.ReportIDs, rep.id) {
@@ -204,6 +221,9 @@ func (r Rules) takeReport(n *Case, rep terminalReport, now time.Time) Verdict {
 		return Verdict{Kind: Applied, Keep: n.attach(rep.result)}
 	case ending.State == n.State && rep.result != nil && !rep.unattributed && !o.HasResult && o.OmittedBytes == 0:
 		return Verdict{Kind: Filled, Keep: n.attach(rep.result)}
+	case rep.status == StatusCancelled && n.Stop.State != StopNone:
+		n.Stop.confirm()
+		return Verdict{Kind: Applied}
 	default:
 		return n.keepLate(rep, ending.State, now)
 	}
@@ -222,7 +242,7 @@ func (c *Case) attach(res *Result) Keep {
 	}
 	o := &c.Outcome
 	o.Documents, o.OutputURL = res.Documents, res.OutputURL
-	if o.Text == withoutResult {
+	if strings.HasPrefix(o.Text, withoutResult) {
 		o.Text = ""
 	}
 	o.Dropped.Result = false // here it is after all

@@ -17,19 +17,23 @@ func (c Case) MayOwn(published time.Time) bool {
 
 // event takes in a message of the pipeline. The first step that applies decides:
 //
-//  1. The run has ended: a terminal report is late, or brings the missing result. That the pipeline
+//  1. It names another job than the run's: rejected.
+//  2. The run has ended: a terminal report is late, or brings the missing result. That the pipeline
 //     works on the run is a message out of order, and ignored.
-//  2. The message is unattributed: it ends no run, since it may be about another.
-//  3. The pipeline works on the run, see runningEvent.
-//  4. It succeeded, without a result, while a request is in flight: the answer to that is awaited,
+//  3. The message is unattributed: it ends no run, since it may be about another.
+//  4. The pipeline works on the run, see runningEvent.
+//  5. It succeeded, and only a poll fetches the result: that poll is brought forward.
+//  6. It succeeded, without a result, while a request is in flight: the answer to that is awaited,
 //     which has the result.
-//  5. A terminal report ends the run.
+//  7. A terminal report ends the run.
 func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	rep := terminalReport{
-		id: in.ID, succeeded: in.Status == StatusSucceeded,
-		message: in.Message, result: in.Result, dropped: in.Dropped, source: SourceEvent, unattributed: in.Unattributed,
+		id: in.ID, status: in.Status,
+		message: in.Message, result: in.Result, dropped: in.Dropped, source: in.source(), unattributed: in.Unattributed,
 	}
 	switch {
+	case in.JobID != "" && n.Job.ID != "" && in.JobID != n.Job.ID:
+		return Verdict{Kind: Rejected}
 	case n.State.Ended() && in.Status.Terminal():
 		return r.takeReport(n, rep, now)
 	case n.State.Ended(), in.Unattributed:
@@ -37,13 +41,54 @@ func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	case !in.Status.Terminal():
 		return r.runningEvent(n, in, now)
 	}
+	n.learnJob(in.JobID)
 	if in.Progress != nil {
 		r.observe(n, *in.Progress, now)
 	}
-	if rep.succeeded && in.Result == nil && n.Dispatch.Phase == PhaseInFlight {
+	succeeded := in.Status == StatusSucceeded && in.Result == nil
+	if succeeded && r.mayFetchResult(*n, now) {
+		return r.fetchResult(n, in, now)
+	}
+	if succeeded && n.Dispatch.Phase == PhaseInFlight {
 		return n.announceSuccess(in, now)
 	}
 	return r.takeReport(n, rep, now)
+}
+
+// source is what brought the message.
+func (in Event) source() Source {
+	if in.Callback {
+		return SourceCallback
+	}
+	return SourceEvent
+}
+
+// learnJob notes the job's own name, if it was not known. It reports whether that is news.
+func (c *Case) learnJob(id string) bool {
+	if id == "" || c.Job.ID != "" {
+		return false
+	}
+	c.Job.ID = id
+	return true
+}
+
+// mayFetchResult reports whether a poll can fetch the result of an open run that has succeeded.
+func (r Rules) mayFetchResult(c Case, now time.Time) bool {
+	polls := !r.Gone && (!r.jobUnnamed(c) || c.Dispatch.Phase == PhaseInFlight)
+	return r.FetchesResult && polls && now.Before(c.DeadlineAt)
+}
+
+// fetchResult takes in that the job succeeded and that a poll is to fetch the result: the pipeline
+// works on the run, or did, and can be polled as soon as polls may follow each other.
+func (r Rules) fetchResult(n *Case, in Event, now time.Time) Verdict {
+	v := r.runningEvent(n, Event{Status: StatusRunning, JobID: in.JobID}, now)
+	n.Checks.BusyUntil, n.Checks.Paced = time.Time{}, false
+	if at, far := r.interval().Expedited(n.Checks.LastAt, n.Checks.NextAt, now); far && in.CheckPending {
+		n.Checks.Seq++
+		n.Checks.NextAt = earlier(at, n.DeadlineAt)
+		v.Kind = Applied
+	}
+	return v
 }
 
 // announceSuccess notes that the pipeline succeeded, while its answer with the result is awaited.
@@ -52,6 +97,9 @@ func (c *Case) announceSuccess(in Event, now time.Time) Verdict {
 		return Verdict{Kind: Ignored}
 	}
 	c.Job.SucceededSince, c.Job.SucceededDropped = now, in.Dropped
+	if in.Callback {
+		c.Job.SucceededSource = SourceCallback
+	}
 	c.Dispatch.Confirmed = true
 	c.nowRunning(now)
 	c.rememberReport(in.ID)
@@ -64,6 +112,7 @@ func (c *Case) announceSuccess(in Event, now time.Time) Verdict {
 func (r Rules) runningEvent(n *Case, in Event, now time.Time) Verdict {
 	changed := !n.Job.CompleteSince.IsZero()
 	n.Job.CompleteSince = time.Time{}
+	changed = n.learnJob(in.JobID) || changed
 	if !now.Before(n.DeadlineAt) {
 		r.endAtDeadline(n, SourceDeadline, now)
 		return Verdict{Kind: Applied}

@@ -15,8 +15,13 @@ import (
 func FuzzApply(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 2, 3, 1, 8, 0, 2, 9, 9, 20}, false)
 	f.Add([]byte{0, 1, 1, 3, 1, 90, 3, 1, 90, 3, 1, 200, 4, 3, 1}, true)
+	f.Add([]byte{0, 0, 1, 2, 3, 1, 13, 130, 9, 12, 7, 9, 14, 2, 50, 13, 1, 4}, false)
 	f.Fuzz(func(t *testing.T, script []byte, idem bool) {
 		r := rules
+		if len(script) > 0 {
+			r = []Rules{rules, rules, named, fetching, byRun}[int(script[0]>>2)%5]
+			r.Gone = script[0]>>2 == 60
+		}
 		r.Idempotent = idem
 		var prior *Case
 		if len(script) > 0 && script[0]&1 == 1 {
@@ -87,11 +92,15 @@ func fuzzInput(l *life, which byte, detail int) Input {
 		Total:     (detail >> 2) & 15,
 		Percent:   float64(detail&31)*8 - 20,
 		Current:   []string{"", "a", "b"}[detail%3],
-		Status:    []Status{"", "", "running", "succeeded", "failed"}[detail%5],
+		Status:    []Status{"", "", "running", "succeeded", "failed", "cancelled"}[detail%6],
 	}
+	if reading.Status == StatusRunning && detail&1 == 0 {
+		reading.Unmapped = string(rune('a' + detail%16))
+	}
+	job := []string{"", "", "j", "k"}[detail>>4&3]
 	seq := l.c.Checks.Seq - int64(detail>>7)
-	status := []Status{StatusRunning, StatusSucceeded, StatusFailed}[detail%3]
-	switch which % 12 {
+	status := []Status{StatusRunning, StatusSucceeded, StatusFailed, StatusCancelled}[detail%4]
+	switch which % 15 {
 	case 0, 1:
 		return DispatchBegun{
 			Seq:        l.c.Dispatch.Seq - int64(detail>>7),
@@ -106,7 +115,12 @@ func fuzzInput(l *life, which byte, detail int) Input {
 			DispatchAccepted,
 			DispatchSucceeded,
 			DispatchFailed,
+			DispatchCancelled,
 			DispatchUncertain,
+		}
+		var shown *Reading
+		if detail&8 != 0 && !reading.Status.Terminal() {
+			shown = &reading
 		}
 		return DispatchOutcome{
 			Nonce:      nonce,
@@ -114,6 +128,8 @@ func fuzzInput(l *life, which byte, detail int) Input {
 			RetryAfter: time.Duration(detail) * time.Second,
 			SaysFailed: detail&16 != 0,
 			Result:     res,
+			JobID:      job,
+			Reading:    shown,
 		}
 	case 4, 5, 6:
 		return CheckOutcome{Seq: seq, Kind: CheckReading, Reading: reading, Result: res}
@@ -133,9 +149,25 @@ func fuzzInput(l *life, which byte, detail int) Input {
 		return Event{ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res}
 	case 10:
 		if detail&1 == 0 {
-			return Tick{CheckLost: detail&2 != 0, DispatchLost: detail&4 != 0, FormDropped: detail&8 != 0}
+			return Tick{
+				CheckLost: detail&2 != 0, DispatchLost: detail&4 != 0, FormDropped: detail&8 != 0, StopLost: detail&16 != 0,
+			}
 		}
 		return Finalized{}
+	case 12:
+		kinds := []CancelKind{CancelConfirmed, CancelFailed, CancelAgain, CancelAgain}
+		return StopOutcome{
+			Seq:           l.c.Stop.Seq - int64(detail>>7),
+			CancelOutcome: CancelOutcome{Kind: kinds[detail%4], RetryAfter: time.Duration(detail) * time.Second, Message: "no"},
+		}
+	case 13:
+		return Event{
+			ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res, Callback: true, JobID: job,
+			CheckPending: detail&1 == 0,
+		}
+	case 14:
+		reading.Status = StatusSucceeded
+		return CheckOutcome{Seq: seq, Kind: CheckReading, Reading: reading, ResultMissing: true, Message: "no result", JobID: job}
 	default:
 		if detail < 200 {
 			return CheckOutcome{Seq: seq, Kind: CheckSkipped}
@@ -190,6 +222,7 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 			(before.Outcome.Late != nil && before.Outcome.Late.HasResult || !after.Outcome.Late.HasResult) {
 		fail("a result was swapped in")
 	}
+	checkStop(t, r, before, after)
 	checkTimeline(t, before, after)
 	if before.State.Ended() {
 		if before.State != after.State || !before.Outcome.EndedAt.Equal(after.Outcome.EndedAt) ||
@@ -240,7 +273,7 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 		fail("a check planned beyond the deadline")
 	}
 	if until := after.Checks.BusyUntil; until.After(after.Checks.LastAt) && after.Checks.Seq > before.Checks.Seq &&
-		after.Job.CompleteSince.IsZero() && after.Job.SucceededSince.IsZero() &&
+		after.Job.CompleteSince.IsZero() && after.Job.SucceededSince.IsZero() && after.Job.ResultMissingSince.IsZero() &&
 		v.Kind == Applied && after.Checks.NextAt.Before(until) && after.Checks.NextAt.Before(after.DeadlineAt) &&
 		!before.Checks.BusyUntil.Equal(until) {
 		fail("polled before the time that the pipeline named")
@@ -252,5 +285,28 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 	if d := after.Dispatch; d.Phase == PhaseInFlight && before.Dispatch.Phase != PhaseInFlight &&
 		before.Dispatch.Attempts > 0 && !r.Idempotent {
 		fail("sent a second time")
+	}
+}
+
+// checkStop checks what must hold of the cancelling of a job.
+func checkStop(t testing.TB, r Rules, before, after Case) {
+	t.Helper()
+	b, s := before.Stop, after.Stop
+	switch {
+	case s.State != StopNone && after.State != Cancelled && after.State != TimedOut:
+		t.Fatalf("the job of a run is to be cancelled that is %s", after.State)
+	case s.State != StopNone && (!r.CanCancel || r.CancelNeedsJob && after.Job.ID == ""):
+		t.Fatal("a job is to be cancelled that cannot be")
+	case s.Seq < b.Seq || s.Seq > b.Seq+1:
+		t.Fatal("the number of a request to cancel jumped")
+	case s.State == StopRequested && s.At.IsZero(), s.State != StopRequested && !s.At.IsZero():
+		t.Fatalf("a request to cancel is due at %v, in state %q", s.At, s.State)
+	case s.State == StopRequested && after.Bookkeeping.Finalized && after.Bookkeeping.OverdueAt.After(s.At):
+		t.Fatal("the sweep takes no notice of a lost request to cancel")
+	case !before.State.Ended() && after.State.Ended() && after.Outcome.Reported && s.State != StopNone:
+		t.Fatal("a job is to be cancelled that is over")
+	case before.Job.ID != "" && before.Job.ID != after.Job.ID && before.State.Ended() && b.State == StopNone && r.CanCancel &&
+		before.State != Succeeded && before.State != Failed && !before.Outcome.Reported:
+		t.Fatal("the job of an ended run changed")
 	}
 }

@@ -18,7 +18,9 @@ type Started struct {
 	CaseID      string
 	Run         int
 	Deadline    time.Duration // how long the run may take; above 0
+	Pipeline    string        // the name of its pipeline
 	Adopt       bool          // the pipeline works on it already: there is nothing to send
+	JobID       string        // with Adopt: the job's own name, if the case id does not name it
 	TraceParent string
 	FormHash    string
 	Prior       *Case                   // the run before, ended; nil for the first
@@ -135,6 +137,12 @@ type Event struct {
 	Message      string  // with a terminal status: the pipeline's
 	Result       *Result // if it had one
 	Dropped      Dropped // with a terminal status
+	// Callback says that it came to the run's own address, and not on the topic.
+	Callback bool
+	JobID    string // the job that it names; "" if it names none
+	// CheckPending says, of a callback that reports a success whose result only a poll fetches, that
+	// the task of the next check was seen to be pending: it can be brought forward, as by [Viewed].
+	CheckPending bool
 }
 
 // Result is what the pipeline made: its bytes, and what is read from them.
@@ -162,8 +170,16 @@ type Cancel struct {
 type Tick struct {
 	// CheckLost and DispatchLost say that the queue no longer has the pending task.
 	CheckLost, DispatchLost bool
+	// StopLost says the same of the task that is to cancel the job of an ended run.
+	StopLost bool
 	// FormDropped says that the form is past its retention and is deleted with this change.
 	FormDropped bool
+}
+
+// StopOutcome is how the request number Seq went that is to cancel the job of an ended run.
+type StopOutcome struct {
+	Seq int64
+	CancelOutcome
 }
 
 // Finalized says that the ended event is published and no check is pending.
@@ -176,4 +192,5 @@ func (CheckOutcome) input()    {}
 func (Event) input()           {}
 func (Cancel) input()          {}
 func (Tick) input()            {}
+func (StopOutcome) input()     {}
 func (Finalized) input()       {}

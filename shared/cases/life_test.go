@@ -22,6 +22,16 @@ var (
 		UnreachableAfter: 10 * time.Minute, Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
 	}
 	idempotent = func() Rules { r := rules; r.Idempotent = true; return r }()
+	// named are the rules of a pipeline that names its jobs and can cancel them.
+	named = func() Rules {
+		r := rules
+		r.PollNeedsJob, r.PollsOwnRun, r.CanCancel, r.CancelNeedsJob = true, true, true, true
+		return r
+	}()
+	// fetching are those of one whose results are elsewhere.
+	fetching = func() Rules { r := named; r.FetchesResult = true; return r }()
+	// byRun are those of one that is asked for a job, and to cancel it, by the case and run.
+	byRun = func() Rules { r := rules; r.PollsOwnRun, r.CanCancel = true, true; return r }()
 )
 
 var (
@@ -46,12 +56,12 @@ func begin(r Rules, prior *Case) *life {
 	if prior != nil {
 		l.now = prior.UpdatedAt.Add(time.Minute)
 	}
-	return l.do(0, Started{CaseID: "c", Run: run, Deadline: time.Hour, Prior: prior})
+	return l.do(0, Started{CaseID: "c", Run: run, Pipeline: "default", Deadline: time.Hour, Prior: prior})
 }
 
 func adopt() *life {
 	l := &life{r: rules, now: epoch}
-	return l.do(0, Started{CaseID: "c", Run: 1, Deadline: time.Hour, Adopt: true})
+	return l.do(0, Started{CaseID: "c", Run: 1, Pipeline: "default", Deadline: time.Hour, Adopt: true})
 }
 
 func accepted(r Rules) *life { return begin(r, nil).inFlight().outcome(DispatchAccepted) }
@@ -86,6 +96,16 @@ func (l *life) read(after time.Duration, completed, total int) *life {
 		Kind:    CheckReading,
 		Reading: Reading{Completed: completed, Total: total, Percent: -1},
 	})
+}
+
+// answers plays the answer to the request in flight, which names the job.
+func (l *life) answers(kind DispatchKind, job string) *life {
+	return l.do(time.Second, DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: kind, JobID: job, Message: "said so"})
+}
+
+// stop plays the outcome of the pending request to cancel the job.
+func (l *life) stop(after time.Duration, kind CancelKind) *life {
+	return l.do(after, StopOutcome{Seq: l.c.Stop.Seq, CancelOutcome: CancelOutcome{Kind: kind, Message: "said so"}})
 }
 
 // poll plays checks with the same finding, each when it is due, until the run ends or the time is

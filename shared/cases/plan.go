@@ -25,7 +25,7 @@ func (c Case) awaits() Awaited {
 	switch {
 	case c.isHeldBack():
 		return awaitsTime
-	case !c.Job.CompleteSince.IsZero():
+	case c.workIsDone():
 		return awaitsResult
 	case c.nothingSent():
 		return awaitsDispatch
@@ -62,7 +62,8 @@ func (r Rules) nextCheck(n Case, now time.Time, jitter float64) time.Time {
 	case awaitsTime:
 		return r.checkWhenBusy(n)
 	case awaitsResult:
-		if over := n.Job.CompleteSince.Add(r.CompletionGrace); over.After(last) {
+		over := n.Job.CompleteSince.Add(r.CompletionGrace)
+		if n.Job.ResultMissingSince.IsZero() && over.After(last) {
 			return earlier(over, n.DeadlineAt)
 		}
 	}
@@ -82,7 +83,7 @@ func (r Rules) nextCheck(n Case, now time.Time, jitter float64) time.Time {
 func (r Rules) checkWhenBusy(n Case) time.Time {
 	soonest := n.Checks.LastAt.Add(r.CheckMinInterval)
 	at := earlier(later(n.Checks.BusyUntil, soonest), n.DeadlineAt)
-	for _, since := range []time.Time{n.Job.CompleteSince, n.Job.SucceededSince} {
+	for _, since := range []time.Time{n.Job.CompleteSince, n.Job.ResultMissingSince, n.Job.SucceededSince} {
 		if !since.IsZero() {
 			at = earlier(at, later(since.Add(r.CompletionGrace), soonest))
 		}
@@ -94,7 +95,7 @@ func (r Rules) checkWhenBusy(n Case) time.Time {
 func (r Rules) wait(n Case, now time.Time, jitter float64) time.Duration {
 	switch n.awaits() {
 	case awaitsResult:
-		return now.Sub(n.Job.CompleteSince)
+		return now.Sub(later(n.Job.CompleteSince, n.Job.ResultMissingSince))
 	case awaitsReport: // as long as progress has not moved
 		return now.Sub(n.Job.MovedAt)
 	case awaitsDispatch:
@@ -123,8 +124,13 @@ func (r Rules) graceOver(n Case) time.Time {
 			over = earlier(over, later(ch.UnknownSince, d.UncertainSince).Add(r.StartGrace))
 		}
 	}
-	if !n.Job.SucceededSince.IsZero() {
-		over = earlier(over, n.Job.SucceededSince.Add(r.CompletionGrace))
+	if r.jobUnnamed(n) && d.Phase == PhaseUncertain && !n.Job.Seen {
+		over = earlier(over, d.UncertainSince.Add(r.StartGrace))
+	}
+	for _, since := range []time.Time{n.Job.ResultMissingSince, n.Job.SucceededSince} {
+		if !since.IsZero() {
+			over = earlier(over, since.Add(r.CompletionGrace))
+		}
 	}
 	return over
 }
@@ -145,7 +151,17 @@ func (r Rules) forecast(c Case, now time.Time) schedule.Forecast {
 // estimate is when the run ends if it goes on as it has gone. False if nothing tells.
 func (c Case) estimate(now time.Time) (schedule.Estimate, bool) {
 	p := c.Job.Progress
-	return schedule.EstimateEnd(c.Job.StartedAt, now, p.Completed, p.Total, p.Percent)
+	completed, total := p.parts()
+	return schedule.EstimateEnd(c.Job.StartedAt, now, completed, total, p.Percent)
+}
+
+// parts are the parts of the work that are done, and all of them. Where only a percentage is given
+// there are a hundred.
+func (p Progress) parts() (completed, total int) {
+	if p.Total <= 0 && p.Percent > 0 {
+		return int(p.Percent), 100
+	}
+	return p.Completed, p.Total
 }
 
 // noteForForecast keeps what a reading tells of when the run ends.
@@ -159,7 +175,8 @@ func (c *Case) noteForForecast(in CheckOutcome, now time.Time) {
 	}
 	// The estimate at half of the run is kept, or the first one after it.
 	e, ok := c.estimate(now)
-	if ok && p.Completed < p.Total && (!c.Durations.Estimate.Known() || 2*p.Completed <= p.Total) {
+	completed, total := p.parts()
+	if ok && completed < total && (!c.Durations.Estimate.Known() || 2*completed <= total) {
 		c.Durations.Estimate = e
 	}
 }

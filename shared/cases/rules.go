@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Rules are the settings by which runs are judged. All are above 0.
+// Rules are the settings by which the runs of one pipeline are judged. All durations are above 0.
+// What is false is as the document pipeline has it.
 type Rules struct {
 	PipelineTimeout  time.Duration // how long a dispatch may be in flight
 	CheckMinInterval time.Duration // the shortest time between two checks
@@ -17,6 +18,16 @@ type Rules struct {
 	Retention        time.Duration // how long an ended run is kept
 	FormRetention    time.Duration // how long the form of a run that did not succeed is kept after its end
 	Idempotent       bool          // the pipeline honours Idempotency-Key: an uncertain dispatch may be repeated
+
+	PollNeedsJob   bool // the pipeline can be polled only by the job's own name
+	PollsOwnRun    bool // what a poll shows is of this run, and never of an earlier one of the case
+	CanCancel      bool // the pipeline can be asked to cancel a job
+	CancelNeedsJob bool // but only by the job's own name
+	FetchesResult  bool // the result is elsewhere, and only a poll fetches it
+	NoProgress     bool // its answers have no progress: a run cannot stall
+	// Gone says that there is no such pipeline any more: it is not polled, and the deadline ends the
+	// run.
+	Gone bool
 }
 
 // VerdictKind is what the rules made of an input.
@@ -30,7 +41,7 @@ const (
 	Ignored   VerdictKind = "ignored"   // it tells nothing new
 	Duplicate VerdictKind = "duplicate" // this very input was taken in before
 	Stale     VerdictKind = "stale"     // the run is past the step it belongs to
-	Rejected  VerdictKind = "rejected"  // a cancel of a run that ended otherwise
+	Rejected  VerdictKind = "rejected"  // a cancel of a run that ended otherwise, or a callback about another job
 )
 
 // Keep says where the result that came with an input belongs.
@@ -72,13 +83,14 @@ func (r Rules) Apply(c Case, in Input, now time.Time, jitter float64) (Case, Ver
 	n.Version = c.Version + 1
 	// A viewer's lease, and what is only noted down after the end, tell readers nothing.
 	_, viewed := in.(Viewed)
-	if !viewed && (!c.State.Ended() || v.Kind != Applied) {
+	if !viewed && (!c.State.Ended() || v.Kind != Applied || n.Stop.State != c.Stop.State) {
 		n.UpdatedAt = now
 	}
 	n.Checks.NextAt = n.Checks.NextAt.Truncate(time.Microsecond) // as precise as every store keeps it
 	n.Dispatch.At = n.Dispatch.At.Truncate(time.Microsecond)
 	if n.State.Ended() && !c.State.Ended() {
 		n.Outcome.EndVersion = n.Version
+		r.stopJob(&n, now)
 		if n.State == Succeeded {
 			n.Job.Progress = n.wholeProgress()
 			n.Bookkeeping.FormKept, v.DropForm = false, n.Bookkeeping.FormKept
@@ -108,6 +120,8 @@ func (r Rules) take(n *Case, in Input, now time.Time, jitter float64) Verdict {
 		return r.event(n, in, now)
 	case Cancel:
 		return n.cancel(in, now)
+	case StopOutcome:
+		return r.stopOutcome(n, in, now, jitter)
 	case Tick:
 		return r.tick(n, in, now)
 	case Finalized:
@@ -121,11 +135,12 @@ func (r Rules) take(n *Case, in Input, now time.Time, jitter float64) Verdict {
 func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdict {
 	*n = Case{
 		Origin: Origin{
-			CaseID: in.CaseID, Run: in.Run, CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond),
+			CaseID: in.CaseID, Run: in.Run, Pipeline: in.Pipeline,
+			CreatedAt: now, DeadlineAt: now.Add(in.Deadline).Truncate(time.Microsecond),
 			Adopted: in.Adopt, TraceParent: in.TraceParent, FormHash: in.FormHash,
 		},
 		State:       Pending,
-		Job:         Job{Seen: in.Adopt, MovedAt: now},
+		Job:         Job{ID: in.JobID, Seen: in.Adopt, MovedAt: now},
 		Checks:      Checks{Seq: 1},
 		Durations:   Durations{Earlier: in.Earlier},
 		Bookkeeping: Bookkeeping{FormKept: true},
@@ -142,7 +157,7 @@ func (r Rules) started(n *Case, in Started, now time.Time, jitter float64) Verdi
 		return Verdict{Kind: Applied} // what the pipeline shows is this very work
 	}
 	n.Dispatch = Dispatch{Phase: PhaseQueued, Seq: 1, At: now}
-	if in.Prior != nil {
+	if in.Prior != nil && in.Prior.Pipeline == in.Pipeline && !r.PollsOwnRun {
 		n.Job.Baseline = in.Prior.lastShown()
 	}
 	return Verdict{Kind: Applied}
@@ -181,7 +196,7 @@ func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
 	dispatchLost := in.DispatchLost && n.Dispatch.Phase == PhaseQueued
 	switch {
 	case n.State.Ended():
-		return n.tidy(in)
+		return n.tidy(in, now)
 	case !now.Before(n.DeadlineAt):
 		r.endAtDeadline(n, SourceSweep, now)
 		return Verdict{Kind: Applied}
@@ -200,12 +215,16 @@ func (r Rules) tick(n *Case, in Tick, now time.Time) Verdict {
 }
 
 // tidy notes that the sweep reported the checks that polled after the end, and that the form is
-// deleted.
-func (c *Case) tidy(in Tick) Verdict {
+// deleted. A lost request to cancel the job is made again.
+func (c *Case) tidy(in Tick, now time.Time) Verdict {
 	b := &c.Bookkeeping
 	drop := in.FormDropped && b.FormKept
-	if b.PolledAfterEnd == 0 && !drop {
+	stop := in.StopLost && c.Stop.State == StopRequested
+	if b.PolledAfterEnd == 0 && !drop && !stop {
 		return Verdict{Kind: Ignored}
+	}
+	if stop {
+		c.Stop.request(now)
 	}
 	b.Leaked += b.PolledAfterEnd
 	b.PolledAfterEnd = 0

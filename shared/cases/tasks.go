@@ -35,6 +35,23 @@ func (c Case) delivery(seq, pending int64) Delivery {
 	}
 }
 
+// StopDelivery says how the delivery of the request seq that is to cancel the job relates to the
+// record.
+func (c Case) StopDelivery(seq int64) Delivery {
+	switch {
+	case seq > c.Stop.Seq:
+		return DeliveryNewer
+	case c.Stop.State != StopRequested:
+		return DeliveryEnded
+	case seq == c.Stop.Seq:
+		return DeliveryCurrent
+	case seq == c.Stop.Seq-1:
+		return DeliveryOlder
+	default:
+		return DeliveryStale
+	}
+}
+
 // DispatchMayPend reports whether the task of the last dispatch may be pending: no request was
 // begun for it. An event may have said meanwhile that none is needed.
 func (c Case) DispatchMayPend() bool { return c.Dispatch.Seq > 0 && c.Dispatch.Nonce == "" }
@@ -52,6 +69,7 @@ const (
 	FindingPolledAfterEnd Finding = "polled_after_end" // a check had read the end, and polled all the same
 	FindingExpired        Finding = "expired"          // past its retention
 	FindingFormExpired    Finding = "form_expired"     // its form is past its retention
+	FindingStopLate       Finding = "stop_late"        // the request that is to cancel its job is late
 )
 
 // Finding says what a record shows at now whose OverdueAt is before lateBefore: a task that was due
@@ -72,8 +90,10 @@ func (r Rules) Finding(c Case, now, lateBefore time.Time) Finding {
 		return FindingPolledAfterEnd
 	case !r.ExpiresAt(c).After(lateBefore):
 		return FindingExpired
-	case b.FormKept:
+	case b.FormKept && !r.FormExpiresAt(c).After(lateBefore):
 		return FindingFormExpired
+	case c.Stop.State == StopRequested && c.Stop.At.Before(lateBefore):
+		return FindingStopLate
 	default:
 		return FindingNothing
 	}
@@ -90,11 +110,15 @@ func (r Rules) overdueAt(n Case) time.Time {
 		return n.Checks.NextAt
 	case !b.Finalized || b.PolledAfterEnd > 0:
 		return n.Outcome.EndedAt
-	case b.FormKept:
-		return earlier(r.FormExpiresAt(n), r.ExpiresAt(n))
-	default:
-		return r.ExpiresAt(n)
 	}
+	at := r.ExpiresAt(n)
+	if b.FormKept {
+		at = earlier(at, r.FormExpiresAt(n))
+	}
+	if n.Stop.State == StopRequested {
+		at = earlier(at, n.Stop.At)
+	}
+	return at
 }
 
 // ExpiresAt is when the record of an ended run is no longer kept.

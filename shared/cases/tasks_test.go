@@ -26,8 +26,17 @@ func TestFindingSaysWhatIsLeftToDo(t *testing.T) {
 		"only its dispatch is":           {begin(rules, nil), late, FindingDispatchLate},
 		"not finalized":                  {ended(), time.Second, FindingNotFinalized},
 		"polled after the end":           {afterEnd(), time.Second, FindingPolledAfterEnd},
-		"its form is past retention":     {finalized(), 24 * time.Hour, FindingFormExpired},
+		"its form is past retention":     {finalized(), 25 * time.Hour, FindingFormExpired},
 		"it is past retention, form too": {finalized(), 721 * time.Hour, FindingExpired},
+		"its job is still to be cancelled": {
+			begin(named, nil).inFlight().answers(DispatchAccepted, "j").do(0, Cancel{}).do(0, Finalized{}),
+			2 * time.Minute, FindingStopLate,
+		},
+		"its job is to be cancelled later": {
+			begin(named, nil).inFlight().answers(DispatchAccepted, "j").do(0, Cancel{}).do(0, Finalized{}).
+				stop(time.Minute, CancelAgain),
+			time.Second, FindingNothing,
+		},
 		"nothing": {
 			finalized().do(time.Hour, Tick{FormDropped: true}),
 			time.Hour,

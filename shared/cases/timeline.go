@@ -43,6 +43,12 @@ const (
 	NoteFilled      What = "filled"          // the result came after the end, and agrees with it
 	NoteLate        What = "late"            // a report that came too late to be the end
 	NoteLeaked      What = "asked_after_end" // a check that had read the end polled the pipeline all the same
+	NoteStopped     What = "stopped"         // a request is to cancel the job at the pipeline
+	NoteStopAgain   What = "stop_again"      // it is not known whether the job is cancelled: the request is repeated
+	NoteStopDone    What = "stop_confirmed"  // the pipeline confirmed it, or there is no such job
+	NoteStopFailed  What = "stop_failed"     // the pipeline did not cancel the job
+	NoteNoResult    What = "no_result"       // the job succeeded; its result could not be fetched yet
+	NoteUnmapped    What = "unmapped"        // a status that the description does not list
 	NotePublished   What = "published"       // the end is published, and no check is pending
 	NoteFormDropped What = "form_dropped"    // the form was past its retention
 )
@@ -93,6 +99,7 @@ func (c *Case) record(before Case, in Input, v Verdict, now time.Time) {
 	ns.add(v.Kind == Filled, NoteFilled, "")
 	ns.add(v.Kind == Late, NoteLate, lateDetail(in))
 	ns.add(c.Bookkeeping.PolledAfterEnd > before.Bookkeeping.PolledAfterEnd, NoteLeaked, "")
+	c.noteStop(&ns, before, in)
 	ns.add(c.Bookkeeping.Finalized && !before.Bookkeeping.Finalized, NotePublished, "")
 	ns.add(tick.FormDropped && v.DropForm, NoteFormDropped, "")
 	if len(ns.lines) > 0 {
@@ -121,7 +128,7 @@ func (c *Case) noteDispatch(ns *notes, before Case, in Input, polled bool) (queu
 func (c *Case) noteOpen(ns *notes, before Case, in Input, polled, queuedAgain bool) {
 	job, wasJob := c.Job, before.Job
 	failing, failed := c.Checks.ConsecutiveFailures > 0, before.Checks.ConsecutiveFailures > 0
-	busy, wasBusy := !c.Checks.BusyUntil.IsZero(), !before.Checks.BusyUntil.IsZero()
+	busy, wasBusy := c.Checks.isBusy(), before.Checks.isBusy()
 	unknown, wasUnknown := !c.Checks.UnknownSince.IsZero(), !before.Checks.UnknownSince.IsZero()
 	complete, wasComplete := !job.CompleteSince.IsZero(), !wasJob.CompleteSince.IsZero()
 
@@ -134,7 +141,24 @@ func (c *Case) noteOpen(ns *notes, before Case, in Input, polled, queuedAgain bo
 	ns.add(!unknown && wasUnknown && !queuedAgain, NoteKnown, "")
 	ns.add(complete && !wasComplete, NoteComplete, "")
 	ns.add(!complete && wasComplete && !queuedAgain, NoteIncomplete, "")
+	ns.add(!job.ResultMissingSince.IsZero() && wasJob.ResultMissingSince.IsZero(), NoteNoResult, messageOf(in))
+	if len(job.Unmapped) > len(wasJob.Unmapped) {
+		ns.add(true, NoteUnmapped, job.Unmapped[len(job.Unmapped)-1])
+	}
 	ns.add(!job.SucceededSince.IsZero() && wasJob.SucceededSince.IsZero(), NoteAnnounced, "")
+}
+
+// isBusy reports whether the pipeline answered the last poll that it is busy.
+func (ch Checks) isBusy() bool { return !ch.BusyUntil.IsZero() && !ch.Paced }
+
+// noteStop notes what becomes of the job of an ended run.
+func (c *Case) noteStop(ns *notes, before Case, in Input) {
+	was, is := before.Stop, c.Stop
+	again := is.State == StopRequested && was.State == StopRequested && is.Seq != was.Seq
+	ns.add(is.State == StopRequested && was.State != StopRequested, NoteStopped, "")
+	ns.add(again, NoteStopAgain, messageOf(in))
+	ns.add(is.State == StopConfirmed && was.State != StopConfirmed, NoteStopDone, "")
+	ns.add(is.State == StopFailed && was.State != StopFailed, NoteStopFailed, is.Problem)
 }
 
 // bounded returns at most maxNotes lines: the oldest after the first ones are left out, but not the
@@ -152,14 +176,14 @@ func bounded(timeline []Note) []Note {
 
 // sourceOf returns where an input came from.
 func sourceOf(in Input) Source {
-	switch in.(type) {
+	switch in := in.(type) {
 	case DispatchBegun, DispatchOutcome:
 		return SourceDispatch
 	case CheckOutcome:
 		return SourceCheck
 	case Event:
-		return SourceEvent
-	case Cancel:
+		return in.source()
+	case Cancel, StopOutcome:
 		return SourceCancel
 	case Tick:
 		return SourceSweep
@@ -180,6 +204,8 @@ func messageOf(in Input) string {
 	case CheckOutcome:
 		return in.Message
 	case Event:
+		return in.Message
+	case StopOutcome:
 		return in.Message
 	}
 	return ""
@@ -210,10 +236,10 @@ func lateDetail(in Input) string {
 	}
 	switch in := in.(type) {
 	case DispatchOutcome:
-		if in.Kind == DispatchSucceeded {
-			return says(StatusSucceeded, in.Result)
+		if in.Kind == DispatchBusy {
+			return says(StatusFailed, in.Result)
 		}
-		return says(StatusFailed, in.Result)
+		return says(Status(in.Kind), in.Result)
 	case CheckOutcome:
 		return says(in.Reading.Status, in.Result)
 	case Event:

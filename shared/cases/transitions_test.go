@@ -15,16 +15,20 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/transitions.md again; read the difference")
 
-type named[T any] struct {
+type row[T any] struct {
 	name string
 	is   T
 }
 
-func states(t *testing.T) []named[*life] {
+func states(t *testing.T) []row[*life] {
 	good := result(t,
 		`{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
 	accepted := func() *life { return begin(rules, nil).inFlight().outcome(DispatchAccepted) }
-	return []named[*life]{
+	job := func(r Rules) *life { return begin(r, nil).inFlight().answers(DispatchAccepted, "j1") }
+	missing := CheckOutcome{
+		Kind: CheckReading, Reading: Reading{Percent: -1, Status: "succeeded"}, ResultMissing: true, Message: "no result",
+	}
+	return []row[*life]{
 		{"new", &life{r: rules, now: epoch}},
 		{"queued", begin(rules, nil)},
 		{"queued again", begin(rules, nil).inFlight().outcome(DispatchBusy)},
@@ -66,10 +70,24 @@ func states(t *testing.T) []named[*life] {
 		{"cancelled while open", begin(rules, nil).inFlight().do(time.Second, Cancel{})},
 		{"superseded", accepted().do(time.Second, Cancel{Superseded: true})},
 		{"ended and finalized", accepted().do(time.Second, Cancel{}).do(0, Finalized{})},
+		{"uncertain, job not named", begin(named, nil).inFlight().outcome(DispatchUncertain)},
+		{"accepted, job not named", begin(named, nil).inFlight().outcome(DispatchAccepted)},
+		{"running, job named", job(named)},
+		{"running, result elsewhere", job(fetching)},
+		{"succeeded, result not fetched", job(fetching).do(time.Second, missing)},
+		{"pipeline gone", func() *life { l := job(named); l.r.Gone = true; return l }()},
+		{"cancelled while open, by run", begin(byRun, nil).inFlight().do(time.Second, Cancel{})},
+		{"cancelled while open, job not named", begin(named, nil).inFlight().do(time.Second, Cancel{})},
+		{"cancelled, stop requested", job(named).do(time.Second, Cancel{})},
+		{"cancelled, stop tried again", job(named).do(time.Second, Cancel{}).stop(time.Second, CancelAgain)},
+		{"cancelled, stop confirmed", job(named).do(time.Second, Cancel{}).stop(time.Second, CancelConfirmed)},
+		{"cancelled, stop failed", job(named).do(time.Second, Cancel{}).stop(time.Second, CancelFailed)},
+		{"timed out, stop requested", job(named).do(time.Hour, CheckOutcome{Kind: CheckSkipped})},
+		{"cancelled by the pipeline", job(named).do(time.Second, shows(0, 0, "cancelled"))},
 	}
 }
 
-func inputs(t *testing.T) []named[func(l *life) Input] {
+func inputs(t *testing.T) []row[func(l *life) Input] {
 	good := result(t,
 		`{"success":true,"webhook_summary":{"total_sets":4,"succeeded":3,"failed":1},"output_url":"http://o"}`)
 	none := result(t, `{"success":true,"webhook_summary":{"total_sets":4,"succeeded":0,"failed":4}}`)
@@ -85,7 +103,7 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 			Reading: Reading{Completed: completed, Total: 4, Percent: -1, Status: status},
 		})
 	}
-	return []named[func(l *life) Input]{
+	return []row[func(l *life) Input]{
 		{"started", is(Started{CaseID: "c", Run: 1, Deadline: time.Hour})},
 		{"dispatch begun", func(l *life) Input { return DispatchBegun{Seq: l.c.Dispatch.Seq, Nonce: "new"} }},
 		{
@@ -107,6 +125,10 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"dispatch succeeded, no documents", outcome(DispatchSucceeded, none)},
 		{"dispatch failed", outcome(DispatchFailed, nil)},
 		{"dispatch uncertain", outcome(DispatchUncertain, nil)},
+		{"dispatch accepted, job named", func(l *life) Input {
+			return DispatchOutcome{Nonce: l.c.Dispatch.Nonce, Kind: DispatchAccepted, JobID: "j2"}
+		}},
+		{"dispatch cancelled", outcome(DispatchCancelled, nil)},
 		{
 			"dispatch succeeded, of an attempt before",
 			is(DispatchOutcome{Nonce: "old", Kind: DispatchSucceeded, Result: good}),
@@ -120,6 +142,13 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"check reads 5/0, running", is(shows(5, 0, "running"))},
 		{"check reads succeeded", reading("succeeded", 4)},
 		{"check reads failed", reading("failed", 1)},
+		{"check reads cancelled", reading("cancelled", 1)},
+		{"check reads succeeded, result missing", is(CheckOutcome{
+			Kind: CheckReading, Reading: Reading{Percent: -1, Status: "succeeded"}, ResultMissing: true, Message: "no result",
+		})},
+		{"check reads running, again in 7 minutes", is(CheckOutcome{
+			Kind: CheckReading, Reading: Reading{Percent: -1, Status: "running"}, RetryAfter: 7 * time.Minute,
+		})},
 		{"check unknown", is(CheckOutcome{Kind: CheckUnknown})},
 		{"check failed", is(CheckOutcome{Kind: CheckFailed, Message: "refused"})},
 		{"check busy", is(busy(0))},
@@ -141,7 +170,22 @@ func inputs(t *testing.T) []named[func(l *life) Input] {
 		{"event succeeded, no documents", is(Event{ID: "e", Status: "succeeded", Result: none})},
 		{"event failed", is(Event{ID: "e", Status: "failed", Message: "broke"})},
 		{"event redelivered", is(Event{ID: "s0", Status: "succeeded", Result: good})},
+		{"callback running, job named", is(Event{ID: "e", Status: "running", Callback: true, JobID: "j2"})},
+		{"callback succeeded", is(Event{ID: "e", Status: "succeeded", Callback: true, CheckPending: true})},
+		{"callback cancelled", is(Event{ID: "e", Status: "cancelled", Callback: true})},
 		{"cancel", is(Cancel{})},
+		{"stop confirmed", func(l *life) Input {
+			return StopOutcome{Seq: l.c.Stop.Seq, CancelOutcome: CancelOutcome{Kind: CancelConfirmed}}
+		}},
+		{"stop failed", func(l *life) Input {
+			return StopOutcome{Seq: l.c.Stop.Seq, CancelOutcome: CancelOutcome{Kind: CancelFailed, Message: "no"}}
+		}},
+		{"stop not known, again in a minute", func(l *life) Input {
+			return StopOutcome{
+				Seq: l.c.Stop.Seq, CancelOutcome: CancelOutcome{Kind: CancelAgain, RetryAfter: time.Minute},
+			}
+		}},
+		{"tick, stop lost", is(Tick{StopLost: true})},
 		{"superseded", is(Cancel{Superseded: true})},
 		{"tick", is(Tick{})},
 		{"tick, tasks lost", is(Tick{CheckLost: true, DispatchLost: true})},
@@ -224,6 +268,15 @@ func describe(c Case) string {
 	flag(c.Bookkeeping.PolledAfterEnd > 0, "POLLED AFTER END")
 	flag(!c.Job.CompleteSince.IsZero() && c.Outcome.End == nil, "complete")
 	flag(!c.Job.SucceededSince.IsZero() && c.Outcome.End == nil, "succeeded without result")
+	flag(!c.Job.ResultMissingSince.IsZero() && c.Outcome.End == nil, "result missing")
+	flag(c.Job.ID != "", "job "+c.Job.ID)
+	if c.Stop.State != StopNone {
+		stop := fmt.Sprintf("stop %s", c.Stop.State)
+		if c.Stop.State == StopRequested {
+			stop += fmt.Sprintf(" #%d in %v", c.Stop.Seq, c.Stop.At.Sub(later(c.UpdatedAt, c.Outcome.EndedAt)))
+		}
+		parts = append(parts, stop)
+	}
 	flag(c.Bookkeeping.Finalized, "finalized")
 	return strings.Join(parts, ", ")
 }

@@ -13,6 +13,7 @@ import (
 type View struct {
 	CaseID          string          `json:"case_id"`
 	Run             int             `json:"run"`
+	Pipeline        string          `json:"pipeline"`
 	State           State           `json:"state"`
 	Progress        Progress        `json:"progress"`
 	ETASeconds      *float64        `json:"eta_seconds"`
@@ -28,6 +29,7 @@ type View struct {
 	Result          json.RawMessage `json:"result"`
 	OutputURL       *string         `json:"output_url"`
 	Late            *LateView       `json:"late"`
+	Stop            *StopState      `json:"stop"`
 	Dispatch        DispatchView    `json:"dispatch"`
 	Checks          *ChecksView     `json:"checks,omitempty"`
 	Version         int64           `json:"version"`
@@ -64,7 +66,7 @@ type ChecksView struct {
 // there is none.
 func (c Case) View(now time.Time, result, late []byte) View {
 	v := View{
-		CaseID: c.CaseID, Run: c.Run, State: c.State, Version: c.Version,
+		CaseID: c.CaseID, Run: c.Run, Pipeline: c.Pipeline, Stop: pointer(c.Stop.State), State: c.State, Version: c.Version,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt,
 		StartedAt: pointer(c.Job.StartedAt), EndedAt: pointer(c.Outcome.EndedAt),
 		Progress: c.Job.Progress, Stalled: c.Job.Stalled,

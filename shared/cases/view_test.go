@@ -21,19 +21,19 @@ func TestViewIsThePublicJSON(t *testing.T) {
 		}
 		return string(b)
 	}
-	want := `{"case_id":"c","run":1,"state":"running",` +
+	want := `{"case_id":"c","run":1,"pipeline":"default","state":"running",` +
 		`"progress":{"completed":1,"total":4,"percent":25,"current":""},"eta_seconds":30,"stalled":false,` +
 		`"created_at":"2026-01-02T03:04:05Z","started_at":"2026-01-02T03:04:06Z",` +
 		`"updated_at":"2026-01-02T03:04:16Z","deadline_at":"2026-01-02T04:04:05Z",` +
 		`"ended_at":null,"duration_seconds":null,` +
-		`"end":null,"documents":null,"result":null,"output_url":null,"late":null,` +
+		`"end":null,"documents":null,"result":null,"output_url":null,"late":null,"stop":null,` +
 		`"dispatch":{"attempts":1,"failures":0,"last_error":null},` +
 		`"checks":{"count":1,"failures":0,"next_at":"2026-01-02T03:04:21Z"},"version":3}`
 	if diff := cmp.Diff(want, encode(l.c, nil, nil)); diff != "" {
 		t.Error(diff)
 	}
 	l.do(0, Cancel{}).do(time.Second, Event{ID: "e", Status: "succeeded", Result: result(t, `{"a":1}`)})
-	want = `{"case_id":"c","run":1,"state":"cancelled",` +
+	want = `{"case_id":"c","run":1,"pipeline":"default","state":"cancelled",` +
 		`"progress":{"completed":1,"total":4,"percent":25,"current":""},"eta_seconds":null,"stalled":false,` +
 		`"created_at":"2026-01-02T03:04:05Z","started_at":"2026-01-02T03:04:06Z",` +
 		`"updated_at":"2026-01-02T03:04:17Z","deadline_at":"2026-01-02T04:04:05Z",` +
@@ -41,7 +41,7 @@ func TestViewIsThePublicJSON(t *testing.T) {
 		`"end":{"reason":"cancelled","message":"cancelled on request","source":"cancel"},` +
 		`"documents":null,"result":null,"output_url":null,` +
 		`"late":{"state":"succeeded","result":{"a":1},"message":"","source":"event",` +
-		`"at":"2026-01-02T03:04:17Z","count":1},"dispatch":{"attempts":1,"failures":0,"last_error":null},` +
+		`"at":"2026-01-02T03:04:17Z","count":1},"stop":null,"dispatch":{"attempts":1,"failures":0,"last_error":null},` +
 		`"checks":{"count":1,"failures":0,"next_at":null},"version":5}`
 	if diff := cmp.Diff(want, encode(l.c, nil, []byte(`{"a":1}`))); diff != "" {
 		t.Error(diff)

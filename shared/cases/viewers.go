@@ -56,7 +56,7 @@ func (c Case) leaseEndsSoon(now time.Time) bool {
 // fails keeps its back-off, and one that asked not to be polled keeps its time.
 func (c Case) canExpedite() bool {
 	return c.Version > 0 && !c.State.Ended() && !c.nothingSent() &&
-		c.Job.CompleteSince.IsZero() && c.Checks.ConsecutiveFailures == 0 && !c.isHeldBack()
+		!c.workIsDone() && c.Checks.ConsecutiveFailures == 0 && !c.isHeldBack()
 }
 
 // NextCheckIsFar reports whether the next check is late enough to be brought forward. One that is
@@ -95,10 +95,14 @@ func (r Rules) viewed(n *Case, in Viewed, now time.Time) Verdict {
 // moved for long, or the pipeline does not know the job now.
 func (c Case) Remaining(now time.Time) (time.Duration, bool) {
 	p, started := c.Job.Progress, c.Job.StartedAt
-	if c.State.Ended() || c.Job.Stalled || p.Total <= 0 || started.IsZero() || !c.Checks.UnknownSince.IsZero() {
+	_, total := p.parts()
+	if c.State.Ended() || c.Job.Stalled || total <= 0 || started.IsZero() || !c.Checks.UnknownSince.IsZero() {
 		return 0, false
 	}
-	done := max(float64(p.Completed)/float64(p.Total), p.Percent/100)
+	done := p.Percent / 100
+	if p.Total > 0 {
+		done = max(done, float64(p.Completed)/float64(p.Total))
+	}
 	elapsed := now.Sub(started)
 	if done <= 0 || elapsed <= 0 {
 		return 0, false
