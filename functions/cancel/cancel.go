@@ -7,6 +7,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/functions/internal/answer"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
@@ -20,7 +21,7 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := callers.ToCase(r, access.ToCancel, at.CaseID, reconciler.Owner); err != nil {
+		if err := callers.ToCase(r, casetoken.ToCancel, at.CaseID, reconciler.Owner); err != nil {
 			return err
 		}
 		view, err := reconciler.Cancel(r.Context(), at.CaseID, at.Run)

@@ -5,10 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/casetoken"
+
 	"go.uber.org/goleak"
 
 	"github.com/casewatch/casewatch/functions/cancel"
-	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/queue"
@@ -105,7 +106,7 @@ func TestAccess(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(cancel.New)
 	b.Begin("c")
-	tokens := access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets)
+	tokens := casetoken.New(casetoken.ToCancel, b.Config.Access.TokenSecrets)
 	soon := time.Now().Add(time.Hour)
 	for _, test := range []struct {
 		name, method, path string
@@ -117,7 +118,7 @@ func TestAccess(t *testing.T) {
 		{"another case's token", "POST", "/c?token=" + tokens.Sign("d", soon), nil, 403},
 		{"expired token", "POST", "/c?token=" + tokens.Sign("c", time.Now().Add(-time.Second)), nil, 403},
 		{"a token for reading", "POST",
-			"/c?token=" + access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets).Sign("c", soon), nil,
+			"/c?token=" + casetoken.New(casetoken.ToRead, b.Config.Access.TokenSecrets).Sign("c", soon), nil,
 			403},
 		{"made-up token", "POST", "/c?token=x", nil, 403},
 		{"made-up token, unknown case", "POST", "/d?token=x", nil, 403},

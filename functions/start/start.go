@@ -10,6 +10,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
@@ -24,8 +25,8 @@ type function struct {
 	cfg        *config.Config
 	reconciler *reconcile.Reconciler
 	callers    access.Callers
-	read       access.Tokens
-	cancel     access.Tokens
+	read       casetoken.Tokens
+	cancel     casetoken.Tokens
 }
 
 // New returns the handler of POST /, whose body is the form as JSON. It responds 202 with the run
@@ -35,8 +36,8 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 		cfg,
 		reconciler,
 		access.NewCallers(cfg, reconciler.Now),
-		access.NewTokens(access.ToRead, cfg.Access.TokenSecrets),
-		access.NewTokens(access.ToCancel, cfg.Access.TokenSecrets),
+		casetoken.New(casetoken.ToRead, cfg.Access.TokenSecrets),
+		casetoken.New(casetoken.ToCancel, cfg.Access.TokenSecrets),
 	}
 	return access.CORS(cfg.Access.AllowedOrigins,
 		answer.Handler(reconciler.Log(), f.serve, http.MethodPost), http.MethodPost)

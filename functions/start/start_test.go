@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/casetoken"
+
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/shared/cases"
@@ -61,8 +62,8 @@ func TestNewCase(t *testing.T) {
 	if err != nil || status.Host != "status.example" || status.Path != "/s/a:b-1" {
 		t.Fatalf("%v %v", status, err)
 	}
-	tokens := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets)
-	cancels := access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets)
+	tokens := casetoken.New(casetoken.ToRead, b.Config.Access.TokenSecrets)
+	cancels := casetoken.New(casetoken.ToCancel, b.Config.Access.TokenSecrets)
 	until := deadline.Add(b.Config.Rules.Retention)
 	if token := status.Query().Get("token"); !tokens.Verify(token, "a:b-1", until.Add(-time.Second)) ||
 		tokens.Verify(token, "a:b-1", until.Add(time.Second)) {

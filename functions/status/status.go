@@ -18,6 +18,7 @@ import (
 	"github.com/casewatch/casewatch/functions/internal/address"
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/reconcile"
@@ -68,7 +69,7 @@ func (f *function) address(r *http.Request) (address.Address, error) {
 	if err != nil {
 		return at, err
 	}
-	return at, f.callers.ToCase(r, access.ToRead, at.CaseID, f.reconciler.Owner)
+	return at, f.callers.ToCase(r, casetoken.ToRead, at.CaseID, f.reconciler.Owner)
 }
 
 func (f *function) json(rw http.ResponseWriter, r *http.Request) error {

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casewatch/casewatch/shared/casetoken"
+
 	"go.uber.org/goleak"
 
-	"github.com/casewatch/casewatch/functions/internal/access"
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/cases"
@@ -208,7 +209,7 @@ func TestErrors(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	c := b.Begin("c")
-	tokens := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets)
+	tokens := casetoken.New(casetoken.ToRead, b.Config.Access.TokenSecrets)
 	soon, past := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
 	for _, test := range []struct {
 		name, method, path string
@@ -232,7 +233,7 @@ func TestErrors(t *testing.T) {
 		{"other case's token", "GET", "/c?token=" + tokens.Sign("other", soon), nil, 403, ""},
 		{"other case's token, unknown", "GET", "/other?token=" + tokens.Sign("c", soon), nil, 403, ""},
 		{"a token to cancel", "GET",
-			"/c?token=" + access.NewTokens(access.ToCancel, b.Config.Access.TokenSecrets).Sign("c", soon), nil,
+			"/c?token=" + casetoken.New(casetoken.ToCancel, b.Config.Access.TokenSecrets).Sign("c", soon), nil,
 			403, ""},
 		{"expired", "GET", "/c?token=" + tokens.Sign("c", past), nil, 403, ""},
 		{"not a token", "GET", "/c?token=x", nil, 403, ""},

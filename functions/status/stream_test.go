@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/casetoken"
+
 	"github.com/casewatch/casewatch/functions/internal/functiontest"
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/cases"
@@ -723,7 +724,7 @@ func TestPermanentErrors(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(status.New)
 	b.Begin("c")
-	tokens := access.NewTokens(access.ToRead, b.Config.Access.TokenSecrets)
+	tokens := casetoken.New(casetoken.ToRead, b.Config.Access.TokenSecrets)
 	for _, test := range []struct {
 		method, path string
 		header       []string

@@ -163,7 +163,7 @@ func fuzzInput(l *life, which byte, detail int) Input {
 	case 13:
 		return Event{
 			ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res, Callback: true, JobID: job,
-			CheckPending: detail&1 == 0,
+			PendingCheck: seq,
 		}
 	case 14:
 		reading.Status = StatusSucceeded

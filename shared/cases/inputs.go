@@ -140,9 +140,10 @@ type Event struct {
 	// Callback says that it came to the run's own address, and not on the topic.
 	Callback bool
 	JobID    string // the job that it names; "" if it names none
-	// CheckPending says, of a callback that reports a success whose result only a poll fetches, that
-	// the task of the next check was seen to be pending: it can be brought forward, as by [Viewed].
-	CheckPending bool
+	// PendingCheck is, for a callback that reports a success whose result only a poll fetches, the
+	// number of the next check if its task was seen to be pending, else 0. Only then can the check be
+	// brought forward, as by [Viewed].
+	PendingCheck int64
 }
 
 // Result is what the pipeline made: its bytes, and what is read from them.

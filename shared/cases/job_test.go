@@ -197,7 +197,7 @@ func TestAResultElsewhereIsAwaited(t *testing.T) {
 }
 
 func TestACallbackOfSuccessBringsTheCheckForward(t *testing.T) {
-	says := Event{ID: "e", Status: StatusSucceeded, Callback: true, CheckPending: true}
+	says := Event{ID: "e", Status: StatusSucceeded, Callback: true, PendingCheck: 2}
 	far := func() *life {
 		l := job(fetching)
 		in := shows(0, 0, StatusRunning)
@@ -214,7 +214,7 @@ func TestACallbackOfSuccessBringsTheCheckForward(t *testing.T) {
 		t.Error("the check does not poll")
 	}
 	l = far()
-	says.CheckPending = false
+	says.PendingCheck = 1
 	if l.do(time.Minute, says); l.c.Checks.Seq != seq || l.c.State != Running {
 		t.Errorf("a task that was not seen cannot be replaced: %s", dump(l.c))
 	}

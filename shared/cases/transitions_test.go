@@ -171,7 +171,9 @@ func inputs(t *testing.T) []row[func(l *life) Input] {
 		{"event failed", is(Event{ID: "e", Status: "failed", Message: "broke"})},
 		{"event redelivered", is(Event{ID: "s0", Status: "succeeded", Result: good})},
 		{"callback running, job named", is(Event{ID: "e", Status: "running", Callback: true, JobID: "j2"})},
-		{"callback succeeded", is(Event{ID: "e", Status: "succeeded", Callback: true, CheckPending: true})},
+		{"callback succeeded", func(l *life) Input {
+			return Event{ID: "e", Status: "succeeded", Callback: true, PendingCheck: l.c.Checks.Seq}
+		}},
 		{"callback cancelled", is(Event{ID: "e", Status: "cancelled", Callback: true})},
 		{"cancel", is(Cancel{})},
 		{"stop confirmed", func(l *life) Input {

@@ -18,14 +18,24 @@ import (
 	"time"
 )
 
-// Kind is what a task does. It is also the name of the function that the task calls.
+// Kind is what a task does.
 type Kind string
 
 // The kinds of tasks.
 const (
 	Check    Kind = "check"    // poll a run once
 	Dispatch Kind = "dispatch" // start a run at the pipeline
+	Stop     Kind = "stop"     // cancel the job of a run that has ended
 )
+
+// Function returns the name of the function that the task calls: the kind, but a stop calls dispatch,
+// which has the pipeline's secrets.
+func (k Kind) Function() string {
+	if k == Stop {
+		return string(Dispatch)
+	}
+	return string(k)
+}
 
 // Task is a call of a function for a run, at or after a time.
 type Task struct {
@@ -33,6 +43,7 @@ type Task struct {
 	CaseID    string
 	Run       int
 	Seq       int64
+	Pipeline  string    // the run's; each has its own queue of dispatches; not part of the name
 	CreatedAt time.Time // when the run was created; part of the name, because ids of purged cases may be used again
 
 	At          time.Time // the earliest time of delivery; not part of the name
@@ -78,6 +89,7 @@ func Shard(caseID string, n int) int {
 
 // Body is the JSON body of a delivery.
 type Body struct {
+	Kind   Kind   `json:"kind,omitempty"` // only of a stop
 	CaseID string `json:"case_id"`
 	Run    int    `json:"run"`
 	Seq    int64  `json:"seq"`
@@ -85,9 +97,13 @@ type Body struct {
 
 // EncodeBody returns the JSON body of t's deliveries.
 func (t Task) EncodeBody() []byte {
-	b, err := json.Marshal(Body{t.CaseID, t.Run, t.Seq})
+	body := Body{CaseID: t.CaseID, Run: t.Run, Seq: t.Seq}
+	if t.Kind == Stop {
+		body.Kind = Stop
+	}
+	b, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // a string and two integers always encode
+		panic(err) // strings and integers always encode
 	}
 	return b
 }
@@ -100,6 +116,9 @@ func DecodeBody(data []byte) (Body, error) {
 		return Body{}, fmt.Errorf("%w: not the JSON object expected", ErrInvalidTask)
 	}
 	var faults []string
+	if b.Kind != Stop {
+		b.Kind = ""
+	}
 	if b.CaseID == "" {
 		faults = append(faults, "case_id is missing")
 	}

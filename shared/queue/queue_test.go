@@ -166,6 +166,9 @@ func TestDecodeBody(t *testing.T) {
 			queue.Body{CaseID: "c", Run: 1, Seq: 1<<63 - 1},
 			"",
 		},
+		{"a stop", `{"kind":"stop","case_id":"c","run":2,"seq":3}`, queue.Body{
+			Kind: queue.Stop, CaseID: "c", Run: 2, Seq: 3,
+		}, ""},
 		{"no case", `{"run":2,"seq":3}`, queue.Body{}, "case_id is missing"},
 		{"no run", `{"case_id":"c","seq":3}`, queue.Body{}, "run is not positive"},
 		{"negative run", `{"case_id":"c","run":-1,"seq":3}`, queue.Body{}, "run is not positive"},

@@ -77,18 +77,18 @@ func (s *slowStore) Update(ctx context.Context, w store.Write) error {
 	return err
 }
 
-func (s *slowStore) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
+func (s *slowStore) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
 	if err := s.wait(ctx); err != nil {
 		return schedule.DurationStats{}, err
 	}
-	return s.Store.DurationStats(ctx)
+	return s.Store.DurationStats(ctx, pipeline)
 }
 
-func (s *slowStore) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
+func (s *slowStore) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
-	return s.Store.SaveDurationStats(ctx, p)
+	return s.Store.SaveDurationStats(ctx, pipeline, p)
 }
 
 // newSlowWorld is a world on the clock of a bubble, over a store that can hang.

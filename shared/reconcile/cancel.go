@@ -11,7 +11,7 @@ import (
 )
 
 // Cancel ends a run as cancelled; run 0 means the current one. It returns the run, also if it was
-// cancelled before. The pipeline is not told: it has no request for that.
+// cancelled before. [Reconciler.Stop] then tells the pipeline, if that can be told.
 //
 // Errors: NotFound if there is no such case. Conflict if the run has ended otherwise, or is not the
 // current one, whether it exists or not. Unavailable if nothing was recorded.

@@ -27,8 +27,12 @@ func (r *Reconciler) Check(ctx context.Context, task queue.Body) error {
 		return err
 	}
 	found := cases.CheckOutcome{Kind: cases.CheckSkipped}
-	if r.cfg.Rules.ShouldPoll(c, r.Now()) {
-		found = r.pipeline.Poll(ctx, c.CaseID, c.Run, c.TraceParent)
+	rules := r.Rules(c)
+	switch {
+	case rules.ShouldPoll(c, r.Now()):
+		found = r.pipeline.Poll(ctx, r.job(c))
+	case rules.Gone:
+		r.log.WarnContext(ctx, "run not polled: its pipeline is not described any more", attrs(c)...)
 	}
 	found.Seq, found.BeganAt, found.ReadVersion = task.Seq, began, c.Version
 	ch, err := r.apply(ctx, c, found)

@@ -41,6 +41,11 @@ func (r *Reconciler) Complete(ctx context.Context, m Message) error {
 		return storeProblem(err)
 	}
 	ctx = gcplog.WithTrace(ctx, c.TraceParent)
+	if !r.settings(c).ReadsEvents {
+		r.log.WarnContext(ctx, "an event on the topic is about a run whose pipeline does not report there",
+			attrs(c, slog.String("message_id", m.ID))...)
+		return nil
+	}
 	ch, err := r.apply(ctx, c, cases.Event{
 		ID: "event:" + m.ID, Unattributed: !attributed,
 		Status: in.Status, Progress: in.Progress, Message: in.Message, Result: in.Result,
@@ -55,7 +60,13 @@ func (r *Reconciler) Complete(ctx context.Context, m Message) error {
 		slog.Bool("moved", ch.moved()),
 		slog.String("message_id", m.ID),
 	)...)
-	if ch.before.State.Ended() { // whoever ended it, perhaps an earlier delivery, may have died after its save
+	return r.reconcileReport(ctx, ch)
+}
+
+// reconcileReport reconciles after a report of the pipeline was taken in. Whoever ended the run, perhaps
+// an earlier delivery of the same report, may have died after its save.
+func (r *Reconciler) reconcileReport(ctx context.Context, ch change) error {
+	if ch.before.State.Ended() {
 		return r.ensureFinalized(ctx, ch.after)
 	}
 	return r.reconcile(ctx, ch, "")

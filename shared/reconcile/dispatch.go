@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -53,10 +54,27 @@ func (r *Reconciler) Dispatch(ctx context.Context, task queue.Body, retryCount i
 		return r.reconcile(ctx, ch, queue.Dispatch)
 	}
 	r.log.InfoContext(ctx, "handing the case to the pipeline", attrs(c)...)
-	outcome := r.pipeline.Dispatch(ctx, Job{CaseID: c.CaseID, Run: c.Run, Form: form, TraceParent: c.TraceParent})
+	outcome := r.handOver(ctx, c, form)
 	outcome.Nonce = mark.Nonce
 	return r.saveAnswer(ctx, ch.after, outcome)
 }
+
+// handOver hands a run to its pipeline. One that is not described any more cannot be reached: it may
+// be described again.
+func (r *Reconciler) handOver(ctx context.Context, c cases.Case, form []byte) cases.DispatchOutcome {
+	if r.Rules(c).Gone {
+		message := noPipeline(c)
+		return cases.DispatchOutcome{Kind: cases.DispatchUnreachable, Message: message, Cause: message}
+	}
+	job := r.job(c)
+	job.Form = form
+	if r.callback != nil {
+		job.CallbackURL = r.callback(c.CaseID, c.Run, c.DeadlineAt.Add(r.cfg.Rules.Retention))
+	}
+	return r.pipeline.Dispatch(ctx, job)
+}
+
+func noPipeline(c cases.Case) string { return "there is no pipeline " + c.Pipeline + " any more" }
 
 // saveMark saves the mark of a request in flight. A save that seemed to fail may have taken effect, and
 // a mark keeps other deliveries from sending. So saveMark tries until the mark is known to be saved or
@@ -103,7 +121,7 @@ func (r *Reconciler) saveAnswerOnce(ctx context.Context, c cases.Case, outcome c
 	r.logAnswer(ctx, ch, outcome)
 	// A try before, that seemed to fail, may have saved this very answer and not reconciled.
 	if ch.before.State.Ended() {
-		return r.ensureFinalized(ctx, ch.after)
+		return errors.Join(r.ensureStop(ctx, change{after: ch.after}), r.ensureFinalized(ctx, ch.after))
 	}
 	if !ch.verdict.Changed() {
 		ch.before = cases.Case{} // make sure that all tasks exist

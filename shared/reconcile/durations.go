@@ -19,23 +19,29 @@ const (
 	durationsTimeout = time.Second
 )
 
-// cachedDurations is what this instance last read of the duration statistics of all runs. It does not
-// grow with their number.
+// cachedDurations is what this instance last read of the duration statistics of each described pipeline.
+// It does not grow with the number of runs.
 type cachedDurations struct {
-	mu     sync.Mutex
-	readAt time.Time // of the last try
-	stats  *schedule.DurationStats
+	mu         sync.Mutex
+	byPipeline map[string]readDurations
 }
 
-// earlierDurations returns the duration statistics of earlier runs; nil if there are none. One caller
+// readDurations is what was last read of one pipeline's statistics.
+type readDurations struct {
+	at    time.Time // of the last try
+	stats *schedule.DurationStats
+}
+
+// earlierDurations returns the duration statistics of a pipeline's earlier runs; nil if there are none. One caller
 // reads them again every durationsMaxAge, by best effort. Meanwhile the others get those read before.
-func (r *Reconciler) earlierDurations(ctx context.Context) *schedule.DurationStats {
+func (r *Reconciler) earlierDurations(ctx context.Context, pipeline string) *schedule.DurationStats {
 	d := &r.durations
 	d.mu.Lock()
-	known, now := d.stats, r.Now()
-	current := now.Sub(d.readAt).Abs() < durationsMaxAge
+	last, now := d.byPipeline[pipeline], r.Now()
+	known := last.stats
+	current := now.Sub(last.at).Abs() < durationsMaxAge
 	if !current {
-		d.readAt = now
+		d.set(pipeline, readDurations{now, known})
 	}
 	d.mu.Unlock()
 	if current {
@@ -43,7 +49,7 @@ func (r *Reconciler) earlierDurations(ctx context.Context) *schedule.DurationSta
 	}
 	var read schedule.DurationStats
 	err := r.bestEffort(ctx, durationsTimeout, func(ctx context.Context) (err error) {
-		read, err = r.store.DurationStats(ctx)
+		read, err = r.store.DurationStats(ctx, pipeline)
 		return err
 	})
 	if err != nil {
@@ -57,11 +63,18 @@ func (r *Reconciler) earlierDurations(ctx context.Context) *schedule.DurationSta
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.stats = &read
-	return d.stats
+	d.set(pipeline, readDurations{now, &read})
+	return &read
 }
 
-// learnDuration adds an ended run to the duration statistics. It is tried once, by best effort, after
+func (d *cachedDurations) set(pipeline string, read readDurations) {
+	if d.byPipeline == nil {
+		d.byPipeline = map[string]readDurations{}
+	}
+	d.byPipeline[pipeline] = read
+}
+
+// learnDuration adds an ended run to the duration statistics of its pipeline. It is tried once, by best effort, after
 // everything else is done: if it fails, later runs teach the same.
 func (r *Reconciler) learnDuration(ctx context.Context, c cases.Case) {
 	sample, ok := c.DurationSample(r.jitter())
@@ -69,12 +82,12 @@ func (r *Reconciler) learnDuration(ctx context.Context, c cases.Case) {
 		return
 	}
 	err := r.bestEffort(ctx, durationsTimeout, func(ctx context.Context) error {
-		stats, err := r.store.DurationStats(ctx)
+		stats, err := r.store.DurationStats(ctx, r.settings(c).Name)
 		if err != nil {
 			return err
 		}
 		if next, ok := stats.With(sample, r.Now(), r.jitter()); ok {
-			err = r.store.SaveDurationStats(ctx, next)
+			err = r.store.SaveDurationStats(ctx, r.settings(c).Name, next)
 		}
 		return err
 	})

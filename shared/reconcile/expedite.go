@@ -38,7 +38,7 @@ func (r *Reconciler) expedite(ctx context.Context, shown *Snapshot) int64 {
 		return shown.Seen().Version
 	}
 	c, version := *shown.record, shown.View.Version
-	if r.queue == nil || !r.cfg.Rules.AcceptsViewer(c, r.Now()) {
+	if r.queue == nil || !r.Rules(c).AcceptsViewer(c, r.Now()) {
 		return version
 	}
 	ctx = gcplog.WithTrace(context.WithoutCancel(ctx), c.TraceParent)
@@ -77,7 +77,7 @@ func (r *Reconciler) expedite(ctx context.Context, shown *Snapshot) int64 {
 // another replace it. A task that does not exist yet will be created by the check that saved when it is
 // due: with a second one, two checks would be pending.
 func (r *Reconciler) nextCheckPends(ctx context.Context, c cases.Case) (bool, error) {
-	if !r.cfg.Rules.NextCheckIsFar(c, r.Now()) {
+	if !r.Rules(c).NextCheckIsFar(c, r.Now()) {
 		return false, nil
 	}
 	for lookup := 1; ; lookup++ {

@@ -70,7 +70,7 @@ type inspection struct {
 
 // inspect counts what an overdue record shows.
 func (i *inspection) inspect(ctx context.Context, c cases.Case) {
-	switch i.r.cfg.Rules.Finding(c, i.r.Now(), i.cutoff) {
+	switch i.r.Rules(c).Finding(c, i.r.Now(), i.cutoff) {
 	case cases.FindingDeadline, cases.FindingCheckLate:
 		i.addOverdue(c)
 	case cases.FindingDispatchLate: // one that waits its turn is not overdue; a lost one is

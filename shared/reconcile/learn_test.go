@@ -35,7 +35,7 @@ func (w *world) ran(id string, length time.Duration) cases.Case {
 
 func (w *world) durationStats() schedule.DurationStats {
 	w.t.Helper()
-	p, err := w.store.Store.DurationStats(w.t.Context())
+	p, err := w.store.Store.DurationStats(w.t.Context(), "default")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func (r *Reconciler) detailOnce(ctx context.Context, caseID string, run int) (Ru
 		}
 		d.Others = append(d.Others, other)
 	}
-	d.Why = r.cfg.Rules.Why(d.Case)
+	d.Why = r.Rules(d.Case).Why(d.Case)
 	d.View, err = r.view(ctx, d.Case)
 	if errors.Is(err, store.ErrNotFound) {
 		return RunDetail{}, store.ErrConflict // purged since its record was read

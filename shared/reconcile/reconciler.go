@@ -23,8 +23,9 @@
 // # The operations
 //
 // [Reconciler.Start] begins a run. [Reconciler.Dispatch] hands it to the pipeline, and
-// [Reconciler.Check] polls the pipeline, until one of these, [Reconciler.Complete] or
-// [Reconciler.Cancel] ends the run. [Reconciler.Sweep] repairs what was lost on the way.
+// [Reconciler.Check] polls the pipeline, until one of these, [Reconciler.Complete],
+// [Reconciler.Callback] or [Reconciler.Cancel] ends the run. [Reconciler.Stop] then cancels a job that
+// may still be running. [Reconciler.Sweep] repairs what was lost on the way.
 // [Reconciler.Read] and [Reconciler.Follow] show the run. For operators there are
 // [Reconciler.List], [Reconciler.Detail], [Reconciler.Inspect] and [Reconciler.Rerun].
 //
@@ -48,6 +49,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
@@ -60,21 +62,34 @@ import (
 	"github.com/casewatch/casewatch/shared/store"
 )
 
-// Pipeline is the client of the document pipeline. Its methods return no error: whatever happens is
-// a part of the outcome. They are safe for concurrent use.
+// Pipeline is the client of all described pipelines; a [Job] names its own. But for ReadCallback its
+// methods return no error: whatever happens is a part of the outcome. They are safe for concurrent use.
 type Pipeline interface {
 	// Dispatch hands a run over with one request. It returns when the pipeline has answered, or when
 	// it is known that it will not. It leaves Nonce empty.
 	Dispatch(ctx context.Context, job Job) cases.DispatchOutcome
 	// Poll asks for the progress of a run once. It leaves Seq, BeganAt and ReadVersion empty.
-	Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome
+	Poll(ctx context.Context, job Job) cases.CheckOutcome
+	// Cancel asks the pipeline once to cancel the job of a run.
+	Cancel(ctx context.Context, job Job) cases.CancelOutcome
+	// ReadCallback reads what a pipeline reported at a run's own address. The error wraps
+	// [ErrSignature] if the report is not signed as the pipeline's description asks; every other
+	// error says why the report cannot be read, and repeats nothing of it.
+	ReadCallback(pipeline string, header map[string][]string, body []byte) (Callback, error)
 }
 
-// Job is a run that is handed to the pipeline.
+// ErrSignature is wrapped by the error of [Pipeline].ReadCallback for a report whose signature is
+// missing or wrong.
+var ErrSignature = errors.New("the report is not signed by the pipeline")
+
+// Job is a run, as the pipeline is asked for it.
 type Job struct {
+	Pipeline    string // the name of the run's pipeline
 	CaseID      string
 	Run         int
-	Form        []byte
+	ID          string // the job's own name at the pipeline; "" if it is not known, or the case id names it
+	Form        []byte // of a dispatch
+	CallbackURL string // of a dispatch: where the pipeline may report on the run; "" for nowhere
 	TraceParent string
 }
 
@@ -89,20 +104,35 @@ type Publisher interface {
 
 // Config holds the settings of a Reconciler.
 type Config struct {
+	// Pipelines are those that are described; the first is the default. None means one of the name
+	// "default" that Rules and CaseDeadline describe, and that reports by events.
+	Pipelines []PipelineConfig
+	// Rules are those of runs whose pipeline is not described any more.
 	Rules        cases.Rules
 	CaseDeadline time.Duration // of a run whose caller names none
 	CheckTimeout time.Duration // the longest that a poll takes
 	SweepAtOnce  int           // how many runs a sweep handles at the same time; 0 means one
 }
 
+// PipelineConfig holds what is particular to the runs of one pipeline.
+type PipelineConfig struct {
+	Name        string
+	Rules       cases.Rules
+	Deadline    time.Duration // of a run whose caller names none
+	ReadsEvents bool          // it reports by events on the topic
+}
+
 // Deps is what a Reconciler works with. A function gives it only the clients that it uses: Queue and
 // Events may be nil where nothing but Read, Follow, List, Detail and CountByState is called, and
-// Pipeline where neither Dispatch nor Check is. Without a Queue, Follow brings no check forward.
+// Pipeline where neither Dispatch, Stop, Check nor Callback is. Without a Queue, Follow brings no check forward.
 type Deps struct {
 	Store    store.Store
 	Queue    queue.Queue
 	Pipeline Pipeline
 	Events   Publisher
+	// CallbackURL returns the address at which the pipeline may report on a run, good until a time;
+	// nil if there is no such address.
+	CallbackURL func(caseID string, run int, until time.Time) string
 
 	Now    func() time.Time // the wall clock
 	Jitter func() float64   // from 0 up to 1
@@ -123,6 +153,7 @@ type Reconciler struct {
 	queue    queue.Queue
 	pipeline Pipeline
 	events   Publisher
+	callback func(caseID string, run int, until time.Time) string
 	clock    func() time.Time
 	jitter   func() float64
 	nonce    func() string
@@ -156,12 +187,46 @@ func New(cfg Config, deps Deps) (*Reconciler, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	if len(cfg.Pipelines) == 0 {
+		cfg.Pipelines = []PipelineConfig{{"default", cfg.Rules, cfg.CaseDeadline, true}}
+	}
 	r := &Reconciler{
 		cfg: cfg, store: deps.Store, queue: deps.Queue, pipeline: deps.Pipeline, events: deps.Events,
-		clock: deps.Now, jitter: deps.Jitter, nonce: deps.Nonce, log: deps.Log,
+		callback: deps.CallbackURL,
+		clock:    deps.Now, jitter: deps.Jitter, nonce: deps.Nonce, log: deps.Log,
 	}
 	r.budget.Now, r.budget.AtOnce, r.budget.Pause = r.Now, maxBestEffort, bestEffortPause
 	return r, nil
+}
+
+// settings returns what is particular to the runs of a run's pipeline. If that is not described any
+// more, its rules say so.
+func (r *Reconciler) settings(c cases.Case) PipelineConfig {
+	if p, ok := r.described(c.Pipeline); ok {
+		return p
+	}
+	gone := PipelineConfig{Name: c.Pipeline, Rules: r.cfg.Rules, Deadline: r.cfg.CaseDeadline}
+	gone.Rules.Gone = true
+	return gone
+}
+
+// described returns the pipeline of a name; "" means the default one.
+func (r *Reconciler) described(name string) (PipelineConfig, bool) {
+	i := slices.IndexFunc(r.cfg.Pipelines, func(p PipelineConfig) bool { return name == "" || p.Name == name })
+	if i < 0 {
+		return PipelineConfig{}, false
+	}
+	return r.cfg.Pipelines[i], true
+}
+
+// Rules returns the rules by which a run is judged.
+func (r *Reconciler) Rules(c cases.Case) cases.Rules { return r.settings(c).Rules }
+
+// job is a run as its pipeline is asked for it.
+func (r *Reconciler) job(c cases.Case) Job {
+	return Job{
+		Pipeline: r.settings(c).Name, CaseID: c.CaseID, Run: c.Run, ID: c.Job.ID, TraceParent: c.TraceParent,
+	}
 }
 
 // Now returns the time of the clock, in UTC and as precise as every store keeps it.
@@ -235,7 +300,7 @@ func (r *Reconciler) apply(ctx context.Context, c cases.Case, in cases.Input) (c
 // store's.
 func (r *Reconciler) applyOnce(ctx context.Context, c cases.Case, in cases.Input) (change, error) {
 	ch := change{before: c}
-	ch.after, ch.verdict = r.cfg.Rules.Apply(c, in, r.Now(), r.jitter())
+	ch.after, ch.verdict = r.Rules(c).Apply(c, in, r.Now(), r.jitter())
 	if !ch.verdict.Changed() {
 		return ch, nil
 	}
@@ -274,16 +339,28 @@ func resultOf(in cases.Input) []byte {
 // kind of the task whose delivery is being handled, if any: that task ends with its answer.
 //
 // For an open run an error is Unavailable: the next check may not be scheduled, so the delivery must
-// be repeated. An end that cannot be finalized now is logged and left to the sweep.
+// be repeated. An end that cannot be finalized now is logged and left to the sweep. For a run that had
+// ended before, reconcile makes sure that its job is cancelled, if that is asked for.
 func (r *Reconciler) reconcile(ctx context.Context, ch change, delivered queue.Kind) error {
+	r.logUnmapped(ctx, ch)
 	if !ch.after.State.Ended() {
 		_, err := r.ensureTasks(ctx, ch)
 		return err
 	}
-	if !ch.before.State.Ended() {
-		r.tryFinalize(ctx, ch.after, delivered)
+	if ch.before.State.Ended() {
+		return r.ensureStop(ctx, ch)
 	}
+	r.tryFinalize(ctx, ch.after, delivered)
 	return nil
+}
+
+// logUnmapped logs a status that the description of the pipeline does not list, once per run and
+// status.
+func (r *Reconciler) logUnmapped(ctx context.Context, ch change) {
+	if now := ch.after.Job.Unmapped; len(now) > len(ch.before.Job.Unmapped) {
+		r.log.WarnContext(ctx, "the pipeline gave a status that its description does not list; it counts as running",
+			attrs(ch.after, slog.String("status", now[len(now)-1]))...)
+	}
 }
 
 // tryFinalize finalizes a run that has just ended, or logs why it could not and leaves it to the sweep.
@@ -321,8 +398,8 @@ func (r *Reconciler) ensureTasks(ctx context.Context, ch change) (first bool, er
 	return first, nil
 }
 
-// finalize deletes the pending tasks of an ended run, publishes and logs its end, and saves that this
-// is done. Until that is saved, all steps are repeated by later deliveries or the sweep. delivered is
+// finalize deletes the pending tasks of an ended run, creates the one that cancels its job if that may
+// be running, publishes and logs its end, and saves that this is done. Until that is saved, all steps are repeated by later deliveries or the sweep. delivered is
 // as for reconcile. The error is that of the step that failed.
 //
 // A delivery that saved before the end may create its check just after the deletion. That check is
@@ -337,6 +414,9 @@ func (r *Reconciler) finalize(ctx context.Context, c cases.Case, delivered queue
 		if err := r.queue.Delete(ctx, dispatchTask(c)); err != nil {
 			return err
 		}
+	}
+	if err := r.ensureStop(ctx, change{after: c}); err != nil {
+		return err
 	}
 	view, err := r.view(ctx, c)
 	if err != nil {
@@ -447,7 +527,7 @@ func (r *Reconciler) view(ctx context.Context, c cases.Case) (cases.View, error)
 func checkTask(c cases.Case) queue.Task {
 	return queue.Task{
 		Kind: queue.Check, CaseID: c.CaseID, Run: c.Run, Seq: c.Checks.Seq, CreatedAt: c.CreatedAt,
-		At: c.Checks.NextAt, TraceParent: c.TraceParent,
+		Pipeline: c.Pipeline, At: c.Checks.NextAt, TraceParent: c.TraceParent,
 	}
 }
 
@@ -455,7 +535,7 @@ func checkTask(c cases.Case) queue.Task {
 func dispatchTask(c cases.Case) queue.Task {
 	return queue.Task{
 		Kind: queue.Dispatch, CaseID: c.CaseID, Run: c.Run, Seq: c.Dispatch.Seq, CreatedAt: c.CreatedAt,
-		At: c.Dispatch.At, TraceParent: c.TraceParent,
+		Pipeline: c.Pipeline, At: c.Dispatch.At, TraceParent: c.TraceParent,
 	}
 }
 
@@ -479,5 +559,7 @@ func queueProblem(err error) error {
 
 // attrs are the attributes of every log line about a run.
 func attrs(c cases.Case, more ...any) []any {
-	return append([]any{slog.String("case_id", c.CaseID), slog.Int("run", c.Run)}, more...)
+	return append([]any{
+		slog.String("case_id", c.CaseID), slog.Int("run", c.Run), slog.String("pipeline", c.Pipeline),
+	}, more...)
 }

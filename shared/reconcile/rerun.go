@@ -15,7 +15,7 @@ import (
 // the first call began.
 //
 // Errors: NotFound if there is no such case. Conflict if the run is not the current one, or for what
-// [WhyNoRerun] says. TooMany as for [Reconciler.Start]. Unavailable if nothing was recorded, or if the
+// [WhyNoRerun] says, or if the run's pipeline is not described any more. TooMany as for [Reconciler.Start]. Unavailable if nothing was recorded, or if the
 // run was recorded and not queued.
 func (r *Reconciler) Rerun(ctx context.Context, caseID string, run int, traceParent string) (StartAnswer, error) {
 	var answer StartAnswer
@@ -42,6 +42,10 @@ func (r *Reconciler) rerunOnce(ctx context.Context, caseID string, run int, trac
 	if why := WhyNoRerun(c); why != "" {
 		return StartAnswer{}, fault.New(fault.Conflict, "%s", why)
 	}
+	pipeline := r.settings(c)
+	if pipeline.Rules.Gone {
+		return StartAnswer{}, fault.New(fault.Conflict, "%s", noPipeline(c))
+	}
 	form, err := r.store.Value(ctx, caseID, run, store.Form)
 	if errors.Is(err, store.ErrNotFound) {
 		return StartAnswer{}, store.ErrConflict // deleted since the record was read
@@ -50,7 +54,7 @@ func (r *Reconciler) rerunOnce(ctx context.Context, caseID string, run int, trac
 		return StartAnswer{}, err
 	}
 	return r.begin(ctx, StartRequest{
-		CaseID: caseID, Form: form, Key: key, Deadline: c.DeadlineAt.Sub(c.CreatedAt), TraceParent: traceParent,
+		CaseID: caseID, Form: form, Key: key, Pipeline: pipeline.Name, Deadline: c.DeadlineAt.Sub(c.CreatedAt), TraceParent: traceParent,
 	}, head, &c)
 }
 

@@ -31,6 +31,8 @@ type StartRequest struct {
 	Deadline    time.Duration // how long the run may take; 0 means Config.CaseDeadline
 	Supersede   bool          // end an open run of the case, and begin another
 	Adopt       bool          // the pipeline works on the case already: follow it, and send nothing
+	JobID       string        // with Adopt: the job's own name at the pipeline, if the case id does not name it
+	Pipeline    string        // the name of the pipeline; "" for the default one
 	TraceParent string        // W3C traceparent of the request
 }
 
@@ -50,11 +52,16 @@ type StartAnswer struct {
 //     kept, whoever begins the later ones.
 //
 // Errors: Forbidden if the case belongs to another caller. Unprocessable if Key was used with another
-// form. TooMany if the case has 1,000 other keys. Unavailable if no run was recorded, or if it was
+// form or pipeline. Invalid if there is no such pipeline. TooMany if the case has 1,000 other keys. Unavailable if no run was recorded, or if it was
 // recorded and not queued: a repeat of the request queues it, or the sweep does.
 func (r *Reconciler) Start(ctx context.Context, req StartRequest) (StartAnswer, error) {
+	pipeline, ok := r.described(req.Pipeline)
+	if !ok {
+		return StartAnswer{}, fault.New(fault.Invalid, "there is no such pipeline")
+	}
+	req.Pipeline = pipeline.Name
 	if req.Deadline == 0 {
-		req.Deadline = r.cfg.CaseDeadline
+		req.Deadline = pipeline.Deadline
 	}
 	var answer StartAnswer
 	err := r.retryConflicts(ctx, func(int) (err error) {
@@ -105,6 +112,9 @@ func (r *Reconciler) repeated(ctx context.Context, req StartRequest, current cas
 	if c.FormHash != hash(req.Form) {
 		return StartAnswer{}, fault.New(fault.Unprocessable, "this Idempotency-Key was used with another body")
 	}
+	if r.settings(c).Name != req.Pipeline {
+		return StartAnswer{}, fault.New(fault.Unprocessable, "this Idempotency-Key was used with another pipeline")
+	}
 	_, err := r.ensureQueued(ctx, c)
 	return StartAnswer{Case: c, Current: c.Run == current.Run}, err
 }
@@ -119,16 +129,17 @@ func (r *Reconciler) begin(
 	b := store.Begin{Head: head, Form: req.Form}
 	var superseded cases.Case
 	if prior != nil && !prior.State.Ended() {
-		superseded, _ = r.cfg.Rules.Apply(*prior, cases.Cancel{Superseded: true}, r.Now(), r.jitter())
+		superseded, _ = r.Rules(*prior).Apply(*prior, cases.Cancel{Superseded: true}, r.Now(), r.jitter())
 		prior = &superseded
 		b.End = &store.Write{Case: superseded}
 	}
 	in := cases.Started{
-		CaseID: req.CaseID, Run: head.Run + 1, Deadline: req.Deadline, Adopt: req.Adopt,
-		Prior: prior, Earlier: r.earlierDurations(ctx),
+		CaseID: req.CaseID, Run: head.Run + 1, Pipeline: req.Pipeline, Deadline: req.Deadline,
+		Adopt: req.Adopt, JobID: req.JobID, Prior: prior, Earlier: r.earlierDurations(ctx, req.Pipeline),
 		TraceParent: req.TraceParent, FormHash: hash(req.Form),
 	}
-	b.Case, _ = r.cfg.Rules.Apply(cases.Case{}, in, r.Now(), r.jitter())
+	pipeline, _ := r.described(req.Pipeline)
+	b.Case, _ = pipeline.Rules.Apply(cases.Case{}, in, r.Now(), r.jitter())
 	b.Head.Run, b.Head.Version = in.Run, head.Version+1
 	if req.Key != "" {
 		b.Head.Keys = maps.Clone(head.Keys)

@@ -33,8 +33,8 @@ const (
 type Report struct {
 	Open        int `json:"open"`        // runs that have not ended
 	Overdue     int `json:"overdue"`     // open runs whose next task was not delivered in time
-	Rescheduled int `json:"rearmed"`     // of these, those whose task was lost, and that have a new one
-	TimedOut    int `json:"timed_out"`   // of these, those that the sweep ended at their deadline
+	Rescheduled int `json:"rearmed"`     // runs whose task was lost, and that have a new one
+	TimedOut    int `json:"timed_out"`   // open runs that the sweep ended at their deadline
 	Republished int `json:"republished"` // ended runs that were not finalized
 	Purged      int `json:"purged"`      // runs past their retention
 	Leaked      int `json:"leaked"`      // broken promises: see Sweep
@@ -195,7 +195,7 @@ func (s *sweep) onlyStore() bool {
 
 // repair does what a record needs, and reports what it found. ErrConflict means that nothing was done.
 func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
-	switch s.r.cfg.Rules.Finding(c, s.r.Now(), s.cutoff) {
+	switch s.r.Rules(c).Finding(c, s.r.Now(), s.cutoff) {
 	case cases.FindingDeadline:
 		return s.endAtDeadline(ctx, c)
 	case cases.FindingCheckLate, cases.FindingDispatchLate:
@@ -208,6 +208,8 @@ func (s *sweep) repair(ctx context.Context, c cases.Case) (Report, error) {
 		return s.purge(ctx, c)
 	case cases.FindingFormExpired:
 		return s.dropForm(ctx, c)
+	case cases.FindingStopLate:
+		return s.requestStop(ctx, c)
 	}
 	return Report{}, nil
 }
@@ -292,6 +294,24 @@ func (s *sweep) purge(ctx context.Context, c cases.Case) (Report, error) {
 func (s *sweep) dropForm(ctx context.Context, c cases.Case) (Report, error) {
 	_, err := s.r.applyOnce(ctx, c, cases.Tick{FormDropped: true})
 	return Report{}, err
+}
+
+// requestStop creates anew the task that is to cancel the job of an ended run, if the queue no longer
+// has it. One that it has is late, and left alone.
+func (s *sweep) requestStop(ctx context.Context, c cases.Case) (Report, error) {
+	if s.onlyStore() {
+		return Report{}, nil
+	}
+	exists, err := s.r.queue.Exists(ctx, stopTask(c))
+	if err != nil || exists {
+		return Report{}, err
+	}
+	ch, err := s.r.applyOnce(ctx, c, cases.Tick{StopLost: true})
+	if err != nil {
+		return Report{}, err
+	}
+	s.r.log.WarnContext(ctx, "lost request to cancel a job repeated", attrs(ch.after)...)
+	return Report{Rescheduled: 1}, s.r.reconcile(ctx, ch, "")
 }
 
 // overdue is the report of an open run whose next task was not delivered in time.

@@ -172,8 +172,11 @@ func (w *world) deliver(within time.Duration) (delivered bool, err error) {
 
 func (w *world) deliverTask(t queue.Task, retries int) error {
 	body := queue.Body{CaseID: t.CaseID, Run: t.Run, Seq: t.Seq}
-	if t.Kind == queue.Dispatch {
+	switch t.Kind {
+	case queue.Dispatch:
 		return w.Dispatch(w.t.Context(), body, retries)
+	case queue.Stop:
+		return w.Stop(w.t.Context(), body)
 	}
 	return w.Check(w.t.Context(), body)
 }
@@ -303,12 +306,12 @@ func (s *faultyStore) Purge(ctx context.Context, id string, run int, version int
 	return err
 }
 
-func (s *faultyStore) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
-	return call(s, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx) })
+func (s *faultyStore) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
+	return call(s, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx, pipeline) })
 }
 
-func (s *faultyStore) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
-	_, err := call(s, "SaveDurationStats", func() (bool, error) { return true, s.Store.SaveDurationStats(ctx, p) })
+func (s *faultyStore) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
+	_, err := call(s, "SaveDurationStats", func() (bool, error) { return true, s.Store.SaveDurationStats(ctx, pipeline, p) })
 	return err
 }
 
@@ -458,8 +461,29 @@ type fakePipeline struct {
 	mu       sync.Mutex
 	dispatch func(reconcile.Job) cases.DispatchOutcome
 	poll     func(caseID string) cases.CheckOutcome
+	cancel   func(reconcile.Job) cases.CancelOutcome // nil confirms
+	callback func(body []byte) (reconcile.Callback, error)
 	jobs     []reconcile.Job
+	polled   []reconcile.Job
+	stopped  []reconcile.Job
 	polls    int
+}
+
+func (p *fakePipeline) Cancel(_ context.Context, job reconcile.Job) cases.CancelOutcome {
+	p.mu.Lock()
+	p.stopped = append(p.stopped, job)
+	p.mu.Unlock()
+	if p.cancel == nil {
+		return cases.CancelOutcome{Kind: cases.CancelConfirmed}
+	}
+	return p.cancel(job)
+}
+
+func (p *fakePipeline) ReadCallback(_ string, _ map[string][]string, body []byte) (reconcile.Callback, error) {
+	if p.callback == nil {
+		return reconcile.Callback{Event: true}, nil
+	}
+	return p.callback(body)
 }
 
 func (p *fakePipeline) Dispatch(_ context.Context, job reconcile.Job) cases.DispatchOutcome {
@@ -469,11 +493,12 @@ func (p *fakePipeline) Dispatch(_ context.Context, job reconcile.Job) cases.Disp
 	return p.dispatch(job)
 }
 
-func (p *fakePipeline) Poll(_ context.Context, caseID string, _ int, _ string) cases.CheckOutcome {
+func (p *fakePipeline) Poll(_ context.Context, job reconcile.Job) cases.CheckOutcome {
 	p.mu.Lock()
 	p.polls++
+	p.polled = append(p.polled, job)
 	p.mu.Unlock()
-	return p.poll(caseID)
+	return p.poll(job.CaseID)
 }
 
 // fakeTopic keeps what is published.

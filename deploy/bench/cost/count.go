@@ -111,12 +111,12 @@ func (s counted) Purge(ctx context.Context, id string, run int, version int64) e
 // DurationStats knows nothing: the case is the first of its kind. Neither it nor SaveDurationStats
 // is counted: an instance reads it once a minute, and of many runs at most one in eight is learned
 // from, with two reads and a write.
-func (counted) DurationStats(context.Context) (schedule.DurationStats, error) {
+func (counted) DurationStats(context.Context, string) (schedule.DurationStats, error) {
 	return schedule.DurationStats{}, nil
 }
 
 // SaveDurationStats keeps nothing, see DurationStats.
-func (counted) SaveDurationStats(context.Context, schedule.DurationStats) error { return nil }
+func (counted) SaveDurationStats(context.Context, string, schedule.DurationStats) error { return nil }
 
 // Wait reads two documents at its beginning and each 10 s, and one at a change.
 func (s counted) Wait(ctx context.Context, id string, run int, version int64) error {

@@ -51,7 +51,7 @@ var layers = []layer{
 	{in: "functions"}, // the OpenAPI description, embedded
 	{in: "functions/registry", ours: []string{"functions/...", "shared/config", "shared/reconcile"}, notBelow: cloud},
 	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases",
-		"shared/fault", "shared/gcplog", "shared/config", "shared/queue", "shared/identity", "shared/jsonscan",
+		"shared/fault", "shared/gcplog", "shared/config", "shared/casetoken", "shared/queue", "shared/identity", "shared/jsonscan",
 		"shared/printable", "shared/weburl"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
@@ -65,6 +65,7 @@ var layers = []layer{
 	{in: "shared/secret"},
 	{in: "shared/config", ours: []string{"shared/pipeline/description", "shared/printable", "shared/secret",
 		"shared/store/drivers", "shared/weburl"}},
+	{in: "shared/casetoken", ours: []string{"shared/config"}},
 	{in: "shared/gcplog"},
 	{in: "shared/overload", notBelow: []string{"net/http"}},
 	{in: "shared/jsonscan", notBelow: []string{"net/http"}},

@@ -34,7 +34,7 @@ type fakeStore struct {
 	heads   map[string]store.Head
 	runs    map[runKey]*kept
 	waiting map[*call]waiting
-	past    schedule.DurationStats
+	past    map[string]schedule.DurationStats // by pipeline
 }
 
 // kept is one stored run.
@@ -229,17 +229,20 @@ func (s *fakeStore) left() (runs int, forms []runKey) {
 
 // Past never fails, so that it is no call where a plan's faults are counted: who cannot have it
 // goes without.
-func (s *fakeStore) DurationStats(context.Context) (schedule.DurationStats, error) {
-	return s.past, nil
+func (s *fakeStore) DurationStats(_ context.Context, pipeline string) (schedule.DurationStats, error) {
+	return s.past[pipeline], nil
 }
 
 // SaveDurationStats is as package store promises.
-func (s *fakeStore) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
+func (s *fakeStore) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
 	_, err := ask(ctx, s.w, "store: save past", runKey{}, s.down, func() (bool, any, error) {
-		if s.past.Version != p.Version-1 {
+		if s.past[pipeline].Version != p.Version-1 {
 			return false, nil, store.ErrConflict
 		}
-		s.past = p
+		if s.past == nil {
+			s.past = map[string]schedule.DurationStats{}
+		}
+		s.past[pipeline] = p
 		return true, nil, nil
 	})
 	return err

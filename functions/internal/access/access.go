@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/cors"
 
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/identity"
@@ -119,9 +120,9 @@ type OwnerOf func(ctx context.Context, caseID string) (owner string, err error)
 // The error is Unauthorized without credentials. It is Forbidden for a token that is expired or of
 // another case or purpose, and for the ID token of a caller who is not the owner, whether or not
 // the case exists. It is Unavailable if the credentials or the owner cannot be checked now.
-func (c Callers) ToCase(r *http.Request, purpose Purpose, caseID string, ownerOf OwnerOf) error {
+func (c Callers) ToCase(r *http.Request, purpose casetoken.Purpose, caseID string, ownerOf OwnerOf) error {
 	token := r.URL.Query().Get("token")
-	if NewTokens(purpose, c.secrets).Verify(token, caseID, c.now()) {
+	if casetoken.New(purpose, c.secrets).Verify(token, caseID, c.now()) {
 		return nil
 	}
 	caller, err := c.Identify(r)

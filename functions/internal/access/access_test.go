@@ -12,9 +12,21 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	now    = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	older  = config.NewSecret(strings.Repeat("o", 32))
+	newer  = config.NewSecret(strings.Repeat("n", 32))
+	tokens = casetoken.New(casetoken.ToRead, []config.Secret{newer, older})
 )
 
 var keys = config.NewAPIKeys(sha256.Sum256([]byte("alpha-key")), sha256.Sum256([]byte("beta-key")))
@@ -121,7 +133,7 @@ func TestToCase(t *testing.T) {
 				header.Set("X-API-Key", test.key)
 			}
 			r := request("/c?"+url.Values{"token": {test.token}}.Encode(), header)
-			err := callers(keys).ToCase(r, access.ToRead, "c", noOwner)
+			err := callers(keys).ToCase(r, casetoken.ToRead, "c", noOwner)
 			if (err == nil) != (test.want == 0) || err != nil && fault.KindOf(err) != test.want {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
@@ -189,5 +201,19 @@ func TestCORS(t *testing.T) {
 				t.Errorf("got %d %v, want %d and the origin %q", w.Code, w.Header(), test.code, test.allowed)
 			}
 		})
+	}
+}
+
+// A token of one purpose opens nothing for another.
+func TestATokenIsOfOnePurpose(t *testing.T) {
+	purposes := []casetoken.Purpose{casetoken.ToRead, casetoken.ToCancel, casetoken.ToReport}
+	for _, signed := range purposes {
+		token := casetoken.New(signed, []config.Secret{newer, older}).Sign("c", now.Add(time.Minute))
+		for _, wanted := range purposes {
+			r := request("/c?"+url.Values{"token": {token}}.Encode(), http.Header{})
+			if err := callers(keys).ToCase(r, wanted, "c", noOwner); (err == nil) != (signed == wanted) {
+				t.Errorf("a token %s used %s: got %v", signed, wanted, err)
+			}
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 )
 
@@ -66,7 +67,7 @@ func FuzzToCase(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, authorization, key, caseID string) {
 		r := request("/?"+"x=1", http.Header{"Authorization": {authorization}, "X-Api-Key": {key}})
 		r.URL.RawQuery = query
-		if callers.ToCase(r, access.ToRead, caseID, noOwner) == nil &&
+		if callers.ToCase(r, casetoken.ToRead, caseID, noOwner) == nil &&
 			!tokens.Verify(r.URL.Query().Get("token"), caseID, now) {
 			t.Errorf("query %q, Authorization %q, key %q: access to case %q", query, authorization, key, caseID)
 		}

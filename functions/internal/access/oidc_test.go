@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
@@ -116,7 +117,7 @@ func TestNamesOfIDTokens(t *testing.T) {
 func TestToCaseByIDToken(t *testing.T) {
 	issuer := identitytest.NewIssuer(t)
 	token := "Bearer " + issuer.Sign("u@x.example", "project")
-	good, wrong := access.NewTokens(access.ToRead, []config.Secret{newer}).Sign("c", time.Now().Add(time.Minute)), "x"
+	good, wrong := casetoken.New(casetoken.ToRead, []config.Secret{newer}).Sign("c", time.Now().Add(time.Minute)), "x"
 	c := both(issuer)
 	down := both(issuer)
 	me, err := c.Identify(request("/", http.Header{"Authorization": {token}}))
@@ -154,7 +155,7 @@ func TestToCaseByIDToken(t *testing.T) {
 				"/c?"+url.Values{"token": {test.token}}.Encode(),
 				http.Header{"Authorization": {test.authorization}},
 			)
-			wantKind(t, test.callers.ToCase(r, access.ToRead, "c", owner), test.want)
+			wantKind(t, test.callers.ToCase(r, casetoken.ToRead, "c", owner), test.want)
 		})
 	}
 }
@@ -201,7 +202,7 @@ func TestToCaseOfAnother(t *testing.T) {
 			for _, query := range []string{"", "?token=x"} {
 				err := c.ToCase(
 					request("/c"+query, test.header),
-					access.ToCancel,
+					casetoken.ToCancel,
 					"c",
 					func(_ context.Context, caseID string) (string, error) {
 						asked = caseID

@@ -25,11 +25,16 @@ type Config struct {
 	// it is larger, they are in the queues "<CheckQueue>-0" to "<CheckQueue>-<Shards-1>", by case.
 	// The reason is that one queue dispatches at most 500 tasks a second
 	// (https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#RateLimits).
-	// DispatchQueue is always one queue, because its rate and concurrency protect the pipeline. A
-	// process that schedules only checks leaves DispatchQueue and DispatchURL empty.
+	// DispatchQueue is the queue of the dispatches to the default pipeline; those to another one are
+	// in "<DispatchQueue>-<its name>". A pipeline always has one queue, because its rate and
+	// concurrency protect the pipeline. A process that schedules only checks leaves DispatchQueue and
+	// DispatchURL empty.
 	CheckQueue    string
 	DispatchQueue string
 	Shards        int
+	// Pipelines are the names of the pipelines. The first one is the default. None means one
+	// pipeline, whatever its name.
+	Pipelines []string
 
 	// CheckURL and DispatchURL are the targets of the tasks, as absolute URLs of http or https.
 	CheckURL    string
@@ -98,7 +103,7 @@ func (c Config) validate() error {
 }
 
 // Queues returns the full names of all queues that c uses: the check queues in the order of their
-// shards, then the dispatch queue.
+// shards, then the dispatch queues in the order of the pipelines.
 func (c Config) Queues() []string {
 	var names []string
 	for i := range c.Shards {
@@ -107,7 +112,21 @@ func (c Config) Queues() []string {
 	if c.checksOnly() {
 		return names
 	}
-	return append(names, c.queueName(c.DispatchQueue))
+	names = append(names, c.queueName(c.DispatchQueue))
+	for i, pipeline := range c.Pipelines {
+		if i > 0 {
+			names = append(names, c.queueName(c.dispatchQueue(pipeline)))
+		}
+	}
+	return names
+}
+
+// dispatchQueue returns the id of the queue of a pipeline's dispatches.
+func (c Config) dispatchQueue(pipeline string) string {
+	if pipeline == "" || len(c.Pipelines) == 0 || pipeline == c.Pipelines[0] {
+		return c.DispatchQueue
+	}
+	return c.DispatchQueue + "-" + pipeline
 }
 
 func (c Config) checkQueue(shard int) string {
@@ -124,7 +143,7 @@ func (c Config) queueName(id string) string {
 // queueOf returns the full name of the queue that holds t.
 func (c Config) queueOf(t queue.Task) string {
 	if t.Kind == queue.Dispatch {
-		return c.queueName(c.DispatchQueue)
+		return c.queueName(c.dispatchQueue(t.Pipeline))
 	}
 	return c.queueName(c.checkQueue(queue.Shard(t.CaseID, c.Shards)))
 }

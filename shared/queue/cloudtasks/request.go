@@ -13,8 +13,11 @@ import (
 // task give the same request.
 func createRequest(c Config, t queue.Task) *cloudtaskspb.CreateTaskRequest {
 	target, deadline := c.CheckURL, c.CheckDeadline
+	if t.Kind.Function() == string(queue.Dispatch) {
+		target = c.DispatchURL
+	}
 	if t.Kind == queue.Dispatch {
-		target, deadline = c.DispatchURL, c.DispatchDeadline
+		deadline = c.DispatchDeadline
 	}
 	request := &cloudtaskspb.HttpRequest{
 		Url:        target,

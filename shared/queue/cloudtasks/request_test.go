@@ -108,6 +108,37 @@ func TestDispatchDeadlineIsTheLongestAllowed(t *testing.T) {
 	}
 }
 
+// A stop calls the function dispatch, and waits in the queue of checks.
+func TestStopRequest(t *testing.T) {
+	got := createRequest(sampleConfig(), queue.Task{Kind: queue.Stop, CaseID: "c", Run: 2, Seq: 3, Pipeline: "render"})
+	http := got.GetTask().GetHttpRequest()
+	if got.GetParent() != "projects/demo-p/locations/us-central1/queues/checks" ||
+		http.GetUrl() != "https://dispatch-123.us-central1.run.app" ||
+		string(http.GetBody()) != `{"kind":"stop","case_id":"c","run":2,"seq":3}` ||
+		got.GetTask().GetDispatchDeadline().AsDuration() != time.Minute {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestEachPipelineHasAQueueOfDispatches(t *testing.T) {
+	cfg := sampleConfig()
+	cfg.Pipelines = []string{"documents", "render"}
+	for pipeline, want := range map[string]string{
+		"": "dispatches", "documents": "dispatches", "render": "dispatches-render", "gone": "dispatches-gone",
+	} {
+		got := createRequest(cfg, queue.Task{Kind: queue.Dispatch, CaseID: "c", Run: 1, Seq: 1, Pipeline: pipeline}).GetParent()
+		if got != "projects/demo-p/locations/us-central1/queues/"+want {
+			t.Errorf("pipeline %q: %s, want %s", pipeline, got, want)
+		}
+		if name := queue.Stop.Function(); name != "dispatch" {
+			t.Error(name)
+		}
+	}
+	if got := cfg.Queues(); len(got) != 3 || got[2] != "projects/demo-p/locations/us-central1/queues/dispatches-render" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestShards(t *testing.T) {
 	cfg := sampleConfig()
 	cfg.Shards = 3

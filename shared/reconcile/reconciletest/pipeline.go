@@ -15,8 +15,59 @@ type Pipeline struct {
 	mu         sync.Mutex
 	onDispatch func(context.Context, reconcile.Job) cases.DispatchOutcome
 	onPoll     func(caseID string) cases.CheckOutcome
+	onCancel   func(reconcile.Job) cases.CancelOutcome
+	onCallback func(pipeline string, header map[string][]string, body []byte) (reconcile.Callback, error)
 	jobs       []reconcile.Job
+	stopped    []reconcile.Job
 	polls      int
+}
+
+// OnCancel sets how a request to cancel a job is answered; nil for confirmed.
+func (p *Pipeline) OnCancel(answer func(reconcile.Job) cases.CancelOutcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onCancel = answer
+}
+
+// OnCallback sets how a callback is read; nil for an event.
+func (p *Pipeline) OnCallback(
+	read func(pipeline string, header map[string][]string, body []byte) (reconcile.Callback, error),
+) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onCallback = read
+}
+
+// Stopped returns the runs whose jobs were to be cancelled, in order.
+func (p *Pipeline) Stopped() []reconcile.Job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.stopped)
+}
+
+// Cancel implements [reconcile.Pipeline].
+func (p *Pipeline) Cancel(_ context.Context, job reconcile.Job) cases.CancelOutcome {
+	p.mu.Lock()
+	p.stopped = append(p.stopped, job)
+	answer := p.onCancel
+	p.mu.Unlock()
+	if answer == nil {
+		return cases.CancelOutcome{Kind: cases.CancelConfirmed}
+	}
+	return answer(job)
+}
+
+// ReadCallback implements [reconcile.Pipeline].
+func (p *Pipeline) ReadCallback(
+	pipeline string, header map[string][]string, body []byte,
+) (reconcile.Callback, error) {
+	p.mu.Lock()
+	read := p.onCallback
+	p.mu.Unlock()
+	if read == nil {
+		return reconcile.Callback{Event: true}, nil
+	}
+	return read(pipeline, header, body)
 }
 
 // OnDispatch sets how a dispatch is answered; nil for accepted.
@@ -70,7 +121,7 @@ func (p *Pipeline) Dispatch(ctx context.Context, job reconcile.Job) cases.Dispat
 }
 
 // Poll implements [reconcile.Pipeline].
-func (p *Pipeline) Poll(_ context.Context, caseID string, _ int, _ string) cases.CheckOutcome {
+func (p *Pipeline) Poll(_ context.Context, job reconcile.Job) cases.CheckOutcome {
 	p.mu.Lock()
 	p.polls++
 	answer := p.onPoll
@@ -78,7 +129,7 @@ func (p *Pipeline) Poll(_ context.Context, caseID string, _ int, _ string) cases
 	if answer == nil {
 		return Progress(1, 4, cases.StatusNotGiven)
 	}
-	return answer(caseID)
+	return answer(job.CaseID)
 }
 
 // Progress is the outcome of a poll that read progress.

@@ -136,11 +136,11 @@ func (s *Store) Purge(ctx context.Context, caseID string, run int, version int64
 }
 
 // DurationStats implements [store.Store].
-func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
-	return call(&s.Faults, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx) })
+func (s *Store) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
+	return call(&s.Faults, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx, pipeline) })
 }
 
 // SaveDurationStats implements [store.Store].
-func (s *Store) SaveDurationStats(ctx context.Context, stats schedule.DurationStats) error {
-	return s.do("SaveDurationStats", func() error { return s.Store.SaveDurationStats(ctx, stats) })
+func (s *Store) SaveDurationStats(ctx context.Context, pipeline string, stats schedule.DurationStats) error {
+	return s.do("SaveDurationStats", func() error { return s.Store.SaveDurationStats(ctx, pipeline, stats) })
 }

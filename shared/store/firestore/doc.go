@@ -10,8 +10,8 @@
 //	runs/K~RUN      case_id, case_key (K), run, version, wake_at, shard (0 to 15, by the hash),
 //	                open, state, created_at, record (the case as JSON), trail, expire_at
 //	values/K~RUN~V  data, expire_at
-//	learned/past    version, data (what was learned of earlier runs, as JSON): one document for all
-//	                cases
+//	learned/{pipeline}  version, data (what was learned of earlier runs, as JSON): one document a
+//	                pipeline
 //
 // Four indexes: runs(shard, wake_at, case_id, run) for what is overdue, runs(case_key, run) for who
 // purges, and to list runs(shard, created_at, case_id, run) and runs(shard, state, created_at,

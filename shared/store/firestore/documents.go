@@ -51,7 +51,7 @@ func (n names) value(caseID string, run int, v store.Value) string {
 	return n.root + "/values/" + runKey(caseID, run) + "~" + string(v)
 }
 
-func (n names) durationStats() string { return n.root + "/learned/past" }
+func (n names) durationStats(pipeline string) string { return n.root + "/learned/" + pipeline }
 
 // caseKey is the case id behind a piece of its hash.
 func caseKey(caseID string) string {

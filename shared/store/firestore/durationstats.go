@@ -11,8 +11,8 @@ import (
 )
 
 // DurationStats implements [store.Store]. One call, one document read.
-func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
-	docs, err := s.read(ctx, nil, s.durationStats())
+func (s *Store) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
+	docs, err := s.read(ctx, nil, s.durationStats(pipeline))
 	if err != nil || docs[0] == nil {
 		return schedule.DurationStats{}, wrap(ctx, err, "reading the duration statistics")
 	}
@@ -22,16 +22,16 @@ func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, erro
 // SaveDurationStats implements [store.Store]. Two calls, one document read and one written.
 // Firestore takes about one write a second of one document for long
 // (https://firebase.google.com/docs/firestore/best-practices); who saves does so more seldom.
-func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
-	return wrap(ctx, s.saveDurationStats(ctx, p), "saving the duration statistics")
+func (s *Store) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
+	return wrap(ctx, s.saveDurationStats(ctx, pipeline, p), "saving the duration statistics")
 }
 
-func (s *Store) saveDurationStats(ctx context.Context, p schedule.DurationStats) error {
+func (s *Store) saveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	docs, err := s.read(ctx, []string{"version"}, s.durationStats())
+	docs, err := s.read(ctx, []string{"version"}, s.durationStats(pipeline))
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (s *Store) saveDurationStats(ctx context.Context, p schedule.DurationStats)
 		return store.ErrConflict
 	}
 	f := fields{"version": number(p.Version), "data": opaque(data)}
-	_, err = s.commit(ctx, []*pb.Write{set(s.durationStats(), f, asFound(docs[0]))})
+	_, err = s.commit(ctx, []*pb.Write{set(s.durationStats(pipeline), f, asFound(docs[0]))})
 	if err != nil && refused(err) {
 		return store.ErrConflict
 	}

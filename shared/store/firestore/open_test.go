@@ -136,11 +136,11 @@ func TestIndexes(t *testing.T) {
 
 	s := opened(t, options(t))
 	save(t, s, "a")
-	if err := s.SaveDurationStats(t.Context(), schedule.DurationStats{Version: 1}); err != nil &&
+	if err := s.SaveDurationStats(t.Context(), "default", schedule.DurationStats{Version: 1}); err != nil &&
 		!errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
-	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats())
+	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats("default"))
 	if err != nil {
 		t.Fatal(err)
 	}

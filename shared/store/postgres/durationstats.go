@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	durationStatsQuery = `SELECT version, data FROM past`
-	addPastQuery       = `INSERT INTO past (id, version, data) VALUES (1, $1, $2) ON CONFLICT DO NOTHING`
-	changePastQuery    = `UPDATE past SET version = $1, data = $2 WHERE version = $1 - 1`
+	durationStatsQuery   = `SELECT version, data FROM durations WHERE pipeline = $1`
+	addDurationsQuery    = `INSERT INTO durations (pipeline, version, data) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
+	changeDurationsQuery = `UPDATE durations SET version = $2, data = $3 WHERE pipeline = $1 AND version = $2 - 1`
 )
 
 // DurationStats implements [store.Store].
-func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
+func (s *Store) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
 	var version int64
 	var data []byte
-	err := s.one(ctx, durationStatsQuery, nil, &version, &data)
+	err := s.one(ctx, durationStatsQuery, []any{pipeline}, &version, &data)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return schedule.DurationStats{}, nil
 	}
@@ -30,14 +30,14 @@ func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, erro
 }
 
 // SaveDurationStats implements [store.Store]. It takes one round trip, and is not tried again.
-func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
+func (s *Store) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err == nil {
-		query := changePastQuery
+		query := changeDurationsQuery
 		if p.Version == 1 {
-			query = addPastQuery
+			query = addDurationsQuery
 		}
-		done, failed := s.pool.Exec(ctx, query, p.Version, data)
+		done, failed := s.pool.Exec(ctx, query, pipeline, p.Version, data)
 		e, refused := errors.AsType[*pgconn.PgError](failed)
 		switch {
 		// another saved at this moment; not where transactions are read committed

@@ -15,7 +15,7 @@ import (
 // reads are the prepared statements of the readers' connections.
 type reads struct {
 	statements
-	get, current, value, overdue, list, listState, countOpen, countStates, versions, past *sql.Stmt
+	get, current, value, overdue, list, listState, countOpen, countStates, versions, durations *sql.Stmt
 }
 
 const (
@@ -45,7 +45,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		&r.countStates: countStatesQuery,
 		&r.versions: `SELECT r.version, h.run FROM runs r JOIN heads h ON h.case_id = r.case_id
 			WHERE r.case_id = ? AND r.run = ?`,
-		&r.past: `SELECT version, data FROM past`,
+		&r.durations: `SELECT version, data FROM durations WHERE pipeline = ?1`,
 	})
 }
 

@@ -172,10 +172,10 @@ func wrap(err error, format string, args ...any) error {
 }
 
 // DurationStats implements [store.Store].
-func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, error) {
+func (s *Store) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
 	var version int64
 	var data []byte
-	switch err := s.reads.past.QueryRowContext(ctx).Scan(&version, &data); {
+	switch err := s.reads.durations.QueryRowContext(ctx, pipeline).Scan(&version, &data); {
 	case errors.Is(err, sql.ErrNoRows):
 		return schedule.DurationStats{}, nil
 	case err != nil:
@@ -185,15 +185,15 @@ func (s *Store) DurationStats(ctx context.Context) (schedule.DurationStats, erro
 }
 
 // SaveDurationStats implements [store.Store].
-func (s *Store) SaveDurationStats(ctx context.Context, p schedule.DurationStats) error {
+func (s *Store) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
 	data, err := json.Marshal(p)
 	if err == nil {
 		err = s.commits.do(ctx, &change{size: len(data), apply: func(w *writer) error {
-			save := w.changePast
+			save := w.changeDurations
 			if p.Version == 1 {
-				save = w.addPast
+				save = w.addDurations
 			}
-			return must(affected(context.Background(), save, p.Version, data))
+			return must(affected(context.Background(), save, pipeline, p.Version, data))
 		}})
 	}
 	return wrap(err, "saving the duration statistics")

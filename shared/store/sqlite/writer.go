@@ -44,7 +44,7 @@ type writer struct {
 	readHead, addHead, changeHead, dropHead *sql.Stmt
 	readVersion, addRun, changeRun, dropRun *sql.Stmt
 	otherRun, putValue, dropValue           *sql.Stmt
-	addPast, changePast                     *sql.Stmt
+	addDurations, changeDurations           *sql.Stmt
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -80,8 +80,8 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 			ON CONFLICT DO UPDATE SET data = excluded.data`,
 		&w.dropValue: `DELETE FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
 
-		&w.addPast:    `INSERT INTO past (id, version, data) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING`,
-		&w.changePast: `UPDATE past SET version = ?1, data = ?2 WHERE version = ?1 - 1`,
+		&w.addDurations:    `INSERT INTO durations (pipeline, version, data) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING`,
+		&w.changeDurations: `UPDATE durations SET version = ?2, data = ?3 WHERE pipeline = ?1 AND version = ?2 - 1`,
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -15,7 +15,11 @@ import (
 var durationStatsTests = []test{
 	{"IsKeptWhole", testDurationStatsKept},
 	{"OneOfManyWritersSaves", testDurationStatsRace},
+	{"EachPipelineHasItsOwn", testDurationStatsOfPipelines},
 }
+
+// pipelineName is the pipeline of the tests.
+const pipelineName = "default"
 
 // durationStats returns statistics of the version. All cases and all tests share what is stored, so
 // each test continues from the stored version.
@@ -36,7 +40,7 @@ func durationStats(version int64) schedule.DurationStats {
 
 func (e *env) durationStats(t *testing.T, s store.Store) schedule.DurationStats {
 	t.Helper()
-	p, err := s.DurationStats(e.ctx)
+	p, err := s.DurationStats(e.ctx, pipelineName)
 	if err != nil {
 		t.Fatalf("DurationStats: %v", err)
 	}
@@ -50,14 +54,14 @@ func testDurationStatsKept(t *testing.T, e *env) {
 	for next := at + 1; next <= at+2; next++ {
 		for _, wrong := range []int64{next - 1, next + 1} {
 			if wrong > 0 {
-				err := e.Store.SaveDurationStats(e.ctx, durationStats(wrong))
+				err := e.Store.SaveDurationStats(e.ctx, pipelineName, durationStats(wrong))
 				wantErr(t, "SaveDurationStats of another version", err, store.ErrConflict)
 			}
 		}
 		if got := e.durationStats(t, e.Store); got.Version != next-1 {
 			t.Fatalf("a conflicting save took effect: version %d, want %d", got.Version, next-1)
 		}
-		if err := e.Store.SaveDurationStats(e.ctx, durationStats(next)); err != nil {
+		if err := e.Store.SaveDurationStats(e.ctx, pipelineName, durationStats(next)); err != nil {
 			t.Fatalf("SaveDurationStats: %v", err)
 		}
 		for _, s := range e.instances(t) {
@@ -74,7 +78,7 @@ func testDurationStatsRace(t *testing.T, e *env) {
 	all := e.instances(t)
 	var saved atomic.Int32
 	together(e.Contenders, func(i int) {
-		switch err := all[i%len(all)].SaveDurationStats(e.ctx, durationStats(next)); {
+		switch err := all[i%len(all)].SaveDurationStats(e.ctx, pipelineName, durationStats(next)); {
 		case err == nil:
 			saved.Add(1)
 		case !errors.Is(err, store.ErrConflict):
@@ -84,5 +88,25 @@ func testDurationStatsRace(t *testing.T, e *env) {
 	if saved.Load() != 1 || e.durationStats(t, e.Store).Version != next {
 		t.Errorf("%d writers saved and version %d is stored, want one and version %d",
 			saved.Load(), e.durationStats(t, e.Store).Version, next)
+	}
+}
+
+// testDurationStatsOfPipelines checks that the statistics of one pipeline are not those of another.
+func testDurationStatsOfPipelines(t *testing.T, e *env) {
+	const other = "a-2"
+	before := e.durationStats(t, e.Store)
+	stats, err := e.Store.DurationStats(e.ctx, other)
+	if err != nil {
+		t.Fatalf("DurationStats: %v", err)
+	}
+	next := durationStats(stats.Version + 1)
+	if err := e.Store.SaveDurationStats(e.ctx, other, next); err != nil {
+		t.Fatalf("SaveDurationStats: %v", err)
+	}
+	if got, err := e.Store.DurationStats(e.ctx, other); err != nil || got.Version != next.Version {
+		t.Errorf("got version %d, error %v, want version %d", got.Version, err, next.Version)
+	}
+	if diff := cmp.Diff(before, e.durationStats(t, e.Store)); diff != "" {
+		t.Errorf("the other pipeline's changed (-before +after):\n%s", diff)
 	}
 }

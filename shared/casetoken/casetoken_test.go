@@ -1,8 +1,7 @@
-package access_test
+package casetoken_test
 
 import (
 	"encoding/base64"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -10,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/casewatch/casewatch/functions/internal/access"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 )
 
@@ -20,7 +19,7 @@ var (
 	now    = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	older  = config.NewSecret(strings.Repeat("o", 32))
 	newer  = config.NewSecret(strings.Repeat("n", 32))
-	tokens = access.NewTokens(access.ToRead, []config.Secret{newer, older})
+	tokens = casetoken.New(casetoken.ToRead, []config.Secret{newer, older})
 )
 
 func TestVerify(t *testing.T) {
@@ -53,7 +52,7 @@ func TestVerify(t *testing.T) {
 		{"not base64", strings.Repeat("%", len(good)), "c", []config.Secret{newer}, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := access.NewTokens(access.ToRead, test.secrets).Verify(test.token, test.caseID, now.Add(test.at))
+			got := casetoken.New(casetoken.ToRead, test.secrets).Verify(test.token, test.caseID, now.Add(test.at))
 			if got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
@@ -72,8 +71,8 @@ func decode(t *testing.T, token string) []byte {
 
 func TestTheFirstSecretSigns(t *testing.T) {
 	token := tokens.Sign("c", now.Add(time.Minute))
-	if !access.NewTokens(access.ToRead, []config.Secret{newer}).Verify(token, "c", now) ||
-		access.NewTokens(access.ToRead, []config.Secret{older}).Verify(token, "c", now) {
+	if !casetoken.New(casetoken.ToRead, []config.Secret{newer}).Verify(token, "c", now) ||
+		casetoken.New(casetoken.ToRead, []config.Secret{older}).Verify(token, "c", now) {
 		t.Error("the token was not signed with the first secret")
 	}
 	if again := tokens.Sign("c", now.Add(time.Minute)); again != token {
@@ -84,16 +83,12 @@ func TestTheFirstSecretSigns(t *testing.T) {
 // A token of one purpose is not valid for the other.
 func TestPurposes(t *testing.T) {
 	secrets := []config.Secret{newer, older}
-	purposes := []access.Purpose{access.ToRead, access.ToCancel}
+	purposes := []casetoken.Purpose{casetoken.ToRead, casetoken.ToCancel, casetoken.ToReport}
 	for _, signed := range purposes {
-		token := access.NewTokens(signed, secrets).Sign("c", now.Add(time.Minute))
+		token := casetoken.New(signed, secrets).Sign("c", now.Add(time.Minute))
 		for _, wanted := range purposes {
-			if got := access.NewTokens(wanted, secrets).Verify(token, "c", now); got != (signed == wanted) {
+			if got := casetoken.New(wanted, secrets).Verify(token, "c", now); got != (signed == wanted) {
 				t.Errorf("a token %s used %s: got %v", signed, wanted, got)
-			}
-			r := request("/c?"+url.Values{"token": {token}}.Encode(), http.Header{})
-			if err := callers(keys).ToCase(r, wanted, "c", noOwner); (err == nil) != (signed == wanted) {
-				t.Errorf("a token %s used %s: got %v", signed, wanted, err)
 			}
 		}
 	}
@@ -140,4 +135,39 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("%q verifies for %q", token, caseID)
 		}
 	})
+}
+
+func TestACallbackIsOfOneRun(t *testing.T) {
+	secrets := []config.Secret{newer, older}
+	address := casetoken.Callback("https://callback.example", secrets, "a:b", 2, now.Add(time.Minute))
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := u.Query().Get("token")
+	if !strings.HasPrefix(address, "https://callback.example/a:b?run=2&token=") {
+		t.Error(address)
+	}
+	for name, test := range map[string]struct {
+		token, caseID string
+		run           int
+		at            time.Duration
+		want          bool
+	}{
+		"its own":        {token, "a:b", 2, 0, true},
+		"another run":    {token, "a:b", 1, 0, false},
+		"a longer run":   {token, "a:b", 22, 0, false},
+		"another case":   {token, "a:c", 2, 0, false},
+		"expired":        {token, "a:b", 2, time.Minute, false},
+		"to read a case": {tokens.Sign("a:b", now.Add(time.Minute)), "a:b", 2, 0, false},
+		"none":           {"", "a:b", 2, 0, false},
+	} {
+		if got := casetoken.VerifyCallback(secrets, test.token, test.caseID, test.run, now.Add(test.at)); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+	if casetoken.New(casetoken.ToRead, secrets).Verify(token, "a:b", now) ||
+		casetoken.New(casetoken.ToCancel, secrets).Verify(token, "a:b", now) {
+		t.Error("it opens more than reports")
+	}
 }

@@ -1,10 +1,14 @@
-package access
+// Package casetoken signs and verifies the tokens in the addresses of cases: each is good for one case
+// and one purpose, until it expires.
+package casetoken
 
 import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,8 +21,9 @@ type Purpose string
 
 // The purposes.
 const (
-	ToRead   Purpose = "to read a case"   // in status_url
-	ToCancel Purpose = "to cancel a case" // in cancel_url
+	ToRead   Purpose = "to read a case"     // in status_url
+	ToCancel Purpose = "to cancel a case"   // in cancel_url
+	ToReport Purpose = "to report on a run" // in the address that a pipeline reports to
 )
 
 const (
@@ -33,8 +38,8 @@ type Tokens struct {
 	secrets []config.Secret
 }
 
-// NewTokens returns the Tokens of a purpose. The first secret signs; all secrets verify.
-func NewTokens(purpose Purpose, secrets []config.Secret) Tokens { return Tokens{purpose, secrets} }
+// New returns the Tokens of a purpose. The first secret signs; all secrets verify.
+func New(purpose Purpose, secrets []config.Secret) Tokens { return Tokens{purpose, secrets} }
 
 // Sign returns a token for a case that is valid until expires. The token is the base64url of the
 // Unix time in seconds and of an HMAC-SHA-256.
@@ -67,3 +72,21 @@ func (t Tokens) mac(secret config.Secret, caseID string, expiry []byte) []byte {
 	h.Write([]byte(caseID))
 	return h.Sum(nil)
 }
+
+// Callback returns the address at which the pipeline reports on a run, below the address of the
+// function: good for this run and for nothing else, until expires.
+func Callback(function string, secrets []config.Secret, caseID string, run int, expires time.Time) string {
+	query := url.Values{
+		"run":   {strconv.Itoa(run)},
+		"token": {New(ToReport, secrets).Sign(ofRun(caseID, run), expires)},
+	}
+	return function + "/" + url.PathEscape(caseID) + "?" + query.Encode()
+}
+
+// VerifyCallback reports whether the token is that of the run's callback address, and is valid at now.
+func VerifyCallback(secrets []config.Secret, token, caseID string, run int, now time.Time) bool {
+	return New(ToReport, secrets).Verify(token, ofRun(caseID, run), now)
+}
+
+// ofRun is what the token of a run is signed for. No case id has a slash.
+func ofRun(caseID string, run int) string { return caseID + "/" + strconv.Itoa(run) }
