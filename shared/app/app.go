@@ -23,6 +23,7 @@ import (
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/gcplog"
+	"github.com/casewatch/casewatch/shared/pipeline/description"
 	"github.com/casewatch/casewatch/shared/reconcile"
 	"github.com/casewatch/casewatch/shared/singleflight"
 	"github.com/casewatch/casewatch/shared/store"
@@ -187,7 +188,7 @@ const sweepConcurrency = 32
 
 // ReconcileConfig returns the settings of the reconciler.
 func ReconcileConfig(cfg *config.Config) reconcile.Config {
-	return reconcile.Config{
+	c := reconcile.Config{
 		CaseDeadline: cfg.Rules.CaseDeadline, CheckTimeout: cfg.Rules.CheckTimeout, SweepAtOnce: sweepConcurrency,
 		Rules: cases.Rules{
 			PipelineTimeout: cfg.Pipeline.Timeout, Idempotent: cfg.Pipeline.Idempotent,
@@ -197,4 +198,20 @@ func ReconcileConfig(cfg *config.Config) reconcile.Config {
 			Retention: cfg.Rules.Retention, FormRetention: cfg.Rules.FormRetention,
 		},
 	}
+	for _, p := range cfg.Pipelines {
+		c.Pipelines = append(c.Pipelines, pipelineConfig(p, c.Rules))
+	}
+	return c
+}
+
+// pipelineConfig returns what is particular to the runs of a pipeline: the rules of all, with what its
+// description says.
+func pipelineConfig(p *description.Pipeline, rules cases.Rules) reconcile.PipelineConfig {
+	rules.PipelineTimeout, rules.Idempotent = p.Dispatch.Timeout, p.Dispatch.Idempotent
+	rules.CheckMinInterval, rules.CheckMaxInterval = p.Poll.Min, p.Poll.Max
+	rules.PollNeedsJob = !p.NamedByCase()
+	rules.PollsOwnRun = rules.PollNeedsJob || p.Poll.Request.Target.Uses("run")
+	rules.CanCancel, rules.CancelNeedsJob = p.CanCancel(), p.CancelNeedsJob()
+	rules.NoProgress = !p.ShowsProgress()
+	return reconcile.PipelineConfig{Name: p.Name, Rules: rules, Deadline: p.Deadline, ReadsEvents: p.ReadsEvents()}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/events/pubsub"
 	"github.com/casewatch/casewatch/shared/pipeline"
@@ -30,7 +32,8 @@ func Queues(cfg *config.Config) cloudtasks.Config {
 	return cloudtasks.Config{
 		Project: cfg.Project, Location: cfg.Queue.Location,
 		CheckQueue: cfg.Queue.Check, DispatchQueue: cfg.Queue.Dispatch, Shards: cfg.Queue.Shards,
-		CheckURL: cfg.URLs.Check, DispatchURL: cfg.URLs.Dispatch, ServiceAccount: cfg.Queue.ServiceAccount,
+		Pipelines: cfg.Pipelines.Names(),
+		CheckURL:  cfg.URLs.Check, DispatchURL: cfg.URLs.Dispatch, ServiceAccount: cfg.Queue.ServiceAccount,
 		CheckDeadline: min(cfg.Rules.CheckTimeout+checkSlack, dispatchDeadline), DispatchDeadline: dispatchDeadline,
 		EmulatorHost: cfg.Emulators.Tasks,
 	}
@@ -59,51 +62,79 @@ func openPublisher(ctx context.Context, cfg *config.Config) (*pubsub.Publisher, 
 	})
 }
 
-// pipelineClient adapts the clients of the pipelines to the interface of package reconcile.
-type pipelineClient struct {
-	clients map[string]*pipeline.Client // by the pipeline's name
-	first   *pipeline.Client
-}
+// pipelineClient adapts the clients of the pipelines, by name, to the interface of package reconcile,
+// which asks only for described ones.
+type pipelineClient map[string]*pipeline.Client
 
 // openPipelines opens a client for each described pipeline.
 func openPipelines(cfg *config.Config) (pipelineClient, error) {
-	p := pipelineClient{clients: map[string]*pipeline.Client{}}
+	p := pipelineClient{}
 	for _, described := range cfg.Pipelines {
 		c := pipeline.Config{Pipeline: described, CheckTimeout: cfg.Rules.CheckTimeout}
 		if described.Auth.GoogleIDToken {
 			audience, err := pipeline.Audience(described.URL)
 			if err != nil {
-				return pipelineClient{}, err
+				return nil, err
 			}
 			c.TokenSource = tokenSource(audience)
 		}
 		client, err := pipeline.New(c)
 		if err != nil {
-			return pipelineClient{}, fmt.Errorf("pipeline %s: %w", described.Name, err)
+			return nil, fmt.Errorf("pipeline %s: %w", described.Name, err)
 		}
-		p.clients[described.Name] = client
-		if p.first == nil {
-			p.first = client
-		}
+		p[described.Name] = client
 	}
 	return p, nil
 }
 
-func (p pipelineClient) Dispatch(ctx context.Context, job reconcile.Job) cases.DispatchOutcome {
-	return p.first.Dispatch(ctx, pipeline.Job{
-		CaseID:      job.CaseID,
-		Run:         job.Run,
-		Form:        job.Form,
+// asked is a job as package pipeline takes it.
+func asked(job reconcile.Job) pipeline.Job {
+	return pipeline.Job{
+		CaseID: job.CaseID, Run: job.Run, ID: job.ID, Form: job.Form, CallbackURL: job.CallbackURL,
 		TraceParent: job.TraceParent,
-	})
+	}
 }
 
-func (p pipelineClient) Poll(ctx context.Context, caseID string, run int, traceParent string) cases.CheckOutcome {
-	return p.first.Poll(ctx, pipeline.Job{CaseID: caseID, Run: run, TraceParent: traceParent})
+func (p pipelineClient) Dispatch(ctx context.Context, job reconcile.Job) cases.DispatchOutcome {
+	return p[job.Pipeline].Dispatch(ctx, asked(job))
+}
+
+func (p pipelineClient) Poll(ctx context.Context, job reconcile.Job) cases.CheckOutcome {
+	return p[job.Pipeline].Poll(ctx, asked(job))
+}
+
+func (p pipelineClient) Cancel(ctx context.Context, job reconcile.Job) cases.CancelOutcome {
+	return p[job.Pipeline].Cancel(ctx, asked(job))
+}
+
+func (p pipelineClient) ReadCallback(
+	name string, header map[string][]string, body []byte,
+) (reconcile.Callback, error) {
+	in, err := p[name].ReadCallback(header, body)
+	switch {
+	case errors.Is(err, pipeline.ErrSignature):
+		return reconcile.Callback{}, fmt.Errorf("%w: %w", reconcile.ErrSignature, err)
+	case err != nil:
+		return reconcile.Callback{}, err
+	}
+	return reconcile.Callback{
+		Event: in.Event, JobID: in.JobID, Reading: in.Reading, Message: in.Message, Result: in.Result,
+		Dropped: in.Dropped, Fetch: in.Fetch,
+	}, nil
+}
+
+// callbackURL makes the addresses at which pipelines report; nil if no pipeline is told one.
+func callbackURL(cfg *config.Config) func(caseID string, run int, until time.Time) string {
+	if !cfg.UsesCallbacks() {
+		return nil
+	}
+	return func(caseID string, run int, until time.Time) string {
+		return casetoken.Callback(cfg.URLs.Callback, cfg.Access.TokenSecrets, caseID, run, until)
+	}
 }
 
 func (p pipelineClient) close() error {
-	for _, client := range p.clients {
+	for _, client := range p {
 		client.Close()
 	}
 	return nil

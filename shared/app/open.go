@@ -90,12 +90,13 @@ func (p *Process) openClients(ctx context.Context, cfg *config.Config) (
 		}
 		deps.Events, closers = publisher, append(closers, publisher.Close)
 	}
-	if cfg.CallsPipelines() {
+	if cfg.UsesPipelines() {
 		client, err := openPipelines(cfg)
 		if err != nil {
 			return deps, closers, err
 		}
 		deps.Pipeline, closers = client, append(closers, client.close)
+		deps.CallbackURL = callbackURL(cfg)
 	}
 	return deps, closers, nil
 }

@@ -45,11 +45,10 @@ func (r Rules) event(n *Case, in Event, now time.Time) Verdict {
 	if in.Progress != nil {
 		r.observe(n, *in.Progress, now)
 	}
-	succeeded := in.Status == StatusSucceeded && in.Result == nil
-	if succeeded && r.mayFetchResult(*n, now) {
+	if in.Fetch && r.mayFetchResult(*n, now) {
 		return r.fetchResult(n, in, now)
 	}
-	if succeeded && n.Dispatch.Phase == PhaseInFlight {
+	if in.Status == StatusSucceeded && in.Result == nil && n.Dispatch.Phase == PhaseInFlight {
 		return n.announceSuccess(in, now)
 	}
 	return r.takeReport(n, rep, now)
@@ -75,7 +74,7 @@ func (c *Case) learnJob(id string) bool {
 // mayFetchResult reports whether a poll can fetch the result of an open run that has succeeded.
 func (r Rules) mayFetchResult(c Case, now time.Time) bool {
 	polls := !r.Gone && (!r.jobUnnamed(c) || c.Dispatch.Phase == PhaseInFlight)
-	return r.FetchesResult && polls && now.Before(c.DeadlineAt)
+	return polls && now.Before(c.DeadlineAt)
 }
 
 // fetchResult takes in that the job succeeded and that a poll is to fetch the result: the pipeline

@@ -19,7 +19,7 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte, idem bool) {
 		r := rules
 		if len(script) > 0 {
-			r = []Rules{rules, rules, named, fetching, byRun}[int(script[0]>>2)%5]
+			r = []Rules{rules, named, byRun}[int(script[0]>>2)%3]
 			r.Gone = script[0]>>2 == 60
 		}
 		r.Idempotent = idem
@@ -163,6 +163,7 @@ func fuzzInput(l *life, which byte, detail int) Input {
 	case 13:
 		return Event{
 			ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res, Callback: true, JobID: job,
+			Fetch:        status == StatusSucceeded && res == nil && detail&8 != 0,
 			PendingCheck: seq,
 		}
 	case 14:

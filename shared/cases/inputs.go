@@ -140,9 +140,10 @@ type Event struct {
 	// Callback says that it came to the run's own address, and not on the topic.
 	Callback bool
 	JobID    string // the job that it names; "" if it names none
-	// PendingCheck is, for a callback that reports a success whose result only a poll fetches, the
-	// number of the next check if its task was seen to be pending, else 0. Only then can the check be
+	// Fetch says that it reports a success, and that only a poll can fetch the result. PendingCheck is
+	// then the number of the next check if its task was seen to be pending, else 0. Only then can the check be
 	// brought forward, as by [Viewed].
+	Fetch        bool
 	PendingCheck int64
 }
 

@@ -144,7 +144,7 @@ func missing() CheckOutcome {
 
 func TestAResultElsewhereIsAwaited(t *testing.T) {
 	t.Run("it comes", func(t *testing.T) {
-		l := job(fetching).do(time.Second, missing())
+		l := job(named).do(time.Second, missing())
 		if l.c.State != Running || l.c.Job.Stalled || !l.c.Checks.NextAt.Before(l.now.Add(30*time.Second)) {
 			t.Fatalf("%s", dump(l.c))
 		}
@@ -156,7 +156,7 @@ func TestAResultElsewhereIsAwaited(t *testing.T) {
 		}
 	})
 	t.Run("it does not come", func(t *testing.T) {
-		l := job(fetching).do(time.Second, missing())
+		l := job(named).do(time.Second, missing())
 		since := l.now
 		if n := l.poll(missing(), time.Hour); n < 2 || !l.now.Equal(since.Add(30*time.Second)) {
 			t.Errorf("polled %d times in %v", n, l.now.Sub(since))
@@ -175,7 +175,7 @@ func TestAResultElsewhereIsAwaited(t *testing.T) {
 	})
 	t.Run("polls fail meanwhile", func(t *testing.T) {
 		for _, in := range []CheckOutcome{failed, unknown, busy(time.Hour)} {
-			l := job(fetching).do(time.Second, missing())
+			l := job(named).do(time.Second, missing())
 			since := l.now
 			l.poll(in, 12*time.Minute)
 			l.want(t, Succeeded, ReasonCompleted, SourceCheck)
@@ -185,21 +185,21 @@ func TestAResultElsewhereIsAwaited(t *testing.T) {
 		}
 	})
 	t.Run("it runs after all", func(t *testing.T) {
-		l := job(fetching).do(time.Second, missing()).do(time.Second, shows(0, 0, StatusRunning))
+		l := job(named).do(time.Second, missing()).do(time.Second, shows(0, 0, StatusRunning))
 		if !l.c.Job.ResultMissingSince.IsZero() || l.c.Job.ResultProblem != "" {
 			t.Errorf("%s", dump(l.c))
 		}
 		l.do(2*time.Hour, Tick{}).want(t, TimedOut, ReasonDeadline, SourceSweep)
 	})
 	t.Run("the deadline cuts it short", func(t *testing.T) {
-		job(fetching).do(time.Second, missing()).do(2*time.Hour, Tick{}).want(t, Succeeded, ReasonCompleted, SourceCheck)
+		job(named).do(time.Second, missing()).do(2*time.Hour, Tick{}).want(t, Succeeded, ReasonCompleted, SourceCheck)
 	})
 }
 
 func TestACallbackOfSuccessBringsTheCheckForward(t *testing.T) {
-	says := Event{ID: "e", Status: StatusSucceeded, Callback: true, PendingCheck: 2}
+	says := Event{ID: "e", Status: StatusSucceeded, Callback: true, Fetch: true, PendingCheck: 2}
 	far := func() *life {
-		l := job(fetching)
+		l := job(named)
 		in := shows(0, 0, StatusRunning)
 		in.RetryAfter = 20 * time.Minute
 		return l.do(time.Second, in)
@@ -218,17 +218,16 @@ func TestACallbackOfSuccessBringsTheCheckForward(t *testing.T) {
 	if l.do(time.Minute, says); l.c.Checks.Seq != seq || l.c.State != Running {
 		t.Errorf("a task that was not seen cannot be replaced: %s", dump(l.c))
 	}
-	says.Result = result(t, `{"a":1}`)
+	says.Result, says.Fetch = result(t, `{"a":1}`), false
 	far().do(time.Minute, says).want(t, Succeeded, ReasonCompleted, SourceCallback)
-	says.Result = nil
+	says.Result, says.Fetch = nil, true
 	far().do(time.Hour, says).want(t, Succeeded, ReasonCompleted, SourceCallback)
 	gone := far()
 	gone.r.Gone = true
 	gone.do(time.Minute, says).want(t, Succeeded, ReasonCompleted, SourceCallback)
-	job(named).do(time.Minute, says).want(t, Succeeded, ReasonCompleted, SourceCallback)
-	begin(fetching, nil).inFlight().outcome(DispatchUncertain).do(0, says).
+	begin(named, nil).inFlight().outcome(DispatchUncertain).do(0, says).
 		want(t, Succeeded, ReasonCompleted, SourceCallback)
-	l = begin(fetching, nil).inFlight().do(0, says)
+	l = begin(named, nil).inFlight().do(0, says)
 	if l.c.State != Running {
 		t.Error("its name is still to come, and with it the result")
 	}

@@ -28,8 +28,6 @@ var (
 		r.PollNeedsJob, r.PollsOwnRun, r.CanCancel, r.CancelNeedsJob = true, true, true, true
 		return r
 	}()
-	// fetching are those of one whose results are elsewhere.
-	fetching = func() Rules { r := named; r.FetchesResult = true; return r }()
 	// byRun are those of one that is asked for a job, and to cancel it, by the case and run.
 	byRun = func() Rules { r := rules; r.PollsOwnRun, r.CanCancel = true, true; return r }()
 )

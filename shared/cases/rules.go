@@ -23,7 +23,6 @@ type Rules struct {
 	PollsOwnRun    bool // what a poll shows is of this run, and never of an earlier one of the case
 	CanCancel      bool // the pipeline can be asked to cancel a job
 	CancelNeedsJob bool // but only by the job's own name
-	FetchesResult  bool // the result is elsewhere, and only a poll fetches it
 	NoProgress     bool // its answers have no progress: a run cannot stall
 	// Gone says that there is no such pipeline any more: it is not polled, and the deadline ends the
 	// run.

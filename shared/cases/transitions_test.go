@@ -73,8 +73,7 @@ func states(t *testing.T) []row[*life] {
 		{"uncertain, job not named", begin(named, nil).inFlight().outcome(DispatchUncertain)},
 		{"accepted, job not named", begin(named, nil).inFlight().outcome(DispatchAccepted)},
 		{"running, job named", job(named)},
-		{"running, result elsewhere", job(fetching)},
-		{"succeeded, result not fetched", job(fetching).do(time.Second, missing)},
+		{"succeeded, result not fetched", job(named).do(time.Second, missing)},
 		{"pipeline gone", func() *life { l := job(named); l.r.Gone = true; return l }()},
 		{"cancelled while open, by run", begin(byRun, nil).inFlight().do(time.Second, Cancel{})},
 		{"cancelled while open, job not named", begin(named, nil).inFlight().do(time.Second, Cancel{})},
@@ -171,8 +170,9 @@ func inputs(t *testing.T) []row[func(l *life) Input] {
 		{"event failed", is(Event{ID: "e", Status: "failed", Message: "broke"})},
 		{"event redelivered", is(Event{ID: "s0", Status: "succeeded", Result: good})},
 		{"callback running, job named", is(Event{ID: "e", Status: "running", Callback: true, JobID: "j2"})},
-		{"callback succeeded", func(l *life) Input {
-			return Event{ID: "e", Status: "succeeded", Callback: true, PendingCheck: l.c.Checks.Seq}
+		{"callback succeeded", is(Event{ID: "e", Status: "succeeded", Callback: true})},
+		{"callback succeeded, result elsewhere", func(l *life) Input {
+			return Event{ID: "e", Status: "succeeded", Callback: true, Fetch: true, PendingCheck: l.c.Checks.Seq}
 		}},
 		{"callback cancelled", is(Event{ID: "e", Status: "cancelled", Callback: true})},
 		{"cancel", is(Cancel{})},

@@ -92,7 +92,7 @@ type Queue struct {
 }
 
 // URLs are the addresses of the functions, absolute and without a slash at their end.
-type URLs struct{ Start, Status, Cancel, Check, Dispatch, Sweep string }
+type URLs struct{ Start, Status, Cancel, Callback, Check, Dispatch, Sweep string }
 
 // Topics are the ids of Pub/Sub topics in the project.
 type Topics struct {
@@ -109,7 +109,7 @@ type Access struct {
 	// AllowedOrigins are the origins whose pages may call, in the form that browsers send. ["*"]
 	// means any origin.
 	AllowedOrigins []string
-	// TokenSecrets sign the tokens of status and cancel URLs. The first one signs and all verify.
+	// TokenSecrets sign the tokens of status, cancel and callback URLs. The first one signs and all verify.
 	// Each has at least 32 bytes.
 	TokenSecrets []Secret
 	// OIDC describes the ID tokens that the public functions accept. Without an Issuer they accept

@@ -149,6 +149,7 @@ func (l *loader) relations() {
 	if s.UsedBy(c.Function) && c.OnGoogleCloud && len(c.Access.ConsoleUsers) == 0 && !l.bad[s.Name] {
 		l.fault(s.Name, "is missing, and on Google Cloud the console needs it; expected %s", s.expects)
 	}
+	l.callbacks()
 	l.invokers()
 	l.together(
 		"INVOKER_AUDIENCES",
@@ -170,6 +171,19 @@ func (l *loader) callers() {
 	if access.APIKeys.Len() == 0 && access.OIDC.Issuer == "" && !access.AllowAnonymous {
 		l.fault(s.Name, "is missing, so no caller could start a case; expected %s, or OIDC_ISSUER, "+
 			"or ALLOW_ANONYMOUS=true to allow everyone", s.expects)
+	}
+}
+
+// callbacks requires what the addresses of cases are made of: the secret of their tokens, and where
+// pipelines report to.
+func (l *loader) callbacks() {
+	secret, address := lookupSetting("TOKEN_SECRET"), lookupSetting("CALLBACK_URL")
+	c, told := l.c, l.c.UsesCallbacks()
+	if secret.UsedBy(c.Function) && len(c.Access.TokenSecrets) == 0 && (told || c.Function != "dispatch") && !l.bad[secret.Name] {
+		l.fault(secret.Name, "is missing; expected %s", secret.expects)
+	}
+	if told && address.UsedBy(c.Function) && c.URLs.Callback == "" && !l.bad[address.Name] {
+		l.fault(address.Name, "is missing, and a description uses {callback_url}; expected %s", address.expects)
 	}
 }
 

@@ -78,7 +78,7 @@ func (l *loader) pipelines(given func(name string) bool) {
 			}
 		}
 		options := description.Options{RefuseLoopback: c.OnGoogleCloud}
-		if c.CallsPipelines() || c.Function == "callback" {
+		if c.UsesPipelines() {
 			options.Secret = l.lookup
 		}
 		value, _ := l.lookup(name)
@@ -129,9 +129,9 @@ func (l *loader) descriptionsFit(name string) {
 	}
 }
 
-// CallsPipelines reports whether the function makes requests to pipelines.
-func (c *Config) CallsPipelines() bool {
-	return c.Function == Local || slices.Contains(asking, c.Function)
+// UsesPipelines reports whether the function speaks with pipelines, and so knows their secrets.
+func (c *Config) UsesPipelines() bool {
+	return c.Function == Local || c.Function == "callback" || slices.Contains(asking, c.Function)
 }
 
 // PipelineSecrets returns the names of the secrets that a text of descriptions needs. It does not
@@ -150,4 +150,9 @@ func PipelineSecrets(text string) []string {
 		}
 		rest = after
 	}
+}
+
+// UsesCallbacks reports whether some pipeline is told where it may report on a run.
+func (c *Config) UsesCallbacks() bool {
+	return slices.ContainsFunc(c.Pipelines, (*description.Pipeline).UsesCallback)
 }

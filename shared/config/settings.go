@@ -52,11 +52,11 @@ func Settings() []Setting {
 }
 
 var (
-	all     = []string{"start", "status", "cancel", "dispatch", "check", "complete", "sweep", "console"}
+	all     = []string{"start", "status", "cancel", "callback", "dispatch", "check", "complete", "sweep", "console"}
 	public  = []string{"start", "status", "cancel"}
 	private = []string{"dispatch", "check", "complete", "sweep"}
 	// recording functions change records.
-	recording = []string{"start", "cancel", "dispatch", "check", "complete", "sweep", "console"}
+	recording = []string{"start", "cancel", "callback", "dispatch", "check", "complete", "sweep", "console"}
 	// asking functions call the pipeline.
 	asking = []string{"dispatch", "check"}
 	// verifying functions verify ID tokens of Google.
@@ -401,7 +401,7 @@ var placeSettings = []setting{
 			Name:      "DEAD_LETTER_TOPIC",
 			Doc:       "The topic to which unreadable events are forwarded.",
 			Required:  true,
-			Functions: []string{"complete"},
+			Functions: []string{"complete", "callback"},
 			Example:   "casewatch-dead-letter",
 		},
 		named(func(c *Config) *string { return &c.Topics.DeadLetter }, topicID, expectedTopic),
@@ -436,6 +436,16 @@ var urlSettings = []setting{
 			Example:   "https://cancel-1.example.run.app",
 		},
 		functionURL(func(c *Config) *string { return &c.URLs.Cancel }),
+	},
+	{
+		Setting{
+			Name: "CALLBACK_URL",
+			Doc: "The address of callback, as the pipelines are told. Required if a description uses " +
+				"`{callback_url}`.",
+			Functions: []string{"dispatch"},
+			Example:   "https://callback-1.example.run.app",
+		},
+		functionURL(func(c *Config) *string { return &c.URLs.Callback }),
 	},
 	{
 		Setting{
@@ -591,11 +601,11 @@ var accessSettings = []setting{
 	{
 		Setting{
 			Name: "TOKEN_SECRET",
-			Doc: "The secrets that sign the tokens in status and cancel URLs, comma-separated. The first " +
-				"one signs and all verify. Each has at least 32 bytes; `openssl rand -hex 32` makes one.",
-			Required:  true,
+			Doc: "The secrets that sign the tokens in status, cancel and callback URLs, comma-separated. The " +
+				"first one signs and all verify. Each has at least 32 bytes; `openssl rand -hex 32` makes one. " +
+				"Required, but in dispatch only if a description uses `{callback_url}`.",
 			Secret:    true,
-			Functions: public,
+			Functions: append(slices.Clone(public), "callback", "dispatch"),
 			Example:   "example-example-example-example-example-example",
 		},
 		tokenSecrets(),

@@ -28,6 +28,8 @@ type Callback struct {
 	Message string // with a terminal status: the pipeline's
 	Result  *cases.Result
 	Dropped cases.Dropped
+	// Fetch says that it reports a success, and that a poll is to fetch the result.
+	Fetch bool
 }
 
 // CallbackReport is a request to a run's own address, whose token is good.
@@ -57,8 +59,7 @@ func (r *Reconciler) Callback(ctx context.Context, report CallbackReport) error 
 	case err != nil:
 		return r.forwardReport(ctx, c, report, err)
 	}
-	forward := in.Status == cases.StatusSucceeded && in.Result == nil && r.Rules(c).FetchesResult
-	if forward && !c.State.Ended() {
+	if in.Fetch && !c.State.Ended() {
 		in.PendingCheck = r.pendingCheck(ctx, c)
 	}
 	ch, err := r.apply(ctx, c, in)
@@ -99,29 +100,30 @@ func (r *Reconciler) pendingCheck(ctx context.Context, c cases.Case) int64 {
 }
 
 // readCallback returns a report as the rules take it. The error says why it cannot be read.
-func (r *Reconciler) readCallback(c cases.Case, report CallbackReport) (cases.Event, error) {
+func (r *Reconciler) readCallback(c cases.Case, report CallbackReport) (e cases.Event, err error) {
 	if r.Rules(c).Gone {
-		return cases.Event{}, errors.New(noPipeline(c))
+		return e, errors.New(noPipeline(c))
 	}
 	in, err := r.pipeline.ReadCallback(r.settings(c).Name, report.Header, report.Body)
 	if err != nil {
-		return cases.Event{}, err
+		return e, err
 	}
-	e := cases.Event{ID: report.id(), Callback: true}
-	if in.Event {
-		decoded, err := events.Decode(report.Body)
-		switch {
-		case err != nil:
-			return cases.Event{}, err
-		case decoded.CaseID != c.CaseID || decoded.Run != 0 && decoded.Run != c.Run:
-			return cases.Event{}, errors.New("it is about another run")
-		}
-		e.Status, e.Progress, e.Message = decoded.Status, decoded.Progress, decoded.Message
-		e.Result, e.Dropped = decoded.Result, decoded.Dropped
+	e = cases.Event{
+		ID: report.id(), Callback: true, JobID: in.JobID, Status: in.Reading.Status, Progress: &in.Reading,
+		Message: in.Message, Result: in.Result, Dropped: in.Dropped, Fetch: in.Fetch,
+	}
+	if !in.Event {
 		return e, nil
 	}
-	e.JobID, e.Status, e.Progress, e.Message = in.JobID, in.Reading.Status, &in.Reading, in.Message
-	e.Result, e.Dropped = in.Result, in.Dropped
+	decoded, err := events.Decode(report.Body)
+	switch {
+	case err != nil:
+		return e, err
+	case decoded.CaseID != c.CaseID || decoded.Run != 0 && decoded.Run != c.Run:
+		return e, errors.New("it is about another run")
+	}
+	e.Status, e.Progress, e.Message = decoded.Status, decoded.Progress, decoded.Message
+	e.Result, e.Dropped = decoded.Result, decoded.Dropped
 	return e, nil
 }
 

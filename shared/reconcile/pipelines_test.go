@@ -14,14 +14,13 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// newPipelines is a world with the document pipeline, and with one, render, that names its jobs, has
-// its results elsewhere and can cancel a job.
+// newPipelines is a world with the document pipeline, and with one, render, that names its jobs and
+// can cancel a job.
 func newPipelines(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
 	render := w.rules
 	render.PollNeedsJob, render.PollsOwnRun, render.CanCancel, render.CancelNeedsJob = true, true, true, true
-	render.FetchesResult = true
 	w.config.Pipelines = []reconcile.PipelineConfig{
 		{Name: "default", Rules: w.rules, Deadline: time.Hour, ReadsEvents: true},
 		{Name: "render", Rules: render, Deadline: 20 * time.Minute},
@@ -400,7 +399,9 @@ func TestACallbackAndAPollEndTheRunOnce(t *testing.T) {
 
 func TestACallbackOfSuccessHasTheResultFetched(t *testing.T) {
 	w := newPipelines(t)
-	w.pipe.callback = says
+	w.pipe.callback = func([]byte) (reconcile.Callback, error) {
+		return reconcile.Callback{Reading: cases.Reading{Status: cases.StatusSucceeded}, Fetch: true}, nil
+	}
 	w.pipe.poll = func(string) cases.CheckOutcome {
 		in := reading(0, 0, cases.StatusRunning)
 		in.RetryAfter = 10 * time.Minute

@@ -143,6 +143,12 @@ func (p *Pipeline) CancelNeedsJob() bool { return p.Cancel.Target.Uses("job") }
 // a poll does.
 func (p *Pipeline) FetchesResult() bool { return p.Result.Request.Given() }
 
+// ShowsProgress reports whether the pipeline's answers may have the progress of a job.
+func (p *Pipeline) ShowsProgress() bool {
+	g := p.Progress
+	return p.Preset == Documents || len(g.Completed)+len(g.Total)+len(g.Percent)+len(g.Current) > 0
+}
+
 // ReadsEvents reports whether the pipeline reports by the events of the document pipeline, on the
 // topic and in callbacks.
 func (p *Pipeline) ReadsEvents() bool { return p.Preset == Documents }
