@@ -5,6 +5,7 @@ package casewatch
 import (
 	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
+	"github.com/casewatch/casewatch/functions/callback"
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
 	"github.com/casewatch/casewatch/functions/complete"
@@ -20,6 +21,7 @@ func init() {
 	functions.HTTP("start", app.Function("start", start.New))
 	functions.HTTP("status", app.Function("status", status.New))
 	functions.HTTP("cancel", app.Function("cancel", cancel.New))
+	functions.HTTP("callback", app.Function("callback", callback.New))
 	functions.HTTP("dispatch", app.Function("dispatch", dispatch.New))
 	functions.HTTP("check", app.Function("check", check.New))
 	functions.HTTP("complete", app.Function("complete", complete.New))

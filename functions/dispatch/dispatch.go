@@ -1,4 +1,5 @@
-// Package dispatch is the function that starts a run at the pipeline, called by Cloud Tasks.
+// Package dispatch is the function that starts a run at the pipeline, and cancels the job of a run that
+// has ended. Cloud Tasks calls it.
 package dispatch
 
 import (
@@ -18,6 +19,9 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 		reconciler.Log(),
 		access.Private(cfg, reconciler.Log(), reconciler.Now),
 		func(r *http.Request, body queue.Body, retryCount int) error {
+			if body.Kind == queue.Stop {
+				return reconciler.Stop(r.Context(), body)
+			}
 			return reconciler.Dispatch(r.Context(), body, retryCount)
 		},
 	)

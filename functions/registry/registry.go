@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/casewatch/casewatch/functions/callback"
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/check"
 	"github.com/casewatch/casewatch/functions/complete"
@@ -44,6 +45,7 @@ var table = []Function{
 	{"start", start.New, false},
 	{"status", status.New, true},
 	{"cancel", cancel.New, true},
+	{"callback", callback.New, true},
 	{"dispatch", dispatch.New, false},
 	{"check", check.New, false},
 	{"complete", complete.New, false},

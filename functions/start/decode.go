@@ -32,6 +32,15 @@ const (
 	maxNamed, maxName = 20, 64
 )
 
+// maxJob is the limit of a job's name in bytes.
+const maxJob = 2 << 10
+
+// limits are what the settings allow.
+type limits struct {
+	maxDeadline time.Duration
+	pipelines   []string // their names
+}
+
 // problems lists the field errors of a request in the order in which they are found. The same
 // request always gets the same order.
 type problems []fault.Fault
@@ -46,12 +55,12 @@ func decode(
 	r *http.Request,
 	form []byte,
 	caller access.Caller,
-	maxDeadline time.Duration,
+	limits limits,
 ) (req reconcile.StartRequest, named bool, err error) {
 	req.Form = form
 	var bad problems
 	req.CaseID, named = readForm(form, &bad)
-	readQuery(r.URL.RawQuery, maxDeadline, &req, &bad)
+	readQuery(r.URL.RawQuery, limits, &req, &bad)
 	if req.Adopt && !named {
 		bad.add("/case_id", "is needed with adopt=true: it says which case the pipeline works on")
 	}
@@ -98,7 +107,7 @@ func readForm(form []byte, bad *problems) (caseID string, named bool) {
 
 // readQuery reads the parameters. An unknown parameter is an error, because it may be a misspelt
 // one: without it the request would mean something else.
-func readQuery(rawQuery string, maxDeadline time.Duration, req *reconcile.StartRequest, bad *problems) {
+func readQuery(rawQuery string, limits limits, req *reconcile.StartRequest, bad *problems) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		bad.add("", "the query cannot be read")
@@ -112,8 +121,8 @@ func readQuery(rawQuery string, maxDeadline time.Duration, req *reconcile.StartR
 		return strings.Join(values, ""), len(values) == 1
 	}
 	if text, given := one("deadline"); given {
-		if req.Deadline, err = time.ParseDuration(text); err != nil || req.Deadline <= 0 || req.Deadline > maxDeadline {
-			bad.add("deadline", "must be a duration such as 30m, above 0 and at most "+maxDeadline.String())
+		if req.Deadline, err = time.ParseDuration(text); err != nil || req.Deadline <= 0 || req.Deadline > limits.maxDeadline {
+			bad.add("deadline", "must be a duration such as 30m, above 0 and at most "+limits.maxDeadline.String())
 		}
 	}
 	for _, flag := range []struct {
@@ -126,10 +135,25 @@ func readQuery(rawQuery string, maxDeadline time.Duration, req *reconcile.StartR
 			bad.add(flag.name, "must be true or false")
 		}
 	}
+	if text, given := one("pipeline"); given {
+		req.Pipeline = text
+		if !slices.Contains(limits.pipelines, text) {
+			bad.add("pipeline", "must be one of "+strings.Join(limits.pipelines, ", "))
+		}
+	}
+	if text, given := one("job"); given {
+		req.JobID = text
+		switch {
+		case !req.Adopt:
+			bad.add("job", "is only for adopt=true")
+		case text == "" || len(text) > maxJob || !utf8.ValidString(text) || strings.ContainsFunc(text, printable.IsControl):
+			bad.add("job", fmt.Sprintf("must be the name of the pipeline's job: 1 to %d bytes, no control characters", maxJob))
+		}
+	}
 	unknown := slices.Sorted(maps.Keys(query))
 	for _, name := range unknown[:min(len(unknown), maxNamed)] {
 		name = printable.Cut(name, maxName)
-		bad.add(name, "is not known; the parameters are deadline, supersede and adopt")
+		bad.add(name, "is not known; the parameters are deadline, supersede, adopt, job and pipeline")
 	}
 	if more := len(unknown) - maxNamed; more > 0 {
 		bad.add("", fmt.Sprintf("%d more parameters are not known", more))

@@ -2,6 +2,7 @@
 package start
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -27,6 +28,7 @@ type function struct {
 	callers    access.Callers
 	read       casetoken.Tokens
 	cancel     casetoken.Tokens
+	waits      chan struct{} // a place for each request that waits for the end of its run
 }
 
 // New returns the handler of POST /, whose body is the form as JSON. It responds 202 with the run
@@ -38,6 +40,7 @@ func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 		access.NewCallers(cfg, reconciler.Now),
 		casetoken.New(casetoken.ToRead, cfg.Access.TokenSecrets),
 		casetoken.New(casetoken.ToCancel, cfg.Access.TokenSecrets),
+		make(chan struct{}, maxWaits),
 	}
 	return access.CORS(cfg.Access.AllowedOrigins,
 		answer.Handler(reconciler.Log(), f.serve, http.MethodPost), http.MethodPost)
@@ -61,7 +64,7 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req, named, err := decode(r, body, caller, f.cfg.Rules.MaxDeadline)
+	req, named, err := decode(r, body, caller, limits{f.cfg.Rules.MaxDeadline, f.cfg.Pipelines.Names()})
 	if err != nil {
 		return err
 	}
@@ -73,6 +76,14 @@ func (f function) serve(rw http.ResponseWriter, r *http.Request) error {
 	started, err := f.reconciler.Start(r.Context(), req)
 	if err != nil {
 		return err
+	}
+	if wait := preferredWait(r.Header.Values("Prefer")); wait > 0 {
+		if view, ended := f.awaitEnd(r.Context(), started.Case, wait); ended {
+			rw.Header().Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+			rw.Header().Set("Location", f.body(started).StatusURL)
+			answer.JSON(rw, http.StatusOK, view)
+			return nil
+		}
 	}
 	f.answer(rw, started)
 	return nil
@@ -103,7 +114,8 @@ type body struct {
 	DeadlineAt time.Time   `json:"deadline_at"`
 }
 
-func (f function) answer(rw http.ResponseWriter, started reconcile.StartAnswer) {
+// body returns what the caller is told of a run.
+func (f function) body(started reconcile.StartAnswer) body {
 	c := started.Case
 	until := c.DeadlineAt.Add(f.cfg.Rules.Retention)
 	run := strconv.Itoa(c.Run)
@@ -112,13 +124,17 @@ func (f function) answer(rw http.ResponseWriter, started reconcile.StartAnswer) 
 		status.Set("run", run) // without it, the address names the current run
 	}
 	cancel := url.Values{"run": {run}, "token": {f.cancel.Sign(c.CaseID, until)}}
-	b := body{
+	return body{
 		CaseID: c.CaseID, Run: c.Run, State: c.State, CreatedAt: c.CreatedAt, DeadlineAt: c.DeadlineAt,
 		StatusURL: f.cfg.URLs.Status + "/" + url.PathEscape(c.CaseID) + "?" + status.Encode(),
 		CancelURL: f.cfg.URLs.Cancel + "/" + url.PathEscape(c.CaseID) + "?" + cancel.Encode(),
 	}
+}
+
+func (f function) answer(rw http.ResponseWriter, started reconcile.StartAnswer) {
+	b := f.body(started)
 	rw.Header().Set("Location", b.StatusURL)
-	if !c.State.Ended() {
+	if !b.State.Ended() {
 		rw.Header().Set("Retry-After", retryAfter)
 	}
 	code := http.StatusOK

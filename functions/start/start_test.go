@@ -176,9 +176,11 @@ func TestBadInput(t *testing.T) {
 func TestProblemsInOrder(t *testing.T) {
 	b := functiontest.New(t, nil)
 	u := b.Serve(start.New)
-	want := []string{"/case_id", "deadline", "supersede", "adopt", "a", "supercede", "z", "Idempotency-Key"}
+	want := []string{
+		"/case_id", "deadline", "supersede", "adopt", "pipeline", "job", "a", "supercede", "z", "Idempotency-Key",
+	}
 	for range 20 {
-		a := b.Do("POST", u+"/?z=1&supercede=true&adopt=maybe&a&deadline=x&supersede=yes", `{"case_id":"/"}`,
+		a := b.Do("POST", u+"/?z=1&supercede=true&adopt=maybe&a&deadline=x&supersede=yes&job=j&pipeline=none", `{"case_id":"/"}`,
 			isJSON, key, "Idempotency-Key: ")
 		b.Problem(a, 400)
 		if got := pointers(t, a); !slices.Equal(got, want) {

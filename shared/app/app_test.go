@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/casewatch/casewatch/functions/start"
 	"github.com/casewatch/casewatch/functions/status"
 	"github.com/casewatch/casewatch/shared/app"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/store"
@@ -52,6 +54,9 @@ func TestFunctions(t *testing.T) {
 			[]string{"Content-Type: application/json", "Ce-Id: 1", "Ce-Specversion: 1.0", "Ce-Source: //pubsub",
 				"Ce-Type: google.cloud.pubsub.topic.v1.messagePublished", p.invoker}, 204},
 		{"cancel", "POST", "/c", "", []string{key}, 409},
+		{"callback", "POST", "/c?run=1&token=" + casetoken.New(casetoken.ToRead, []config.Secret{
+			config.NewSecret(strings.Repeat("x", 32)),
+		}).Sign("c", time.Now().Add(time.Hour)), "", nil, 401},
 		{"sweep", "POST", "/", "", []string{p.invoker}, 200},
 		{"console", "GET", "/c", "", nil, 401}, // nobody can show here that Google knows him
 	} {
@@ -115,6 +120,7 @@ func TestFunctionsOpenOnlyTheirClients(t *testing.T) {
 		"start":    {"events", "queue", "store"},
 		"status":   {"queue", "store"},
 		"cancel":   {"events", "queue", "store"},
+		"callback": {"events", "pipeline", "queue", "store"},
 		"dispatch": {"events", "pipeline", "queue", "store"},
 		"check":    {"events", "pipeline", "queue", "store"},
 		"complete": {"events", "queue", "store"},

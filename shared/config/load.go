@@ -67,6 +67,7 @@ func Load(function string, lookup func(name string) (value string, ok bool)) (*C
 	}
 	l.relations()
 	l.pipelines(func(name string) bool { _, ok := lookup(name); return ok })
+	l.callbacks()
 	if len(l.faults) > 0 {
 		order := func(f Fault) int { return slices.IndexFunc(table, func(s setting) bool { return s.Name == f.Name }) }
 		slices.SortStableFunc(l.faults, func(a, b Fault) int { return order(a) - order(b) })
@@ -149,7 +150,6 @@ func (l *loader) relations() {
 	if s.UsedBy(c.Function) && c.OnGoogleCloud && len(c.Access.ConsoleUsers) == 0 && !l.bad[s.Name] {
 		l.fault(s.Name, "is missing, and on Google Cloud the console needs it; expected %s", s.expects)
 	}
-	l.callbacks()
 	l.invokers()
 	l.together(
 		"INVOKER_AUDIENCES",
@@ -174,16 +174,11 @@ func (l *loader) callers() {
 	}
 }
 
-// callbacks requires what the addresses of cases are made of: the secret of their tokens, and where
-// pipelines report to.
+// callbacks requires the address that pipelines are told.
 func (l *loader) callbacks() {
-	secret, address := lookupSetting("TOKEN_SECRET"), lookupSetting("CALLBACK_URL")
-	c, told := l.c, l.c.UsesCallbacks()
-	if secret.UsedBy(c.Function) && len(c.Access.TokenSecrets) == 0 && (told || c.Function != "dispatch") && !l.bad[secret.Name] {
-		l.fault(secret.Name, "is missing; expected %s", secret.expects)
-	}
-	if told && address.UsedBy(c.Function) && c.URLs.Callback == "" && !l.bad[address.Name] {
-		l.fault(address.Name, "is missing, and a description uses {callback_url}; expected %s", address.expects)
+	s := lookupSetting("CALLBACK_URL")
+	if s.UsedBy(l.c.Function) && l.c.UsesCallbacks() && l.c.URLs.Callback == "" && !l.bad[s.Name] {
+		l.fault(s.Name, "is missing, and a description uses {callback_url}; expected %s", s.expects)
 	}
 }
 

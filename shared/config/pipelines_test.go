@@ -178,3 +178,27 @@ func TestPipelineSecretNames(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// An address of callback is needed where a pipeline is told one, and nowhere else.
+func TestCallbackAddress(t *testing.T) {
+	told := several().with("PIPELINES", described+`
+hooks: {preset: prediction, url: "https://hooks.example.com", start: {body: {set: {/webhook: "{callback_url}"}}}}
+`)
+	for name, test := range map[string]struct {
+		env      environment
+		function string
+		want     bool // a fault
+	}{
+		"told, none":                 {told.without("CALLBACK_URL"), "dispatch", true},
+		"told, given":                {told.with("CALLBACK_URL", "https://callback.example"), "dispatch", false},
+		"told, of another function":  {told.without("CALLBACK_URL"), "check", false},
+		"nobody is told, none given": {several().without("CALLBACK_URL"), "dispatch", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Load(test.function, test.env.lookup)
+			if got := err != nil && strings.Contains(err.Error(), "CALLBACK_URL is missing"); got != test.want {
+				t.Errorf("got %v, want a fault: %v", err, test.want)
+			}
+		})
+	}
+}

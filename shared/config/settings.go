@@ -602,8 +602,8 @@ var accessSettings = []setting{
 		Setting{
 			Name: "TOKEN_SECRET",
 			Doc: "The secrets that sign the tokens in status, cancel and callback URLs, comma-separated. The " +
-				"first one signs and all verify. Each has at least 32 bytes; `openssl rand -hex 32` makes one. " +
-				"Required, but in dispatch only if a description uses `{callback_url}`.",
+				"first one signs and all verify. Each has at least 32 bytes; `openssl rand -hex 32` makes one.",
+			Required:  true,
 			Secret:    true,
 			Functions: append(slices.Clone(public), "callback", "dispatch"),
 			Example:   "example-example-example-example-example-example",

@@ -130,6 +130,7 @@ var values = map[string]struct{ good, bad []string }{
 		good: []string{"http://localhost:8080/status"},
 		bad:  []string{"/status", "https://u:p@s"},
 	},
+	"CALLBACK_URL": {good: []string{"http://localhost:8080/callback"}, bad: []string{"callback", "https://s/?x"}},
 	"CANCEL_URL": {good: []string{"http://localhost:8080/cancel"}, bad: []string{"//s", "https://s/#x"}},
 	"CHECK_URL":  {good: []string{"http://localhost:8080/check"}, bad: []string{"s:8080", "https://"}},
 	"DISPATCH_URL": {
@@ -339,7 +340,7 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 			urls = append(urls, s.Name)
 		}
 	}
-	if len(urls) != 7 {
+	if len(urls) != 8 {
 		t.Fatalf("URL settings: %v", urls)
 	}
 	for _, host := range hosts {

@@ -165,11 +165,11 @@ func CORS(origins []string, h http.Handler, methods ...string) http.Handler {
 		AllowedMethods: methods,
 		AllowedHeaders: []string{
 			"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key",
-			"If-None-Match", "Last-Event-ID", "X-API-Key",
+			"If-None-Match", "Last-Event-ID", "Prefer", "X-API-Key",
 			// Tracing libraries add these headers to every request of a page.
 			"Baggage", "Sentry-Trace", "Traceparent", "Tracestate",
 		},
-		ExposedHeaders: []string{"ETag", "Location", "Retry-After"},
+		ExposedHeaders: []string{"ETag", "Location", "Preference-Applied", "Retry-After"},
 		MaxAge:         600,
 	}).Handler(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

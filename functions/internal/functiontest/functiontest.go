@@ -61,6 +61,9 @@ func New(t testing.TB, env map[string]string) *Bench {
 		"API_KEYS":             Key,
 		"ALLOWED_ORIGINS":      "https://forms.example",
 	}
+	if env["PIPELINES"] != "" {
+		delete(settings, "PIPELINE_API_URL")
+	}
 	cfg, err := config.Load(config.Local, func(name string) (string, bool) {
 		if v, ok := env[name]; ok {
 			return v, true

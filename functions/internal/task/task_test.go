@@ -36,7 +36,7 @@ func deliver(
 		slog.New(slog.NewTextHandler(&lines, nil)),
 		allowAll,
 		func(_ *http.Request, body queue.Body, retries int) error {
-			got += fmt.Sprint(body, " ", retries)
+			got += fmt.Sprintf("{%s %d %d} %d", body.CaseID, body.Run, body.Seq, retries)
 			return err
 		},
 	)
