@@ -27,6 +27,7 @@ var ages = []string{"newer-1h", "newer-1d", "newer-7d", "older-10m", "older-1h",
 type summary struct {
 	CaseID     string           `json:"case_id"`
 	Run        int              `json:"run"`
+	Pipeline   string           `json:"pipeline"`
 	State      cases.State      `json:"state"`
 	Progress   cases.Progress   `json:"progress"`
 	Stalled    bool             `json:"stalled"`
@@ -40,7 +41,7 @@ type summary struct {
 
 func summarize(c cases.Case) summary {
 	return summary{
-		CaseID: c.CaseID, Run: c.Run, State: c.State, Progress: c.Job.Progress, Stalled: c.Job.Stalled,
+		CaseID: c.CaseID, Run: c.Run, Pipeline: c.Pipeline, State: c.State, Progress: c.Job.Progress, Stalled: c.Job.Stalled,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt,
 		EndedAt: optional(c.Outcome.EndedAt), End: c.Outcome.End, Documents: c.Outcome.Documents,
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/casewatch/casewatch/functions/internal/answer"
 	"github.com/casewatch/casewatch/shared/cases"
-	"github.com/casewatch/casewatch/shared/config"
 	"github.com/casewatch/casewatch/shared/fault"
 )
 
@@ -40,7 +39,7 @@ type (
 	}
 	runPage struct {
 		detail
-		Rules config.Rules
+		Rules cases.Rules
 		Done  string // the message of the last action
 	}
 	errorPage struct {

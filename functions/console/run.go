@@ -36,6 +36,8 @@ type handover struct {
 	SentAt           *time.Time  `json:"sent_at"`
 	NextAt           *time.Time  `json:"next_at"`
 	UnreachableSince *time.Time  `json:"unreachable_since"`
+	Job              string      `json:"job"`          // its own name at the pipeline; "" if it is not known
+	StopProblem      string      `json:"stop_problem"` // why the job was not cancelled
 }
 
 // checks shows the chain of checks.
@@ -69,13 +71,14 @@ func (f function) detail(d reconcile.RunDetail) detail {
 			Phase: c.Dispatch.Phase, Tasks: c.Dispatch.Seq,
 			Attempts: c.Dispatch.Attempts, Backoffs: c.Dispatch.Backoffs,
 			SentAt: optional(c.Dispatch.SentAt), UnreachableSince: optional(c.Dispatch.UnreachableSince),
+			Job: c.Job.ID, StopProblem: c.Stop.Problem,
 		},
 		Checks: checks{
 			Count: c.Checks.Polls, Failures: c.Checks.FailedPolls, Tasks: c.Checks.Seq,
 			NextAt: optional(c.Checks.NextAt), Unbroken: c.Checks.ConsecutiveFailures,
 			FailingSince: optional(c.Checks.FailingSince), UnknownSince: optional(c.Checks.UnknownSince),
-			LeastSeconds: f.cfg.Rules.CheckMinInterval.Seconds(),
-			MostSeconds:  f.cfg.Rules.CheckMaxInterval.Seconds(),
+			LeastSeconds: f.reconciler.Rules(c).CheckMinInterval.Seconds(),
+			MostSeconds:  f.reconciler.Rules(c).CheckMaxInterval.Seconds(),
 			Why:          d.Why,
 		},
 		Timeline: append([]cases.Note{}, c.Timeline...), Runs: []summary{}, MoreRuns: d.More,
@@ -110,11 +113,11 @@ func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Addres
 		return nil
 	}
 	refresh := 5
-	if d.Case.State.Ended() {
+	if d.Case.State.Ended() && found.Case.Stop.State != cases.StopRequested {
 		refresh = 0 // only a late report can follow
 	}
 	return f.pages.show(rw, http.StatusOK, "run", page{
 		Title: d.Case.CaseID, Base: "./", User: user, Now: f.reconciler.Now(), Refresh: refresh,
-		Data: runPage{detail: d, Rules: f.cfg.Rules, Done: doneMessage(d, r.URL.Query().Get("done"))},
+		Data: runPage{detail: d, Rules: f.reconciler.Rules(found.Case), Done: doneMessage(d, r.URL.Query().Get("done"))},
 	})
 }

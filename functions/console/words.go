@@ -13,7 +13,7 @@ import (
 
 // words are the functions of the templates.
 var words = template.FuncMap{
-	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord,
+	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord, "stop": stopWord, "deref": func(s *cases.StopState) cases.StopState { return *s },
 	"age": ageWord, "ages": func() []string { return ages }, "states": cases.States,
 	"duration": func(d time.Duration) string { return durationWord(d) },
 	"seconds":  func(s float64) string { return durationWord(time.Duration(s * float64(time.Second))) },
@@ -75,10 +75,20 @@ func orPlain[T ~string](known map[T]string, value T) string {
 	return strings.ReplaceAll(string(value), "_", " ")
 }
 
+// stopWord says what became of the job of an ended run.
+func stopWord(s cases.StopState) string {
+	return orPlain(map[cases.StopState]string{
+		cases.StopRequested: "to be cancelled",
+		cases.StopConfirmed: "cancelled, or not there",
+		cases.StopFailed:    "not cancelled",
+	}, s)
+}
+
 func sourceWord(s cases.Source) string {
 	return orPlain(map[cases.Source]string{
 		"":                   "Casewatch",
 		cases.SourceEvent:    "an event of the pipeline",
+		cases.SourceCallback: "a callback of the pipeline",
 		cases.SourceDispatch: "the request to the pipeline",
 		cases.SourceCheck:    "a check",
 		cases.SourceCancel:   "a cancel",
@@ -119,6 +129,12 @@ func whatWord(w cases.What) string {
 		cases.NoteFilled:      "The result arrived after the end and agrees with it",
 		cases.NoteLate:        "Lost the race: a report arrived after the end",
 		cases.NoteLeaked:      "A check polled the pipeline after the end",
+		cases.NoteStopped:     "The job is to be cancelled at the pipeline",
+		cases.NoteStopAgain:   "It is not known whether the job was cancelled; the request is repeated",
+		cases.NoteStopDone:    "The pipeline confirmed that the job is cancelled, or has no such job",
+		cases.NoteStopFailed:  "The pipeline did not cancel the job",
+		cases.NoteNoResult:    "The job succeeded; its result could not be fetched yet",
+		cases.NoteUnmapped:    "The pipeline gave a status that its description does not list",
 		cases.NotePublished:   "The end was published",
 		cases.NoteFormDropped: "The form was deleted",
 	}, w)

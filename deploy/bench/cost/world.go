@@ -293,7 +293,15 @@ func (p *pipeline) Dispatch(context.Context, reconcile.Job) cases.DispatchOutcom
 	return cases.DispatchOutcome{Kind: cases.DispatchSucceeded, Result: parsed()}
 }
 
-func (p *pipeline) Poll(context.Context, string, int, string) cases.CheckOutcome {
+func (p *pipeline) Cancel(context.Context, reconcile.Job) cases.CancelOutcome {
+	return cases.CancelOutcome{Kind: cases.CancelConfirmed}
+}
+
+func (p *pipeline) ReadCallback(string, map[string][]string, []byte) (reconcile.Callback, error) {
+	return reconcile.Callback{}, fmt.Errorf("this pipeline reports nothing by itself")
+}
+
+func (p *pipeline) Poll(context.Context, reconcile.Job) cases.CheckOutcome {
 	completed := min(int(time.Since(p.began)*documents/p.s.Length), documents)
 	found := cases.CheckOutcome{Kind: cases.CheckReading, Reading: cases.Reading{
 		Completed: completed, Total: documents, Percent: -1, Current: "document",

@@ -189,9 +189,11 @@ func queues(cfg *config.Config) []*cloudtaskspb.Queue {
 	var all []*cloudtaskspb.Queue
 	for _, name := range app.Queues(cfg).Queues() {
 		limits := &cloudtaskspb.RateLimits{MaxDispatchesPerSecond: 500, MaxConcurrentDispatches: 1000}
-		if path.Base(name) == cfg.Queue.Dispatch {
-			limits.MaxDispatchesPerSecond = cfg.Queue.Rate
-			limits.MaxConcurrentDispatches = int32(cfg.Queue.Concurrency)
+		for i, p := range cfg.Pipelines {
+			if path.Base(name) == cfg.Queue.Dispatch && i == 0 || path.Base(name) == cfg.Queue.Dispatch+"-"+p.Name {
+				limits.MaxDispatchesPerSecond = p.Dispatch.Rate
+				limits.MaxConcurrentDispatches = int32(p.Dispatch.Concurrency)
+			}
 		}
 		all = append(all, &cloudtaskspb.Queue{
 			Name:       name,
@@ -270,14 +272,15 @@ func (m *Machine) callSweep(ctx context.Context) {
 func (m *Machine) Target() *target.Target {
 	cfg := m.Config
 	queues := app.Queues(cfg).Queues()
+	checks := len(queues) - len(cfg.Pipelines) // the queues of dispatches are behind those of checks
 	t := &target.Target{
 		Name:             "make run at " + m.base,
 		Start:            cfg.URLs.Start,
 		Status:           cfg.URLs.Status,
 		Console:          m.base + "/console",
 		Project:          cfg.Project,
-		Checks:           queues[:len(queues)-1],
-		Dispatch:         queues[len(queues)-1],
+		Checks:           queues[:checks],
+		Dispatch:         queues[checks],
 		CheckURL:         cfg.URLs.Check,
 		DispatchURL:      cfg.URLs.Dispatch,
 		TasksAccount:     cfg.Queue.ServiceAccount,

@@ -95,9 +95,17 @@ func (o *outside) Dispatch(context.Context, reconcile.Job) cases.DispatchOutcome
 	return cases.DispatchOutcome{Kind: o.answer, Message: "as told"}
 }
 
-func (o *outside) Poll(context.Context, string, int, string) cases.CheckOutcome {
+func (o *outside) Poll(context.Context, reconcile.Job) cases.CheckOutcome {
 	o.looks[string(o.found.Kind)]++
 	return o.found
+}
+
+func (o *outside) Cancel(context.Context, reconcile.Job) cases.CancelOutcome {
+	return cases.CancelOutcome{Kind: cases.CancelConfirmed}
+}
+
+func (o *outside) ReadCallback(string, map[string][]string, []byte) (reconcile.Callback, error) {
+	return reconcile.Callback{Event: true}, nil
 }
 
 func (o *outside) PublishEnded(context.Context, cases.View, string) error { return fail(o.topicDown) }

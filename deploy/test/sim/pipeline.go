@@ -175,8 +175,8 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 }
 
 // Poll implements reconcile.Pipeline.
-func (p *fakePipeline) Poll(ctx context.Context, id string, _ int, _ string) cases.CheckOutcome {
-	w := p.w
+func (p *fakePipeline) Poll(ctx context.Context, asked reconcile.Job) cases.CheckOutcome {
+	id, w := asked.CaseID, p.w
 	inv := invocationOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)
 	defer cancel()

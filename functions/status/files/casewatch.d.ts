@@ -85,6 +85,8 @@ export interface StartAnswer {
 export interface Case {
   case_id: string;
   run: number;
+  /** The name of the pipeline that works on the run. */
+  pipeline: string;
   state: State;
   progress: { completed: number; total: number; percent: number; current: string };
   eta_seconds: number | null;
@@ -98,19 +100,24 @@ export interface Case {
   end: {
     reason: Reason;
     message: string;
-    source: "event" | "dispatch" | "check" | "cancel" | "deadline" | "sweep";
+    source: "event" | "callback" | "dispatch" | "check" | "cancel" | "deadline" | "sweep";
   } | null;
   documents: Documents | null;
   result: unknown;
   output_url: string | null;
   late: {
-    state: "succeeded" | "failed";
+    state: "succeeded" | "failed" | "cancelled";
     result: unknown;
     message: string;
     source: string;
     at: string;
     count: number;
   } | null;
+  /**
+   * What became of the pipeline's job when the run was cancelled or its deadline passed; null if
+   * there was nothing to cancel, or no way to.
+   */
+  stop: "requested" | "confirmed" | "failed" | null;
   /**
    * `attempts` counts the requests to start the run at the pipeline. `failures` counts those that
    * started nothing. `last_error` is the error of the last of these, until the pipeline has the
