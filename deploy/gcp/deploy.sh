@@ -70,7 +70,7 @@ say 'Checks before any other change: the secrets that only you know, and the own
 missing=()
 for name in $SECRETS; do
   case $name/$STORE_KIND in
-  pipeline-api-key/* | store/secret)
+  pipeline-api-key/* | pipeline-secret-*/* | store/secret)
     exists gcloud secrets versions describe latest --secret="$PREFIX-$name" --project="$PROJECT" ||
       missing+=("$PREFIX-$name")
     ;;
@@ -143,7 +143,10 @@ queue() { # NAME RATE CONCURRENCY LOG-SHARE
 for name in $CHECK_QUEUES; do
   queue "$name" 500 "$CHECK_CONCURRENCY" 0.01
 done
-queue "$DISPATCH_QUEUE" "$DISPATCH_RATE" "$DISPATCH_CONCURRENCY" 1
+for name in $DISPATCH_QUEUES; do # NAME:RATE:CONCURRENCY, one for each pipeline
+  IFS=: read -r name rate concurrency <<<"$name"
+  queue "$name" "$rate" "$concurrency" 1
+done
 
 say 'Rights'
 run gcloud beta services identity create --service=pubsub.googleapis.com --project="$PROJECT"

@@ -72,10 +72,11 @@ fi
 
 delete scheduler jobs -- "$PREFIX-sweep" --location="$REGION"
 delete pubsub subscriptions -- "$PREFIX-complete"
-for f in cancel status start console sweep complete check dispatch; do # a console even if the env file has none
+for f in callback cancel status start console sweep complete check dispatch; do # a console even if the env file has none
   delete run services -- "$PREFIX-$f" --region="$REGION"
 done
-for name in $CHECK_QUEUES $DISPATCH_QUEUE; do
+for name in $CHECK_QUEUES $DISPATCH_QUEUES; do
+  name=${name%%:*} # of NAME:RATE:CONCURRENCY
   delete tasks queues -- "$name" --location="$REGION"
 done
 delete_listed userLabels.casewatch gcloud alpha monitoring policies

@@ -10,7 +10,7 @@
 
 PUBLIC='start status cancel'
 # WRITERS change records, create tasks and publish ended events.
-WRITERS='start cancel dispatch check complete sweep console'
+WRITERS='start cancel callback dispatch check complete sweep console'
 ALL="$WRITERS status"
 
 GRANTS=()
@@ -68,7 +68,9 @@ resource_policies() {
 
   for name in $SECRETS; do
     case $name in
-    token-secret | api-keys) grant roles/secretmanager.secretAccessor $PUBLIC ;;
+    token-secret) grant roles/secretmanager.secretAccessor $PUBLIC callback dispatch ;;
+    api-keys) grant roles/secretmanager.secretAccessor $PUBLIC ;;
+    pipeline-secret-*) grant roles/secretmanager.secretAccessor dispatch check callback ;;
     pipeline-api-key) grant roles/secretmanager.secretAccessor dispatch check ;;
     store) grant roles/secretmanager.secretAccessor $ALL ;;
     esac
@@ -79,32 +81,34 @@ resource_policies() {
   policy topic "$ENDED_TOPIC"
   # Pub/Sub publishes dead letters itself
   # (https://cloud.google.com/pubsub/docs/handling-failures#grant_forwarding_permissions).
-  grant roles/pubsub.publisher complete "$(agent pubsub)"
+  grant roles/pubsub.publisher complete callback "$(agent pubsub)"
   policy topic "$DEAD_LETTER_TOPIC"
   for name in ${PIPELINE_PUBLISHERS//,/ }; do
     grant roles/pubsub.publisher "serviceAccount:$name"
   done
   policy topic "$PIPELINE_EVENTS_TOPIC"
 
-  # An enqueuer can only create tasks. sweep and console also look up tasks, which needs the viewer
-  # role.
+  # An enqueuer can only create tasks. sweep, console and callback also look up tasks, which needs the
+  # viewer role.
   for name in $CHECK_QUEUES; do
     grant roles/cloudtasks.enqueuer $ALL
     grant roles/cloudtasks.taskDeleter $ALL
-    grant roles/cloudtasks.viewer sweep console
+    grant roles/cloudtasks.viewer sweep console callback
     policy queue "$name"
   done
-  grant roles/cloudtasks.enqueuer $WRITERS
-  grant roles/cloudtasks.taskDeleter $WRITERS
-  grant roles/cloudtasks.viewer sweep console
-  policy queue "$DISPATCH_QUEUE"
+  for name in $DISPATCH_QUEUES; do
+    grant roles/cloudtasks.enqueuer $WRITERS
+    grant roles/cloudtasks.taskDeleter $WRITERS
+    grant roles/cloudtasks.viewer sweep console
+    policy queue "${name%%:*}"
+  done
 
   # A function that creates a task with a token of this account acts as this account.
   grant roles/iam.serviceAccountUser $ALL
   policy account "$(account tasks)"
 }
 
-# service_policies: who may call each function. start, status and cancel are open to everybody:
+# service_policies: who may call each function. start, status, cancel and callback are open to everybody:
 # service.yaml turns off IAM's check, or allUsers may call. Without Identity-Aware Proxy the console
 # is open too, for the following reason. It verifies the ID tokens of CONSOLE_USERS itself, and
 # IAM's check may remove the signature of a token.

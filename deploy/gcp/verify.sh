@@ -174,7 +174,10 @@ stackdriverLoggingConfig: {samplingRatio: $4}"
 for name in $CHECK_QUEUES; do
   queue "$name" 500 "$CHECK_CONCURRENCY" 0.01
 done
-queue "$DISPATCH_QUEUE" "$DISPATCH_RATE" "$DISPATCH_CONCURRENCY" 1
+for name in $DISPATCH_QUEUES; do
+  IFS=: read -r name rate concurrency <<<"$name"
+  queue "$name" "$rate" "$concurrency" 1
+done
 expect "subscription $PREFIX-dead-letter" gcloud pubsub subscriptions describe "$PREFIX-dead-letter" <<<"
 topic: projects/$PROJECT/topics/$DEAD_LETTER_TOPIC
 ackDeadlineSeconds: 60

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -56,6 +57,7 @@ type plan struct {
 	values       map[string]string // by name
 	functions    []function        // in the order of functions.txt
 	organization bool              // the project belongs to an organization
+	pipelines    string            // the text of the file that PIPELINES_FILE names
 }
 
 // newPlan reads an env file and functions.txt. It returns all problems of the env file in one
@@ -114,7 +116,7 @@ func (p *plan) deriveValues() {
 		v[name] = p.given(name, prefix+suffix)
 	}
 	v["RUNBOOKS_URL"] = strings.TrimSuffix(v["RUNBOOKS_URL"], "/")
-	for _, f := range []string{"START", "STATUS", "CANCEL"} { // an env file may give the addresses of a load balancer
+	for _, f := range []string{"START", "STATUS", "CANCEL", "CALLBACK"} { // an env file may give the addresses of a load balancer
 		v[f+"_URL"] = strings.TrimSuffix(p.given(f+"_URL", p.url(strings.ToLower(f))), "/")
 	}
 	kind, database, _ := strings.Cut(v["STORE"], ":")
@@ -122,6 +124,10 @@ func (p *plan) deriveValues() {
 	secrets := []string{"token-secret", "api-keys"}
 	if p.file.values["PIPELINE_API_KEY"] == "secret" {
 		secrets = append(secrets, "pipeline-api-key")
+	}
+	p.readPipelines()
+	for _, name := range config.PipelineSecrets(p.pipelines) {
+		secrets = append(secrets, secretName(name))
 	}
 	switch kind {
 	case "firestore":
@@ -191,6 +197,27 @@ func (p *plan) deriveConsole() {
 	p.values["CONSOLE_MEMBERS"] = strings.TrimSpace(p.values["CONSOLE_MEMBERS"])
 }
 
+// readPipelines reads the file that PIPELINES_FILE names, relative to the env file. The functions get
+// its text as PIPELINES.
+func (p *plan) readPipelines() {
+	const key = "PIPELINES_FILE"
+	path := p.file.values[key]
+	if path == "" {
+		return
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(p.bad.file), path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		p.bad.add(p.file.lines[key], "%s cannot be read: %v", key, err)
+	}
+	p.pipelines = string(text)
+}
+
+// secretName returns the name, without the prefix, of the secret that holds a setting.
+func secretName(setting string) string { return strings.ReplaceAll(strings.ToLower(setting), "_", "-") }
+
 // readFunctions reads functions.txt, with the columns that the env file overrides. It returns an
 // error if functions.txt cannot be read.
 func (p *plan) readFunctions(path string) error {
@@ -231,6 +258,10 @@ func (p *plan) setting(f function, name string) string {
 	switch name {
 	case "GOOGLE_CLOUD_PROJECT":
 		return p.values["PROJECT"]
+	case "PIPELINES":
+		return p.pipelines
+	case "PIPELINES_FILE":
+		return ""
 	case "TASKS_LOCATION":
 		return p.values["REGION"]
 	case "CHECK_QUEUE", "DISPATCH_QUEUE":
@@ -265,7 +296,7 @@ func (p *plan) assignSettings() *config.Config {
 		f := &p.functions[i]
 		f.settings["FUNCTION_TARGET"] = f.name
 		for _, s := range config.Settings() {
-			secret := strings.ReplaceAll(strings.ToLower(s.Name), "_", "-")
+			secret := secretName(s.Name)
 			if slices.Contains(secrets, secret) && slices.Contains(secretSettings, s.Name) {
 				if s.UsedBy(f.name) {
 					f.secrets[s.Name] = p.values["PREFIX"] + "-" + secret
@@ -284,12 +315,18 @@ func (p *plan) assignSettings() *config.Config {
 				}
 			}
 		}
+		for _, name := range config.PipelineSecrets(p.pipelines) {
+			if slices.Contains(secretUsers, f.name) {
+				f.secrets[name] = p.values["PREFIX"] + "-" + secretName(name)
+			}
+			all[name] = standIn
+		}
 		environment := map[string]string{}
 		for name, value := range f.settings {
 			environment[name] = value
 		}
 		for name := range f.secrets {
-			environment[name] = standIns[name]
+			environment[name] = cmp.Or(standIns[name], standIn)
 		}
 		p.load(f.name, environment)
 	}
@@ -298,6 +335,11 @@ func (p *plan) assignSettings() *config.Config {
 	}
 	return p.load(config.Local, all)
 }
+
+// secretUsers are the functions that get the secrets of descriptions. standIn is a valid value for one.
+var secretUsers = []string{"dispatch", "check", "callback"}
+
+const standIn = "x"
 
 // standIns are valid values for the settings whose real values only Secret Manager knows.
 var standIns = map[string]string{
@@ -379,15 +421,25 @@ func (p *plan) checkLimits(c *config.Config) {
 		case "dispatch":
 			// If all instances are busy, Cloud Run answers 429. Cloud Tasks then slows down the
 			// whole queue.
-			if room := high * concurrency; c.Queue.Concurrency > room {
+			together := 0
+			var queues []string
+			for i, d := range c.Pipelines {
+				name := c.Queue.Dispatch
+				if i > 0 { // the names are those of the adapter of Cloud Tasks
+					name += "-" + d.Name
+				}
+				together += d.Dispatch.Concurrency
+				queues = append(queues, fmt.Sprintf("%s:%s:%d", name,
+					strconv.FormatFloat(d.Dispatch.Rate, 'f', -1, 64), d.Dispatch.Concurrency))
+			}
+			if room := high * concurrency; together > room {
 				p.bad.add(p.file.lines["DISPATCH_CONCURRENCY"],
-					"DISPATCH_CONCURRENCY is %d; the instances of dispatch take %d requests "+
+					"DISPATCH_CONCURRENCY is %d for all pipelines together; the instances of dispatch take %d requests "+
 						"(MAX_INSTANCES %d × CONCURRENCY %d)",
-					c.Queue.Concurrency, room, high, concurrency)
+					together, room, high, concurrency)
 			}
 			p.values["DISPATCH_QUEUE"] = c.Queue.Dispatch
-			p.values["DISPATCH_CONCURRENCY"] = strconv.Itoa(c.Queue.Concurrency)
-			p.values["DISPATCH_RATE"] = strconv.FormatFloat(c.Queue.Rate, 'f', -1, 64)
+			p.values["DISPATCH_QUEUES"] = strings.Join(queues, " ")
 		case "sweep":
 			p.values["SWEEP_ATTEMPT"] = strconv.Itoa(min(f.number("TIMEOUT"), maxAttempt))
 		}
