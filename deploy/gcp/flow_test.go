@@ -62,8 +62,8 @@ func TestFirstDeployment(t *testing.T) {
 			t.Errorf("%d calls, want %d: %s", got, want, call)
 		}
 	}
-	if n := len(p.serving()); n != 8 {
-		t.Errorf("%d functions serve, want 8", n)
+	if n := len(p.serving()); n != 9 {
+		t.Errorf("%d functions serve, want 9", n)
 	}
 }
 
@@ -111,8 +111,8 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("a newer builder leads to %q, want one build", got)
 	}
 	serves("a failed candidate", old)
-	if n := len(p.tagged("candidate")); n != 8 {
-		t.Errorf("%d candidates are left, want 8", n)
+	if n := len(p.tagged("candidate")); n != 9 {
+		t.Errorf("%d candidates are left, want 9", n)
 	}
 
 	// The canary fails after the promotion.
@@ -309,7 +309,7 @@ func TestVariants(t *testing.T) {
 		"SKIP_CANARY=true", "CONSOLE_IAP=true", "QUEUE_SHARDS=2",
 		"START_URL=https://casewatch-start-123456789012.us-central1.run.app",
 		"STATUS_URL=https://casewatch-status-123456789012.us-central1.run.app/",
-		"CANCEL_URL=https://cases.example.com/cancel")
+		"CANCEL_URL=https://cases.example.com/cancel", "CALLBACK_URL=https://cases.example.com/callback")
 	p.mustContain(p.mustRun("deploy.sh"), "No canary case", "console: https://casewatch-console")
 	_ = p.takeCalls()
 	p.mustContain(p.mustRun("deploy.sh --rebuild"), "The candidates cannot be reached from outside")

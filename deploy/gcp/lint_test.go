@@ -70,8 +70,8 @@ func TestServicesMatchTheAPI(t *testing.T) {
 		}
 		files = append(files, file)
 	}
-	if len(files) != 8 {
-		t.Fatalf("the dry run deploys %d services, want 8", len(files))
+	if len(files) != 9 {
+		t.Fatalf("the dry run deploys %d services, want 9", len(files))
 	}
 	if out := sdk.python(t, "services.py", "", files...); out != "" {
 		t.Error(out)

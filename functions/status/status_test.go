@@ -38,8 +38,8 @@ func tag(c cases.Case) string { return fmt.Sprintf(`W/"%d.%d"`, c.Run, c.Version
 
 var fields = []string{
 	"case_id", "checks", "created_at", "deadline_at", "dispatch", "documents", "duration_seconds",
-	"end", "ended_at", "eta_seconds", "late", "output_url", "progress", "result", "run", "stalled",
-	"started_at", "state", "updated_at", "version",
+	"end", "ended_at", "eta_seconds", "late", "output_url", "pipeline", "progress", "result", "run", "stalled",
+	"started_at", "state", "stop", "updated_at", "version",
 }
 
 func TestOpenCase(t *testing.T) {

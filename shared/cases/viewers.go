@@ -44,7 +44,8 @@ type Shown struct {
 // AcceptsViewer reports whether [Viewed] may change c at now: closer polls would show more, and its
 // lease ends soon or its next check can be brought forward.
 func (r Rules) AcceptsViewer(c Case, now time.Time) bool {
-	return c.canExpedite() && now.Before(c.DeadlineAt) && (c.leaseEndsSoon(now) || r.NextCheckIsFar(c, now))
+	asks := !r.Gone && !r.jobUnnamed(c)
+	return asks && c.canExpedite() && now.Before(c.DeadlineAt) && (c.leaseEndsSoon(now) || r.NextCheckIsFar(c, now))
 }
 
 func (c Case) leaseEndsSoon(now time.Time) bool {

@@ -36,7 +36,9 @@ func (c *checker) done(e *Entry) {
 func (c *checker) delivered(e *Entry, s *seen) {
 	message, _, redelivered := strings.Cut(e.Invocation, " delivery ")
 	again := redelivered && strings.HasPrefix(s.endedBy, message+" delivery ") && c.names(message)
+	stops := strings.HasPrefix(e.Invocation, "stop")
 	switch {
+	case stops: // its task exists before the end is published
 	case s.ended && len(s.told) == 0 && e.Began > s.endedAt && (e.Seq > 0 || again):
 		c.broken(Published, s.key, e.At, "it ended before %s, and nobody was told", e.Invocation)
 	case s.ended || e.Seq == 0:

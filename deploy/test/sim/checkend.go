@@ -20,7 +20,8 @@ func (c *checker) runsOf(id string) (n int) {
 // nor the result that followed.
 func (s *seen) otherReports() int {
 	n := s.finals
-	if end := s.end.Case.Outcome.End; (end.Source == cases.SourceDispatch || end.Source == cases.SourceEvent) &&
+	if end := s.end.Case.Outcome.End; (end.Source == cases.SourceDispatch || end.Source == cases.SourceEvent ||
+		end.Source == cases.SourceCallback) &&
 		end.Reason != cases.ReasonPipelineRefused &&
 		end.Reason != cases.ReasonPipelineUnreachable {
 		n--
@@ -56,6 +57,7 @@ func (c *checker) atTheEnd() {
 			c.broken(LateKept, s.key, at, "%d words are counted, and there were %d", l.Count, s.otherReports())
 		}
 		c.reportsKept(s, at)
+		c.stopped(s, at)
 	}
 	for _, key := range c.rec.Forms {
 		if s := c.runs[key]; s != nil && s.formSweeps >= sweepsGranted {
@@ -72,6 +74,22 @@ func (c *checker) atTheEnd() {
 		c.broken(NothingLeft, runKey{t.Case, t.Run}, at, "%s #%d", t.Kind, t.Seq)
 	}
 	slices.SortStableFunc(c.found, func(a, b Violation) int { return int(a.At - b.At) })
+}
+
+// stopped checks what became of the job of a run that a cancel or its deadline ended.
+func (c *checker) stopped(s *seen, at time.Duration) {
+	n, rules := s.last.Case, c.rec.Plan.Rules
+	early := n.State == cases.Cancelled || n.State == cases.TimedOut
+	known := n.Job.ID != "" || !rules.CancelNeedsJob
+	switch {
+	case s.purged:
+	case n.Stop.State == cases.StopRequested:
+		c.broken(Stopped, s.key, at, "it is still to be cancelled")
+	case n.Stop.State != cases.StopNone && !early:
+		c.broken(Stopped, s.key, at, "it was cancelled, and the run is %s", n.State)
+	case n.Stop.State == cases.StopNone && rules.CanCancel && early && known && s.started > 0 && !n.Outcome.Reported:
+		c.broken(Stopped, s.key, at, "nobody cancelled it")
+	}
 }
 
 // reportsKept checks that every report after the end is in the record.
@@ -95,7 +113,7 @@ func (c *checker) reportsKept(s *seen, at time.Duration) {
 // after it.
 func (c *checker) reportedBefore(s *seen, w Said) bool {
 	for _, id := range s.end.Case.Outcome.ReportIDs {
-		if id == "event:"+w.ID {
+		if id == "event:"+w.ID || id == "callback:"+w.ID {
 			return true
 		}
 	}

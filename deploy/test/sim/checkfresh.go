@@ -56,9 +56,9 @@ func (c *checker) followed(e *Entry) {
 
 // isAble notes whether more frequent polls would show more of a run. The run must be sent and not
 // waiting only for its terminal report, and the pipeline must be readable.
-func (s *seen) isAble(e *Entry, n Commit) {
+func (s *seen) isAble(e *Entry, n Commit, rules cases.Rules) {
 	r := n.Case
-	able := !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) &&
+	able := (!rules.PollNeedsJob || r.Job.ID != "") && !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) &&
 		r.Checks.ConsecutiveFailures == 0 &&
 		r.Job.CompleteSince.IsZero()
 	switch {

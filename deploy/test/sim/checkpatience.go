@@ -17,6 +17,8 @@ func (c *checker) patience(e *Entry, s *seen, n cases.Case) {
 	switch {
 	case reason == cases.ReasonDeadline && n.Outcome.EndedAt.Before(n.DeadlineAt):
 		c.broken(Patience, s.key, e.At, "its deadline is at %v", n.DeadlineAt)
+	case reason == cases.ReasonStartUnknown && rules.PollNeedsJob && n.Job.ID == "":
+		from, grace = s.marked, rules.StartGrace // nothing can be asked
 	case unknowable:
 	case s.unknown == 0 && (reason == cases.ReasonStartUnknown || reason == cases.ReasonPipelineLost):
 		c.broken(Patience, s.key, e.At, "%s, and every poll found it", reason)

@@ -25,7 +25,8 @@ func (c *checker) commit(e *Entry, n Commit) {
 			wakes:    map[queue.Kind]*wake{},
 			polls:    map[string]poll{},
 		}
-		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted {
+		if prior := c.runs[runKey{key.id, key.run - 1}]; prior != nil && !n.Case.Adopted &&
+			!c.rec.Plan.Rules.PollsOwnRun {
 			s.before = prior.last.Case.Job.Reading
 		}
 		s.finals = c.early[key]
@@ -39,7 +40,7 @@ func (c *checker) commit(e *Entry, n Commit) {
 		s.learns(e, s.last.Case, n.Case)
 	}
 	c.whole(e, s, n)
-	s.isAble(e, n)
+	s.isAble(e, n, c.rec.Plan.Rules)
 	s.versions[n.Case.Version], s.at[n.Case.Version], s.wrote[e.Invocation] = n, e.At, e.At
 	s.hasWakes(e, n)
 	c.rescheduled(e, s, n)
@@ -151,7 +152,8 @@ func (c *checker) step(e *Entry, s *seen, n Commit) {
 		switch byCheck := strings.HasPrefix(e.Invocation, "check"); {
 		case moved && byCheck && o.Case.Dispatch.Phase == cases.PhaseQueued && s.nothing == s.marks && !n.Case.Adopted:
 			c.broken(SentFirst, s.key, e.At, "%s believes %v, and nothing was started", e.Invocation, q)
-		case n.Case.State == cases.Succeeded && n.Case.Outcome.End.Source == cases.SourceEvent:
+		case n.Case.State == cases.Succeeded && (n.Case.Outcome.End.Source == cases.SourceEvent ||
+			n.Case.Outcome.End.Source == cases.SourceCallback):
 			// The event reported success, so the check completes the progress.
 		case moved && byCheck && s.before != nil:
 			c.broken(OwnResult, s.key, e.At, "%s believes %v, which is what the run before left", e.Invocation, q)

@@ -15,7 +15,7 @@ func (c *checker) scheduled(e *Entry, d TaskChange) {
 	if s == nil {
 		return
 	}
-	if k := s.wakes[d.Kind]; !d.Deleted {
+	if k := s.wakes[d.Kind]; !d.Deleted && k != nil {
 		if _, ok := k.asked[d.Seq]; !ok {
 			k.asked[d.Seq] = e.At
 		}
@@ -55,7 +55,7 @@ func (c *checker) existence(e *Entry, d Existence) {
 	case s == nil || !strings.HasPrefix(e.Invocation, "sweep"):
 	case s.ended && d.Exists && d.Kind == queue.Check:
 		c.left[e.Invocation]++
-	case !s.ended:
+	case !s.ended && d.Kind != queue.Stop:
 		s.wakes[d.Kind].told[e.Invocation] = d
 	}
 }
@@ -98,9 +98,10 @@ func (c *checker) sent(e *Entry, d Sent) {
 func (c *checker) sample(e *Entry, d Sample) {
 	checks, dispatches := map[runKey]bool{}, map[runKey]bool{}
 	for _, t := range d.Tasks {
-		if t.Kind == "check" {
+		switch t.Kind {
+		case queue.Check:
 			checks[runKey{t.Case, t.Run}] = true
-		} else {
+		case queue.Dispatch:
 			dispatches[runKey{t.Case, t.Run}] = true
 		}
 	}
@@ -124,7 +125,7 @@ func (c *checker) sample(e *Entry, d Sample) {
 				c.broken(OneChain, key, e.At, "two checks are pending")
 			}
 		}
-		if s := c.runs[key]; !t.Running && (s == nil || s.ended && e.At > max(s.endedAt, t.Since)+c.leftOver(s)) {
+		if s := c.runs[key]; !t.Running && t.Kind != queue.Stop && (s == nil || s.ended && e.At > max(s.endedAt, t.Since)+c.leftOver(s)) {
 			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/casewatch/casewatch/shared/cases"
 	"github.com/casewatch/casewatch/shared/events"
+	"github.com/casewatch/casewatch/shared/fault"
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
@@ -15,7 +16,7 @@ import (
 func (p *fakePipeline) publish(j *job, n int, word Word) {
 	w := p.w
 	data := map[string]any{"case_id": j.key.id, "status": word.Status}
-	named := !word.NoRun && !j.adopted
+	named := !word.NoRun && !j.adopted || w.plan.Callbacks
 	if named {
 		data["run"] = j.key.run
 	}
@@ -89,7 +90,16 @@ func (m *message) deliver() {
 		w.anyInstance(m.rnd),
 		requestLimit,
 		func(ctx context.Context, to *reconcile.Reconciler) error {
-			return to.Complete(ctx, m.Message)
+			if !w.plan.Callbacks {
+				return to.Complete(ctx, m.Message)
+			}
+			err := to.Callback(ctx, reconcile.CallbackReport{
+				CaseID: m.said.Case, Run: m.said.Run, Body: m.Data, Header: map[string][]string{"Webhook-Id": {m.ID}},
+			})
+			if err == nil || fault.KindOf(err) == fault.NotFound || fault.KindOf(err) == fault.Invalid {
+				return nil // the pipeline does not repeat what is not taken
+			}
+			return err
 		},
 		func(err error) {
 			if err != nil {

@@ -74,7 +74,29 @@ func Generate(seed uint64) Plan {
 	for i := range 1 + c.IntN(4) {
 		p.Cases = append(p.Cases, c.casePlan(fmt.Sprintf("c%d", i+1), &p))
 	}
+	c.described(&p)
 	return p
+}
+
+// described makes some plans those of other pipelines than the document pipeline: of one that is asked
+// by the run, or that names its jobs. Both can cancel a job. The documents of others are followed as
+// they were.
+func (c chooser) described(p *Plan) {
+	r := &p.Rules
+	switch c.IntN(4) {
+	case 0:
+		r.PollsOwnRun, r.CanCancel = true, true
+	case 1:
+		r.PollsOwnRun, r.CanCancel, r.PollNeedsJob, r.CancelNeedsJob = true, true, true, true
+	default:
+		return
+	}
+	p.Callbacks = c.chance(0.7)
+	for i := range p.Cases {
+		for n := range p.Cases[i].Actions {
+			p.Cases[i].Actions[n].Adopt = false
+		}
+	}
 }
 
 var defaultRules = cases.Rules{

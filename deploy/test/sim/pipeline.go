@@ -2,15 +2,18 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/events"
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
 const (
 	callSend = "pipeline: send"
 	callPoll = "pipeline: look"
+	callStop = "pipeline: cancel"
 	callTell = "topic: ended"
 )
 
@@ -55,6 +58,9 @@ func (p *fakePipeline) Dispatch(ctx context.Context, j reconcile.Job) cases.Disp
 	c.effect = func() (any, error) {
 		before := p.keys[key]
 		out, takes = p.take(key, inv.rnd)
+		if p.keys[key] != nil && w.plan.Rules.PollNeedsJob && out.Kind != cases.DispatchUncertain {
+			out.JobID = jobID(key)
+		}
 		lied := out.Kind == cases.DispatchBusy && p.keys[key] != before
 		started := out.Kind != cases.DispatchUnreachable && out.Kind != cases.DispatchBusy
 		return Sent{
@@ -176,7 +182,7 @@ func (p *fakePipeline) answer(j *job) (cases.DispatchOutcome, time.Duration) {
 
 // Poll implements reconcile.Pipeline.
 func (p *fakePipeline) Poll(ctx context.Context, asked reconcile.Job) cases.CheckOutcome {
-	id, w := asked.CaseID, p.w
+	w := p.w
 	inv := invocationOf(ctx)
 	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)
 	defer cancel()
@@ -185,7 +191,7 @@ func (p *fakePipeline) Poll(ctx context.Context, asked reconcile.Job) cases.Chec
 	by, _ := ctx.Deadline()
 	c := &call{inv: inv, what: callPoll, about: inv.about}
 	c.effect = func() (any, error) {
-		out, of = p.poll(id, inv.rnd)
+		out, of = p.poll(asked, inv.rnd)
 		return Looked{Outcome: out, Of: of}, nil
 	}
 	c.wait = func(c *call, _ error) {
@@ -205,7 +211,7 @@ func (p *fakePipeline) Poll(ctx context.Context, asked reconcile.Job) cases.Chec
 }
 
 // look returns the progress of a case, and the run that it belongs to.
-func (p *fakePipeline) poll(id string, rnd chooser) (cases.CheckOutcome, runKey) {
+func (p *fakePipeline) poll(asked reconcile.Job, rnd chooser) (cases.CheckOutcome, runKey) {
 	w := p.w
 	switch {
 	case w.broken(Refuses, Errs):
@@ -219,7 +225,10 @@ func (p *fakePipeline) poll(id string, rnd chooser) (cases.CheckOutcome, runKey)
 			Message:    "503",
 		}, runKey{}
 	}
-	j := p.jobs[id]
+	j := p.jobs[asked.CaseID]
+	if w.plan.Rules.PollsOwnRun && (j == nil || !j.adopted) {
+		j = p.keys[runKey{asked.CaseID, asked.Run}]
+	}
 	if j == nil || j.lost {
 		return cases.CheckOutcome{Kind: cases.CheckUnknown}, runKey{}
 	}
@@ -237,4 +246,62 @@ func (p *fakePipeline) poll(id string, rnd chooser) (cases.CheckOutcome, runKey)
 		return cases.CheckOutcome{Kind: cases.CheckUnknown}, runKey{}
 	}
 	return out, j.key
+}
+
+// jobID is the pipeline's own name of the job that it works on for a run.
+func jobID(key runKey) string { return fmt.Sprintf("job-%s-%d", key.id, key.run) }
+
+// Cancel implements reconcile.Pipeline.
+func (p *fakePipeline) Cancel(ctx context.Context, asked reconcile.Job) cases.CancelOutcome {
+	w, inv := p.w, invocationOf(ctx)
+	key := runKey{asked.CaseID, asked.Run}
+	ctx, cancel := context.WithTimeout(ctx, w.plan.CheckTimeout)
+	defer cancel()
+	out := cases.CancelOutcome{Kind: cases.CancelConfirmed}
+	c := &call{inv: inv, what: callStop, about: key}
+	c.effect = func() (any, error) {
+		switch {
+		case w.broken(Refuses, Errs, Busy):
+			out = cases.CancelOutcome{Kind: cases.CancelAgain, Message: "500"}
+		case w.broken(PutsOff):
+			out = cases.CancelOutcome{Kind: cases.CancelAgain, RetryAfter: inv.rnd.between(time.Second, time.Minute)}
+		case inv.rnd.chance(0.1):
+			out = cases.CancelOutcome{Kind: cases.CancelFailed, Message: "405"}
+		case w.plan.Rules.CancelNeedsJob && asked.ID != jobID(key):
+			return Broken{"it is asked to cancel " + asked.ID}, nil
+		default:
+			if j := p.keys[key]; j != nil {
+				j.dead, j.lost = true, true
+			}
+		}
+		return nil, nil
+	}
+	c.wait = func(c *call, _ error) {
+		if !w.broken(Hangs) {
+			w.reply(c, nil, inv.rnd.latency(w.plan.Slow))
+		}
+	}
+	if err := c.do(ctx, w); err != nil {
+		return cases.CancelOutcome{Kind: cases.CancelAgain, Message: "no answer"}
+	}
+	return out
+}
+
+// ReadCallback implements reconcile.Pipeline. The report is an event, which names its job.
+func (p *fakePipeline) ReadCallback(_ string, _ map[string][]string, body []byte) (reconcile.Callback, error) {
+	in, err := events.Decode(body)
+	if err != nil {
+		return reconcile.Callback{}, err
+	}
+	out := reconcile.Callback{
+		Reading: cases.Reading{Percent: -1, Status: in.Status}, Message: in.Message, Result: in.Result, Dropped: in.Dropped,
+	}
+	if in.Progress != nil {
+		out.Reading = *in.Progress
+		out.Reading.Status = in.Status
+	}
+	if in.Run > 0 {
+		out.JobID = jobID(runKey{in.CaseID, in.Run})
+	}
+	return out, nil
 }

@@ -29,6 +29,8 @@ type Plan struct {
 	Flat bool `json:",omitempty"`
 	// Later says that at the end the time jumps beyond the retention, and two sweeps follow.
 	Later bool `json:",omitempty"`
+	// Callbacks says that events come to the run's own address, and not on the topic.
+	Callbacks bool `json:",omitempty"`
 	// Until is when the last thing breaks and the last caller comes.
 	Until time.Duration
 

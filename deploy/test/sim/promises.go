@@ -32,5 +32,6 @@ const (
 	Whole        Promise = "a run shows 100 % when it has succeeded, whole, and not before"
 	Polite       Promise = "a pipeline that names a time is not polled before"
 	Fresh        Promise = "in health, a run that somebody follows is looked at as often as may be"
+	Stopped      Promise = "a run that is ended early has its job cancelled, or it is known that it was not"
 	Idle         Promise = "in health the sweep has nothing to repair"
 )

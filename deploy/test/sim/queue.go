@@ -189,8 +189,11 @@ func (q *fakeQueue) attempt(p *pending, rnd chooser, counts bool) {
 		w.anyInstance(rnd),
 		limit,
 		func(ctx context.Context, to *reconcile.Reconciler) error {
-			if t.Kind == queue.Dispatch {
+			switch t.Kind {
+			case queue.Dispatch:
 				return known(to.Dispatch(ctx, body, retries))
+			case queue.Stop:
+				return known(to.Stop(ctx, body))
 			}
 			return known(to.Check(ctx, body))
 		},

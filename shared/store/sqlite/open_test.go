@@ -39,7 +39,7 @@ func TestOpenErrors(t *testing.T) {
 		{"a newer schema", func(t *testing.T, path string) {
 			closeStore(t, openStore(t, path))
 			run(t, path, "INSERT INTO casewatch_schema (version_id, is_applied) VALUES (9001, 1)")
-		}, "schema version 9001 and this program knows up to 1: a newer program wrote it"},
+		}, "schema version 9001 and this program knows up to 2: a newer program wrote it"},
 		{"a schema of before goose", func(t *testing.T, path string) {
 			run(t, path,
 				fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 5; CREATE TABLE runs (a)", applicationID))
@@ -220,12 +220,14 @@ func TestUpgrade(t *testing.T) {
 	s := openStore(t, path)
 	save(t, s, "a")
 	closeStore(t, s)
-	next := fstest.MapFS{"0002_next.sql": {Data: []byte("-- +goose Up\nALTER TABLE runs ADD COLUMN color TEXT;")}}
-	first, err := fs.ReadFile(migrations, "0001_store.sql")
-	if err != nil {
-		t.Fatal(err)
+	next := fstest.MapFS{"0003_next.sql": {Data: []byte("-- +goose Up\nALTER TABLE runs ADD COLUMN color TEXT;")}}
+	for _, name := range []string{"0001_store.sql", "0002_durations.sql"} {
+		data, err := fs.ReadFile(migrations, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next[name] = &fstest.MapFile{Data: data}
 	}
-	next["0001_store.sql"] = &fstest.MapFile{Data: first}
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -249,11 +251,11 @@ func TestUpgrade(t *testing.T) {
 	defer db.Close()
 	var versions, runs int
 	err = errors.Join(
-		db.QueryRow("SELECT count(*) FROM casewatch_schema WHERE version_id = 2").Scan(&versions),
+		db.QueryRow("SELECT count(*) FROM casewatch_schema WHERE version_id = 3").Scan(&versions),
 		db.QueryRow("SELECT count(*) FROM runs WHERE color IS NULL").Scan(&runs),
 	)
 	if err != nil || versions != 1 || runs != 1 {
-		t.Errorf("version 2 is there %d times and %d runs are, want 1 and 1; error %v", versions, runs, err)
+		t.Errorf("version 3 is there %d times and %d runs are, want 1 and 1; error %v", versions, runs, err)
 	}
 }
 
