@@ -109,10 +109,10 @@ var layers = []layer{
 		"shared/weburl",
 	}, others: []string{"..."}},
 	// the composition root
-	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/fault", "shared/config", "shared/gcplog",
+	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/casetoken", "shared/fault", "shared/config", "shared/gcplog",
 		"shared/singleflight", "shared/store", "shared/queue", "shared/events",
 		"shared/store/drivers", "shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks",
-		"shared/pipeline", "shared/events/pubsub"}, others: []string{"..."}},
+		"shared/pipeline", "shared/pipeline/description", "shared/events/pubsub"}, others: []string{"..."}},
 }
 
 // fits reports whether path is the pattern's, or below it for "x/...".
