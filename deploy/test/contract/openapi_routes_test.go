@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/casewatch/casewatch/shared/cases"
+	"github.com/casewatch/casewatch/shared/casetoken"
 	"github.com/casewatch/casewatch/shared/identity/identitytest"
 	"github.com/casewatch/casewatch/shared/pipeline/pipelinetest"
 	"github.com/casewatch/casewatch/shared/reconcile"
@@ -39,6 +40,7 @@ func TestOpenAPIHoldsOnEveryRoute(t *testing.T) {
 	routesOfStart(open)
 	routesOfCases(open)
 	routesOfStreams(open)
+	routesOfCallbacks(open)
 	routesOfFiles(open)
 	routesOfConsole(open)
 	routesOfCallers(guarded, issuer)
@@ -256,6 +258,7 @@ func routesWhenBroken(t *testing.T, c *checked, like *served) {
 			exchange{status, "GET", at(statusURL), "", nil, false},
 			exchange{status, "HEAD", at(statusURL), "", nil, false},
 			exchange{status, "POST", at(cancelURL), "", nil, false},
+			exchange{status, "POST", callbackOf(like, "smith", 1), `{}`, []string{isJSON}, false},
 			exchange{status, "GET", "/console/", "", []string{asJSON}, false},
 			exchange{status, "GET", "/console/smith", "", []string{asJSON}, false},
 			exchange{status, "POST", "/console/smith?run=1", "action=cancel", []string{asJSON, isForm}, false},
@@ -272,6 +275,30 @@ func routesWhenBroken(t *testing.T, c *checked, like *served) {
 	)
 	cfg.OnGoogleCloud = true
 	newBroken(t, c, cfg, down{}).ask(exchange{403, "POST", "/start", `{"case_id":"smith"}`, []string{isJSON}, false})
+}
+
+// callbackOf returns the path at which a pipeline reports on a run.
+func callbackOf(s *served, caseID string, run int) string {
+	return casetoken.Callback("/callback", s.machine.Config.Access.TokenSecrets, caseID, run, time.Now().Add(time.Hour))
+}
+
+func routesOfCallbacks(s *served) {
+	s.pipe.Script("reports", pipelinetest.Async(3))
+	s.start(`{"case_id":"reports"}`, "")
+	at := callbackOf(s, "reports", 1)
+	post := func(status int, at, body string, wrong bool) exchange {
+		return exchange{status, "POST", at, body, []string{isJSON}, wrong}
+	}
+	s.ask(
+		post(200, at, `{"case_id":"reports","status":"failed"}`, false),
+		post(400, at, `{"case_id":"other","status":"failed"}`, false),
+		post(400, at, `7`, true),
+		post(401, strings.Replace(at, "token=", "token=x", 1), `{}`, false),
+		post(401, strings.Replace(at, "run=1&", "", 1), `{}`, true),
+		post(404, callbackOf(s, "reports", 9), `{}`, false),
+		post(413, at, `{"a":"`+strings.Repeat("x", reconcile.MaxCallback)+`"}`, false),
+		exchange{405, "GET", at, "", nil, true},
+	)
 }
 
 // routesWithoutQueue is what start answers when its queue is gone. The machine is of no use after it.

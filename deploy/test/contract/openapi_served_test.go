@@ -15,6 +15,7 @@ import (
 
 	"github.com/casewatch/casewatch/deploy/local/machine"
 	"github.com/casewatch/casewatch/deploy/local/machine/machinetest"
+	"github.com/casewatch/casewatch/functions/callback"
 	"github.com/casewatch/casewatch/functions/cancel"
 	"github.com/casewatch/casewatch/functions/console"
 	"github.com/casewatch/casewatch/functions/start"
@@ -113,7 +114,8 @@ func newBroken(t *testing.T, c *checked, cfg config.Config, broken store.Store) 
 	}
 	mux := http.NewServeMux()
 	for prefix, function := range map[string]func(*config.Config, *reconcile.Reconciler) http.Handler{
-		"/start": start.New, "/status": status.New, "/cancel": cancel.New, "/console": console.New,
+		"/start": start.New, "/status": status.New, "/cancel": cancel.New,
+		"/callback": callback.New, "/console": console.New,
 	} {
 		h := http.StripPrefix(prefix, function(&cfg, w))
 		mux.Handle(prefix, h)
@@ -130,6 +132,8 @@ type down struct{ store.Store }
 func (down) Current(context.Context, string) (store.Head, cases.Case, error) {
 	return store.Head{}, cases.Case{}, errDown
 }
+
+func (down) Get(context.Context, string, int) (cases.Case, error) { return cases.Case{}, errDown }
 
 func (down) List(context.Context, store.Filter, store.Place, int) ([]cases.Case, error) {
 	return nil, errDown

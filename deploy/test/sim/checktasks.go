@@ -34,7 +34,9 @@ func (c *checker) scheduled(e *Entry, d TaskChange) {
 		slices.Clone(d.Waiting),
 		func(seq int64) bool { return d.Kind == queue.Check && c.isPassed(s, seq) },
 	)
-	if len(waiting) > 1 && c.rec.Plan.punctual() &&
+	// A job that starts after the end is cancelled once more. The request before, if it still waits, is
+	// dropped.
+	if len(waiting) > 1 && d.Kind != queue.Stop && c.rec.Plan.punctual() &&
 		c.rec.Plan.Tombstone >= time.Hour { // else a repeated start may schedule a stale one, which is dropped
 		c.broken(OneChain, s.key, e.At, "%ss %v wait", d.Kind, waiting)
 	}
