@@ -181,7 +181,7 @@ var timeSettings = []setting{
 			Name:      "MAX_DEADLINE",
 			Doc:       "The longest deadline that a start may ask for.",
 			Default:   "24h",
-			Functions: []string{"start", "console"},
+			Functions: []string{"start"},
 			Example:   "48h",
 		},
 		duration(func(c *Config) *time.Duration { return &c.Rules.MaxDeadline }, shortest, longestRun),

@@ -131,8 +131,8 @@ var values = map[string]struct{ good, bad []string }{
 		bad:  []string{"/status", "https://u:p@s"},
 	},
 	"CALLBACK_URL": {good: []string{"http://localhost:8080/callback"}, bad: []string{"callback", "https://s/?x"}},
-	"CANCEL_URL": {good: []string{"http://localhost:8080/cancel"}, bad: []string{"//s", "https://s/#x"}},
-	"CHECK_URL":  {good: []string{"http://localhost:8080/check"}, bad: []string{"s:8080", "https://"}},
+	"CANCEL_URL":   {good: []string{"http://localhost:8080/cancel"}, bad: []string{"//s", "https://s/#x"}},
+	"CHECK_URL":    {good: []string{"http://localhost:8080/check"}, bad: []string{"s:8080", "https://"}},
 	"DISPATCH_URL": {
 		good: []string{"http://localhost:8080/dispatch"},
 		bad:  []string{"http:///x", "https://s:"},

@@ -205,7 +205,7 @@ func (r *Reconciler) settings(c cases.Case) PipelineConfig {
 	if p, ok := r.described(c.Pipeline); ok {
 		return p
 	}
-	gone := PipelineConfig{Name: c.Pipeline, Rules: r.cfg.Rules, Deadline: r.cfg.CaseDeadline}
+	gone := PipelineConfig{Name: c.Pipeline, Rules: r.cfg.Rules}
 	gone.Rules.Gone = true
 	return gone
 }

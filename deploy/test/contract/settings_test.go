@@ -347,6 +347,7 @@ func fieldsOf(at string, v reflect.Value) map[string]any {
 // the client in it.
 var opened = map[string]string{
 	"store": "storeOptions", "queue": "openQueue", "events": "openPublisher", "pipeline": "openPipelines",
+	"callback": "callbackURL",
 }
 
 // usedBy returns the paths of the settings that a function uses: it reads them, or a field of the
@@ -392,6 +393,15 @@ var notUsed = map[string]string{
 	"status DISPATCH_QUEUE":      "it brings checks forward, and no dispatches",
 	"status DISPATCH_URL":        "it brings checks forward, and no dispatches",
 	"status FORM_RETENTION":      "it counts from an end, and a view changes no ended run",
+}
+
+func init() {
+	for _, function := range config.Functions() {
+		if function != "dispatch" && function != "check" {
+			notUsed[function+" PIPELINE_API_KEY"] = "it makes no request to a pipeline"
+			notUsed[function+" PIPELINE_AUTH"] = "it makes no request to a pipeline"
+		}
+	}
 }
 
 // wrongSettings says of each function which settings it uses and the table does not say so, or the
@@ -449,13 +459,13 @@ func TestSettingsReachTheFunctionsThatUseThem(t *testing.T) {
 			{"a field of the rules that is not filled",
 				func([]config.Setting) { p.unfilled = "StallAfter" },
 				[]string{
-					"cancel does not use STALL_AFTER", "check does not use STALL_AFTER", "complete does not use STALL_AFTER",
-					"dispatch does not use STALL_AFTER", "start does not use STALL_AFTER", "sweep does not use STALL_AFTER",
+					"callback does not use STALL_AFTER", "cancel does not use STALL_AFTER", "check does not use STALL_AFTER",
+					"complete does not use STALL_AFTER", "console does not use STALL_AFTER", "dispatch does not use STALL_AFTER", "start does not use STALL_AFTER", "sweep does not use STALL_AFTER",
 				}},
 			{"a field of a client that is not filled",
 				func([]config.Setting) { delete(publisher, "Emulators.PubSub") },
 				[]string{
-					"cancel does not use PUBSUB_EMULATOR_HOST", "check does not use PUBSUB_EMULATOR_HOST",
+					"callback does not use PUBSUB_EMULATOR_HOST", "cancel does not use PUBSUB_EMULATOR_HOST", "check does not use PUBSUB_EMULATOR_HOST",
 					"complete does not use PUBSUB_EMULATOR_HOST", "console does not use PUBSUB_EMULATOR_HOST",
 					"dispatch does not use PUBSUB_EMULATOR_HOST", "start does not use PUBSUB_EMULATOR_HOST",
 					"sweep does not use PUBSUB_EMULATOR_HOST",
@@ -494,7 +504,7 @@ func setting(settings []config.Setting, name string) *config.Setting {
 func TestSettingsOfTheDeploymentAreUsed(t *testing.T) {
 	p, fields := load(t, "./deploy/local/...", "./deploy/gcp/..."), settingFields(t)
 	for _, s := range config.Settings() {
-		used := len(s.Functions) > 0
+		used := len(s.Functions) > 0 || s.Name == "DISPATCH_RATE" // config.Load fills it into the descriptions
 		for path := range p.files {
 			if strings.HasPrefix(path, module+"/deploy/gcp") {
 				used = used || p.names(path, s.Name)
