@@ -40,7 +40,8 @@ func TestAReportEndsTheRun(t *testing.T) {
 		}
 	}
 	c := b.Case("c", 1)
-	if c.State != cases.Failed || c.Outcome.End.Source != cases.SourceCallback || c.Outcome.End.Message != "out of paper" ||
+	if c.State != cases.Failed || c.Outcome.End.Source != cases.SourceCallback ||
+		c.Outcome.End.Message != "out of paper" ||
 		c.Outcome.Late != nil {
 		t.Errorf("%s %+v %+v", c.State, c.Outcome.End, c.Outcome.Late)
 	}

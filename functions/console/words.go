@@ -13,7 +13,8 @@ import (
 
 // words are the functions of the templates.
 var words = template.FuncMap{
-	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord, "stop": stopWord, "deref": func(s *cases.StopState) cases.StopState { return *s },
+	"state": stateWord, "source": sourceWord, "reason": reasonWord, "what": whatWord, "phase": phaseWord,
+	"stop": stopWord, "deref": func(s *cases.StopState) cases.StopState { return *s },
 	"age": ageWord, "ages": func() []string { return ages }, "states": cases.States,
 	"duration": func(d time.Duration) string { return durationWord(d) },
 	"seconds":  func(s float64) string { return durationWord(time.Duration(s * float64(time.Second))) },

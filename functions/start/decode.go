@@ -121,7 +121,8 @@ func readQuery(rawQuery string, limits limits, req *reconcile.StartRequest, bad 
 		return strings.Join(values, ""), len(values) == 1
 	}
 	if text, given := one("deadline"); given {
-		if req.Deadline, err = time.ParseDuration(text); err != nil || req.Deadline <= 0 || req.Deadline > limits.maxDeadline {
+		req.Deadline, err = time.ParseDuration(text)
+		if err != nil || req.Deadline <= 0 || req.Deadline > limits.maxDeadline {
 			bad.add("deadline", "must be a duration such as 30m, above 0 and at most "+limits.maxDeadline.String())
 		}
 	}

@@ -180,8 +180,8 @@ func TestProblemsInOrder(t *testing.T) {
 		"/case_id", "deadline", "supersede", "adopt", "pipeline", "job", "a", "supercede", "z", "Idempotency-Key",
 	}
 	for range 20 {
-		a := b.Do("POST", u+"/?z=1&supercede=true&adopt=maybe&a&deadline=x&supersede=yes&job=j&pipeline=none", `{"case_id":"/"}`,
-			isJSON, key, "Idempotency-Key: ")
+		a := b.Do("POST", u+"/?z=1&supercede=true&adopt=maybe&a&deadline=x&supersede=yes&job=j&pipeline=none",
+			`{"case_id":"/"}`, isJSON, key, "Idempotency-Key: ")
 		b.Problem(a, 400)
 		if got := pointers(t, a); !slices.Equal(got, want) {
 			t.Fatalf("%v, want %v", got, want)

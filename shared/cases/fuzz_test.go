@@ -168,7 +168,9 @@ func fuzzInput(l *life, which byte, detail int) Input {
 		}
 	case 14:
 		reading.Status = StatusSucceeded
-		return CheckOutcome{Seq: seq, Kind: CheckReading, Reading: reading, ResultMissing: true, Message: "no result", JobID: job}
+		return CheckOutcome{
+			Seq: seq, Kind: CheckReading, Reading: reading, ResultMissing: true, Message: "no result", JobID: job,
+		}
 	default:
 		if detail < 200 {
 			return CheckOutcome{Seq: seq, Kind: CheckSkipped}
@@ -306,7 +308,8 @@ func checkStop(t testing.TB, r Rules, before, after Case) {
 		t.Fatal("the sweep takes no notice of a lost request to cancel")
 	case !before.State.Ended() && after.State.Ended() && after.Outcome.Reported && s.State != StopNone:
 		t.Fatal("a job is to be cancelled that is over")
-	case before.Job.ID != "" && before.Job.ID != after.Job.ID && before.State.Ended() && b.State == StopNone && r.CanCancel &&
+	case before.Job.ID != "" && before.Job.ID != after.Job.ID && before.State.Ended() && b.State == StopNone &&
+		r.CanCancel &&
 		before.State != Succeeded && before.State != Failed && !before.Outcome.Reported:
 		t.Fatal("the job of an ended run changed")
 	}

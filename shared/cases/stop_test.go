@@ -18,26 +18,50 @@ func TestStopFollowsTheEnd(t *testing.T) {
 		l    *life
 		want StopState
 	}{
-		"cancelled":                         {job(named).do(0, Cancel{}), StopRequested},
-		"superseded":                        {job(named).do(0, Cancel{Superseded: true}), StopRequested},
-		"timed out":                         {job(named).do(time.Hour, CheckOutcome{Kind: CheckSkipped}), StopRequested},
-		"timed out, by the sweep":           {job(named).do(time.Hour, Tick{}), StopRequested},
-		"cancelled, by run":                 {begin(byRun, nil).inFlight().do(0, Cancel{}), StopRequested},
-		"succeeded":                         {job(named).do(0, shows(0, 0, "succeeded")), StopNone},
-		"failed":                            {job(named).do(0, shows(0, 0, "failed")), StopNone},
-		"cancelled by the pipeline":         {job(named).do(0, shows(0, 0, "cancelled")), StopNone},
-		"cancelled by a callback":           {job(named).do(0, Event{ID: "e", Status: "cancelled", Callback: true}), StopNone},
-		"lost":                              {job(named).do(0, unknown).do(11*time.Minute, unknown), StopNone},
-		"cancelled before it was sent":      {begin(named, nil).do(0, Cancel{}), StopNone},
-		"cancelled before, by run":          {begin(byRun, nil).do(0, Cancel{}), StopNone},
-		"cancelled, job not named":          {begin(named, nil).inFlight().do(0, Cancel{}), StopNone},
-		"the pipeline cannot cancel":        {job(cannot).do(0, Cancel{}), StopNone},
-		"the answer came late":              {begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchAccepted, "j"), StopRequested},
-		"a late answer without a name":      {begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchAccepted, ""), StopNone},
-		"a late answer, by run":             {begin(byRun, nil).inFlight().do(0, Cancel{}).stop(0, CancelConfirmed).answers(DispatchAccepted, ""), StopRequested},
-		"a late answer after a success":     {begin(named, nil).inFlight().do(0, Event{ID: "e", Status: "failed"}).answers(DispatchAccepted, "j"), StopNone},
-		"a late answer that nothing began":  {begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchBusy, ""), StopNone},
-		"a late uncertain answer with name": {begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchUncertain, "j"), StopRequested},
+		"cancelled":  {job(named).do(0, Cancel{}), StopRequested},
+		"superseded": {job(named).do(0, Cancel{Superseded: true}), StopRequested},
+		"timed out": {
+			job(named).do(time.Hour, CheckOutcome{Kind: CheckSkipped}),
+			StopRequested,
+		},
+		"timed out, by the sweep":   {job(named).do(time.Hour, Tick{}), StopRequested},
+		"cancelled, by run":         {begin(byRun, nil).inFlight().do(0, Cancel{}), StopRequested},
+		"succeeded":                 {job(named).do(0, shows(0, 0, "succeeded")), StopNone},
+		"failed":                    {job(named).do(0, shows(0, 0, "failed")), StopNone},
+		"cancelled by the pipeline": {job(named).do(0, shows(0, 0, "cancelled")), StopNone},
+		"cancelled by a callback": {
+			job(named).do(0, Event{ID: "e", Status: "cancelled", Callback: true}),
+			StopNone,
+		},
+		"lost":                         {job(named).do(0, unknown).do(11*time.Minute, unknown), StopNone},
+		"cancelled before it was sent": {begin(named, nil).do(0, Cancel{}), StopNone},
+		"cancelled before, by run":     {begin(byRun, nil).do(0, Cancel{}), StopNone},
+		"cancelled, job not named":     {begin(named, nil).inFlight().do(0, Cancel{}), StopNone},
+		"the pipeline cannot cancel":   {job(cannot).do(0, Cancel{}), StopNone},
+		"the answer came late": {
+			begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchAccepted, "j"),
+			StopRequested,
+		},
+		"a late answer without a name": {
+			begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchAccepted, ""),
+			StopNone,
+		},
+		"a late answer, by run": {
+			begin(byRun, nil).inFlight().do(0, Cancel{}).stop(0, CancelConfirmed).answers(DispatchAccepted, ""),
+			StopRequested,
+		},
+		"a late answer after a success": {
+			begin(named, nil).inFlight().do(0, Event{ID: "e", Status: "failed"}).answers(DispatchAccepted, "j"),
+			StopNone,
+		},
+		"a late answer that nothing began": {
+			begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchBusy, ""),
+			StopNone,
+		},
+		"a late uncertain answer with name": {
+			begin(named, nil).inFlight().do(0, Cancel{}).answers(DispatchUncertain, "j"),
+			StopRequested,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.l.c.Stop.State != test.want {

@@ -398,9 +398,10 @@ func (r *Reconciler) ensureTasks(ctx context.Context, ch change) (first bool, er
 	return first, nil
 }
 
-// finalize deletes the pending tasks of an ended run, creates the one that cancels its job if that may
-// be running, publishes and logs its end, and saves that this is done. Until that is saved, all steps are repeated by later deliveries or the sweep. delivered is
-// as for reconcile. The error is that of the step that failed.
+// finalize deletes the pending tasks of an ended run, creates the one that cancels its job if that
+// may be running, publishes and logs its end, and saves that this is done. Until that is saved, all
+// steps are repeated by later deliveries or the sweep. delivered is as for reconcile. The error is
+// that of the step that failed.
 //
 // A delivery that saved before the end may create its check just after the deletion. That check is
 // delivered, finds the end, and does nothing.

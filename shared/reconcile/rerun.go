@@ -14,9 +14,10 @@ import (
 // current run must have ended, and not have succeeded. A repeat for the same run returns the run that
 // the first call began.
 //
-// Errors: NotFound if there is no such case. Conflict if the run is not the current one, or for what
-// [WhyNoRerun] says, or if the run's pipeline is not described any more. TooMany as for [Reconciler.Start]. Unavailable if nothing was recorded, or if the
-// run was recorded and not queued.
+// Errors: NotFound if there is no such case. Conflict if the run is not the current one, or for
+// what [WhyNoRerun] says, or if the run's pipeline is not described any more. TooMany as for
+// [Reconciler.Start]. Unavailable if nothing was recorded, or if the run was recorded and not
+// queued.
 func (r *Reconciler) Rerun(ctx context.Context, caseID string, run int, traceParent string) (StartAnswer, error) {
 	var answer StartAnswer
 	err := r.retryConflicts(ctx, func(int) (err error) {
@@ -54,7 +55,8 @@ func (r *Reconciler) rerunOnce(ctx context.Context, caseID string, run int, trac
 		return StartAnswer{}, err
 	}
 	return r.begin(ctx, StartRequest{
-		CaseID: caseID, Form: form, Key: key, Pipeline: pipeline.Name, Deadline: c.DeadlineAt.Sub(c.CreatedAt), TraceParent: traceParent,
+		CaseID: caseID, Form: form, Key: key, Pipeline: pipeline.Name,
+		Deadline: c.DeadlineAt.Sub(c.CreatedAt), TraceParent: traceParent,
 	}, head, &c)
 }
 

@@ -51,9 +51,10 @@ type StartAnswer struct {
 //   - Otherwise Start begins a run. A case belongs to the caller who began its first run that is still
 //     kept, whoever begins the later ones.
 //
-// Errors: Forbidden if the case belongs to another caller. Unprocessable if Key was used with another
-// form or pipeline. Invalid if there is no such pipeline. TooMany if the case has 1,000 other keys. Unavailable if no run was recorded, or if it was
-// recorded and not queued: a repeat of the request queues it, or the sweep does.
+// Errors: Forbidden if the case belongs to another caller. Unprocessable if Key was used with
+// another form or pipeline. Invalid if there is no such pipeline. TooMany if the case has 1,000
+// other keys. Unavailable if no run was recorded, or if it was recorded and not queued: a repeat of
+// the request queues it, or the sweep does.
 func (r *Reconciler) Start(ctx context.Context, req StartRequest) (StartAnswer, error) {
 	pipeline, ok := r.described(req.Pipeline)
 	if !ok {

@@ -311,7 +311,9 @@ func (s *faultyStore) DurationStats(ctx context.Context, pipeline string) (sched
 }
 
 func (s *faultyStore) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {
-	_, err := call(s, "SaveDurationStats", func() (bool, error) { return true, s.Store.SaveDurationStats(ctx, pipeline, p) })
+	_, err := call(s, "SaveDurationStats", func() (bool, error) {
+		return true, s.Store.SaveDurationStats(ctx, pipeline, p)
+	})
 	return err
 }
 

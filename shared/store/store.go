@@ -249,9 +249,10 @@ type Store interface {
 	// run is at another version, or if it is the current run and earlier runs are stored.
 	Purge(ctx context.Context, caseID string, run int, version int64) error
 
-	// DurationStats returns the statistics of a pipeline's earlier runs, as they were saved last, or
-	// the zero value. The pipeline is a name of a-z, 0-9 and -, of at most 64 bytes. Stored data that cannot be read is dropped, as schedule.DecodeDurationStats describes.
-	// The version is the stored one in that case too.
+	// DurationStats returns the statistics of a pipeline's earlier runs, as they were saved last,
+	// or the zero value. The pipeline is a name of a-z, 0-9 and -, of at most 64 bytes. Stored data
+	// that cannot be read is dropped, as schedule.DecodeDurationStats describes. The version is the
+	// stored one in that case too.
 	DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error)
 
 	// SaveDurationStats replaces the statistics, which all runs of the pipeline share. It returns ErrConflict if

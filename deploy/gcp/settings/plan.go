@@ -116,7 +116,8 @@ func (p *plan) deriveValues() {
 		v[name] = p.given(name, prefix+suffix)
 	}
 	v["RUNBOOKS_URL"] = strings.TrimSuffix(v["RUNBOOKS_URL"], "/")
-	for _, f := range []string{"START", "STATUS", "CANCEL", "CALLBACK"} { // an env file may give the addresses of a load balancer
+	// An env file may give the addresses of a load balancer.
+	for _, f := range []string{"START", "STATUS", "CANCEL", "CALLBACK"} {
 		v[f+"_URL"] = strings.TrimSuffix(p.given(f+"_URL", p.url(strings.ToLower(f))), "/")
 	}
 	kind, database, _ := strings.Cut(v["STORE"], ":")

@@ -51,7 +51,8 @@ var layers = []layer{
 	{in: "functions"}, // the OpenAPI description, embedded
 	{in: "functions/registry", ours: []string{"functions/...", "shared/config", "shared/reconcile"}, notBelow: cloud},
 	{in: "functions/...", ours: []string{"functions", "functions/internal/...", "shared/reconcile", "shared/cases",
-		"shared/fault", "shared/gcplog", "shared/config", "shared/casetoken", "shared/queue", "shared/identity", "shared/jsonscan",
+		"shared/fault", "shared/gcplog", "shared/config", "shared/casetoken", "shared/queue", "shared/identity",
+		"shared/jsonscan",
 		"shared/printable", "shared/weburl"},
 		others:   []string{"github.com/cloudevents/sdk-go/v2/...", "github.com/rs/cors", "github.com/google/uuid"},
 		notBelow: cloud},
@@ -109,7 +110,8 @@ var layers = []layer{
 		"shared/weburl",
 	}, others: []string{"..."}},
 	// the composition root
-	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/casetoken", "shared/fault", "shared/config", "shared/gcplog",
+	{in: "shared/app", ours: []string{"shared/reconcile", "shared/cases", "shared/casetoken", "shared/fault",
+		"shared/config", "shared/gcplog",
 		"shared/singleflight", "shared/store", "shared/queue", "shared/events",
 		"shared/store/drivers", "shared/store/firestore", "shared/store/postgres", "shared/queue/cloudtasks",
 		"shared/pipeline", "shared/pipeline/description", "shared/events/pubsub"}, others: []string{"..."}},

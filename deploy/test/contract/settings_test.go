@@ -460,12 +460,14 @@ func TestSettingsReachTheFunctionsThatUseThem(t *testing.T) {
 				func([]config.Setting) { p.unfilled = "StallAfter" },
 				[]string{
 					"callback does not use STALL_AFTER", "cancel does not use STALL_AFTER", "check does not use STALL_AFTER",
-					"complete does not use STALL_AFTER", "console does not use STALL_AFTER", "dispatch does not use STALL_AFTER", "start does not use STALL_AFTER", "sweep does not use STALL_AFTER",
+					"complete does not use STALL_AFTER", "console does not use STALL_AFTER",
+					"dispatch does not use STALL_AFTER", "start does not use STALL_AFTER", "sweep does not use STALL_AFTER",
 				}},
 			{"a field of a client that is not filled",
 				func([]config.Setting) { delete(publisher, "Emulators.PubSub") },
 				[]string{
-					"callback does not use PUBSUB_EMULATOR_HOST", "cancel does not use PUBSUB_EMULATOR_HOST", "check does not use PUBSUB_EMULATOR_HOST",
+					"callback does not use PUBSUB_EMULATOR_HOST", "cancel does not use PUBSUB_EMULATOR_HOST",
+					"check does not use PUBSUB_EMULATOR_HOST",
 					"complete does not use PUBSUB_EMULATOR_HOST", "console does not use PUBSUB_EMULATOR_HOST",
 					"dispatch does not use PUBSUB_EMULATOR_HOST", "start does not use PUBSUB_EMULATOR_HOST",
 					"sweep does not use PUBSUB_EMULATOR_HOST",

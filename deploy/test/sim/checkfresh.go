@@ -58,7 +58,8 @@ func (c *checker) followed(e *Entry) {
 // waiting only for its terminal report, and the pipeline must be readable.
 func (s *seen) isAble(e *Entry, n Commit, rules cases.Rules) {
 	r := n.Case
-	able := (!rules.PollNeedsJob || r.Job.ID != "") && !r.State.Ended() && (r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) &&
+	able := (!rules.PollNeedsJob || r.Job.ID != "") && !r.State.Ended() &&
+		(r.Dispatch.Phase != cases.PhaseQueued || r.Dispatch.Attempts > 0) &&
 		r.Checks.ConsecutiveFailures == 0 &&
 		r.Job.CompleteSince.IsZero()
 	switch {

@@ -127,7 +127,8 @@ func (c *checker) sample(e *Entry, d Sample) {
 				c.broken(OneChain, key, e.At, "two checks are pending")
 			}
 		}
-		if s := c.runs[key]; !t.Running && t.Kind != queue.Stop && (s == nil || s.ended && e.At > max(s.endedAt, t.Since)+c.leftOver(s)) {
+		s := c.runs[key]
+		if !t.Running && t.Kind != queue.Stop && (s == nil || s.ended && e.At > max(s.endedAt, t.Since)+c.leftOver(s)) {
 			c.broken(NothingLeft, key, e.At, "a %s of a run that ended long ago", t.Kind)
 		}
 	}

@@ -126,7 +126,8 @@ func TestEachPipelineHasAQueueOfDispatches(t *testing.T) {
 	for pipeline, want := range map[string]string{
 		"": "dispatches", "documents": "dispatches", "render": "dispatches-render", "gone": "dispatches-gone",
 	} {
-		got := createRequest(cfg, queue.Task{Kind: queue.Dispatch, CaseID: "c", Run: 1, Seq: 1, Pipeline: pipeline}).GetParent()
+		task := queue.Task{Kind: queue.Dispatch, CaseID: "c", Run: 1, Seq: 1, Pipeline: pipeline}
+		got := createRequest(cfg, task).GetParent()
 		if got != "projects/demo-p/locations/us-central1/queues/"+want {
 			t.Errorf("pipeline %q: %s, want %s", pipeline, got, want)
 		}

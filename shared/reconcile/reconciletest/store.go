@@ -137,7 +137,9 @@ func (s *Store) Purge(ctx context.Context, caseID string, run int, version int64
 
 // DurationStats implements [store.Store].
 func (s *Store) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
-	return call(&s.Faults, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx, pipeline) })
+	return call(&s.Faults, "DurationStats", func() (schedule.DurationStats, error) {
+		return s.Store.DurationStats(ctx, pipeline)
+	})
 }
 
 // SaveDurationStats implements [store.Store].

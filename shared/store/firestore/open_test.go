@@ -140,7 +140,8 @@ func TestIndexes(t *testing.T) {
 		!errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
-	docs, err := s.read(t.Context(), nil, s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats("default"))
+	docs, err := s.read(t.Context(), nil,
+		s.head("a"), s.run("a", 1), s.value("a", 1, store.Form), s.durationStats("default"))
 	if err != nil {
 		t.Fatal(err)
 	}
