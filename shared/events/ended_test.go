@@ -20,7 +20,9 @@ const traceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 func ended(result, late []byte) cases.View {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 600_000_000, time.UTC)
 	c := cases.Case{
-		Origin:  cases.Origin{CaseID: "a:b", Run: 2, CreatedAt: begin, DeadlineAt: begin.Add(time.Hour)},
+		Origin: cases.Origin{
+			CaseID: "a:b", Run: 2, Pipeline: "render", CreatedAt: begin, DeadlineAt: begin.Add(time.Hour),
+		},
 		Version: 17,
 		State:   cases.Succeeded,
 		Job: cases.Job{

@@ -78,7 +78,7 @@ func TestOpenAtOnce(t *testing.T) {
 	if t.Failed() {
 		t.FailNow()
 	}
-	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,4,5" {
+	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,4,5,6" {
 		t.Errorf("migrated to %s", got)
 	}
 	next := newer(t)
@@ -93,7 +93,7 @@ func TestOpenAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,4,5,9001" {
+	if got := postgrestest.Query(t, dsn, versions); got != "0,1,2,3,4,5,6,9001" {
 		t.Errorf("migrated to %s", got)
 	}
 	for _, s := range stores {
