@@ -133,8 +133,10 @@ func (p *topics) pull(t *testing.T, subscription string) []*pubsubpb.PubsubMessa
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		res, err := p.client.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{
-			Subscription: p.subscription(subscription), MaxMessages: 1000, ReturnImmediately: true,
-		}) //nolint:staticcheck // to wait would hold the emulator's stream for minutes
+			Subscription:      p.subscription(subscription),
+			MaxMessages:       1000,
+			ReturnImmediately: true, //nolint:staticcheck // to wait would hold the emulator's stream for minutes
+		})
 		cancel()
 		if err != nil {
 			t.Fatalf("pulling from %s: %v", subscription, err)
