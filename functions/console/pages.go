@@ -39,8 +39,9 @@ type (
 	}
 	runPage struct {
 		detail
-		Rules cases.Rules
-		Done  string // the message of the last action
+		Rules   cases.Rules
+		Done    string // the message of the last action
+		Picture picture
 	}
 	errorPage struct {
 		Status int
@@ -65,7 +66,7 @@ func newPages() pages {
 		p.templates[name] = template.Must(
 			template.New("layout.html").
 				Funcs(words).
-				ParseFS(files, "files/layout.html", "files/parts.html", "files/"+name+".html"),
+				ParseFS(files, "files/layout.html", "files/parts.html", "files/picture.html", "files/"+name+".html"),
 		)
 	}
 	for name, contentType := range map[string]string{

@@ -112,12 +112,17 @@ func (f function) run(rw http.ResponseWriter, r *http.Request, at address.Addres
 		answer.JSON(rw, http.StatusOK, d)
 		return nil
 	}
+	now := f.reconciler.Now()
 	refresh := 5
 	if d.Case.State.Ended() && found.Case.Stop.State != cases.StopRequested {
 		refresh = 0 // only a late report can follow
 	}
 	return f.pages.show(rw, http.StatusOK, "run", page{
-		Title: d.Case.CaseID, Base: "./", User: user, Now: f.reconciler.Now(), Refresh: refresh,
-		Data: runPage{detail: d, Rules: f.reconciler.Rules(found.Case), Done: doneMessage(d, r.URL.Query().Get("done"))},
+		Title: d.Case.CaseID, Base: "./", User: user, Now: now, Refresh: refresh,
+		Data: runPage{
+			detail: d, Rules: f.reconciler.Rules(found.Case),
+			Done:    doneMessage(d, r.URL.Query().Get("done")),
+			Picture: draw(found.Case, found.Why, now),
+		},
 	})
 }

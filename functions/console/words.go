@@ -23,7 +23,7 @@ var words = template.FuncMap{
 	"rfc":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"utc":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 	"precise":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
-	"shown":    shown, "made": madeWord, "failures": failures,
+	"shown":    shown, "shapes": shapes, "made": madeWord, "failures": failures,
 	"runs": func(caption string, runs []summary) any {
 		return struct {
 			Caption string

@@ -35,6 +35,26 @@ test("it finds a case, shows it and cancels it", async (t) => {
   assert.deepEqual(page.requests.slice(before), [], "it asks on after the end");
 });
 
+test("the picture of a run tells the detail of a mark, by keyboard and without JavaScript", async (t) => {
+  const { case_id: id } = await running();
+  await until("a mark says that it runs", async () => /The pipeline works on it/.test(await (await fetch(`${base}/console/${id}`)).text()));
+  const page = await open(t, await launch(t), `${base}/console/${id}`, { javaScriptEnabled: false });
+  const picture = page.getByRole("group", { name: "Run 1 as a picture" });
+  const said = () => picture.evaluate((svg) => [...svg.querySelectorAll(".mark .says")].filter((p) => getComputedStyle(p).visibility === "visible").map((p) => p.textContent));
+  assert.deepEqual(await said(), []);
+  const mark = picture.getByRole("link", { name: /Sent to the pipeline/ });
+  await mark.hover();
+  assert.match((await said()).join(), /^[\d:.]+\. Sent to the pipeline, by the request to the pipeline\. attempt 1$/);
+  await page.mouse.move(0, 0);
+
+  await picture.getByRole("link", { name: /^Deadline at/ }).focus();
+  assert.match((await said()).join(), /^Deadline at .*An open run ends then\.$/);
+  await until("the tab key reaches the mark", async () => { await page.keyboard.press("Tab"); return /Sent to the pipeline/.test((await said()).join()); }, 10);
+  await page.keyboard.press("Enter");
+  await until("its row is the target", async () => /Sent to the pipeline/.test(await page.locator("tr:target").textContent()), 5);
+  assert.match((await picture.getByRole("link", { name: /^Next poll/ }).getAttribute("aria-label")), /in .*: .+\.$/);
+});
+
 test("it works without JavaScript", async (t) => {
   const { case_id: id, status_url } = await running();
   const page = await open(t, await launch(t), `${base}/console/`, { javaScriptEnabled: false });
