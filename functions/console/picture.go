@@ -458,15 +458,16 @@ func aheadAt(t, now time.Time, to scale, y int, kind, name string) ahead {
 	if a.X > 50 {
 		a.Anchor, a.Dx = "end", -10
 	}
-	when := "was due " + durationWord(now.Sub(t)) + " ago"
+	says := name + " was due " + durationWord(now.Sub(t)) + " ago"
 	if t.After(now) {
-		when = "in " + durationWord(t.Sub(now))
-		a.Text += " " + when
+		a.Text += " in " + durationWord(t.Sub(now))
+		says = a.Text
 	}
 	if t.Sub(to.from) > to.span {
 		a.Text += " →" // it is beyond the edge
 	}
-	a.Says = strings.ToUpper(name[:1]) + name[1:] + " at " + t.UTC().Format("15:04:05") + " UTC, " + when
+	// The text is part of the name of the mark, so that people can call it by what they see.
+	a.Says = strings.ToUpper(says[:1]) + says[1:] + ", at " + t.UTC().Format("15:04:05") + " UTC"
 	return a
 }
 

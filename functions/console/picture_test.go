@@ -110,15 +110,15 @@ func TestPictureOfWhatIsStillToCome(t *testing.T) {
 		want   []string // each is contained in what one of them says
 	}{
 		"the deadline is beyond the edge": {func(*cases.Case) {}, nil, []string{
-			"deadline in 58 min 20 s → | Deadline at 11:00:00 UTC, in 58 min 20 s. An open run ends then.",
+			"deadline in 58 min 20 s → | Deadline in 58 min 20 s, at 11:00:00 UTC. An open run ends then.",
 		}},
 		"an estimate has a range": {func(*cases.Case) {}, &cases.Why{Awaits: "end", EndAt: &at, GiveOrTake: 5}, []string{
-			"end expected in 20 s | End expected at 10:02:00 UTC, in 20 s, give or take 5 s, by its progress.",
-			"next poll in 10 s | Next poll at 10:01:50 UTC, in 10 s: planned to find the end soon at a low cost.",
+			"end expected in 20 s | End expected in 20 s, at 10:02:00 UTC, give or take 5 s, by its progress.",
+			"next poll in 10 s | Next poll in 10 s, at 10:01:50 UTC: planned to find the end soon at a low cost.",
 		}},
 		"busy": {func(*cases.Case) {}, &cases.Why{Awaits: "busy"}, []string{"asked not to be polled before."}},
 		"one failure": {func(c *cases.Case) { c.Checks.ConsecutiveFailures = 1 }, nil,
-			[]string{"in 10 s: the last poll failed."}},
+			[]string{"UTC: the last poll failed."}},
 		"failures": {func(c *cases.Case) { c.Checks.ConsecutiveFailures = 3 }, nil,
 			[]string{"the last 3 polls failed, and each failure doubles the wait."}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = after(1) }, nil,
