@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { accessible, base, launch, open, shot, until } from "./lib.mjs";
+import { accessible, base, launch, open, shot, unfold, until } from "./lib.mjs";
 
 const FAULTS = [
   // mode, fault, state at the end, text at the end
@@ -30,6 +30,7 @@ test("every fault ends in words", async (t) => {
   const chosen = await page.getByLabel("What goes wrong").locator("option").evaluateAll((all) => all.map((o) => o.value));
   assert.deepEqual(chosen.filter((fault) => !FAULTS.some(([, f]) => f === fault)), [], "a fault of the page is not tried");
 
+  await unfold(page);
   for (const [kind, n] of [["plaintiff", 3], ["plaintiff", 2], ["defendant", 2]]) await page.getByRole("button", { name: `Remove ${kind} ${n}`, exact: true }).click();
   const articles = [];
   for (const [mode, fault] of FAULTS) {

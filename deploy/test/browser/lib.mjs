@@ -36,6 +36,11 @@ export async function open(t, browser, url, options = {}) {
   return page;
 }
 
+/** unfold opens the parts of the form that are folded. */
+export async function unfold(page) {
+  await page.evaluate(() => document.querySelectorAll("#form details").forEach((fold) => { fold.open = true; }));
+}
+
 /** until waits for a condition, at most that many seconds. */
 export async function until(what, holds, seconds = 30) {
   for (const end = Date.now() + seconds * 1000; ;) {

@@ -3,12 +3,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { accessible, base, buffering, launch, noSideways, open, post, shot, until, wire } from "./lib.mjs";
+import { accessible, base, buffering, launch, noSideways, open, post, shot, unfold, until, wire } from "./lib.mjs";
 
 const NAME = /Alvarez .*v\. .*Linden/;
 
 /** submit fills in the form with so many documents at most, and submits it. It returns the case's article. */
 async function submit(page, { types = ["srogs", "pods", "admissions"], mode = "sync", fault = "", keep = 1 } = {}) {
+  await unfold(page);
   for (const kind of ["plaintiff", "defendant"]) {
     for (let n = await page.getByRole("listitem", { name: new RegExp(`^${kind} `) }).count(); n > keep; n--) {
       await page.getByRole("button", { name: `Remove ${kind} ${n}`, exact: true }).click();
@@ -71,6 +72,7 @@ test("the form is what the form frontend sends", async (t) => {
   const page = await open(t, await launch(t), base);
   let sent;
   await page.route("**/start", async (route) => { sent = route.request().postDataJSON(); await route.abort(); });
+  await unfold(page);
   await page.getByRole("button", { name: "Remove plaintiff 3", exact: true }).click();
   await page.getByRole("button", { name: "Remove defendant 2", exact: true }).click();
   await page.getByLabel("Bedbugs").check();
@@ -259,6 +261,26 @@ test("how it looks", async (t) => {
       await page.context().close();
     }
   }
+});
+
+test("a running case is in view without scrolling, and a failed one says what to do", async (t) => {
+  const browser = await launch(t);
+  for (const viewport of [{ width: 1280, height: 720 }, { width: 360, height: 740 }]) {
+    const page = await open(t, browser, base, { viewport });
+    await page.getByRole("button", { name: "Submit the case" }).click();
+    const article = page.getByRole("article");
+    await article.waitFor();
+    await until("it runs", async () => (await state(article)) === "running");
+    await page.evaluate(() => scrollTo(0, 0));
+    const { y, height } = await article.boundingBox();
+    assert.ok(y >= 0 && y + height <= viewport.height, `the case is from ${y} to ${y + height} in a window of ${viewport.height}`);
+    await shot(page, `page-running-${viewport.width}`);
+    await article.getByRole("button", { name: "Cancel" }).click();
+  }
+  const page = await open(t, browser, base);
+  const article = await submit(page, { fault: "refuse" });
+  await ends(article, "failed");
+  assert.match(await article.textContent(), /did not accept the form\..*Correct the form and submit it/);
 });
 
 test("by keyboard alone", async (t) => {

@@ -60,6 +60,7 @@ try {
   const page = await browser.newPage({ viewport: { width: 1180, height: 580 }, colorScheme: "light" });
   await page.goto(`http://127.0.0.1:${port}/`);
 
+  await page.getByText("Change the form").click();
   for (const kind of ["plaintiff 3", "plaintiff 2", "defendant 2"]) {
     await page.getByRole("button", { name: `Remove ${kind}`, exact: true }).click();
   }

@@ -2,7 +2,7 @@
 
 import { cancel, follow } from "/status/-/casewatch.js";
 
-import { dispatchLine, documents, endLine, link, progressLine, sentence, STATES } from "./words.js";
+import { dispatchLine, documents, endLine, link, nextStep, progressLine, sentence, STATES } from "./words.js";
 
 const MAX_OPEN_LIST = 30; // a longer list of documents is shown collapsed
 
@@ -127,7 +127,7 @@ export function card(entry, { announce, rerun, remove }) {
 
   function onEnd(s) {
     onState(s);
-    show(slot("end"), endLine(s));
+    show(slot("end"), [endLine(s), nextStep(s)].filter(Boolean).join(" "));
     const all = documents(s.result);
     slot("documents").replaceChildren(...all.map(({ name, url, error }) => {
       const item = document.createElement("li");

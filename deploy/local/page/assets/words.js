@@ -23,6 +23,17 @@ const REASONS = {
   superseded: "A newer run replaced it.",
 };
 
+// STEPS are what to do about an end that nobody asked for.
+const STEPS = {
+  pipeline_failed: "Run it again. If it fails again, the pipeline's log tells more.",
+  pipeline_refused: "Correct the form and submit it: the same form would be refused again.",
+  pipeline_unreachable: "Check that the pipeline runs at its address. Then run it again.",
+  pipeline_lost: "The pipeline was probably restarted. Run it again.",
+  no_documents: "Look at what failed. Then run it again, or correct the form and submit it.",
+  start_unknown: "Look into the pipeline's log before you run it again: it may have begun.",
+  deadline: "Look into the pipeline's log. Run it again if it only needed longer.",
+};
+
 // QUOTED are the reasons whose message is quoted, because it comes from the pipeline or says what
 // the pipeline did. The messages of the other reasons repeat the text in REASONS.
 const QUOTED = new Set(["pipeline_failed", "pipeline_refused", "pipeline_unreachable", "no_documents"]);
@@ -89,6 +100,9 @@ export function endLine({ state, reason, message, documents, output_url }) {
   if (documents && documentCount(documents)) parts.push(`${documentCount(documents)}.`);
   return parts.join(" ");
 }
+
+// nextStep says what to do about an end, or returns "" if nothing went wrong.
+export const nextStep = ({ reason }) => STEPS[reason] ?? "";
 
 // link returns an address that is safe to link to, else "". The pipeline chooses the address, so it
 // could be a script.

@@ -4,7 +4,7 @@ import test from "node:test";
 
 const source = readFileSync(new URL("../assets/words.js", import.meta.url)).toString("base64");
 const words = await import(`data:text/javascript;base64,${source}`);
-const { dispatchLine, documents, duration, endLine, link, progressLine } = words;
+const { dispatchLine, documents, duration, endLine, link, nextStep, progressLine } = words;
 
 const running = { state: "running", ended: false, completed: 4, total: 18, message: "SROGs" };
 
@@ -45,6 +45,14 @@ test("endLine has a text for each reason", () => {
     const line = endLine({ state: "failed", reason, message: "", documents: null });
     assert.match(line, /^[A-Z][^_]+\.$/, `${reason}: ${line}`);
   }
+});
+
+test("nextStep says what to do about each end that nobody asked for", () => {
+  for (const reason of process.env.REASONS.split(" ")) {
+    const asked = ["completed", "cancelled", "superseded"].includes(reason);
+    assert.equal(nextStep({ reason }) === "", asked, reason);
+  }
+  assert.equal(nextStep({ reason: "a_reason_of_tomorrow" }), "");
 });
 
 test("endLine counts the documents of a success as far as they are counted", () => {
