@@ -386,7 +386,8 @@ func toneOf(w cases.What, state cases.State) string {
 		}
 		return "bad"
 	case cases.NoteNotStarted, cases.NoteUncertain, cases.NoteStalled, cases.NoteUnreachable, cases.NoteBusy,
-		cases.NoteUnknown, cases.NoteRescheduled, cases.NoteLate, cases.NoteLeaked:
+		cases.NoteUnknown, cases.NoteNoResult, cases.NoteUnmapped, cases.NoteRescheduled, cases.NoteLate,
+		cases.NoteLeaked, cases.NoteStopAgain, cases.NoteStopFailed:
 		return "bad"
 	}
 	return "plain"
