@@ -261,6 +261,47 @@ func TestFormBecomesDocuments(t *testing.T) {
 	}
 }
 
+// TestDescribedPipelines: each pipeline of pipelines.yaml works on a case, and answers every poll.
+func TestDescribedPipelines(t *testing.T) {
+	t.Parallel()
+	shipped, err := os.ReadFile("pipelines.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProgram(t)
+	file := filepath.Join(t.TempDir(), "pipelines.yaml")
+	here := bytes.ReplaceAll(shipped, []byte("http://127.0.0.1:8080"), []byte(p.base))
+	if err := os.WriteFile(file, here, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = append(p.env, "PIPELINES_FILE="+file)
+	p.run()
+	names := regexp.MustCompile(`(?m)^([a-z]+):$`).FindAllSubmatch(shipped, -1)
+	if len(names) < 5 {
+		t.Fatalf("%d pipelines in pipelines.yaml, want one of each protocol", len(names))
+	}
+	urls := map[string]string{}
+	for _, name := range names {
+		pipeline := string(name[1])
+		form := strings.Replace(bigForm, `"main"`, `"`+pipeline+`"`, 1)
+		form = strings.Replace(form, `,"pods","admissions"]`, `]`, 1)
+		code, body := p.do("POST", p.base+"/start?pipeline="+pipeline, form)
+		var accepted struct {
+			StatusURL string `json:"status_url"`
+		}
+		if err := json.Unmarshal(body, &accepted); err != nil || code != http.StatusAccepted {
+			t.Fatalf("%s: %d %s", pipeline, code, body)
+		}
+		urls[pipeline] = accepted.StatusURL
+	}
+	for pipeline, url := range urls {
+		v := p.end(url)
+		if v.State != cases.Succeeded || v.OutputURL == nil || v.Checks.Failures != 0 || v.Pipeline != pipeline {
+			t.Errorf("%s: %+v, want it to succeed with an output and without a failed poll", pipeline, v)
+		}
+	}
+}
+
 func TestKilledThreeTimes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute: go test without -short")
