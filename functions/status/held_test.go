@@ -123,10 +123,12 @@ func TestHeldIsReleased(t *testing.T) {
 		broken.reads = reads
 	}
 	change := func() { update(b, "c", 1, func(*cases.Case) {}) }
-	begins := func() *viewer {
-		v := view(t, u+"/c")
-		v.begins()
-		v.next()
+	// A request that has ended for its client may still hold its place for a moment.
+	begins := func() (v *viewer) {
+		until(t, "a place is free", func() bool {
+			v = join(t, u+"/c")
+			return v != nil
+		})
 		return v
 	}
 	for name, request := range map[string]func(){
@@ -138,12 +140,10 @@ func TestHeldIsReleased(t *testing.T) {
 			answered(t, answers)
 		},
 		"a panic in a stream": func() {
-			panicAfter(1)
 			v := begins()
+			panicAfter(0)
 			change()
-			if e := v.next(); e != closing {
-				t.Errorf("%+v", e)
-			}
+			v.closes()
 			panicAfter(1 << 30)
 		},
 		"a panic in a long poll": func() {
@@ -183,10 +183,8 @@ func TestHeldIsReleasedWhenTheStoreFails(t *testing.T) {
 	if err := b.Store.Store.Update(t.Context(), store.Write{Case: c}); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range viewers {
-		if e := v.next(); e != closing {
-			t.Errorf("stream %d got %+v, want %+v", i, e, closing)
-		}
+	for _, v := range viewers {
+		v.closes()
 	}
 	b.Store.SetDown(false)
 	until(t, "the streams are released", func() bool { return !turnedAway(t, u+"/c") })

@@ -166,6 +166,17 @@ func (v *viewer) shows(event, id, fields string) {
 	}
 }
 
+// closes checks that the stream tells its viewer to reconnect later. One that waited may have been
+// kept alive before.
+func (v *viewer) closes() {
+	v.t.Helper()
+	b := v.next()
+	b.comment = ""
+	if b != closing {
+		v.t.Errorf("got %+v, want %+v", b, closing)
+	}
+}
+
 // ends checks that the stream ends without another block.
 func (v *viewer) ends() {
 	v.t.Helper()

@@ -219,7 +219,10 @@ func (s *system) everyKind(t *testing.T) {
 	s.sweepsClean(t)
 	s.healthy(t)
 	for name, r := range s.routers {
-		if n := r.asked(); n < instances && name != "cancel" { // which is called once
+		if name == "cancel" || name == "callback" { // called once, and never by a pipeline of documents
+			continue
+		}
+		if n := r.asked(); n < instances {
 			t.Errorf("%d instances of %s were asked, not %d", n, name, instances)
 		}
 	}
