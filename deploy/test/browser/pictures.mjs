@@ -66,7 +66,7 @@ try {
   }
   await state(await submit(page), "succeeded");
 
-  await page.reload(); // the form is as it was at first; the case stays
+  await page.reload(); // the form is as it was at first, and folded; the case stays
   const running = await submit(page);
   await running.getByText(/^[5-9] of 18 documents/).waitFor({ timeout: 60_000 });
   await page.evaluate(() => scrollTo(0, 0));
@@ -74,9 +74,9 @@ try {
 
   const id = (await running.textContent()).match(/[0-9a-f-]{32,36}/)[0];
   await state(running, "succeeded");
-  await page.setViewportSize({ width: 920, height: 830 });
+  await page.setViewportSize({ width: 920, height: 900 });
   await page.goto(`http://127.0.0.1:${port}/console/${id}`);
-  await page.locator("#timeline").waitFor();
+  await page.locator("#picture").waitFor();
   await take(page, "console");
 } finally {
   await browser.close();
