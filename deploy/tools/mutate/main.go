@@ -125,12 +125,14 @@ func report(survivors []*mutant, reasons map[string]string, all bool) bool {
 
 // A mutant whose tests take slowest times as long as without it, and least more, loops. It counts as noticed.
 const (
-	slowest = 10
+	slowest = 10 * perProcessor
 	least   = 5 * time.Second
 )
 
-// judge runs the tests of a package once for each of the mutants, on every processor, and returns the mutants that they
-// let pass. Those that the tests never reach are not run.
+// perProcessor is how many tests run at the same time on a processor: those of the reconciler wait more than they work.
+const perProcessor = 3
+
+// judge runs the tests of a package once for each of the mutants, and returns the mutants that they let pass. Those that the tests never reach are not run.
 func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args ...string) ([]*mutant, error) {
 	if len(mutants) == 0 {
 		return nil, nil
@@ -150,7 +152,7 @@ func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args .
 		workers sync.WaitGroup
 		passed  = make([]bool, len(mutants))
 	)
-	for range runtime.NumCPU() {
+	for range perProcessor * runtime.NumCPU() {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(mutants) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				m := mutants[i]
