@@ -45,7 +45,7 @@ func main() {
 
 const (
 	sampleFile = "deploy/local/pipelines.yaml"
-	sampleBase = "http://localhost:8080" // where that file expects the sample pipeline
+	sampleBase = "http://127.0.0.1:8080" // where that file expects the sample pipeline
 	sampleForm = `{"Filing city": "Los Angeles", "document_types": ["srogs", "pods", "admissions"]}`
 )
 

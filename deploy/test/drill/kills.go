@@ -159,6 +159,23 @@ func (d *drill) holding(ctx context.Context, do func() error) (err error) {
 	return do()
 }
 
+// loseCheck deletes the check to come, and reports whether it was there. On one machine it stops the
+// queues for that moment: the check may be due before its number is known.
+func (d *drill) loseCheck(ctx context.Context, c *canary) (seq int64, lost bool, err error) {
+	lose := func() (err error) {
+		if seq, err = d.checkSeq(ctx, c); err == nil {
+			lost, err = d.google.lose(ctx, d.check(c, seq))
+		}
+		return err
+	}
+	if d.t.Local() {
+		err = d.holding(ctx, lose)
+	} else {
+		err = lose()
+	}
+	return seq, lost, err
+}
+
 // killAtCheck deletes the check to come: what a kill leaves between the save that says so and the task itself.
 func (d *drill) killAtCheck(ctx context.Context, name string) error {
 	c, err := d.start(ctx, name, name, d.waiting(), d.deadline(), "")
@@ -167,11 +184,7 @@ func (d *drill) killAtCheck(ctx context.Context, name string) error {
 	}
 	d.soon(ctx, c, func(v witness.View) bool { return v.Checks.Count > 0 || v.Ended() })
 	for v := c.Latest(); !v.Ended() && ctx.Err() == nil; v = c.Latest() {
-		seq, err := d.checkSeq(ctx, c)
-		if err != nil {
-			return err
-		}
-		lost, err := d.google.lose(ctx, d.check(c, seq))
+		seq, lost, err := d.loseCheck(ctx, c)
 		if err != nil {
 			return err
 		}
