@@ -132,7 +132,8 @@ const (
 // perProcessor is how many tests run at the same time on a processor: those of the reconciler wait more than they work.
 const perProcessor = 3
 
-// judge runs the tests of a package once for each of the mutants, and returns the mutants that they let pass. Those that the tests never reach are not run.
+// judge runs the tests of a package once for each of the mutants, and returns the mutants that they let pass. Those
+// that the tests never reach are not run.
 func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args ...string) ([]*mutant, error) {
 	if len(mutants) == 0 {
 		return nil, nil
