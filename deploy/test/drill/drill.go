@@ -44,9 +44,10 @@ type drill struct {
 
 	mu      sync.Mutex
 	cases   []*canary
-	made    int      // tasks of ours
-	own     []string // those that may still be there
-	held    []string // queues that we stopped
+	made    int        // tasks of ours
+	own     []string   // those that may still be there
+	holds   sync.Mutex // taken while the queues are stopped
+	held    []string   // queues that we stopped
 	notes   []string
 	before  health // when the drill began
 	worst   health

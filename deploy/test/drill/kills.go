@@ -139,6 +139,8 @@ func (d *drill) killAtStart(ctx context.Context, name string) error {
 
 // holding does something while the queues deliver nothing. It does not touch queues that somebody else has stopped.
 func (d *drill) holding(ctx context.Context, do func() error) (err error) {
+	d.holds.Lock() // faults run side by side, and would find the queues stopped by each other
+	defer d.holds.Unlock()
 	for _, name := range d.google.queues() {
 		switch stopped, err := d.google.paused(ctx, name); {
 		case err != nil:
