@@ -12,9 +12,10 @@ import (
 	"github.com/casewatch/casewatch/shared/reconcile"
 )
 
-// New returns the handler of POST /{case_id}?run=N&token=…, whose body is the pipeline's report. It
-// responds 200 when the report is recorded, whatever it changed, and 401 before it reads the body if
-// the token is not that of the run. A report that cannot be read gets 400.
+// New returns the handler of POST /{case_id}?run=N&token=…, whose body is the pipeline's report. The
+// token is checked before the body is read: if it is not that of the run, the answer is 401. The
+// other answers are 200 if the report is recorded, even if it changed nothing; 401 if its signature
+// is wrong; 400 if it cannot be read or is about another job.
 func New(cfg *config.Config, reconciler *reconcile.Reconciler) http.Handler {
 	return answer.Handler(reconciler.Log(), func(rw http.ResponseWriter, r *http.Request) error {
 		at, err := address.Parse(r)

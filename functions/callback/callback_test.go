@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// address is what a pipeline is told: the address of a run at the function.
+// address returns the callback address of a run.
 func address(b *functiontest.Bench, function, caseID string, run int) string {
 	until := time.Now().Add(time.Hour)
 	return casetoken.Callback(function, b.Config.Access.TokenSecrets, caseID, run, until)

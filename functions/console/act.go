@@ -20,12 +20,12 @@ const maxBody = 4 << 10
 // done maps each action to the message of the page that follows it. The address contains the
 // action.
 var done = map[string]string{
-	"cancel": "The run is cancelled. The pipeline is not informed, because it has no way to cancel a run.",
+	"cancel": "The run is cancelled.",
 	"rerun":  "This run was started with the form of the previous run.",
 }
 
-// doneMessage returns the message of an action, or "" if the run shows that the action did not
-// happen, whatever the address says.
+// doneMessage returns the message of an action. It returns "" if the run shows that the action did
+// not happen: anybody can write the address that names it.
 func doneMessage(d detail, action string) string {
 	if action == "cancel" && d.Case.State != cases.Cancelled || action == "rerun" && d.Case.Run == 1 {
 		return ""

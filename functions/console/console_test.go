@@ -199,7 +199,7 @@ func TestWithoutUsersOnlyThisMachineIsAccepted(t *testing.T) {
 	}
 }
 
-// A request that a page of another site makes a browser send is rejected, whoever uses the browser.
+// A browser sends a request of another site's page with the cookies of its user. It is rejected.
 func TestCrossOriginRequestsAreRejected(t *testing.T) {
 	b, u := newBench(t)
 	b.Begin("c")

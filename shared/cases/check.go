@@ -8,11 +8,15 @@ import (
 // maxOpenPercent is the highest percentage that a run shows which has not succeeded.
 const maxOpenPercent = 99.9
 
-// ShouldPoll reports whether a check of c at now is to poll the pipeline. It is not while nothing
-// was sent, at the deadline, at the end of a completion grace, when only the time matters, if the
-// check was due before the time that a busy pipeline named, and while the pipeline cannot be asked:
-// its name for the job is needed and not known, or it is gone. The check that is due at the
-// deadline never polls: where the clock says that it is not yet time, the clock is behind.
+// ShouldPoll reports whether a check of c at now is to poll the pipeline. It is not to poll
+//
+//   - at the deadline, and when the check is due at the deadline. If the clock then says that it is
+//     not yet time, the clock is behind.
+//   - while nothing was sent
+//   - if the check was due before the time that a busy pipeline named
+//   - while the pipeline cannot be asked: its name for the job is needed and not known, or it is no
+//     longer described
+//   - at the end of a completion grace, when only the time matters
 func (r Rules) ShouldPoll(c Case, now time.Time) bool {
 	switch {
 	case c.State.Ended() || !now.Before(c.DeadlineAt) || !c.Checks.NextAt.Before(c.DeadlineAt):
@@ -61,10 +65,9 @@ func (r Rules) checkOutcome(n *Case, in CheckOutcome, now time.Time, jitter floa
 	return Verdict{Kind: Applied, Keep: keep}
 }
 
-// checkAfterEnd takes in a check that was saved after the end. Its report is late. One that had
-// read the end and polled all the same is counted: the record that a check reads is at least that
-// of the last save that returned, so one that read an open run began before anybody could know the
-// end, however long the save of that took.
+// checkAfterEnd takes in a check that was saved after the end. Its report is late. A check that had
+// read the end and polled all the same is counted as leaked. The version that it read decides, not
+// the time: a check that read an open run began before the save of the end had returned.
 func (r Rules) checkAfterEnd(n *Case, in CheckOutcome, now time.Time) Verdict {
 	v := Verdict{Kind: Ignored}
 	if rep, ok := in.report(); ok && n.isNews(in.Reading) {
@@ -79,9 +82,10 @@ func (r Rules) checkAfterEnd(n *Case, in CheckOutcome, now time.Time) Verdict {
 	return v
 }
 
-// takeFinding takes in what a poll found of an open run. It returns where a result goes that came
-// with it. A busy pipeline is reachable, whatever was sent; of anything else that is found while
-// nothing was sent, nothing is about this run.
+// takeFinding takes in what a poll found of an open run. It returns where the result of the poll is
+// to be kept, if it had one. A busy pipeline is reachable. Anything else that is found while nothing
+// was sent is not about this run; such a poll began before the
+// answer of the dispatch queued the run again.
 func (r Rules) takeFinding(n *Case, in CheckOutcome, now time.Time) Keep {
 	if in.Kind == CheckSkipped {
 		if r.jobUnnamed(*n) && !r.Gone {
@@ -158,9 +162,9 @@ func (in CheckOutcome) report() (terminalReport, bool) {
 	return rep, in.Kind == CheckReading && in.Reading.Status.Terminal()
 }
 
-// isNews reports whether a reading tells of this run. Anything does, but in a rerun only from the
-// first reading on that is neither the last one of the run before nor that run's end. At the same
-// counts a status is news only if the run before had its terminal status already.
+// isNews reports whether a reading tells of this run. In the first run of a case every reading does.
+// In a rerun the pipeline may still show the run before. So readings count from the first one on
+// that differs from the last reading of that run, and from its end.
 func (c Case) isNews(r Reading) bool {
 	b := c.Job.Baseline
 	if b == nil {
@@ -337,7 +341,7 @@ func (c *Case) noteCompletion(in Reading, now time.Time) {
 	}
 }
 
-// maxUnmapped bounds the statuses that a record remembers of those that no list names.
+// maxUnmapped is how many statuses that no list names a record keeps.
 const maxUnmapped = 8
 
 // noteUnmapped keeps a status that the description of the pipeline does not list, so that it is

@@ -66,9 +66,9 @@ type Ending struct {
 	Message  string // for those who follow the run, where the end has no message of its own
 }
 
-// endings has every reason. To add one, add its constant and a line here: tests then name what else
-// lacks it (the console, the page, the types of the browser module, the OpenAPI description). A
-// cancel of a run is answered by the state: 200 if that is cancelled, else 409.
+// endings has every reason. To add one, add its constant and a line here: a test then names what
+// else lacks it (the page, the types of the browser module, the OpenAPI description). The console
+// and the stream take their text from here.
 var endings = []Ending{
 	{ReasonCompleted, Succeeded, "The pipeline finished it.", "the documents are ready"},
 	{ReasonPipelineFailed, Failed, "The pipeline said that it failed.", "the pipeline could not make the documents"},

@@ -98,8 +98,8 @@ var pipelineSettings = []setting{
 	{
 		Setting{
 			Name: "PIPELINE_API_URL",
-			Doc: "The address of the document pipeline, up to /api. One of this, PIPELINES and " +
-				"PIPELINES_FILE is required.",
+			Doc: "The address of the document pipeline, without /api. Exactly one of this, PIPELINES and " +
+				"PIPELINES_FILE is set.",
 			Functions: all,
 			Example:   "https://pipeline.example.com",
 		},

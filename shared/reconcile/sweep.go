@@ -235,6 +235,9 @@ func (s *sweep) reschedule(ctx context.Context, c cases.Case) (Report, error) {
 	if c.Checks.NextAt.Before(s.cutoff) {
 		found = overdue(c)
 	}
+	if found.Leaked > 0 {
+		s.r.log.WarnContext(ctx, "an open run had no next check", attrs(c)...)
+	}
 	if s.onlyStore() {
 		return found, nil
 	}

@@ -238,6 +238,9 @@ func TestLeaks(t *testing.T) {
 	if rep := w.sweep(); rep != (reconcile.Report{Open: 1, Overdue: 1, Rescheduled: 1, Leaked: 1}) {
 		t.Errorf("%+v", rep)
 	}
+	if lines := w.lines("an open run had no next check"); len(lines) != 1 || lines[0]["case_id"] != "c" {
+		t.Errorf("lines that name the run without a next check: %v, want one", lines)
+	}
 }
 
 func TestHealOnDelivery(t *testing.T) {

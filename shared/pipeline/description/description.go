@@ -67,7 +67,7 @@ type Body struct {
 // Member is a member of a body.
 type Member struct {
 	Path  []string // the names on the way to it, from the top; at least one
-	Value any      // a JSON value; each text in it is a *Template
+	Value any      // a JSON value; each text in it is a Template
 }
 
 // Poll says how a job is polled.
