@@ -41,7 +41,8 @@ type summary struct {
 
 func summarize(c cases.Case) summary {
 	return summary{
-		CaseID: c.CaseID, Run: c.Run, Pipeline: c.Pipeline, State: c.State, Progress: c.Job.Progress, Stalled: c.Job.Stalled,
+		CaseID: c.CaseID, Run: c.Run, Pipeline: c.Pipeline, State: c.State,
+		Progress: c.Job.Progress, Stalled: c.Job.Stalled,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt,
 		EndedAt: optional(c.Outcome.EndedAt), End: c.Outcome.End, Documents: c.Outcome.Documents,
 	}

@@ -112,7 +112,9 @@ func TestPictureOfWhatIsStillToCome(t *testing.T) {
 		"the deadline is beyond the edge": {func(*cases.Case) {}, nil, []string{
 			"deadline in 58 min 20 s → | Deadline in 58 min 20 s, at 11:00:00 UTC. An open run ends then.",
 		}},
-		"an estimate has a range": {func(*cases.Case) {}, &cases.Why{Awaits: "end", EndAt: &at, GiveOrTake: 5}, []string{
+		"an estimate has a range": {func(*cases.Case) {}, &cases.Why{
+			Awaits: "end", EndAt: &at, GiveOrTake: 5,
+		}, []string{
 			"end expected in 20 s | End expected in 20 s, at 10:02:00 UTC, give or take 5 s, by its progress.",
 			"next poll in 10 s | Next poll in 10 s, at 10:01:50 UTC: planned to find the end soon at a low cost.",
 		}},
@@ -123,9 +125,10 @@ func TestPictureOfWhatIsStillToCome(t *testing.T) {
 			[]string{"the last 3 polls failed, and each failure doubles the wait."}},
 		"unknown": {func(c *cases.Case) { c.Checks.UnknownSince = after(1) }, nil,
 			[]string{"the pipeline does not know the case."}},
-		"nothing sent":  {func(*cases.Case) {}, &cases.Why{Awaits: "dispatch"}, []string{"nothing was sent yet."}},
-		"result":        {func(*cases.Case) {}, &cases.Why{Awaits: "result"}, []string{"the result is awaited."}},
-		"it goes on":    {func(*cases.Case) {}, &cases.Why{Awaits: "report"}, []string{"reports that the run goes on."}},
+		"nothing sent": {func(*cases.Case) {}, &cases.Why{Awaits: "dispatch"}, []string{"nothing was sent yet."}},
+		"result":       {func(*cases.Case) {}, &cases.Why{Awaits: "result"}, []string{"the result is awaited."}},
+		"it goes on": {func(*cases.Case) {}, &cases.Why{Awaits: "report"},
+			[]string{"reports that the run goes on."}},
 		"viewers":       {func(*cases.Case) {}, &cases.Why{Awaits: "progress"}, []string{"the run has viewers."}},
 		"overdue":       {func(c *cases.Case) { c.Checks.NextAt = after(93) }, nil, []string{"was due 7 s ago"}},
 		"no next check": {func(c *cases.Case) { c.Checks.NextAt = time.Time{} }, nil, []string{"Deadline"}},
@@ -178,10 +181,14 @@ func TestPictureOfOddRecords(t *testing.T) {
 		"only the end":       func() cases.Case { c := ended(cases.Failed); c.Timeline = c.Timeline[6:]; return c }(),
 		"end before sent":    func() cases.Case { c := ended(cases.Failed); c.Outcome.EndedAt = after(5); return c }(),
 		"end before created": func() cases.Case { c := ended(cases.Failed); c.Outcome.EndedAt = after(-5); return c }(),
-		"end without a time": func() cases.Case { c := ended(cases.Failed); c.Outcome.EndedAt = time.Time{}; return c }(),
-		"10,000 polls":       func() cases.Case { c := lived(); c.Checks.Polls = 10_000; return c }(),
-		"50 long notes":      func() cases.Case { c := lived(); c.Timeline = many(50); return c }(),
-		"10,000 notes":       func() cases.Case { c := lived(); c.Timeline = many(10_000); return c }(),
+		"end without a time": func() cases.Case {
+			c := ended(cases.Failed)
+			c.Outcome.EndedAt = time.Time{}
+			return c
+		}(),
+		"10,000 polls":  func() cases.Case { c := lived(); c.Checks.Polls = 10_000; return c }(),
+		"50 long notes": func() cases.Case { c := lived(); c.Timeline = many(50); return c }(),
+		"10,000 notes":  func() cases.Case { c := lived(); c.Timeline = many(10_000); return c }(),
 		"10,000 attempts": func() cases.Case {
 			c := cases.Case{State: cases.Pending}
 			c.CreatedAt, c.DeadlineAt = began, after(20000)
@@ -212,7 +219,8 @@ func TestPictureOfOddRecords(t *testing.T) {
 				if len(html) > 128<<10 {
 					t.Errorf("%d bytes, want at most 128 KiB", len(html))
 				}
-				if strings.Contains(html, "NaN") || strings.Contains(html, "Inf") || strings.Contains(html, "ZgotmplZ") {
+				if strings.Contains(html, "NaN") || strings.Contains(html, "Inf") ||
+					strings.Contains(html, "ZgotmplZ") {
 					t.Errorf("a value cannot be drawn: %s", html)
 				}
 				for _, m := range regexp.MustCompile(`"([-+.e\d]+)%"`).FindAllStringSubmatch(html, -1) {

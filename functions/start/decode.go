@@ -147,8 +147,10 @@ func readQuery(rawQuery string, limits limits, req *reconcile.StartRequest, bad 
 		switch {
 		case !req.Adopt:
 			bad.add("job", "is only for adopt=true")
-		case text == "" || len(text) > maxJob || !utf8.ValidString(text) || strings.ContainsFunc(text, printable.IsControl):
-			bad.add("job", fmt.Sprintf("must be the name of the pipeline's job: 1 to %d bytes, no control characters", maxJob))
+		case text == "" || len(text) > maxJob || !utf8.ValidString(text) ||
+			strings.ContainsFunc(text, printable.IsControl):
+			bad.add("job",
+				fmt.Sprintf("must be the name of the pipeline's job: 1 to %d bytes, no control characters", maxJob))
 		}
 	}
 	unknown := slices.Sorted(maps.Keys(query))

@@ -55,7 +55,9 @@ func TestAWaitThatIsOver(t *testing.T) {
 		a.Header.Get("Retry-After") == "" || a.JSON(t)["status_url"] == nil {
 		t.Errorf("after %v: %d %v %s", took, a.Status, a.Header, a.Body)
 	}
-	for _, prefer := range []string{"wait=0", "wait=x", "wait", "wait=-1", "wait=1.5", "waits=9", "", "return=minimal"} {
+	for _, prefer := range []string{
+		"wait=0", "wait=x", "wait", "wait=-1", "wait=1.5", "waits=9", "", "return=minimal",
+	} {
 		begin := time.Now()
 		a := b.Do("POST", u, `{"case_id":"c"}`, isJSON, key, "Prefer: "+prefer)
 		if took := time.Since(begin); a.Status != 200 || took > 500*time.Millisecond {

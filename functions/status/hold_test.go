@@ -205,7 +205,8 @@ func TestStoreHangs(t *testing.T) {
 			conn := network.Dial()
 			begin := time.Now()
 			body, err := io.ReadAll(request(t, conn))
-			if took := time.Since(begin); err != nil || took != reconcile.FollowTimeout || string(body) != "retry: 5000\n" {
+			took := time.Since(begin)
+			if err != nil || took != reconcile.FollowTimeout || string(body) != "retry: 5000\n" {
 				t.Errorf("%q, %v after %v", body, err, took)
 			}
 			_ = conn.Close()

@@ -81,7 +81,8 @@ func newPlace(t *testing.T) *place {
 	t.Helper()
 	p := &place{tasks: &tasks{}, topics: pstest.NewServer(), db: filepath.Join(t.TempDir(), "cases.db")}
 	for _, topic := range []string{"casewatch-ended", "casewatch-dead-letter"} {
-		_, err := p.topics.GServer.CreateTopic(t.Context(), &pubsubpb.Topic{Name: "projects/example-project/topics/" + topic})
+		_, err := p.topics.GServer.CreateTopic(t.Context(),
+			&pubsubpb.Topic{Name: "projects/example-project/topics/" + topic})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,8 @@ func (r Rules) mayFetchResult(c Case, now time.Time) bool {
 func (r Rules) fetchResult(n *Case, in Event, now time.Time) Verdict {
 	v := r.runningEvent(n, Event{Status: StatusRunning, JobID: in.JobID}, now)
 	n.Checks.BusyUntil, n.Checks.Paced = time.Time{}, false
-	if at, far := r.interval().Expedited(n.Checks.LastAt, n.Checks.NextAt, now); far && in.PendingCheck == n.Checks.Seq {
+	at, far := r.interval().Expedited(n.Checks.LastAt, n.Checks.NextAt, now)
+	if far && in.PendingCheck == n.Checks.Seq {
 		n.Checks.Seq++
 		n.Checks.NextAt = earlier(at, n.DeadlineAt)
 		v.Kind = Applied

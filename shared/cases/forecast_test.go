@@ -35,7 +35,8 @@ func TestRunEndedBetweenTwoChecks(t *testing.T) {
 			play(shows(1, 4, ""), shows(4, 4, StatusRunning), done), undone(10), at(20),
 		},
 		"no poll found it undone": {play(failed, failed, done), epoch.Add(time.Second), at(30)},
-		"its report counts less":  {play(shows(1, 4, ""), shows(2, 4, ""), shows(3, 4, StatusFailed)), undone(20), at(30)},
+		"its report counts less": {play(shows(1, 4, ""), shows(2, 4, ""), shows(3, 4, StatusFailed)),
+			undone(20), at(30)},
 		"all was counted all along": {play(shows(4, 4, StatusRunning), shows(4, 4, StatusRunning), done),
 			epoch.Add(time.Second), at(10)},
 	} {

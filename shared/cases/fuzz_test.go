@@ -150,19 +150,23 @@ func fuzzInput(l *life, which byte, detail int) Input {
 	case 10:
 		if detail&1 == 0 {
 			return Tick{
-				CheckLost: detail&2 != 0, DispatchLost: detail&4 != 0, FormDropped: detail&8 != 0, StopLost: detail&16 != 0,
+				CheckLost: detail&2 != 0, DispatchLost: detail&4 != 0,
+				FormDropped: detail&8 != 0, StopLost: detail&16 != 0,
 			}
 		}
 		return Finalized{}
 	case 12:
 		kinds := []CancelKind{CancelConfirmed, CancelFailed, CancelAgain, CancelAgain}
 		return StopOutcome{
-			Seq:           l.c.Stop.Seq - int64(detail>>7),
-			CancelOutcome: CancelOutcome{Kind: kinds[detail%4], RetryAfter: time.Duration(detail) * time.Second, Message: "no"},
+			Seq: l.c.Stop.Seq - int64(detail>>7),
+			CancelOutcome: CancelOutcome{
+				Kind: kinds[detail%4], RetryAfter: time.Duration(detail) * time.Second, Message: "no",
+			},
 		}
 	case 13:
 		return Event{
-			ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res, Callback: true, JobID: job,
+			ID: string(rune('a' + detail%16)), Status: status, Progress: &reading, Result: res,
+			Callback: true, JobID: job,
 			Fetch:        status == StatusSucceeded && res == nil && detail&8 != 0,
 			PendingCheck: seq,
 		}
@@ -276,8 +280,9 @@ func checkInvariants(t testing.TB, r Rules, before, after Case, v Verdict) {
 		fail("a check planned beyond the deadline")
 	}
 	if until := after.Checks.BusyUntil; until.After(after.Checks.LastAt) && after.Checks.Seq > before.Checks.Seq &&
-		after.Job.CompleteSince.IsZero() && after.Job.SucceededSince.IsZero() && after.Job.ResultMissingSince.IsZero() &&
-		v.Kind == Applied && after.Checks.NextAt.Before(until) && after.Checks.NextAt.Before(after.DeadlineAt) &&
+		after.Job.CompleteSince.IsZero() && after.Job.SucceededSince.IsZero() &&
+		after.Job.ResultMissingSince.IsZero() && v.Kind == Applied &&
+		after.Checks.NextAt.Before(until) && after.Checks.NextAt.Before(after.DeadlineAt) &&
 		!before.Checks.BusyUntil.Equal(until) {
 		fail("polled before the time that the pipeline named")
 	}

@@ -96,7 +96,8 @@ func TestStopIsTriedUntilItIsKnown(t *testing.T) {
 		l.now = later(l.now, l.c.Stop.At)
 		l.stop(0, CancelAgain)
 	}
-	if l.c.Stop.State != StopFailed || !l.now.Equal(first.Add(rules.UnreachableAfter)) || l.c.Stop.Problem != "said so" {
+	if l.c.Stop.State != StopFailed || !l.now.Equal(first.Add(rules.UnreachableAfter)) ||
+		l.c.Stop.Problem != "said so" {
 		t.Errorf("%+v after %v", l.c.Stop, l.now.Sub(first))
 	}
 	if !l.c.Bookkeeping.OverdueAt.Equal(rules.FormExpiresAt(l.c)) || !l.c.UpdatedAt.Equal(l.now) {

@@ -26,7 +26,8 @@ func states(t *testing.T) []row[*life] {
 	accepted := func() *life { return begin(rules, nil).inFlight().outcome(DispatchAccepted) }
 	job := func(r Rules) *life { return begin(r, nil).inFlight().answers(DispatchAccepted, "j1") }
 	missing := CheckOutcome{
-		Kind: CheckReading, Reading: Reading{Percent: -1, Status: "succeeded"}, ResultMissing: true, Message: "no result",
+		Kind: CheckReading, Reading: Reading{Percent: -1, Status: "succeeded"},
+		ResultMissing: true, Message: "no result",
 	}
 	return []row[*life]{
 		{"new", &life{r: rules, now: epoch}},
@@ -143,7 +144,8 @@ func inputs(t *testing.T) []row[func(l *life) Input] {
 		{"check reads failed", reading("failed", 1)},
 		{"check reads cancelled", reading("cancelled", 1)},
 		{"check reads succeeded, result missing", is(CheckOutcome{
-			Kind: CheckReading, Reading: Reading{Percent: -1, Status: "succeeded"}, ResultMissing: true, Message: "no result",
+			Kind: CheckReading, Reading: Reading{Percent: -1, Status: "succeeded"},
+			ResultMissing: true, Message: "no result",
 		})},
 		{"check reads running, again in 7 minutes", is(CheckOutcome{
 			Kind: CheckReading, Reading: Reading{Percent: -1, Status: "running"}, RetryAfter: 7 * time.Minute,

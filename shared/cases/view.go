@@ -66,7 +66,8 @@ type ChecksView struct {
 // there is none.
 func (c Case) View(now time.Time, result, late []byte) View {
 	v := View{
-		CaseID: c.CaseID, Run: c.Run, Pipeline: c.Pipeline, Stop: pointer(c.Stop.State), State: c.State, Version: c.Version,
+		CaseID: c.CaseID, Run: c.Run, Pipeline: c.Pipeline, Stop: pointer(c.Stop.State),
+		State: c.State, Version: c.Version,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt, DeadlineAt: c.DeadlineAt,
 		StartedAt: pointer(c.Job.StartedAt), EndedAt: pointer(c.Outcome.EndedAt),
 		Progress: c.Job.Progress, Stalled: c.Job.Stalled,

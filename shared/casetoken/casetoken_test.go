@@ -162,7 +162,8 @@ func TestACallbackIsOfOneRun(t *testing.T) {
 		"to read a case": {tokens.Sign("a:b", now.Add(time.Minute)), "a:b", 2, 0, false},
 		"none":           {"", "a:b", 2, 0, false},
 	} {
-		if got := casetoken.VerifyCallback(secrets, test.token, test.caseID, test.run, now.Add(test.at)); got != test.want {
+		got := casetoken.VerifyCallback(secrets, test.token, test.caseID, test.run, now.Add(test.at))
+		if got != test.want {
 			t.Errorf("%s: got %v, want %v", name, got, test.want)
 		}
 	}

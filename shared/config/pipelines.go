@@ -74,7 +74,8 @@ func (l *loader) pipelines(given func(name string) bool) {
 	} else {
 		for _, unused := range []string{"PIPELINE_API_KEY", "PIPELINE_AUTH"} {
 			if lookupSetting(unused).UsedBy(c.Function) && given(unused) && !l.bad[unused] {
-				l.fault(unused, "is set, and only PIPELINE_API_URL goes with it; expected none: see auth in the description")
+				l.fault(unused,
+					"is set, and only PIPELINE_API_URL goes with it; expected none: see auth in the description")
 			}
 		}
 		options := description.Options{RefuseLoopback: c.OnGoogleCloud}
@@ -118,8 +119,8 @@ func (l *loader) descriptionsFit(name string) {
 			l.fault(name, "%s.deadline is %v; expected at most MAX_DEADLINE, which is %v", p.Name, p.Deadline, limit)
 		}
 		if p.Poll.Max > 0 && p.Poll.Min > p.Poll.Max && !l.bad["CHECK_MIN_INTERVAL"] && !l.bad["CHECK_MAX_INTERVAL"] {
-			l.fault(name, "%s.poll.min is %v; expected at most poll.max, which is %v, as CHECK_MAX_INTERVAL unless it is given",
-				p.Name, p.Poll.Min, p.Poll.Max)
+			l.fault(name, "%s.poll.min is %v; expected at most poll.max, which is %v, as CHECK_MAX_INTERVAL unless "+
+				"it is given", p.Name, p.Poll.Min, p.Poll.Max)
 		}
 		limit := l.c.RequestTimeout
 		if l.c.Function == "dispatch" && limit > 0 && p.Dispatch.Timeout >= limit && !l.bad["PIPELINE_TIMEOUT"] {

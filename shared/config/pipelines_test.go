@@ -49,7 +49,8 @@ func TestPipelines(t *testing.T) {
 			render.Poll.Min != c.Rules.CheckMinInterval || render.Dispatch.Rate != c.Queue.Rate {
 			t.Errorf("%s: %+v", name, render)
 		}
-		if forms.Deadline != c.Rules.CaseDeadline || forms.Dispatch.Timeout != 5*time.Minute || !forms.Dispatch.Idempotent {
+		if forms.Deadline != c.Rules.CaseDeadline || forms.Dispatch.Timeout != 5*time.Minute ||
+			!forms.Dispatch.Idempotent {
 			t.Errorf("%s: %+v", name, forms)
 		}
 		if text := fmt.Sprintf("%+v %#v %v", c, *c, *render); strings.Contains(text, "hush-7735") {
@@ -100,7 +101,10 @@ func TestFaultyPipelines(t *testing.T) {
 		env  environment
 		want []string // faults, from their beginning
 	}{
-		"none": {onePlace().without("PIPELINE_API_URL"), []string{"PIPELINE_API_URL is missing, so there is no pipeline"}},
+		"none": {
+			onePlace().without("PIPELINE_API_URL"),
+			[]string{"PIPELINE_API_URL is missing, so there is no pipeline"},
+		},
 		"two": {
 			several().with("PIPELINE_API_URL", "https://x.example"),
 			[]string{"PIPELINES is set, and PIPELINE_API_URL too; expected one"},
@@ -111,7 +115,10 @@ func TestFaultyPipelines(t *testing.T) {
 		},
 		"empty":   {several().with("PIPELINES", ""), []string{"PIPELINES is set but empty"}},
 		"no YAML": {several().with("PIPELINES", "a: ["), []string{"PIPELINES line "}},
-		"no text": {several().with("PIPELINES", "a: \xff"), []string{"PIPELINES holds control characters or is not UTF-8"}},
+		"no text": {
+			several().with("PIPELINES", "a: \xff"),
+			[]string{"PIPELINES holds control characters or is not UTF-8"},
+		},
 		"no file": {
 			several().without("PIPELINES").with("PIPELINES_FILE", "/no/such/file"),
 			[]string{"PIPELINES_FILE cannot be read: open /no/such/file"},
@@ -137,8 +144,9 @@ func TestFaultyPipelines(t *testing.T) {
 			[]string{"PIPELINES a.poll.min is 1m0s; expected at most poll.max, which is 30s"},
 		},
 		"this machine, on Google Cloud": {
-			several().with("K_SERVICE", "x", "STORE", "firestore:", "CONSOLE_USERS", "a@example.com", "CONSOLE_AUDIENCES", "a",
-				"TASKS_SERVICE_ACCOUNT", "a@example.com", "PIPELINES", "a: {preset: job, url: \"http://localhost:1\"}"),
+			several().with("K_SERVICE", "x", "STORE", "firestore:", "CONSOLE_USERS", "a@example.com",
+				"CONSOLE_AUDIENCES", "a", "TASKS_SERVICE_ACCOUNT", "a@example.com",
+				"PIPELINES", "a: {preset: job, url: \"http://localhost:1\"}"),
 			[]string{"PIPELINES line 1: a.url is this machine"},
 		},
 	} {

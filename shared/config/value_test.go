@@ -265,8 +265,8 @@ var values = map[string]struct{ good, bad []string }{
 
 // together is the least that works on one machine, with the settings that need one another.
 func together() environment {
-	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example", "OIDC_AUDIENCE", "a",
-		"CONSOLE_AUDIENCES", "a")
+	return onePlace().with("INVOKER_AUDIENCES", "https://x", "OIDC_ISSUER", "https://issuer.example",
+		"OIDC_AUDIENCE", "a", "CONSOLE_AUDIENCES", "a")
 }
 
 func TestEverySetting(t *testing.T) {
@@ -367,7 +367,8 @@ func TestThisMachineIsRefusedOnGoogleCloud(t *testing.T) {
 		}
 	}
 	for _, folder := range []string{"/var/run/postgresql", "/tmp", "@abstract", "/cloudsql"} {
-		if _, err := config.Load("sweep", onCloud().with("STORE", "postgres://u:p@/db?host="+folder).lookup); err == nil {
+		env := onCloud().with("STORE", "postgres://u:p@/db?host="+folder)
+		if _, err := config.Load("sweep", env.lookup); err == nil {
 			t.Errorf("a socket in %s is accepted on Google Cloud", folder)
 		}
 	}

@@ -35,7 +35,8 @@ func TestSleep(t *testing.T) {
 				began := time.Now()
 				err := ctxtime.Sleep(ctx, test.sleep)
 				if took := time.Since(began); took != test.want || !errors.Is(err, test.err) {
-					t.Errorf("Sleep(%v) took %v and returned %v, want %v, %v", test.sleep, took, err, test.want, test.err)
+					t.Errorf("Sleep(%v) took %v and returned %v, want %v, %v",
+						test.sleep, took, err, test.want, test.err)
 				}
 			})
 		})

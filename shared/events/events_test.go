@@ -32,7 +32,8 @@ func TestDecode(t *testing.T) {
 		want       events.Incoming
 	}{
 		{"least", `{"case_id":"a:b","status":"running"}`, events.Incoming{CaseID: "a:b", Status: "running"}},
-		{"run", `{"case_id":"c","run":3,"status":"succeeded"}`, events.Incoming{CaseID: "c", Run: 3, Status: "succeeded"}},
+		{"run", `{"case_id":"c","run":3,"status":"succeeded"}`,
+			events.Incoming{CaseID: "c", Run: 3, Status: "succeeded"}},
 		{"nulls", `{"case_id":"c","run":null,"status":"failed","progress":null,"result":null,"error":null}`,
 			events.Incoming{CaseID: "c", Status: "failed"}},
 		{"unknown fields", `{"case_id":"c","status":"running","new":{"a":[1]}}`,
@@ -42,7 +43,8 @@ func TestDecode(t *testing.T) {
 		{"progress", `{"case_id":"c","status":"running","progress":{"completed":3,"total":52,"current_doc":"a.docx",` +
 			`"progress_percent":5.8}}`,
 			events.Incoming{
-				CaseID: "c", Status: "running", Progress: &cases.Reading{Completed: 3, Total: 52, Current: "a.docx", Percent: 5.8},
+				CaseID: "c", Status: "running",
+				Progress: &cases.Reading{Completed: 3, Total: 52, Current: "a.docx", Percent: 5.8},
 			}},
 		{"empty progress", `{"case_id":"c","status":"running","progress":{}}`,
 			events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Percent: -1}}},
@@ -67,12 +69,14 @@ func TestDecode(t *testing.T) {
 		{"byte order mark", "\xef\xbb\xbf{\"case_id\":\"c\",\"status\":\"running\"}",
 			events.Incoming{CaseID: "c", Status: "running"}},
 		{"packed", packed(`{"case_id":"c","status":"running"}`), events.Incoming{CaseID: "c", Status: "running"}},
-		{"not a number",
-			`{"case_id":"c","status":"running","progress":{"completed":3,"total":52,"progress_percent":NaN},"x":[-Infinity]}`,
-			events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Completed: 3, Total: 52, Percent: -1}}},
+		{"not a number", `{"case_id":"c","status":"running",` +
+			`"progress":{"completed":3,"total":52,"progress_percent":NaN},"x":[-Infinity]}`,
+			events.Incoming{CaseID: "c", Status: "running",
+				Progress: &cases.Reading{Completed: 3, Total: 52, Percent: -1}}},
 		{"numbers as text",
 			`{"case_id":"c","status":"running","progress":{"completed":"3","total":"52.0","progress_percent":"5.8%"}}`,
-			events.Incoming{CaseID: "c", Status: "running", Progress: &cases.Reading{Completed: 3, Total: 52, Percent: 5.8}}},
+			events.Incoming{CaseID: "c", Status: "running",
+				Progress: &cases.Reading{Completed: 3, Total: 52, Percent: 5.8}}},
 		{"telling message", `{"case_id":"c","status":"failed","error":true,"message":"no paper"}`,
 			events.Incoming{CaseID: "c", Status: "failed", Message: "no paper"}},
 		{"message of the result", `{"case_id":"c","status":"failed","result":{"error":"no paper"}}`,
@@ -103,7 +107,8 @@ func TestDecode(t *testing.T) {
 		{"result of another run", `{"case_id":"c","run":2,"status":"succeeded","result":{"case_id":"c","run":1.0}}`,
 			events.Incoming{CaseID: "c", Run: 2, Status: "succeeded", Dropped: cases.Dropped{Result: true}}},
 		{"result that names a run", `{"case_id":"c","status":"succeeded","result":{"run":1}}`,
-			events.Incoming{CaseID: "c", Status: "succeeded", Result: &cases.Result{Raw: []byte(`{"run":1}`), Size: 9}}},
+			events.Incoming{CaseID: "c", Status: "succeeded",
+				Result: &cases.Result{Raw: []byte(`{"run":1}`), Size: 9}}},
 		{"result of another case, running", `{"case_id":"c","status":"running","result":{"case_id":"other"}}`,
 			events.Incoming{CaseID: "c", Status: "running"}},
 		{"result", `{"case_id":"c","status":"succeeded","result":{"s":"\u0000 é","webhook_summary":{"total_sets":2,` +

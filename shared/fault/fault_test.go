@@ -52,8 +52,8 @@ func TestFrom(t *testing.T) {
 		{"classified", classified, fault.Conflict, classified},
 		{"classified, wrapped twice", fmt.Errorf("b: %w", fmt.Errorf("a: %w", classified)), fault.Conflict, classified},
 		{"classified, joined", errors.Join(secret, classified), fault.Conflict, classified},
-		{"classified around a context's end", fault.Wrap(fault.NotFound, context.Canceled, "no such case"), fault.NotFound,
-			nil},
+		{"classified around a context's end",
+			fault.Wrap(fault.NotFound, context.Canceled, "no such case"), fault.NotFound, nil},
 		{"deadline", fmt.Errorf("load: %w", context.DeadlineExceeded), fault.Unavailable, nil},
 		{"cancelled", context.Canceled, fault.Unavailable, nil},
 		{"unclassified", secret, fault.Internal, nil},
@@ -102,7 +102,9 @@ func TestProblem(t *testing.T) {
 		t.Errorf("Error() = %q, want %q", e.Error(), want)
 	}
 
-	internal := fault.Error{Kind: fault.Internal, Detail: "table cases is gone", Faults: []fault.Fault{{Detail: "column"}}}
+	internal := fault.Error{
+		Kind: fault.Internal, Detail: "table cases is gone", Faults: []fault.Fault{{Detail: "column"}},
+	}
 	p := internal.Problem("")
 	if p.Status != 500 || p.Errors != nil || strings.Contains(p.Detail, "table") {
 		t.Errorf("an internal problem says %+v", p)

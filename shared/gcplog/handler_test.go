@@ -83,21 +83,23 @@ func TestFields(t *testing.T) {
 				"attr.logging.googleapis.com/trace": "forged", "attr.httpRequest": 1.0, "attr.timestamp": "t",
 				"source": "s", "\ufffdsource": "n", "attr.message": "inline"}},
 		{"kinds", slog.LevelWarn, nil,
-			[]any{"d", 1500 * time.Millisecond, "t", at, "e", errors.New("broken"), "n", nil, "u", uint64(math.MaxUint64),
-				"f", 0.25, "b", []byte("raw"),
+			[]any{"d", 1500 * time.Millisecond, "t", at, "e", errors.New("broken"), "n", nil,
+				"u", uint64(math.MaxUint64), "f", 0.25, "b", []byte("raw"),
 				"list", []int{1, 2}, "nan", math.NaN(), "inf", math.Inf(-1), "map", map[string]int{"k": 1}},
-			map[string]any{"severity": "WARNING", "d": 1.5, "t": "2026-01-02T02:04:05.000006789Z", "e": "broken", "n": nil,
-				"u": 18446744073709551615.0, "f": 0.25, "b": "raw",
+			map[string]any{"severity": "WARNING", "d": 1.5, "t": "2026-01-02T02:04:05.000006789Z", "e": "broken",
+				"n": nil, "u": 18446744073709551615.0, "f": 0.25, "b": "raw",
 				"list": []any{1.0, 2.0}, "nan": "NaN", "inf": "-Inf", "map": map[string]any{"k": 1.0}}},
 		{"what does not print", slog.LevelError, nil,
 			[]any{
-				"nil", (*panics)(nil), "value", panics{}, "bad", badJSON{}, "chan", make(chan int), "panic", quietPanic{}, "odd",
+				"nil", (*panics)(nil), "value", panics{}, "bad", badJSON{}, "chan", make(chan int),
+				"panic", quietPanic{}, "odd",
 			},
 			map[string]any{"severity": "ERROR", "nil": "!PANIC", "value": "!PANIC",
 				"bad": "!ERROR: a gcplog_test.badJSON is no JSON", "chan": "!ERROR: a chan int is no JSON",
 				"panic": "!PANIC: a gcplog_test.quietPanic does not print", "!BADKEY": "odd"}},
 		{"groups", gcplog.LevelNotice, func(l *slog.Logger) *slog.Logger {
-			return l.With("top", 1).WithGroup("empty").WithGroup("outer").With("a", 1).With().WithGroup("").WithGroup("inner")
+			return l.With("top", 1).WithGroup("empty").WithGroup("outer").With("a", 1).With().
+				WithGroup("").WithGroup("inner")
 		}, []any{nested, gcplog.InsertID("id-1")},
 			map[string]any{"severity": "NOTICE", "top": 1.0, "logging.googleapis.com/insertId": "id-1",
 				"empty": map[string]any{"outer": map[string]any{"a": 1.0, "inner": map[string]any{
@@ -165,8 +167,8 @@ func TestNothingBreaksALine(t *testing.T) {
 }
 
 var hostile = []string{
-	"", "\n{\"severity\":\"EMERGENCY\"}\n", "a\x00b", "\xff\xfe", "é\xc3", "\u2028\u2029", `"},"severity":"x"`, `\u0000`,
-	"\x7f\x1b[31m", "\\", "\x00insertId",
+	"", "\n{\"severity\":\"EMERGENCY\"}\n", "a\x00b", "\xff\xfe", "é\xc3", "\u2028\u2029", `"},"severity":"x"`,
+	`\u0000`, "\x7f\x1b[31m", "\\", "\x00insertId",
 	"a\u0085b\u009b31m", "\u202egpj.exe\u2066\u200f", `\u009b`, `\u202e`,
 	strings.Repeat("x", 20<<10), strings.Repeat("é", 10<<10), strings.Repeat("\xff", 20<<10),
 }
@@ -255,6 +257,7 @@ func BenchmarkHandle(b *testing.B) {
 	ctx := gcplog.WithTrace(b.Context(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	b.ReportAllocs()
 	for b.Loop() {
-		l.InfoContext(ctx, "progress checked", "completed", 12, "total", 52, "took", 120*time.Millisecond, "state", "running")
+		l.InfoContext(ctx, "progress checked",
+			"completed", 12, "total", 52, "took", 120*time.Millisecond, "state", "running")
 	}
 }

@@ -87,7 +87,8 @@ func TestNewTraceParent(t *testing.T) {
 	}
 	// Ids of zero are not ids: they are read again.
 	zeros := io.MultiReader(bytes.NewReader(make([]byte, 24)), strings.NewReader("abcdefghijklmnopqrstuvwx"))
-	if got, want := gcplog.NewTraceParent(zeros), "00-6162636465666768696a6b6c6d6e6f70-7172737475767778-01"; got != want {
+	const want = "00-6162636465666768696a6b6c6d6e6f70-7172737475767778-01"
+	if got := gcplog.NewTraceParent(zeros); got != want {
 		t.Errorf("after zeros: %q, want %q", got, want)
 	}
 	defer func() {

@@ -93,7 +93,8 @@ func TestVerify(t *testing.T) {
 		{"another issuer's key", stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL)), refused},
 		{
 			"another issuer's key under our key's id",
-			stranger.Sign(account, audience, identitytest.Claim("iss", issuer.URL), identitytest.Header("kid", issuer.KeyID())),
+			stranger.Sign(account, audience,
+				identitytest.Claim("iss", issuer.URL), identitytest.Header("kid", issuer.KeyID())),
 			refused,
 		},
 		{
@@ -116,7 +117,8 @@ func TestVerify(t *testing.T) {
 		},
 		{
 			"own key in the header",
-			sign(identitytest.Header("jwk", json.RawMessage(`{"kty":"oct","k":"AAAA"}`)), identitytest.Header("kid", "x")),
+			sign(identitytest.Header("jwk", json.RawMessage(`{"kty":"oct","k":"AAAA"}`)),
+				identitytest.Header("kid", "x")),
 			refused,
 		},
 		{

@@ -108,9 +108,8 @@ func TestFloodOfMadeUpKeys(t *testing.T) {
 		for worker := range 8 {
 			wg.Go(func() {
 				for i := range 50 {
-					if _, err := b.v.Verify(t.Context(), b.token(identitytest.Header("kid", fmt.Sprint(minute, worker, i)))); kindOf(
-						err,
-					) != refused {
+					token := b.token(identitytest.Header("kid", fmt.Sprint(minute, worker, i)))
+					if _, err := b.v.Verify(t.Context(), token); kindOf(err) != refused {
 						t.Errorf("%v", err)
 					}
 				}

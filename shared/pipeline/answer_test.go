@@ -123,8 +123,8 @@ func TestAnswer(t *testing.T) {
 		"410 success true": {status: 410, body: `{"success":true}`, kind: cases.DispatchRefused, message: "*"},
 		"422 list": {
 			status: 422,
-			body: `{"detail":[{"type":"missing","loc":["body","Form","Id"],"msg":"Field required","input":{"n":"SECRET"},` +
-				`"ctx":{"v":"SECRET"},"url":"https://x"},{"loc":["body",3],"msg":"bad"}]}`,
+			body: `{"detail":[{"type":"missing","loc":["body","Form","Id"],"msg":"Field required",` +
+				`"input":{"n":"SECRET"},"ctx":{"v":"SECRET"},"url":"https://x"},{"loc":["body",3],"msg":"bad"}]}`,
 			kind: cases.DispatchRefused, message: "body.Form.Id: Field required; body.3: bad",
 		},
 		"422 long list": {

@@ -40,7 +40,8 @@ func (c *Client) ReadCallback(header http.Header, body []byte) (Callback, error)
 	if c.pipeline.Callback.Verify == description.StandardWebhooks {
 		verifier, err := standardwebhooks.NewWebhook(c.pipeline.Callback.Secret.Reveal())
 		if err != nil {
-			return Callback{}, fmt.Errorf("%w: the secret of this description is not one of Standard Webhooks", ErrSignature)
+			return Callback{}, fmt.Errorf("%w: the secret of this description is not one of Standard Webhooks",
+				ErrSignature)
 		}
 		if err := verifier.Verify(body, header); err != nil {
 			return Callback{}, ErrSignature

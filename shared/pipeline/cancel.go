@@ -53,7 +53,8 @@ func (c *Client) Cancel(ctx context.Context, job Job) cases.CancelOutcome {
 func (a answer) cancelled() cases.CancelOutcome {
 	out := cases.CancelOutcome{Message: or(a.message(), a.statusLine()), Cause: a.logCause("")}
 	switch {
-	case a.status/100 == 2, a.status == http.StatusNotFound, a.status == http.StatusConflict, a.status == http.StatusGone:
+	case a.status/100 == 2, a.status == http.StatusNotFound, a.status == http.StatusConflict,
+		a.status == http.StatusGone:
 		return cases.CancelOutcome{Kind: cases.CancelConfirmed}
 	case a.status == http.StatusTooManyRequests, a.status >= 500 && a.status != http.StatusNotImplemented:
 		out.Kind, out.RetryAfter = cases.CancelAgain, retryAfter(a.retryAfter, a.now)

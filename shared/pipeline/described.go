@@ -275,7 +275,8 @@ func (c *Client) started(a answer) cases.DispatchOutcome {
 	case slices.Contains(c.pipeline.Start.Accepted, a.status):
 		return c.accepted(a)
 	case a.status >= 300 && a.status < 400:
-		out.Kind, out.Message = cases.DispatchRefused, or(a.message(), a.statusLine()+", a redirect, which is not followed")
+		out.Kind, out.Message = cases.DispatchRefused,
+			or(a.message(), a.statusLine()+", a redirect, which is not followed")
 	case a.status >= 400 && a.status < 500:
 		out.Kind, out.Message = cases.DispatchRefused, or(a.message(), a.statusLine())
 	default:
@@ -302,7 +303,9 @@ func (c *Client) accepted(a answer) cases.DispatchOutcome {
 	if s.statusAt.Kind == description.FromCode && s.jobID != "" {
 		s.Status, s.Unmapped = cases.StatusRunning, ""
 	}
-	out := cases.DispatchOutcome{Kind: cases.DispatchAccepted, JobID: s.jobID, RetryAfter: retryAfter(a.retryAfter, a.now)}
+	out := cases.DispatchOutcome{
+		Kind: cases.DispatchAccepted, JobID: s.jobID, RetryAfter: retryAfter(a.retryAfter, a.now),
+	}
 	switch s.Status {
 	case cases.StatusFailed:
 		out.Kind, out.Message, out.Result = cases.DispatchFailed, a.failure(d.Error), a.resultOfFailure(d.Result)

@@ -69,16 +69,18 @@ func TestStartOfDescribed(t *testing.T) {
 		read  cases.Reading
 		raw   string
 	}{
-		"accepted": {reply: reply{202, nil, `{"id":"a b/c","status":"queued"}`}, kind: cases.DispatchAccepted, job: "a b/c",
-			read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
-		"a large number": {reply: reply{200, nil, `{"id":12345678901234567890,"n":1,"of":2}`}, kind: cases.DispatchAccepted,
-			job: "12345678901234567890", read: cases.Reading{Status: cases.StatusRunning, Completed: 1, Total: 2, Percent: -1}},
+		"accepted": {reply: reply{202, nil, `{"id":"a b/c","status":"queued"}`}, kind: cases.DispatchAccepted,
+			job: "a b/c", read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
+		"a large number": {reply: reply{200, nil, `{"id":12345678901234567890,"n":1,"of":2}`},
+			kind: cases.DispatchAccepted, job: "12345678901234567890",
+			read: cases.Reading{Status: cases.StatusRunning, Completed: 1, Total: 2, Percent: -1}},
 		"a status that no list has": {reply: reply{201, nil, `{"id":"j","status":"warming\u0007 up"}`},
 			kind: cases.DispatchAccepted,
 			job:  "j", read: cases.Reading{Status: cases.StatusRunning, Percent: -1, Unmapped: "warming up"}},
 		"no job": {reply: reply{202, nil, `{"status":"queued"}`}, kind: cases.DispatchUncertain,
 			says: "it names no job at body:/id"},
-		"a job of null": {reply: reply{202, nil, `{"id":null}`}, kind: cases.DispatchUncertain, says: "it names no job"},
+		"a job of null": {reply: reply{202, nil, `{"id":null}`}, kind: cases.DispatchUncertain,
+			says: "it names no job"},
 		"a job of many bytes": {reply: reply{202, nil, `{"id":"` + strings.Repeat("x", 2049) + `"}`},
 			kind: cases.DispatchUncertain,
 			says: "longer than 2048 bytes"},
@@ -91,9 +93,10 @@ func TestStartOfDescribed(t *testing.T) {
 		"failed already": {reply: reply{200, nil, `{"id":"j","status":"broken","why":"no paper"}`},
 			kind: cases.DispatchFailed,
 			job:  "j", says: "no paper"},
-		"cancelled already": {reply: reply{200, nil, `{"id":"j","status":"gone"}`}, kind: cases.DispatchCancelled, job: "j"},
-		"refused":           {reply: reply{422, nil, `{"detail":"bad form"}`}, kind: cases.DispatchRefused, says: "bad form"},
-		"no rights":         {reply: reply{401, nil, ``}, kind: cases.DispatchRefused, says: "401 Unauthorized"},
+		"cancelled already": {reply: reply{200, nil, `{"id":"j","status":"gone"}`}, kind: cases.DispatchCancelled,
+			job: "j"},
+		"refused":   {reply: reply{422, nil, `{"detail":"bad form"}`}, kind: cases.DispatchRefused, says: "bad form"},
+		"no rights": {reply: reply{401, nil, ``}, kind: cases.DispatchRefused, says: "401 Unauthorized"},
 		"a redirect": {reply: reply{302, map[string]string{"Location": "URL/x"}, ``}, kind: cases.DispatchRefused,
 			says: "not followed"},
 		"busy":   {reply: reply{429, nil, `{"error":"later"}`}, kind: cases.DispatchBusy, says: "later"},
@@ -106,12 +109,13 @@ func TestStartOfDescribed(t *testing.T) {
 			job:  "URL/ops/7?v=1",
 			read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
 		"201 with a Location is no end": {text: "p: {preset: location, url: URL, start: {request: POST /jobs}}",
-			reply: reply{201, map[string]string{"Location": "/ops/7"}, `{}`}, kind: cases.DispatchAccepted, job: "URL/ops/7",
-			read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
+			reply: reply{201, map[string]string{"Location": "/ops/7"}, `{}`}, kind: cases.DispatchAccepted,
+			job: "URL/ops/7", read: cases.Reading{Status: cases.StatusRunning, Percent: -1}},
 		"200 without a Location is the result": {text: "p: {preset: location, url: URL, start: {request: POST /jobs}}",
 			reply: reply{200, nil, `{"a":1}`}, kind: cases.DispatchSucceeded, raw: `{"a":1}`},
 		"202 without a Location": {text: "p: {preset: location, url: URL, start: {request: POST /jobs}}",
-			reply: reply{202, nil, ``}, kind: cases.DispatchUncertain, says: "it names no job at header:Operation-Location or"},
+			reply: reply{202, nil, ``}, kind: cases.DispatchUncertain,
+			says: "it names no job at header:Operation-Location or"},
 		"an operation that fails at once": {text: "p: {preset: operation, url: URL, start: {request: POST /jobs}}",
 			reply: reply{200, nil, `{"name":"operations/1","done":true,"error":{"code":3,"message":"bad page"}}`},
 			kind:  cases.DispatchFailed, job: "operations/1", says: "bad page"},
@@ -162,7 +166,8 @@ func TestPollOfDescribed(t *testing.T) {
 			read: running(cases.Reading{Percent: -1})},
 		"no status yet": {reply: reply{200, nil, `{"n":0,"of":0}`}, kind: cases.CheckReading,
 			read: running(cases.Reading{Percent: -1})},
-		"another status": {reply: reply{200, nil, `{"status":"` + strings.Repeat("é", 200) + `"}`}, kind: cases.CheckReading,
+		"another status": {reply: reply{200, nil, `{"status":"` + strings.Repeat("é", 200) + `"}`},
+			kind: cases.CheckReading,
 			read: running(cases.Reading{Percent: -1, Unmapped: strings.Repeat("é", 99) + "…"})},
 		"a status that is an object": {reply: reply{200, nil, `{"status":{}}`}, kind: cases.CheckReading,
 			read: running(cases.Reading{Percent: -1, Unmapped: "(no text, number or boolean)"})},
@@ -230,8 +235,8 @@ const counted = `p:
 // A job's name is escaped for its place, and cannot lead elsewhere.
 func TestWhereJobsAreAsked(t *testing.T) {
 	const keep = "p: {preset: operation, url: URL/base, start: {request: POST /jobs}}"
-	const address = "p: {preset: location, url: URL, also: [\"http://also.example:81\"], start: {request: POST /jobs}, " +
-		"auth: {header: Authorization, value: \"Bearer {secret:PIPELINE_SECRET_KEY}\"}}"
+	const address = "p: {preset: location, url: URL, also: [\"http://also.example:81\"], " +
+		"start: {request: POST /jobs}, auth: {header: Authorization, value: \"Bearer {secret:PIPELINE_SECRET_KEY}\"}}"
 	for name, test := range map[string]struct{ text, id, asked, says string }{
 		"a slash":                  {plain, "a/b c?d#e", "GET /jobs/a%2Fb%20c%3Fd%23e", ""},
 		"dots":                     {plain, "..", "", "cannot be put into a path"},
@@ -311,12 +316,16 @@ func TestResultElsewhere(t *testing.T) {
 		},
 		"not there yet": {
 			text: fal, id: "j",
-			script:  map[string]reply{"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`}, "GET /jobs/j": {404, nil, ``}},
+			script: map[string]reply{
+				"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`}, "GET /jobs/j": {404, nil, ``},
+			},
 			missing: "the result cannot be fetched: the pipeline answered 404 Not Found",
 		},
 		"busy": {
 			text: fal, id: "j",
-			script:  map[string]reply{"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`}, "GET /jobs/j": {429, nil, ``}},
+			script: map[string]reply{
+				"GET /jobs/j/status": {200, nil, `{"status":"COMPLETED"}`}, "GET /jobs/j": {429, nil, ``},
+			},
 			missing: "429",
 		},
 		"no JSON": {
@@ -333,7 +342,9 @@ func TestResultElsewhere(t *testing.T) {
 		},
 		"by 303, elsewhere": {
 			text: location, id: "URL/ops/1",
-			script:  map[string]reply{"GET /ops/1": {303, map[string]string{"Location": "https://elsewhere.example/1"}, ``}},
+			script: map[string]reply{
+				"GET /ops/1": {303, map[string]string{"Location": "https://elsewhere.example/1"}, ``},
+			},
 			missing: "add that to `also`",
 		},
 		"200 with the result": {
@@ -389,10 +400,9 @@ func TestCancelOutcomes(t *testing.T) {
 		303: cases.CancelFailed,
 	} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
-			url, asked := scripted(
-				t,
-				map[string]reply{"POST /jobs/j/cancel": {code, map[string]string{"Retry-After": "4"}, `{"error":"no can do"}`}},
-			)
+			url, asked := scripted(t, map[string]reply{"POST /jobs/j/cancel": {
+				code, map[string]string{"Retry-After": "4"}, `{"error":"no can do"}`,
+			}})
 			got := opened(t, strings.ReplaceAll(plain, "URL", url)).Cancel(t.Context(), job("j"))
 			if got.Kind != want || (got.Message == "") != (want == cases.CancelConfirmed) ||
 				(got.RetryAfter > 0) != (want == cases.CancelAgain) {
@@ -526,7 +536,8 @@ func FuzzDescribed(f *testing.F) {
 	f.Add(404, `{"error":{"message":1e999}}`)
 	f.Fuzz(func(t *testing.T, code int, body string) {
 		c, err := New(func() Config {
-			set, err := description.Parse([]byte(strings.ReplaceAll(plain, "URL", "https://p.example")), description.Options{})
+			text := strings.ReplaceAll(plain, "URL", "https://p.example")
+			set, err := description.Parse([]byte(text), description.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

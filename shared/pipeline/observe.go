@@ -38,8 +38,9 @@ func (c *Client) observe(r *http.Request, body []byte, a answer, problem string)
 	e := Exchange{
 		Method: r.Method, URL: clean(r.URL.String(), maxObserved, a.secrets), Header: redacted(r.Header, a.secrets),
 		Body:   clean(string(body), maxObserved, a.secrets),
-		Status: a.status, Answer: redacted(a.header, a.secrets), AnswerBody: clean(string(a.body), maxObserved, a.secrets),
-		Problem: or(problem, a.unreadable),
+		Status: a.status, Answer: redacted(a.header, a.secrets),
+		AnswerBody: clean(string(a.body), maxObserved, a.secrets),
+		Problem:    or(problem, a.unreadable),
 	}
 	if a.status != 0 && !c.documents() {
 		e.Found = c.found(a)

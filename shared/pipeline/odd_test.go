@@ -95,7 +95,8 @@ func counts(d *cases.Documents) string {
 // One odd field of a result spoils only itself, and what is not given is null.
 func TestResultFieldByField(t *testing.T) {
 	for _, test := range []struct{ body, want string }{
-		{`{"success":true,"webhook_summary":{"total_sets":3}}`, `succeeded {"total":3,"succeeded":null,"failed":null} ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":3}}`,
+			`succeeded {"total":3,"succeeded":null,"failed":null} ""`},
 		{`{"success":true,"webhook_summary":{"total_sets":3.0,"succeeded":0,"failed":3}}`,
 			`succeeded {"total":3,"succeeded":0,"failed":3} ""`},
 		{`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0,"failed":3,"output_url":false}}`,
@@ -106,15 +107,16 @@ func TestResultFieldByField(t *testing.T) {
 			`succeeded {"total":3,"succeeded":1,"failed":2} "https://o"`},
 		{`{"success":true,"webhook_summary":{"total_sets":"3","succeeded":" 3.0 ","failed":0e0}}`,
 			`succeeded {"total":3,"succeeded":3,"failed":0} ""`},
-		{`{"success":true,"webhook_summary":{"total_sets":"three","succeeded":"0x3","failed":"Inf"}}`, `succeeded null ""`},
+		{`{"success":true,"webhook_summary":{"total_sets":"three","succeeded":"0x3","failed":"Inf"}}`,
+			`succeeded null ""`},
 		{`{"success":true,"webhook_summary":{"total_sets":3.5,"succeeded":2,"failed":null},"output_url":"https://o"}`,
 			`succeeded {"total":null,"succeeded":2,"failed":null} "https://o"`},
 		{`{"success":true,"webhook_summary":{"total_sets":NaN,"succeeded":2,"failed":-Infinity,"a":[Infinity,"NaN"]}}`,
 			`succeeded {"total":null,"succeeded":2,"failed":null} ""`},
 		{"\xef\xbb\xbf" + `{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0}}`,
 			`succeeded {"total":1,"succeeded":1,"failed":0} ""`},
-		{packed(`{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0},"output_url":"https://é"}`),
-			`succeeded {"total":1,"succeeded":1,"failed":0} "https://é"`},
+		{packed(`{"success":true,"webhook_summary":{"total_sets":1,"succeeded":1,"failed":0},` +
+			`"output_url":"https://é"}`), `succeeded {"total":1,"succeeded":1,"failed":0} "https://é"`},
 		{packed("\xef\xbb\xbf" + `{"success":true}`), `succeeded null ""`},
 		{wide(`{"success":true,"output_url":"https://é😀"}`, false), `succeeded null "https://é😀"`},
 		{wide(`{"success":true,"output_url":"https://é😀"}`, true), `succeeded null "https://é😀"`},
@@ -525,7 +527,8 @@ func TestMostTellingText(t *testing.T) {
 			"city: must not be blank"},
 		{`{"errorType":"ValueError","errorMessage":"no ink"}`, "no ink"},
 		{`{"Message":"The request is invalid."}`, "The request is invalid."},
-		{`{"errors":[{"status":"422","title":"Invalid Attribute","detail":"City is too short."}]}`, "City is too short."},
+		{`{"errors":[{"status":"422","title":"Invalid Attribute","detail":"City is too short."}]}`,
+			"City is too short."},
 		{`{"errors":[{"type":"field","value":"SECRET","msg":"Invalid value","path":"city"}]}`, "Invalid value"},
 		{`{"detail":[{"loc":["body","Form"],"msg":"Field required","input":{"a":"SECRET"},"ctx":{"b":"SECRET"}}]}`,
 			"body.Form: Field required"},
@@ -550,8 +553,8 @@ func TestMostTellingText(t *testing.T) {
 			"no ink"},
 		{`{"success":true,"error":"no paper","webhook_summary":{"total_sets":3,"succeeded":0,"error":"no ink"}}`,
 			"no paper"},
-		{`{"success":true,"message":"Processing complete","webhook_summary":{"total_sets":3,"succeeded":2,"error":"no ink"}}`,
-			"Processing complete"},
+		{`{"success":true,"message":"Processing complete",` +
+			`"webhook_summary":{"total_sets":3,"succeeded":2,"error":"no ink"}}`, "Processing complete"},
 		{`{"success":true,"webhook_summary":{"total_sets":3,"succeeded":0}}`, ""},
 	} {
 		body, want := test.body, test.want

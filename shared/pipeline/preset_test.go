@@ -203,7 +203,8 @@ func TestPresets(t *testing.T) {
 				}
 				w.change(func(j *apis.Job) { j.State, j.Result = apis.Succeeded, result })
 				got = poll(t, c, j)
-				if got.Reading.Status != cases.StatusSucceeded || got.ResultMissing || got.Result == nil || got.Dropped.Result {
+				if got.Reading.Status != cases.StatusSucceeded || got.ResultMissing ||
+					got.Result == nil || got.Dropped.Result {
 					t.Fatalf("succeeded: %+v", got)
 				}
 				if !strings.Contains(string(got.Result.Raw), "https://files.example/1.pdf") || got.Result.Size == 0 {

@@ -30,7 +30,8 @@ func TestDecodeProgress(t *testing.T) {
 		},
 		"little": {`{"total":2}`, reading(cases.Reading{Total: 2, Percent: -1})},
 		"nulls": {
-			`{"completed":null,"total":2,"current_doc":null,"progress_percent":null,"status":null,"result":null,"error":null}`,
+			`{"completed":null,"total":2,"current_doc":null,"progress_percent":null,` +
+				`"status":null,"result":null,"error":null}`,
 			reading(cases.Reading{Total: 2, Percent: -1}),
 		},
 		"floats": {

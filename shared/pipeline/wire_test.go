@@ -39,18 +39,27 @@ func TestNothingWasWritten(t *testing.T) {
 		message string
 	}{
 		"refused port": {url: "http://" + closed.Addr().String(), message: "connection refused"},
-		"no such name": {url: "http://pipeline.invalid", message: "its name cannot be resolved", config: func(c *Config) {
-			c.DialContext = func(context.Context, string, string) (net.Conn, error) {
-				return nil, &net.OpError{
-					Op: "dial", Net: "tcp",
-					Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true},
+		"no such name": {
+			url: "http://pipeline.invalid", message: "its name cannot be resolved",
+			config: func(c *Config) {
+				c.DialContext = func(context.Context, string, string) (net.Conn, error) {
+					return nil, &net.OpError{
+						Op: "dial", Net: "tcp",
+						Err: &net.DNSError{Err: "no such host", Name: "pipeline.invalid", IsNotFound: true},
+					}
 				}
-			}
-		}},
-		"dial hangs": {url: "http://" + closed.Addr().String(), message: "it took longer than 30ms", config: func(c *Config) {
-			c.Pipeline.Dispatch.Timeout = 30 * time.Millisecond
-			c.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
-		}},
+			},
+		},
+		"dial hangs": {
+			url: "http://" + closed.Addr().String(), message: "it took longer than 30ms",
+			config: func(c *Config) {
+				c.Pipeline.Dispatch.Timeout = 30 * time.Millisecond
+				c.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+			},
+		},
 		"TLS to plaintext": {url: "https://" + plain.addr, message: "it does not speak TLS"},
 		"TLS not trusted":  {url: secure.URL, message: "certificate"},
 		"TLS silent": {

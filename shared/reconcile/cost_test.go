@@ -29,7 +29,8 @@ func TestCallsOfAnInvocation(t *testing.T) {
 		// An instance asks once a minute what earlier runs tell: its first start has one read more.
 		{"the first start", func() error { w.begin(); return nil },
 			map[string]int{"Current": 1, "DurationStats": 1, "Begin": 1, "queue.Create": 2}},
-		{"dispatch, accepted", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Value": 1, "Update": 2}},
+		{"dispatch, accepted", func() error { return w.deliverNext() },
+			map[string]int{"Get": 1, "Value": 1, "Update": 2}},
 		{"check", func() error { return w.deliverNext() }, map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},
 		{"check without news", func() error { return w.deliverNext() },
 			map[string]int{"Get": 1, "Update": 1, "queue.Create": 1}},

@@ -23,7 +23,8 @@ func TestLostDispatchIsLoggedOnce(t *testing.T) {
 				t.Error(err)
 			}
 			if got := len(w.lines(message)); got != delivery.lines {
-				t.Errorf("after a delivery with retry count %d: %d lines, want %d", delivery.retryCount, got, delivery.lines)
+				t.Errorf("after a delivery with retry count %d: %d lines, want %d",
+					delivery.retryCount, got, delivery.lines)
 			}
 		}
 		return cases.DispatchOutcome{Kind: cases.DispatchAccepted}

@@ -82,7 +82,8 @@ func (r *Reconciler) nextCheckPends(ctx context.Context, c cases.Case) (bool, er
 	}
 	for lookup := 1; ; lookup++ {
 		exists, err := r.queue.Exists(ctx, checkTask(c))
-		if exists || err != nil || lookup == maxPendingLookups || ctxtime.Sleep(ctx, 50*time.Millisecond<<lookup) != nil {
+		if exists || err != nil || lookup == maxPendingLookups ||
+			ctxtime.Sleep(ctx, 50*time.Millisecond<<lookup) != nil {
 			return exists, err
 		}
 	}

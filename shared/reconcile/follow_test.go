@@ -131,7 +131,8 @@ func (s *watched) poll() {
 func (s *watched) end() {
 	c := &s.runs[len(s.runs)-1]
 	c.Version++
-	c.State, c.Outcome.EndVersion, c.Outcome.End = cases.Failed, c.Version, &cases.End{Reason: cases.ReasonPipelineFailed}
+	c.State, c.Outcome.EndVersion = cases.Failed, c.Version
+	c.Outcome.End = &cases.End{Reason: cases.ReasonPipelineFailed}
 }
 
 func (s *watched) counts() (waiting, most, waits, reads int) {
@@ -210,7 +211,8 @@ func TestViewersShare(t *testing.T) {
 			s.next()
 			for _, v := range viewers {
 				a := <-v
-				if a.err != nil || !a.news || a.s.Seen() != (reconcile.Seen{Run: 1, Version: known.Version + 1}) || !a.s.Open() {
+				if a.err != nil || !a.news || a.s.Seen() != (reconcile.Seen{Run: 1, Version: known.Version + 1}) ||
+					!a.s.Open() {
 					t.Fatalf("%+v", a)
 				}
 			}
@@ -268,7 +270,8 @@ func TestVersionsWithoutAnEvent(t *testing.T) {
 		for _, v := range viewers {
 			// The newest of them comes all the same: the next wait is to go on from there.
 			a := <-v
-			if a.news || a.err != nil || a.at != reconcile.FollowTimeout || a.s.View.Version != 8 || a.s.Seen() != first {
+			if a.news || a.err != nil || a.at != reconcile.FollowTimeout ||
+				a.s.View.Version != 8 || a.s.Seen() != first {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -395,7 +398,8 @@ func TestEndOfAnEarlierRun(t *testing.T) {
 		s.change(s.end)
 		synctest.Wait()
 		s.change(func() {
-			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
+			s.runs = append(s.runs,
+				cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
 		})
 		late := follow(t.Context(), w, 0, reconcile.Seen{Run: 2, Version: 1})
 		synctest.Wait()
@@ -446,11 +450,13 @@ func TestFollowedTo(t *testing.T) {
 			reconcile.Seen{Run: 1, Version: 2}, false, 0},
 		{"a run that supersedes it", 0, func(s *watched) {
 			s.end()
-			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
+			s.runs = append(s.runs,
+				cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
 		}, reconcile.Seen{Run: 2, Version: 1}, true, 0},
 		{"a run that supersedes the one named", 1, func(s *watched) {
 			s.end()
-			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
+			s.runs = append(s.runs,
+				cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1, State: cases.Pending})
 		}, reconcile.Seen{Run: 1, Version: 2}, false, 0},
 		{"a newer run, the one named left open", 1, func(s *watched) {
 			s.runs = append(s.runs, cases.Case{Origin: cases.Origin{CaseID: "c", Run: 2}, Version: 1})
@@ -460,7 +466,9 @@ func TestFollowedTo(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, s *watched, w *reconcile.Reconciler) {
-				viewers := []<-chan answer{follow(t.Context(), w, test.run, first), follow(t.Context(), w, test.run, first)}
+				viewers := []<-chan answer{
+					follow(t.Context(), w, test.run, first), follow(t.Context(), w, test.run, first),
+				}
 				synctest.Wait()
 				s.change(func() { test.change(s) })
 				for _, v := range viewers {

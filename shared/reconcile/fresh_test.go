@@ -144,16 +144,16 @@ func TestBringingForwardWaitsForTheTask(t *testing.T) {
 		w.watchOnce()
 		if c := w.get(1); c.Checks != before.Checks || !c.Viewers.Lease.Until.After(w.clock()) ||
 			w.queue.count(queue.Check) != 0 {
-			t.Errorf("%+v after %+v, watched until %v, %d checks are pending", c.Checks, before.Checks, c.Viewers.Lease.Until,
-				w.queue.count(queue.Check))
+			t.Errorf("%+v after %+v, watched until %v, %d checks are pending",
+				c.Checks, before.Checks, c.Viewers.Lease.Until, w.queue.count(queue.Check))
 		}
 		asked := 0
 		w.queue.called = func(method string) { // the task comes while it is asked for
 			if method == "queue.Exists" {
 				if asked++; asked == 2 {
 					w.queue.called = nil
-					task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq, CreatedAt: before.CreatedAt,
-						At: before.Checks.NextAt}
+					task := queue.Task{Kind: queue.Check, CaseID: "c", Run: 1, Seq: before.Checks.Seq,
+						CreatedAt: before.CreatedAt, At: before.Checks.NextAt}
 					w.queue.mu.Lock()
 					defer w.queue.mu.Unlock()
 					w.queue.pending[task.Name()] = task

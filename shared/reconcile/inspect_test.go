@@ -152,7 +152,8 @@ func (w *world) put(i int) {
 	w.t.Helper()
 	in := cases.Started{CaseID: fmt.Sprint("open", i), Run: 1, Deadline: time.Hour}
 	c, _ := w.rules.Apply(cases.Case{}, in, w.clock(), 0)
-	err := w.store.Store.Begin(w.t.Context(), store.Begin{Head: store.Head{CaseID: c.CaseID, Run: 1, Version: 1}, Case: c})
+	head := store.Head{CaseID: c.CaseID, Run: 1, Version: 1}
+	err := w.store.Store.Begin(w.t.Context(), store.Begin{Head: head, Case: c})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ func (w *world) ran(id string, length time.Duration) cases.Case {
 	}
 	w.pass(length)
 	done := fmt.Sprintf(`{"case_id":%q,"run":1,"status":"succeeded"}`, id)
-	if err := w.Complete(w.t.Context(), reconcile.Message{ID: id, Data: []byte(done), Published: w.clock()}); err != nil {
+	message := reconcile.Message{ID: id, Data: []byte(done), Published: w.clock()}
+	if err := w.Complete(w.t.Context(), message); err != nil {
 		w.t.Fatal(err)
 	}
 	c, err := w.store.Store.Get(w.t.Context(), id, 1)

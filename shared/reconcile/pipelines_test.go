@@ -214,7 +214,8 @@ func TestACancelReachesTheJob(t *testing.T) {
 			if c := w.get(1); c.Stop.State != cases.StopConfirmed || !c.Bookkeeping.Finalized {
 				t.Errorf("%+v", c.Stop)
 			}
-			if ended := w.topic.ended; len(ended) != 1 || ended[0].Stop == nil || *ended[0].Stop != cases.StopRequested {
+			ended := w.topic.ended
+			if len(ended) != 1 || ended[0].Stop == nil || *ended[0].Stop != cases.StopRequested {
 				t.Errorf("the ended event says %+v", ended)
 			}
 			if len(w.lines("job cancelled")) != 1 {

@@ -128,11 +128,13 @@ func TestEveryEndComesByItself(t *testing.T) {
 		reason   cases.Reason
 		within   time.Duration
 	}{
-		{"unreachable", cases.DispatchUnreachable, unable, cases.Failed, cases.ReasonPipelineUnreachable, 10 * time.Minute},
+		{"unreachable", cases.DispatchUnreachable, unable, cases.Failed,
+			cases.ReasonPipelineUnreachable, 10 * time.Minute},
 		{"busy for ever", cases.DispatchBusy, unable, cases.TimedOut, cases.ReasonDeadline, time.Hour},
 		{"refused", cases.DispatchRefused, unable, cases.Failed, cases.ReasonPipelineRefused, time.Second},
 		{"its own report", cases.DispatchFailed, unable, cases.Failed, cases.ReasonPipelineFailed, time.Second},
-		{"uncertain, unknown", cases.DispatchUncertain, unknown, cases.Failed, cases.ReasonStartUnknown, 3 * time.Minute},
+		{"uncertain, unknown", cases.DispatchUncertain, unknown, cases.Failed,
+			cases.ReasonStartUnknown, 3 * time.Minute},
 		{"uncertain, known", cases.DispatchUncertain, reading(4, 4, ""), cases.Succeeded,
 			cases.ReasonCompleted, 2 * time.Minute},
 		{"accepted, then down", cases.DispatchAccepted, unable, cases.Failed,
@@ -193,12 +195,15 @@ func TestLinesSayWhetherProgressMoved(t *testing.T) {
 		`{"case_id":"c","run":1,"status":"running","progress":{"completed":2,"total":4}}`); err != nil {
 		t.Fatal(err)
 	}
-	for message, want := range map[string][]bool{"progress checked": {true}, "an event of the pipeline": {false, true}} {
+	for message, want := range map[string][]bool{
+		"progress checked": {true}, "an event of the pipeline": {false, true},
+	} {
 		var moved []bool
 		for _, line := range w.lines(message) {
 			moved = append(moved, line["moved"] == true)
 		}
-		if len(moved) < len(want) || !slices.Equal(moved[:len(want)], want) || slices.Contains(moved[len(want):], true) {
+		if len(moved) < len(want) || !slices.Equal(moved[:len(want)], want) ||
+			slices.Contains(moved[len(want):], true) {
 			t.Errorf("%s: moved %v, want %v and then nothing", message, moved, want)
 		}
 	}
@@ -282,7 +287,8 @@ func TestStaleDeliveries(t *testing.T) {
 	if err := w.Dispatch(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: 1}, 0); err != nil {
 		t.Error(err)
 	}
-	if w.pipe.polls != polls || len(w.pipe.jobs) != jobs || w.queue.created != created || w.get(1).Version != c.Version {
+	if w.pipe.polls != polls || len(w.pipe.jobs) != jobs ||
+		w.queue.created != created || w.get(1).Version != c.Version {
 		t.Error("a stale delivery asked or scheduled something")
 	}
 	for _, err := range []error{
@@ -361,8 +367,8 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 					}
 					c := w.get(1)
 					if !c.State.Ended() || !c.Bookkeeping.Finalized || len(w.pipe.jobs) > 1 || len(w.topic.ended) == 0 {
-						t.Fatalf("%s %+v settled %v, %d starts, told %d times", c.State, c.Outcome.End, c.Bookkeeping.Finalized,
-							len(w.pipe.jobs), len(w.topic.ended))
+						t.Fatalf("%s %+v settled %v, %d starts, told %d times", c.State, c.Outcome.End,
+							c.Bookkeeping.Finalized, len(w.pipe.jobs), len(w.topic.ended))
 					}
 					if c.Bookkeeping.PolledAfterEnd+c.Bookkeeping.Leaked != 0 {
 						t.Error("asked after the end")
@@ -522,7 +528,9 @@ func TestEndDeletesADispatchThatIsNotNeeded(t *testing.T) {
 func TestDispatchBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome { return cases.DispatchOutcome{Kind: cases.DispatchBusy} }
+	w.pipe.dispatch = func(reconcile.Job) cases.DispatchOutcome {
+		return cases.DispatchOutcome{Kind: cases.DispatchBusy}
+	}
 	w.begin()
 	w.deliver(0)
 	w.queue.purge()
@@ -685,7 +693,8 @@ func TestLateEventDuringARerun(t *testing.T) {
 		if w.get(2).State.Ended() || w.get(2).Outcome.Late != nil || w.get(1).Outcome.Late == nil {
 			t.Errorf("run 2: %s %v, run 1: %v", w.get(2).State, w.get(2).Outcome.Late, w.get(1).Outcome.Late)
 		}
-		if err := w.publish("own", `{"case_id":"c","run":2,"status":"succeeded","result":{"success":true}}`); err != nil {
+		err := w.publish("own", `{"case_id":"c","run":2,"status":"succeeded","result":{"success":true}}`)
+		if err != nil {
 			t.Fatal(err)
 		}
 		w.want(2, cases.Succeeded, cases.ReasonCompleted)
@@ -764,7 +773,8 @@ func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	start := func(key, form string, supersede bool) (reconcile.StartAnswer, error) {
-		return w.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte(form), Key: key, Supersede: supersede})
+		return w.Start(t.Context(),
+			reconcile.StartRequest{CaseID: "c", Form: []byte(form), Key: key, Supersede: supersede})
 	}
 	if a, err := start("k1", `{}`, false); err != nil || !a.Begun {
 		t.Fatal(a, err)
@@ -805,7 +815,8 @@ func TestSupersedeAndAdopt(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.run(10 * time.Second)
-	a, err := w.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte(`{}`), Supersede: true, Adopt: true})
+	a, err := w.Start(t.Context(),
+		reconcile.StartRequest{CaseID: "c", Form: []byte(`{}`), Supersede: true, Adopt: true})
 	if err != nil || a.Case.Run != 2 || a.Case.Dispatch.Phase != cases.PhaseNone {
 		t.Fatal(a, err)
 	}

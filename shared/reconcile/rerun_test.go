@@ -83,7 +83,8 @@ func TestRerunRefused(t *testing.T) {
 		{"older", 0, fault.Conflict}, {"adopted", 1, fault.Conflict}, {"succeeded", 1, fault.Conflict},
 	} {
 		before := len(w.queue.taken)
-		if _, err := w.Rerun(t.Context(), test.id, test.run, ""); kindOf(err) != test.want || fault.From(err).Detail == "" {
+		_, err := w.Rerun(t.Context(), test.id, test.run, "")
+		if kindOf(err) != test.want || fault.From(err).Detail == "" {
 			t.Errorf("%s: %v, want %v", test.id, err, test.want)
 		}
 		if len(w.queue.taken) != before {

@@ -15,7 +15,8 @@ func TestRunsOfANewerRevision(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(w *world){
 		"by event": func(w *world) {
-			if err := w.publish("m", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`); err != nil {
+			err := w.publish("m", `{"case_id":"c","run":1,"status":"succeeded","result":{"success":true}}`)
+			if err != nil {
 				w.t.Error(err)
 			}
 		},
@@ -51,7 +52,8 @@ func TestRunsOfANewerRevision(t *testing.T) {
 			}
 			data, err = json.Marshal(c)
 			var fields map[string]json.RawMessage
-			if err != nil || json.Unmarshal(data, &fields) != nil || string(fields["policy"]) != `{"learned":[1,2.50]}` {
+			if err != nil || json.Unmarshal(data, &fields) != nil ||
+				string(fields["policy"]) != `{"learned":[1,2.50]}` {
 				t.Errorf("what the newer revision wrote is %s (%v)", fields["policy"], err)
 			}
 			var again cases.Case

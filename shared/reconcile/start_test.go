@@ -106,7 +106,8 @@ func TestTooManyKeys(t *testing.T) {
 	}
 	w.begin() // queues it
 	start := func(key string) (reconcile.StartAnswer, error) {
-		return w.Start(t.Context(), reconcile.StartRequest{CaseID: "c", Form: []byte(`{"a":1}`), Supersede: true, Key: key})
+		return w.Start(t.Context(),
+			reconcile.StartRequest{CaseID: "c", Form: []byte(`{"a":1}`), Supersede: true, Key: key})
 	}
 	if a, err := start("the thousandth"); err != nil || a.Case.Run != 2 {
 		t.Fatalf("run %d, %v", a.Case.Run, err)

@@ -280,7 +280,8 @@ func TestHealOnDelivery(t *testing.T) {
 		t.Error(err)
 	}
 	w.topic.down = false
-	if err := w.Dispatch(t.Context(), body, 0); err != nil || len(w.topic.ended) != 1 || !w.get(1).Bookkeeping.Finalized {
+	if err := w.Dispatch(t.Context(), body, 0); err != nil || len(w.topic.ended) != 1 ||
+		!w.get(1).Bookkeeping.Finalized {
 		t.Error("a delivery does not heal:", err)
 	}
 }
@@ -292,7 +293,9 @@ func TestHealOnEvent(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
 	w.pass(2 * time.Hour)
-	event := reconcile.Message{ID: "m1", Published: w.clock(), Data: []byte(`{"case_id":"c","run":1,"status":"running"}`)}
+	event := reconcile.Message{
+		ID: "m1", Published: w.clock(), Data: []byte(`{"case_id":"c","run":1,"status":"running"}`),
+	}
 	ended, _ := w.rules.Apply(w.get(1), cases.Event{ID: "event:m1", Status: "running"}, w.clock(), 0)
 	if err := w.store.Store.Update(t.Context(), store.Write{Case: ended}); err != nil || ended.State != cases.TimedOut {
 		t.Fatal(ended.State, err)
@@ -335,7 +338,8 @@ func TestHealWithoutARecord(t *testing.T) {
 		later.Version++
 		return w.store.Store.Update(t.Context(), store.Write{Case: later})
 	}
-	if err := w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: c.Checks.Seq}); kindOf(err) != fault.Unavailable {
+	err := w.Check(t.Context(), queue.Body{CaseID: "c", Run: 1, Seq: c.Checks.Seq})
+	if kindOf(err) != fault.Unavailable {
 		t.Error(err)
 	}
 	if len(w.topic.ended) != 0 {
@@ -401,7 +405,8 @@ func TestRead(t *testing.T) {
 	if s, err = w.Read(t.Context(), "c", 1); err != nil || s.Current || s.View.Run != 1 {
 		t.Error(s, err)
 	}
-	if s, err = w.Read(t.Context(), "c", 0); err != nil || !s.Open() || s.Seen() != (reconcile.Seen{Run: 2, Version: 1}) {
+	if s, err = w.Read(t.Context(), "c", 0); err != nil || !s.Open() ||
+		s.Seen() != (reconcile.Seen{Run: 2, Version: 1}) {
 		t.Error(s, err)
 	}
 	if _, err = w.Read(t.Context(), "c", 9); kindOf(err) != fault.NotFound {
@@ -665,7 +670,8 @@ func TestSlowSavesOfEndsAreNoLeaks(t *testing.T) {
 	w.topic.down = true // and its delivery does not come to its end
 	_ = w.deliverTask(task, 0)
 	w.topic.down = false
-	if c := w.want(1, cases.Succeeded, cases.ReasonCompleted); c.Bookkeeping.Finalized || w.queue.count(queue.Check) != 1 {
+	c := w.want(1, cases.Succeeded, cases.ReasonCompleted)
+	if c.Bookkeeping.Finalized || w.queue.count(queue.Check) != 1 {
 		t.Fatalf("settled %t, %d checks pend", c.Bookkeeping.Finalized, w.queue.count(queue.Check))
 	}
 	w.pass(time.Minute)

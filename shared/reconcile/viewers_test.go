@@ -108,7 +108,8 @@ func viewUntil(t *testing.T, w *reconcile.Reconciler, over <-chan struct{}) (las
 		ctx, leave := context.WithTimeout(t.Context(), rand.N(2*time.Second))
 		for open := now.Open(); open && ctx.Err() == nil; {
 			news, err := w.Follow(ctx, "c", 0, shown(last))
-			if err != nil && ctx.Err() == nil && (fault.KindOf(err) != fault.Unavailable || errors.Is(err, context.Canceled)) {
+			if err != nil && ctx.Err() == nil &&
+				(fault.KindOf(err) != fault.Unavailable || errors.Is(err, context.Canceled)) {
 				t.Errorf("%v", err)
 			}
 			if open = err == nil; news.NewsTo(shown(last)) {

@@ -197,7 +197,8 @@ func (w *world) run(d time.Duration) {
 func (w *world) want(run int, state cases.State, reason cases.Reason) cases.Case {
 	w.t.Helper()
 	c := w.get(run)
-	if c.State != state || c.Outcome.End != nil && c.Outcome.End.Reason != reason || c.Outcome.End == nil && reason != "" {
+	if c.State != state || c.Outcome.End != nil && c.Outcome.End.Reason != reason ||
+		c.Outcome.End == nil && reason != "" {
 		w.t.Fatalf("run %d is %s, %+v; want %s, %s", run, c.State, c.Outcome.End, state, reason)
 	}
 	return c
@@ -224,7 +225,8 @@ func (w *world) publish(id, data string) error {
 
 func reading(completed, total int, status cases.Status) cases.CheckOutcome {
 	return cases.CheckOutcome{
-		Kind: cases.CheckReading, Reading: cases.Reading{Completed: completed, Total: total, Percent: -1, Status: status},
+		Kind:    cases.CheckReading,
+		Reading: cases.Reading{Completed: completed, Total: total, Percent: -1, Status: status},
 	}
 }
 
@@ -307,7 +309,9 @@ func (s *faultyStore) Purge(ctx context.Context, id string, run int, version int
 }
 
 func (s *faultyStore) DurationStats(ctx context.Context, pipeline string) (schedule.DurationStats, error) {
-	return call(s, "DurationStats", func() (schedule.DurationStats, error) { return s.Store.DurationStats(ctx, pipeline) })
+	return call(s, "DurationStats", func() (schedule.DurationStats, error) {
+		return s.Store.DurationStats(ctx, pipeline)
+	})
 }
 
 func (s *faultyStore) SaveDurationStats(ctx context.Context, pipeline string, p schedule.DurationStats) error {

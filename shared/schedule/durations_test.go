@@ -154,7 +154,8 @@ func TestDecodeDurationStats(t *testing.T) {
 		"nothing":   {"", 0, 0},
 		"too large": {string(huge), 0, 0},
 		"other classes": {
-			`{"by_size":{"-1":{"from":0,"n":[1]},"11":{"from":0,"n":[1]},"4":{"from":0,"n":[1]}},"found_by_poll":1}`, 1, 1,
+			`{"by_size":{"-1":{"from":0,"n":[1]},"11":{"from":0,"n":[1]},"4":{"from":0,"n":[1]}},"found_by_poll":1}`,
+			1, 1,
 		},
 		"impossible counts": {
 			`{"by_size":{"1":{"from":-1,"n":[1]},"2":{"from":176,"n":[1]},"3":{"from":0,"n":[-1]},

@@ -52,7 +52,8 @@ func (c *checker) addresses() {
 		u, err := weburl.ParseBase(origin)
 		switch {
 		case err != nil:
-			c.problemAt("also", "has %s, which %v; expected an origin, such as https://files.example.com", quote(origin), err)
+			c.problemAt("also", "has %s, which %v; expected an origin, such as https://files.example.com",
+				quote(origin), err)
 		case weburl.Origin(u) != origin:
 			c.problemAt("also", "has %s; expected only scheme and host, such as %s", quote(origin), weburl.Origin(u))
 		case c.options.RefuseLoopback && weburl.MayBeLoopback(u.Hostname()):
@@ -79,7 +80,8 @@ func (c *checker) auth() {
 	case auth.Header != "" && !headerName.MatchString(auth.Header):
 		c.problemAt("auth.header", "is %s, which is no name of a header", quote(auth.Header))
 	case slices.Contains(reserved, strings.ToLower(auth.Header)):
-		c.problemAt("auth.header", "is %s, which is set already; expected another, such as Authorization", quote(auth.Header))
+		c.problemAt("auth.header", "is %s, which is set already; expected another, such as Authorization",
+			quote(auth.Header))
 	case auth.Header != "" && value == nil && c.p.Preset != Documents:
 		c.problemAt("auth", `has a header without a value; expected value: "Bearer {secret:%sNAME}"`, secretPrefix)
 	case auth.Header == "" && value != nil:
@@ -104,7 +106,8 @@ func (c *checker) requests() {
 		c.problemAt("poll.request", "names no job; expected {job}, or {case_id} if the case id names the job")
 	}
 	if t := c.p.Cancel.Target; len(t) > 0 && !usesAny(t, "job", "run", "idempotency_key") {
-		c.problemAt("cancel.request", "could stop another run of the case; expected {job} from the start's answer, or {run}")
+		c.problemAt("cancel.request",
+			"could stop another run of the case; expected {job} from the start's answer, or {run}")
 	}
 	if c.p.Cancel.Target.Address() == resultURL || c.p.Poll.Request.Target.Address() == resultURL {
 		c.problemAt("cancel.request", "uses {%s}, which only result.request may", resultURL)
@@ -180,7 +183,8 @@ func (c *checker) status() {
 		}
 		for _, value := range *list.values {
 			if other := owner[value]; other != "" {
-				c.problemAt("status."+list.name, "has %s, which is in %s too; expected it in one list", quote(value), other)
+				c.problemAt("status."+list.name, "has %s, which is in %s too; expected it in one list",
+					quote(value), other)
 			}
 			owner[value] = list.name
 		}
@@ -239,7 +243,8 @@ func (c *checker) callback() {
 	case cb.Verify != "" && cb.Verify != StandardWebhooks:
 		c.problemAt("callback.verify", "is %s; expected %s", quote(cb.Verify), StandardWebhooks)
 	case cb.Verify != "" && secret == nil:
-		c.problemAt("callback", `verifies signatures without a secret; expected secret: "{secret:%sNAME}"`, secretPrefix)
+		c.problemAt("callback", `verifies signatures without a secret; expected secret: "{secret:%sNAME}"`,
+			secretPrefix)
 	case cb.Verify == "" && secret != nil:
 		c.problemAt("callback", "has a secret and verifies nothing; expected verify: %s", StandardWebhooks)
 	}
@@ -247,14 +252,16 @@ func (c *checker) callback() {
 
 // documents refuses what the preset documents would not heed.
 func (c *checker) documents() {
-	for _, path := range []string{"start.accepted", "start.job", "start.body.wrap", "poll.unknown", "status", "progress",
-		"result", "error"} {
+	for _, path := range []string{
+		"start.accepted", "start.job", "start.body.wrap", "poll.unknown", "status", "progress", "result", "error",
+	} {
 		n := c.given
 		for name := range strings.SplitSeq(path, ".") {
 			n = n.member(name)
 		}
 		if n != nil {
-			c.problemAt(path, "has no effect in the preset %s, which reads answers by rules of its own; leave it out", Documents)
+			c.problemAt(path, "has no effect in the preset %s, which reads answers by rules of its own; leave it out",
+				Documents)
 		}
 	}
 	if c.p.Poll.Request.Target.Uses("job") || c.p.Cancel.Target.Uses("job") {

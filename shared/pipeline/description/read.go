@@ -68,7 +68,8 @@ var pipelineName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
 // an [Error] that names every problem.
 func Parse(text []byte, options Options) (Set, error) {
 	if len(text) > MaxText {
-		return nil, Error{{Line: 1, Detail: fmt.Sprintf("the text has %d bytes; at most %d are read", len(text), MaxText)}}
+		detail := fmt.Sprintf("the text has %d bytes; at most %d are read", len(text), MaxText)
+		return nil, Error{{Line: 1, Detail: detail}}
 	}
 	top, err := parseTree(text, true)
 	if err != nil {
@@ -152,7 +153,8 @@ func (r *reader) mapping(path string, n *node, fields ...field) {
 			for i, f := range fields {
 				names[i] = f.name
 			}
-			r.problem(key, path+"."+printable.Line(key.text, maxQuoted), "is not known; there are %s", strings.Join(names, ", "))
+			r.problem(key, path+"."+printable.Line(key.text, maxQuoted),
+				"is not known; there are %s", strings.Join(names, ", "))
 		case n.values[i].isNull(): // as if it was not given, in the preset neither
 		default:
 			fields[at].read(path+"."+key.text, n.values[i])
@@ -384,7 +386,8 @@ func (r *reader) request(to *Request, names ...string) func(string, *node) {
 		}
 		switch first := t.Address(); {
 		case first == "" && !strings.HasPrefix(target, "/"):
-			r.problem(n, path, "is %s; expected a path that begins with /, or a placeholder that is an address", quote(text))
+			r.problem(n, path, "is %s; expected a path that begins with /, or a placeholder that is an address",
+				quote(text))
 		case first != "" && first != "job" && first != resultURL:
 			r.problem(n, path, "begins with {%s}, which is no address; expected a path that begins with /", first)
 		case first != "" && strings.ContainsAny(target, "?#"), strings.Contains(target, "#"):
@@ -426,7 +429,8 @@ func (r *reader) body(to *Body) func(string, *node) {
 			field{"wrap", r.text(&to.Wrap)},
 			field{"set", func(path string, n *node) {
 				if n.kind != yaml.MappingNode {
-					r.problem(n, path, `is no mapping; expected JSON Pointers and values, such as /webhook: "{callback_url}"`)
+					r.problem(n, path,
+						`is no mapping; expected JSON Pointers and values, such as /webhook: "{callback_url}"`)
 					return
 				}
 				for i, key := range n.keys {
@@ -437,7 +441,8 @@ func (r *reader) body(to *Body) func(string, *node) {
 					tokens, err := parsePointer(key.text)
 					if err != nil || len(tokens) == 0 ||
 						strings.ContainsFunc(key.text, func(c rune) bool { return c < ' ' || c > '~' }) {
-						r.problem(key, at, "is no JSON Pointer of ASCII characters to a member; expected one such as /webhook")
+						r.problem(key, at,
+							"is no JSON Pointer of ASCII characters to a member; expected one such as /webhook")
 						continue
 					}
 					to.Set = append(to.Set, Member{Path: tokens, Value: r.json(at, n.values[i])})

@@ -82,12 +82,13 @@ func TestParse(t *testing.T) {
 		t.Errorf("cancelled: %v", got)
 	}
 	plain, _ := set.Get("plain")
-	if !plain.ReadsEvents() || !plain.NamedByCase() || plain.CanCancel() || plain.Poll.Request.Method != http.MethodGet {
+	if !plain.ReadsEvents() || !plain.NamedByCase() || plain.CanCancel() ||
+		plain.Poll.Request.Method != http.MethodGet {
 		t.Errorf("got %+v", plain)
 	}
-	set.Fill(
-		Defaults{Rate: 1, Concurrency: 2, Idempotent: false, Timeout: time.Hour, Deadline: time.Hour, PollMin: 1, PollMax: 2},
-	)
+	set.Fill(Defaults{
+		Rate: 1, Concurrency: 2, Idempotent: false, Timeout: time.Hour, Deadline: time.Hour, PollMin: 1, PollMax: 2,
+	})
 	if p.Dispatch.Rate != 10 || !p.Dispatch.Idempotent || plain.Dispatch.Rate != 1 || plain.Deadline != time.Hour ||
 		plain.Poll.Min != 1 {
 		t.Errorf("filled: %+v, %+v", p, plain)
@@ -174,7 +175,8 @@ func TestBadDescriptions(t *testing.T) {
 			described(right + "  also: [https://f.example/x]\n"), "line 6: p.also has", "such as https://f.example",
 		},
 		"a wrong placeholder": {
-			described(strings.Replace(right, "{job}", "{id}", 1)), "line 4: p.poll.request has the placeholder {id}", "{job}",
+			described(strings.Replace(right, "{job}", "{id}", 1)),
+			"line 4: p.poll.request has the placeholder {id}", "{job}",
 		},
 		"{job} in the start": {
 			described(strings.Replace(right, "POST /jobs", `"POST /jobs/{job}"`, 1)),
@@ -188,8 +190,8 @@ func TestBadDescriptions(t *testing.T) {
 			"expected a method, a space, and a path",
 		},
 		"a request elsewhere": {
-			described(strings.Replace(right, "POST /jobs", "POST https://evil.example/", 1)), "line 3: p.start.request is",
-			"begins with /",
+			described(strings.Replace(right, "POST /jobs", "POST https://evil.example/", 1)),
+			"line 3: p.start.request is", "begins with /",
 		},
 		"a status in two lists": {
 			described(strings.Replace(right, "[done]", "[done, queued]", 1)),
@@ -200,7 +202,8 @@ func TestBadDescriptions(t *testing.T) {
 			"expected succeeded",
 		},
 		"nothing says when it is done": {
-			"p:\n  url: https://p.example\n  start: {request: POST /j, job: body:/id}\n  poll: {request: \"GET /j/{job}\"}\n",
+			"p:\n  url: https://p.example\n  start: {request: POST /j, job: body:/id}\n" +
+				"  poll: {request: \"GET /j/{job}\"}\n",
 			"line 2: p.status is missing", "progress.completed and progress.total",
 		},
 		"a pointer that is none": {
@@ -231,7 +234,8 @@ func TestBadDescriptions(t *testing.T) {
 			`line 6: p.auth.value names the secret "HOME"`, "PIPELINE_SECRET_",
 		},
 		"a key in the text": {
-			described(right + "  auth: {header: X-Key, value: hush}\n"), "line 6: p.auth.value holds no {secret:", "variable",
+			described(right + "  auth: {header: X-Key, value: hush}\n"),
+			"line 6: p.auth.value holds no {secret:", "variable",
 		},
 		"a secret elsewhere": {
 			described(strings.Replace(right, "{job}", "{secret:PIPELINE_SECRET_RENDER}", 1)),
@@ -251,7 +255,8 @@ func TestBadDescriptions(t *testing.T) {
 			"line 6: p.cancel.request could stop another run", "{job}",
 		},
 		"a job that the start does not name": {
-			described(strings.Replace(right, ", job: body:/id", "", 1)), "line 4: p.poll.request uses {job}", "start.job",
+			described(strings.Replace(right, ", job: body:/id", "", 1)),
+			"line 4: p.poll.request uses {job}", "start.job",
 		},
 		"a poll that names no job": {
 			described(strings.Replace(right, "/{job}", "", 1)), "line 4: p.poll.request names no job", "expected {job}",
@@ -269,8 +274,9 @@ func TestBadDescriptions(t *testing.T) {
 		},
 		"a body of no kind": {described(right[:0] + strings.Replace(right, "job: body:/id", "body: xml", 1)),
 			`line 3: p.start.body is "xml"`, "expected form"},
-		"a member that is none": {described(strings.Replace(right, "job: body:/id", "job: body:/id, body: {set: {x: 1}}",
-			1)), "line 3: p.start.body.set.x is no JSON Pointer", "/webhook"},
+		"a member that is none": {
+			described(strings.Replace(right, "job: body:/id", "job: body:/id, body: {set: {x: 1}}", 1)),
+			"line 3: p.start.body.set.x is no JSON Pointer", "/webhook"},
 		"a duration": {described(right + "  deadline: 30\n"), `line 6: p.deadline is "30"`, "such as 90s"},
 		"a rate of nothing": {described(right + "  dispatch: {rate: 0}\n"), `line 6: p.dispatch.rate is "0"`,
 			"above 0"},
@@ -282,11 +288,11 @@ func TestBadDescriptions(t *testing.T) {
 			"line 4: p.poll.min is 1m0s", "at most poll.max"},
 		"signatures without secret": {described(right + "  callback: {verify: standard-webhooks}\n"),
 			"line 6: p.callback verifies signatures without a secret", "{secret:"},
-		"signatures of no kind": {described(right + "  callback: {verify: jwt}\n"), `line 6: p.callback.verify is "jwt"`,
-			"standard-webhooks"},
+		"signatures of no kind": {described(right + "  callback: {verify: jwt}\n"),
+			`line 6: p.callback.verify is "jwt"`, "standard-webhooks"},
 		"what documents does not heed": {
-			"p:\n  preset: documents\n  url: https://p.example\n  status: {at: body:/s}\n", "line 4: p.status has no effect",
-			"leave it out",
+			"p:\n  preset: documents\n  url: https://p.example\n  status: {at: body:/s}\n",
+			"line 4: p.status has no effect", "leave it out",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

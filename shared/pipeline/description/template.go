@@ -58,7 +58,8 @@ func parseTemplate(text string, names ...string) (Template, error) {
 			}
 		case !slices.Contains(names, part.Name):
 			if len(names) == 1 && names[0] == secretMark {
-				return nil, fmt.Errorf("has the placeholder {%s}; there is only {%s%sNAME}", name, secretMark, secretPrefix)
+				return nil, fmt.Errorf("has the placeholder {%s}; there is only {%s%sNAME}",
+					name, secretMark, secretPrefix)
 			}
 			return nil, fmt.Errorf("has the placeholder {%s}; there are {%s}", name, strings.Join(names, "}, {"))
 		}

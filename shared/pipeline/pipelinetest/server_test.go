@@ -68,7 +68,8 @@ func TestReactions(t *testing.T) {
 		"text":   {pipelinetest.RefuseText(418, "no"), 418, "no"},
 		"invalid": {
 			pipelinetest.RefuseInvalid("Form"), 422,
-			`{"detail":[{"type":"missing","loc":["body","Form"],"msg":"Field required","input":{"secret":"of the form"}}]}`,
+			`{"detail":[{"type":"missing","loc":["body","Form"],"msg":"Field required",` +
+				`"input":{"secret":"of the form"}}]}`,
 		},
 		"redirect":      {pipelinetest.Redirect(307, "/x"), 307, ""},
 		"failed":        {pipelinetest.Failed(500, "x"), 500, `{"success":false,"error":"x"}`},

@@ -135,7 +135,8 @@ func TestEachPipelineHasAQueueOfDispatches(t *testing.T) {
 			t.Error(name)
 		}
 	}
-	if got := cfg.Queues(); len(got) != 3 || got[2] != "projects/demo-p/locations/us-central1/queues/dispatches-render" {
+	got := cfg.Queues()
+	if len(got) != 3 || got[2] != "projects/demo-p/locations/us-central1/queues/dispatches-render" {
 		t.Errorf("%v", got)
 	}
 }

@@ -112,7 +112,9 @@ func (s *Store) Value(ctx context.Context, caseID string, run int, v store.Value
 
 // Overdue implements [store.Store].
 func (s *Store) Overdue(ctx context.Context, before time.Time, after store.Cursor, limit int) ([]cases.Case, error) {
-	return call(&s.Faults, "Overdue", func() ([]cases.Case, error) { return s.Store.Overdue(ctx, before, after, limit) })
+	return call(&s.Faults, "Overdue", func() ([]cases.Case, error) {
+		return s.Store.Overdue(ctx, before, after, limit)
+	})
 }
 
 // CountOpen implements [store.Store].

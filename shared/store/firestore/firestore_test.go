@@ -18,7 +18,8 @@ func TestStore(t *testing.T) {
 		o := options(t)
 		open := func(t *testing.T) store.Store {
 			s := openStore(t, o)
-			// The emulator tells a stream nothing of a write that comes just as the stream begins; the next stream sees it.
+			// The emulator tells a stream nothing of a write that comes just as the stream begins;
+			// the next stream sees it.
 			s.listening.atMost = time.Second
 			return s
 		}

@@ -27,13 +27,16 @@ func TestLostAnswer(t *testing.T) {
 		version int64 // of run 1 in the end; 0: it is gone
 	}{
 		{
-			name:  "Begin",
-			write: func(ctx context.Context, s *Store, _ cases.Case) error { return s.Begin(ctx, begin("a")) }, version: 1,
+			name:    "Begin",
+			write:   func(ctx context.Context, s *Store, _ cases.Case) error { return s.Begin(ctx, begin("a")) },
+			version: 1,
 		},
 		{
-			name:    "Begin, and another's Update",
-			write:   func(ctx context.Context, s *Store, _ cases.Case) error { return s.Begin(ctx, begin("a")) },
-			others:  func(ctx context.Context, s *Store, _ cases.Case) error { return s.Update(ctx, after(begin("a").Case)) },
+			name:  "Begin, and another's Update",
+			write: func(ctx context.Context, s *Store, _ cases.Case) error { return s.Begin(ctx, begin("a")) },
+			others: func(ctx context.Context, s *Store, _ cases.Case) error {
+				return s.Update(ctx, after(begin("a").Case))
+			},
 			version: 2,
 		},
 		{

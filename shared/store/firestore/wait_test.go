@@ -158,7 +158,8 @@ func TestSnapshot(t *testing.T) {
 			0, false, nil, 0},
 		{"ended", []*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, nil)}, 0, false, errDeaf, 0},
 		{"ended for a reason",
-			[]*pb.ListenResponse{added, change(pb.TargetChange_REMOVE, &rpc.Status{Code: int32(codes.PermissionDenied)})},
+			[]*pb.ListenResponse{added,
+				change(pb.TargetChange_REMOVE, &rpc.Status{Code: int32(codes.PermissionDenied)})},
 			0, false, nil, codes.PermissionDenied},
 	} {
 		n := snapshot{documents: map[string]stamp{}}

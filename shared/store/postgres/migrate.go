@@ -90,7 +90,8 @@ func schemaVersion(ctx context.Context, pool *pgxpool.Pool) (version int64, err 
 	case "42P01": // undefined_table
 		var taken bool
 		err = pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class
-			WHERE relnamespace = current_schema()::regnamespace AND relname IN ('heads', 'runs', 'run_values'))`).Scan(&taken)
+			WHERE relnamespace = current_schema()::regnamespace
+			AND relname IN ('heads', 'runs', 'run_values'))`).Scan(&taken)
 		if taken {
 			err = fmt.Errorf("%w: heads, runs or run_values, without %s", errForeign, versionTable)
 		}

@@ -52,14 +52,16 @@ func TestPastThatCannotBeRead(t *testing.T) {
 	dsn := postgrestest.Start(t)
 	s := openStore(t, dsn)
 	defer closeStore(t, s)
-	if err := s.SaveDurationStats(t.Context(), "default", schedule.DurationStats{Version: 1, FoundByPoll: 5}); err != nil {
+	err := s.SaveDurationStats(t.Context(), "default", schedule.DurationStats{Version: 1, FoundByPoll: 5})
+	if err != nil {
 		t.Fatal(err)
 	}
 	postgrestest.Query(t, dsn, `UPDATE durations SET data = 'not JSON' RETURNING pipeline`)
 	if p, err := s.DurationStats(t.Context(), "default"); err != nil || p.FoundByPoll != 0 || p.Version != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := s.SaveDurationStats(t.Context(), "default", schedule.DurationStats{Version: 2, FoundByPoll: 1}); err != nil {
+	err = s.SaveDurationStats(t.Context(), "default", schedule.DurationStats{Version: 2, FoundByPoll: 1})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if p, err := s.DurationStats(t.Context(), "default"); err != nil || p.FoundByPoll != 1 || p.Version != 2 {

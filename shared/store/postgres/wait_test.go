@@ -68,8 +68,8 @@ func wantAtRest(t *testing.T, s *Store) {
 	eventually(t, "no connection in use", func() bool { return s.pool.Stat().AcquiredConns() == 0 })
 	for _, conn := range s.pool.AcquireAllIdle(t.Context()) {
 		var channels int
-		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_listening_channels()").Scan(&channels); err != nil ||
-			channels != 0 {
+		err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_listening_channels()").Scan(&channels)
+		if err != nil || channels != 0 {
 			t.Errorf("a connection at rest listens to %d channels (error %v)", channels, err)
 		}
 		conn.Release()
@@ -194,7 +194,7 @@ func TestLeadIsHandedOver(t *testing.T) {
 func TestConnectionLost(t *testing.T) {
 	for _, test := range []struct {
 		name      string
-		listening bool // again, as the write comes; else nobody hears of it, and the waiters look when they listen again
+		listening bool // again, as the write comes; else nobody hears of it, and waiters look when they listen again
 	}{{"a write while nobody listens", false}, {"a write after", true}} {
 		t.Run(test.name, func(t *testing.T) {
 			other, dsn := newStore(t)

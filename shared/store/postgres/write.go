@@ -19,7 +19,8 @@ const (
 			RETURNING case_id, run
 		), put AS (
 			INSERT INTO run_values (case_id, run, name, data)
-			SELECT saved.case_id, saved.run, v.name, v.data FROM saved, unnest($9::text[], $10::bytea[]) AS v (name, data)
+			SELECT saved.case_id, saved.run, v.name, v.data
+			FROM saved, unnest($9::text[], $10::bytea[]) AS v (name, data)
 			ON CONFLICT (case_id, run, name) DO UPDATE SET data = excluded.data
 		), dropped AS (
 			DELETE FROM run_values v USING saved

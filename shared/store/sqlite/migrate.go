@@ -52,8 +52,8 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 		case err != nil:
 			return err
 		case version > newest:
-			return fmt.Errorf("the file has schema version %d and this program knows up to %d: a newer program wrote it",
-				version, newest)
+			return fmt.Errorf("the file has schema version %d and this program knows up to %d: "+
+				"a newer program wrote it", version, newest)
 		case version == newest:
 			return readable(ctx, db)
 		case version == tried:

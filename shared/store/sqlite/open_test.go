@@ -41,14 +41,15 @@ func TestOpenErrors(t *testing.T) {
 			run(t, path, "INSERT INTO casewatch_schema (version_id, is_applied) VALUES (9001, 1)")
 		}, "schema version 9001 and this program knows up to 2: a newer program wrote it"},
 		{"a schema of before goose", func(t *testing.T, path string) {
-			run(t, path,
-				fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 5; CREATE TABLE runs (a)", applicationID))
+			run(t, path, fmt.Sprintf(
+				"PRAGMA application_id = %d; PRAGMA user_version = 5; CREATE TABLE runs (a)", applicationID))
 		}, "another shape; move the file away or delete it"},
 		{"records of another shape", func(t *testing.T, path string) {
 			s := openStore(t, path)
 			save(t, s, "a")
 			closeStore(t, s)
-			run(t, path, `UPDATE runs SET record = CAST(replace(CAST(record AS TEXT), '"shape":', '"shape":9') AS BLOB)`)
+			run(t, path,
+				`UPDATE runs SET record = CAST(replace(CAST(record AS TEXT), '"shape":', '"shape":9') AS BLOB)`)
 		}, fmt.Sprintf("the record has shape 9%d, and this program reads shape %[1]d: empty the store", cases.Shape)},
 		{"another program's tables", func(t *testing.T, path string) {
 			run(t, path, "CREATE TABLE runs (a)")

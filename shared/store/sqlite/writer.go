@@ -80,7 +80,8 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 			ON CONFLICT DO UPDATE SET data = excluded.data`,
 		&w.dropValue: `DELETE FROM run_values WHERE case_id = ? AND run = ? AND name = ?`,
 
-		&w.addDurations:    `INSERT INTO durations (pipeline, version, data) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING`,
+		&w.addDurations: `INSERT INTO durations (pipeline, version, data) VALUES (?1, ?2, ?3)
+			ON CONFLICT DO NOTHING`,
 		&w.changeDurations: `UPDATE durations SET version = ?2, data = ?3 WHERE pipeline = ?1 AND version = ?2 - 1`,
 	})
 	if err != nil {

@@ -52,7 +52,10 @@ func testContexts(t *testing.T, e *env) {
 				Drop: []store.Value{store.Form},
 			})
 		}},
-		{"DurationStats", func(ctx context.Context) error { _, err := e.Store.DurationStats(ctx, pipelineName); return err }},
+		{"DurationStats", func(ctx context.Context) error {
+			_, err := e.Store.DurationStats(ctx, pipelineName)
+			return err
+		}},
 		{"SaveDurationStats", func(ctx context.Context) error {
 			return e.Store.SaveDurationStats(ctx, pipelineName, durationStats(e.durationStats(t, e.Store).Version+1))
 		}},

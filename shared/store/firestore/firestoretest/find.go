@@ -63,7 +63,8 @@ func roots() []string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, gcloud, "info", "--format=value(installation.sdk_root)").Output(); err == nil {
+	out, err := exec.CommandContext(ctx, gcloud, "info", "--format=value(installation.sdk_root)").Output()
+	if err == nil {
 		all = append(all, strings.TrimSpace(string(out)))
 	}
 	return all
