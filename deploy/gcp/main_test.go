@@ -385,7 +385,8 @@ func TestOptions(t *testing.T) {
 				`. ./lib.sh; options '--yes --dry-run' "$@"; echo "$NAME,$YES,$DRY_RUN"`, "lib.sh")
 			cmd.Args = append(cmd.Args, strings.Fields(test.args)...)
 			cmd.Env = append(os.Environ(), "YES=1", "DRY_RUN=1")
-			if out, _ := cmd.CombinedOutput(); strings.TrimPrefix(strings.TrimSpace(string(out)), "lib.sh: ") != test.want {
+			out, _ := cmd.CombinedOutput()
+			if strings.TrimPrefix(strings.TrimSpace(string(out)), "lib.sh: ") != test.want {
 				t.Errorf("got %q, want %q", out, test.want)
 			}
 		})

@@ -167,8 +167,8 @@ func TestGooglesClientGetsIn(t *testing.T) {
 	}
 	defer client.Close()
 	event := &pubsub.Message{
-		Data: []byte(
-			`{"case_id":"official","run":1,"status":"failed","error":{"code":"x","message":"told by Google's client"}}`),
+		Data: []byte(`{"case_id":"official","run":1,"status":"failed",` +
+			`"error":{"code":"x","message":"told by Google's client"}}`),
 	}
 	topic := client.Publisher(found[3])
 	defer topic.Stop()

@@ -114,7 +114,8 @@ func place() (port, dir string, err error) {
 		faults = append(faults, fmt.Errorf("DATA_DIR: %w", err))
 	}
 	if os.Getenv("FUNCTION_TARGET") != "" {
-		faults = append(faults, errors.New("FUNCTION_TARGET is set: that is for a deployed function, here all are served"))
+		faults = append(faults,
+			errors.New("FUNCTION_TARGET is set: that is for a deployed function, here all are served"))
 	}
 	return port, dir, errors.Join(faults...)
 }
@@ -156,7 +157,8 @@ func greeting(base string, cfg *config.Config, t *target.Target) string {
 	}
 	pages := "on other origins are refused. Your dev server's get in by ALLOWED_ORIGINS=http://localhost:5173 make run"
 	if origins := cfg.Access.AllowedOrigins; len(origins) > 0 {
-		pages = fmt.Sprintf("on these origins may call the functions: %s (ALLOWED_ORIGINS)", strings.Join(origins, ", "))
+		pages = fmt.Sprintf("on these origins may call the functions: %s (ALLOWED_ORIGINS)",
+			strings.Join(origins, ", "))
 	}
 	return fmt.Sprintf(`ready  form %[1]s/  console %[1]s/console
   calls     POST %[1]s/start  GET %[1]s/status/{case_id}  POST %[1]s/cancel/{case_id}

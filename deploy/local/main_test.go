@@ -370,7 +370,8 @@ func TestKilledThreeTimes(t *testing.T) {
 
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
-	p := newProgram(t, "PIPELINE_API_URL=nowhere", "CHECK_TIMEOUT=soon", "TOKEN_SECRET=short-secret", "CASE_DEADLINE=-1s")
+	p := newProgram(t,
+		"PIPELINE_API_URL=nowhere", "CHECK_TIMEOUT=soon", "TOKEN_SECRET=short-secret", "CASE_DEADLINE=-1s")
 	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = p.env
 	out, err := cmd.CombinedOutput()

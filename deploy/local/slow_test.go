@@ -42,8 +42,8 @@ func TestSlowClients(t *testing.T) {
 			"application/json\r\nContent-Length: 900000\r\n\r\n{", cut: true},
 		{name: "chunks that do not come", request: "POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
 			"application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", cut: true},
-		{name: "a refused caller's body", request: "POST /check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
-			cut: true},
+		{name: "a refused caller's body",
+			request: "POST /check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", cut: true},
 		{name: "a body where there is none",
 			request: "GET /status/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", cut: true},
 		{name: "a console's form", request: "POST /console/main?run=1 HTTP/1.1\r\nHost: " + u.Host +
@@ -91,7 +91,8 @@ func TestSlowClients(t *testing.T) {
 				}
 				_, _ = io.Copy(io.Discard, res.Body)
 				_ = res.Body.Close()
-				if _, err := r.ReadByte(); res.StatusCode < 400 || res.StatusCode >= 500 || errors.Is(err, os.ErrDeadlineExceeded) {
+				_, err = r.ReadByte()
+				if res.StatusCode < 400 || res.StatusCode >= 500 || errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("%s: %s, and then %v after %v", kind.name, res.Status, err, time.Since(begin))
 				}
 			})

@@ -68,8 +68,8 @@ func run(ctx context.Context, starts int) error {
 		}
 	}
 	floor := median(subjects[0].took)
-	fmt.Printf("\n| function | start to first answer, median of %d | fastest | slowest | of hello-world |\n| --- | --- "+
-		"| --- | --- | --- |\n", starts)
+	fmt.Printf("\n| function | start to first answer, median of %d | fastest | slowest | of hello-world |\n"+
+		"| --- | --- | --- | --- | --- |\n", starts)
 	for _, s := range subjects {
 		fmt.Printf("| %s | %v | %v | %v | %.2f |\n", s.name, ms(median(s.took)), ms(slices.Min(s.took)),
 			ms(slices.Max(s.took)), float64(median(s.took))/float64(floor))

@@ -38,8 +38,8 @@ func Bill(n *Count, p map[string]Price) []Line {
 	second := p["vcpu_second"].USD + p["gib_second"].USD
 	lines := []Line{
 		{"Cloud Tasks", float64(n.Created+n.Found+n.Delivered+n.Deleted) * p["task_operation"].USD},
-		{"store", float64(n.Reads)*p["read"].USD + float64(n.Writes)*p["write"].USD + float64(n.Deletes)*p["delete"].USD +
-			float64(n.Stored)/gib*retentionMonths*p["stored_gib_month"].USD},
+		{"store", float64(n.Reads)*p["read"].USD + float64(n.Writes)*p["write"].USD +
+			float64(n.Deletes)*p["delete"].USD + float64(n.Stored)/gib*retentionMonths*p["stored_gib_month"].USD},
 		{"requests", float64(invocations) * p["request"].USD},
 		{"short calls", float64(invocations) * shortSeconds / shortSharing * second},
 		{"held dispatch", held.Seconds() / sharing * second},

@@ -80,9 +80,10 @@ func TestCost(t *testing.T) {
 			if end == ByPolling && v.Viewers == 0 {
 				looks = n.Invocations["check"]
 			}
-			fmt.Fprintf(&out, "| %s | %s | %d | %d | %d, %d, %d | %.0f, %.0f | %.1f | %.1f | **%.0f** | %.0f + %.0f a month | "+
-				"%s %.0f |\n", end, v.name, total(n.Invocations), n.Created+n.Found+n.Delivered+n.Deleted,
-				n.Reads, n.Writes, n.Deletes, n.Held["dispatch"].Seconds(), n.Held["status"].Seconds(),
+			fmt.Fprintf(&out, "| %s | %s | %d | %d | %d, %d, %d | %.0f, %.0f | %.1f | %.1f | **%.0f** | "+
+				"%.0f + %.0f a month | %s %.0f |\n", end, v.name, total(n.Invocations),
+				n.Created+n.Found+n.Delivered+n.Deleted, n.Reads, n.Writes, n.Deletes,
+				n.Held["dispatch"].Seconds(), n.Held["status"].Seconds(),
 				float64(n.LogBytes+total(n.Invocations)*requestLogBytes)/1e3, float64(n.Sent)/1e3,
 				all, all-lines[1].USD, Instance(prices), most.What, most.USD)
 		}
@@ -93,14 +94,15 @@ func TestCost(t *testing.T) {
 	fmt.Fprintf(&out, "| a worker of a job queue, always on, and its PostgreSQL | %.0f + %.0f a month | the same |\n",
 		Server(prices), Instance(prices))
 	fmt.Fprintf(&out, "| Cloud Workflows, %d looks with sleep between | %.0f, or %.0f if the pipeline is outside | as "+
-		"many as Casewatch takes by polling alone |\n", looks, Workflow(prices, looks, false), Workflow(prices, looks, true))
+		"many as Casewatch takes by polling alone |\n",
+		looks, Workflow(prices, looks, false), Workflow(prices, looks, true))
 	fmt.Fprintf(&out, "| Cloud Workflows, a look every 2 s | %.0f, or %.0f | |\n",
 		Workflow(prices, int(length/(2*time.Second)), false), Workflow(prices, int(length/(2*time.Second)), true))
 	fmt.Fprintf(&out, "| a Cloud Run job for each case | %.0f | 1 vCPU and 512 MiB for five minutes |\n",
 		Job(prices, length))
 	second := prices["vcpu_second"].USD + prices["gib_second"].USD
-	fmt.Fprintf(&out, "\nA request held for five minutes, a million times: $%.0f with %d at once on an instance, $%.0f "+
-		"with %d, $%.0f alone.\n", 1e6*length.Seconds()*second/streamSharing, streamSharing,
+	fmt.Fprintf(&out, "\nA request held for five minutes, a million times: $%.0f with %d at once on an instance, "+
+		"$%.0f with %d, $%.0f alone.\n", 1e6*length.Seconds()*second/streamSharing, streamSharing,
 		1e6*length.Seconds()*second/sharing, sharing, 1e6*length.Seconds()*second)
 	if *show {
 		fmt.Print(out.String())

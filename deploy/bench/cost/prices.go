@@ -37,7 +37,8 @@ func Prices() (map[string]Price, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the unit of %s: %w", row[0], err)
 		}
-		prices[row[0]] = Price{Name: row[0], USD: usd / per, Unit: row[3], Source: row[4], AsOf: row[5], Verified: row[6]}
+		prices[row[0]] = Price{Name: row[0], USD: usd / per, Unit: row[3],
+			Source: row[4], AsOf: row[5], Verified: row[6]}
 	}
 	return prices, nil
 }

@@ -111,7 +111,8 @@ func (w *world) play() {
 	viewed := w.reconciler(w.n) // the viewers of a case share a wait where they share an instance
 	for i := range w.s.Viewers {
 		w.live.Go(func() {
-			time.Sleep(time.Duration(i)*time.Second + 431*time.Millisecond) // at no moment at which anything else happens
+			// at no moment at which anything else happens
+			time.Sleep(time.Duration(i)*time.Second + 431*time.Millisecond)
 			w.view(status.New(w.cfg, viewed))
 		})
 	}
@@ -205,7 +206,8 @@ func (w *world) view(h http.Handler) {
 		}
 		again, err := strconv.Atoi(answer.Header().Get("Retry-After"))
 		switch {
-		case strings.Contains(body, "event: complete") || answer.Code == http.StatusNoContent || !w.s.Streams && err != nil:
+		case strings.Contains(body, "event: complete") || answer.Code == http.StatusNoContent ||
+			!w.s.Streams && err != nil:
 			return // it has seen the end
 		case w.s.Streams:
 			again = 2

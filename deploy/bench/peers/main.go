@@ -141,7 +141,8 @@ func (b *bench) compare(ctx context.Context) error {
 					continue
 				}
 				results[mode][c.key] = append(results[mode][c.key], r)
-				fmt.Fprintf(os.Stderr, "%d/%d %-8s %-22s %3.0f s: ", turn+1, b.repeats, mode, c.name, time.Since(began).Seconds())
+				fmt.Fprintf(os.Stderr, "%d/%d %-8s %-22s %3.0f s: ",
+					turn+1, b.repeats, mode, c.name, time.Since(began).Seconds())
 				fmt.Fprintf(os.Stderr, "lost %.0f, lag p99 %.2f s, %.2f CPU-s/1000, load %s\n",
 					r[lost], r[lag99], r.all(cpuOf), load())
 			}

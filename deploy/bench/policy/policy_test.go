@@ -66,7 +66,8 @@ func TestRepeats(t *testing.T) {
 func TestBaselines(t *testing.T) {
 	r := compare(short, find(t, short, "smooth"))
 	p := r.of(fixed2)
-	if p.Shortest != 2 || p.Longest != 2 || p.Lag < 0.9 || p.Lag > 1.1 || p.LagP99 > 2 || p.Checks < 10 || p.Checks > 13 {
+	if p.Shortest != 2 || p.Longest != 2 || p.Lag < 0.9 || p.Lag > 1.1 || p.LagP99 > 2 ||
+		p.Checks < 10 || p.Checks > 13 {
 		t.Errorf("%+v", p)
 	}
 	var waits []float64
@@ -118,8 +119,8 @@ func TestGoals(t *testing.T) {
 		poller, p := r.of(fixed2), r.of(g.policy)
 		lag := cmp.Or(g.lag, poller.Lag)
 		if p.Checks > g.share*poller.Checks || p.Lag > lag {
-			t.Errorf("%s, %s, %s: %.2f checks at %.2f s, and a poller has %.2f at %.2f s", g.group, g.name, g.policy, p.Checks,
-				p.Lag, poller.Checks, poller.Lag)
+			t.Errorf("%s, %s, %s: %.2f checks at %.2f s, and a poller has %.2f at %.2f s",
+				g.group, g.name, g.policy, p.Checks, p.Lag, poller.Checks, poller.Lag)
 		}
 	}
 }

@@ -34,15 +34,16 @@ func record(path string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	base := ""
 	p := samplepipeline.New(samplepipeline.Options{
-		Dir: filepath.Join(dir, "documents"), BaseURL: func() string { return base }, Logger: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(dir, "documents"), BaseURL: func() string { return base },
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	defer p.Close()
 	server := httptest.NewServer(p.Handler())
 	defer server.Close()
 	base = server.URL
 	rec := recording{
-		About: fmt.Sprintf("What the progress endpoint of deploy/local/samplepipeline showed, asked every %v, of cases "+
-			"that ran at the same time on one machine. Written by go run ./deploy/bench/policy -record.", often),
+		About: fmt.Sprintf("What the progress endpoint of deploy/local/samplepipeline showed, asked every %v, of "+
+			"cases that ran at the same time on one machine. Written by go run ./deploy/bench/policy -record.", often),
 		Runs: make([]trace, len(recorded)),
 	}
 	errs := make([]error, len(recorded))

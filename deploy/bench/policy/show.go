@@ -12,8 +12,8 @@ func table(all []result) string {
 	for _, r := range all {
 		fmt.Fprintf(&b, "%s, %s\n", r.Group, r.Workload)
 		for _, p := range r.Points {
-			fmt.Fprintf(&b, "  %-22s %8.2f checks   lag %6.2f   p99 %6.2f   waits %.1f to %.1f s\n", p.Policy, p.Checks, p.Lag,
-				p.LagP99, p.Shortest, p.Longest)
+			fmt.Fprintf(&b, "  %-22s %8.2f checks   lag %6.2f   p99 %6.2f   waits %.1f to %.1f s\n",
+				p.Policy, p.Checks, p.Lag, p.LagP99, p.Shortest, p.Longest)
 		}
 	}
 	return b.String()
@@ -22,8 +22,9 @@ func table(all []result) string {
 // report is the same in Markdown: checks per case, then mean and 99th percentile of the lag in seconds.
 func report(all []result) string {
 	var b strings.Builder
-	b.WriteString("# Checks per case, and how long an end waits for one\n\nWritten by `make policy`. Checks per case · " +
-		"mean lag / p99 lag, in seconds; polling alone, the same runs for each policy.\n")
+	b.WriteString("# Checks per case, and how long an end waits for one\n\n" +
+		"Written by `make policy`. Checks per case · mean lag / p99 lag, in seconds; " +
+		"polling alone, the same runs for each policy.\n")
 	group := ""
 	for _, r := range all {
 		if r.Group != group {
@@ -76,7 +77,8 @@ func chart(all []result) string {
 	}
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" `+
 		`font-size="11">`+"\n"+
-		`<title>Checks per case and mean lag of each policy</title><rect width="100%%" height="100%%" fill="white"/>`+"\n",
+		`<title>Checks per case and mean lag of each policy</title>`+
+		`<rect width="100%%" height="100%%" fill="white"/>`+"\n",
 		wide, high+30) + b.String() + "</svg>\n"
 }
 
@@ -87,17 +89,18 @@ func panel(b *strings.Builder, r result, x, y int) {
 		return math.Log(v/from) / math.Log(to/from) * float64(size)
 	}
 	w, h := panelWide-margin-14, panelHigh-margin-34
-	fmt.Fprintf(b, `<g transform="translate(%d,%d)"><text x="0" y="-8" font-weight="bold">%s, %s</text><rect width="%d" `+
-		`height="%d" fill="none" stroke="#cccccc"/>`+"\n",
+	fmt.Fprintf(b, `<g transform="translate(%d,%d)"><text x="0" y="-8" font-weight="bold">%s, %s</text>`+
+		`<rect width="%d" height="%d" fill="none" stroke="#cccccc"/>`+"\n",
 		x+margin, y+28, r.Group, r.Workload, w, h)
 	fmt.Fprintf(b, `<text x="0" y="%d">%.0f</text><text x="%d" y="%d" text-anchor="end">%.0f checks per case</text>`,
 		h+14, low, w, h+14, high)
 	fmt.Fprintf(b,
-		`<text x="-4" y="%d" text-anchor="end">%.1f s</text><text x="-4" y="10" text-anchor="end">%.0f s</text>`+"\n", h,
-		early, late)
+		`<text x="-4" y="%d" text-anchor="end">%.1f s</text><text x="-4" y="10" text-anchor="end">%.0f s</text>`+"\n",
+		h, early, late)
 	for i, p := range r.Points {
 		fmt.Fprintf(b,
-			`<circle cx="%.1f" cy="%.1f" r="5" fill="%s"><title>%s: %.1f checks, lag %.2f s, p99 %.1f s</title></circle>`+"\n",
+			`<circle cx="%.1f" cy="%.1f" r="5" fill="%s">`+
+				`<title>%s: %.1f checks, lag %.2f s, p99 %.1f s</title></circle>`+"\n",
 			place(p.Checks, low, high, w), float64(h)-place(p.Lag, early, late, h), colours[i], p.Policy,
 			p.Checks, p.Lag, p.LagP99)
 	}

@@ -435,8 +435,8 @@ func (p *plan) checkLimits(c *config.Config) {
 			}
 			if room := high * concurrency; together > room {
 				p.bad.add(p.file.lines["DISPATCH_CONCURRENCY"],
-					"DISPATCH_CONCURRENCY is %d for all pipelines together; the instances of dispatch take %d requests "+
-						"(MAX_INSTANCES %d × CONCURRENCY %d)",
+					"DISPATCH_CONCURRENCY is %d for all pipelines together; the instances of dispatch take "+
+						"%d requests (MAX_INSTANCES %d × CONCURRENCY %d)",
 					together, room, high, concurrency)
 			}
 			p.values["DISPATCH_QUEUE"] = c.Queue.Dispatch

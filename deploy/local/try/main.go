@@ -81,7 +81,8 @@ func run(ctx context.Context, out io.Writer, lookup func(string) (string, bool))
 		return fmt.Errorf("the description is not right:\n%w", err)
 	}
 	set.Fill(description.Defaults{
-		Timeout: 29*time.Minute + 30*time.Second, Deadline: 10 * time.Minute, PollMin: pollEvery, PollMax: 30 * time.Second,
+		Timeout: 29*time.Minute + 30*time.Second, Deadline: 10 * time.Minute,
+		PollMin: pollEvery, PollMax: 30 * time.Second,
 	})
 	chosen := set.Default()
 	if name, ok := lookup("PIPELINE"); ok && name != "" {

@@ -85,7 +85,8 @@ func TestWrongDescriptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := tried(t, map[string]string{
-				"PIPELINES": fmt.Sprintf("p:\n  preset: job\n  url: %s/pipeline/apis/job\n%s", base, test.text), "DEADLINE": "2s",
+				"PIPELINES": fmt.Sprintf("p:\n  preset: job\n  url: %s/pipeline/apis/job\n%s", base, test.text),
+				"DEADLINE":  "2s",
 			})
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(out, test.shown) {
 				t.Errorf("%v\n%s", err, out)
@@ -96,11 +97,8 @@ func TestWrongDescriptions(t *testing.T) {
 
 func TestWrongSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.yaml")
-	if err := os.WriteFile(
-		file,
-		[]byte("p: {preset: job, url: \"https://p.example\", auth: {header: X-K, value: \"{secret:PIPELINE_SECRET_K}\"}}"),
-		0o600,
-	); err != nil {
+	text := "p: {preset: job, url: \"https://p.example\", auth: {header: X-K, value: \"{secret:PIPELINE_SECRET_K}\"}}"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
@@ -111,7 +109,8 @@ func TestWrongSettings(t *testing.T) {
 			"line 1: p.auth.value needs the secret PIPELINE_SECRET_K"},
 		"two ways":     {map[string]string{"PIPELINES_FILE": file, "PIPELINE_API_URL": "x"}, "expected one"},
 		"no such file": {map[string]string{"PIPELINES_FILE": file + "x"}, "no such file"},
-		"a pipeline that is not one": {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k", "PIPELINE": "q"},
+		"a pipeline that is not one": {
+			map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k", "PIPELINE": "q"},
 			`no pipeline is named "q"; there are p`},
 		"a deadline of no kind": {map[string]string{"PIPELINES_FILE": file, "PIPELINE_SECRET_K": "k",
 			"DEADLINE": "soon"}, "DEADLINE"},

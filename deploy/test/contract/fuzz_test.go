@@ -21,7 +21,8 @@ func TestFuzzTargetsHaveACorpus(t *testing.T) {
 		}
 		for _, match := range fuzzTarget.FindAllSubmatch(source, -1) {
 			targets++
-			kept, err := filepath.Glob(filepath.Join(root(t), filepath.Dir(path), "testdata", "fuzz", string(match[1]), "*"))
+			pattern := filepath.Join(root(t), filepath.Dir(path), "testdata", "fuzz", string(match[1]), "*")
+			kept, err := filepath.Glob(pattern)
 			if err != nil || len(kept) == 0 {
 				t.Errorf("%s has no corpus for %s (make fuzz, then keep some of $(go env GOCACHE)/fuzz)",
 					filepath.Dir(path), match[1])

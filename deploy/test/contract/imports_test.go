@@ -44,7 +44,8 @@ var layers = []layer{
 	{in: ".", ours: []string{"functions/...", "shared/app"}, noStd: true,
 		others: []string{"github.com/GoogleCloudPlatform/functions-framework-go/functions"},
 		notBelow: []string{
-			"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest", module + "/deploy/...", module + "/shared/store/sqlite",
+			"modernc.org/...", "cloud.google.com/go/pubsub/v2/pstest",
+			module + "/deploy/...", module + "/shared/store/sqlite",
 		}},
 	// a helper of tests, never deployed
 	{in: "functions/internal/functiontest", ours: []string{"shared/..."}, others: []string{"..."}},
@@ -78,8 +79,8 @@ var layers = []layer{
 	// the interfaces, and what goes through them
 	{in: "shared/store", ours: []string{"shared/cases", "shared/schedule"}},
 	{in: "shared/queue"},
-	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report", "shared/printable"},
-		notBelow: cloud},
+	{in: "shared/events", ours: []string{"shared/cases", "shared/jsonscan", "shared/pipeline/report",
+		"shared/printable"}, notBelow: cloud},
 	{in: "shared/pipeline/report", ours: []string{"shared/cases", "shared/jsonscan"},
 		notBelow: append([]string{"net/http"}, cloud...)},
 	{in: "shared/pipeline/description", ours: []string{"shared/printable", "shared/secret", "shared/weburl"},
@@ -95,7 +96,8 @@ var layers = []layer{
 	{in: "shared/store/drivers", ours: []string{"shared/weburl"}},
 	{in: "shared/store/internal/...", ours: []string{"shared/store", "shared/cases"}},
 	{in: "shared/store/...", ours: []string{"shared/store", "shared/store/drivers", "shared/store/internal/...",
-		"shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/overload"}, others: []string{"..."}},
+		"shared/cases", "shared/ctxtime", "shared/schedule", "shared/fault", "shared/overload"},
+		others: []string{"..."}},
 	{in: "shared/queue/...", ours: []string{"shared/queue", "shared/cases", "shared/ctxtime", "shared/fault",
 		"shared/weburl"}, others: []string{"..."}},
 	{in: "shared/events/...", ours: []string{"shared/events", "shared/cases", "shared/fault", "shared/printable"},
@@ -213,8 +215,8 @@ func TestImportsGoDownwardsOnly(t *testing.T) {
 	for _, a := range adapters {
 		for _, p := range pkgs {
 			at, _ := place(p.ImportPath)
-			if slices.Contains(p.Imports, module+"/"+a) && at != "shared/app" && at != "shared/reconcile/reconciletest" &&
-				!fits("deploy/...", at) {
+			if slices.Contains(p.Imports, module+"/"+a) && at != "shared/app" &&
+				at != "shared/reconcile/reconciletest" && !fits("deploy/...", at) {
 				t.Errorf("%s imports the adapter %s: only shared/app does", at, a)
 			}
 		}
@@ -233,8 +235,8 @@ func TestPlantedImportsAreFound(t *testing.T) {
 		{pkg{ImportPath: module, Imports: []string{"os"}}, ". imports os"},
 		{pkg{ImportPath: module, Imports: []string{in("shared/reconcile")}}, ". imports " + in("shared/reconcile")},
 		{pkg{ImportPath: module, Deps: []string{"modernc.org/sqlite"}}, ". reaches modernc.org/sqlite"},
-		{pkg{ImportPath: in("functions/start"),
-			Imports: []string{"net/http", in("shared/reconcile"), in("functions/internal/web"), "github.com/rs/cors"}}, ""},
+		{pkg{ImportPath: in("functions/start"), Imports: []string{
+			"net/http", in("shared/reconcile"), in("functions/internal/web"), "github.com/rs/cors"}}, ""},
 		{pkg{ImportPath: in("functions/start"), Imports: []string{in("functions/status")}},
 			"functions/start imports " + in("functions/status")},
 		{pkg{ImportPath: in("functions/start"), Imports: []string{in("shared/store/sqlite")}},
@@ -243,8 +245,8 @@ func TestPlantedImportsAreFound(t *testing.T) {
 			"functions/start imports cloud.google.com/go/firestore"},
 		{pkg{ImportPath: in("functions/start"), Deps: []string{"google.golang.org/grpc"}},
 			"functions/start reaches google.golang.org/grpc"},
-		{pkg{ImportPath: in("functions/console"),
-			Imports: []string{"html/template", in("functions"), in("functions/internal/access"), in("shared/reconcile")}}, ""},
+		{pkg{ImportPath: in("functions/console"), Imports: []string{
+			"html/template", in("functions"), in("functions/internal/access"), in("shared/reconcile")}}, ""},
 		{pkg{ImportPath: in("functions/console"), Imports: []string{in("shared/store")}},
 			"functions/console imports " + in("shared/store")},
 		{pkg{ImportPath: in("functions"), Imports: []string{"embed"}}, ""},

@@ -90,7 +90,8 @@ func (e entry) extracted(extractor string) (any, error) {
 }
 
 func TestFilterIsReadAsCloudLoggingDoes(t *testing.T) {
-	e := newEntry("run.googleapis.com/stdout", "check", "WARNING", map[string]any{"message": "m", "moved": true, "n": 1.0})
+	e := newEntry("run.googleapis.com/stdout", "check", "WARNING",
+		map[string]any{"message": "m", "moved": true, "n": 1.0})
 	for line, want := range map[string]bool{
 		`jsonPayload.message="m"`: true, `jsonPayload.message="M m"`: false, `jsonPayload.other="m"`: false,
 		`jsonPayload.moved=true`: true, `jsonPayload.moved=false`: false,
@@ -105,7 +106,9 @@ func TestFilterIsReadAsCloudLoggingDoes(t *testing.T) {
 			t.Errorf("%s: %v, %v", line, got, err)
 		}
 	}
-	for _, bad := range []string{`jsonPayload.n<1`, `message`, `a="b" OR c="d"`, `severity>=LOUD`, `resource.type=~"("`} {
+	for _, bad := range []string{
+		`jsonPayload.n<1`, `message`, `a="b" OR c="d"`, `severity>=LOUD`, `resource.type=~"("`,
+	} {
 		if _, err := e.matches(bad); err == nil {
 			t.Errorf("%s was read", bad)
 		}

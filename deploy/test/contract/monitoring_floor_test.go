@@ -67,7 +67,8 @@ func (o *outside) Write(line []byte) (int, error) {
 
 func newEntry(log, function string, severity any, payload map[string]any) entry {
 	return entry{"logName": log, "severity": severity, "jsonPayload": payload, "resource": map[string]any{
-		"type": "cloud_run_revision", "labels": map[string]any{"service_name": placeholders["PREFIX"] + "-" + function}}}
+		"type":   "cloud_run_revision",
+		"labels": map[string]any{"service_name": placeholders["PREFIX"] + "-" + function}}}
 }
 
 func (o *outside) Create(_ context.Context, t queue.Task) (bool, error) {
@@ -138,12 +139,13 @@ func newFloor(t *testing.T) *floor {
 		looks: map[string]float64{}, handed: map[string]float64{}}
 	o.answer = cases.DispatchAccepted
 	nonce := 0
-	w, err := reconcile.New(reconcile.Config{CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second, Rules: cases.Rules{
+	cfg := reconcile.Config{CaseDeadline: time.Hour, CheckTimeout: 10 * time.Second, Rules: cases.Rules{
 		PipelineTimeout: 29 * time.Minute, CheckMinInterval: 2 * time.Second, CheckMaxInterval: 30 * time.Second,
 		StartGrace:      2 * time.Minute,
 		CompletionGrace: 30 * time.Second, StallAfter: 5 * time.Minute, UnreachableAfter: 10 * time.Minute,
 		Retention: 720 * time.Hour, FormRetention: 24 * time.Hour,
-	}}, reconcile.Deps{
+	}}
+	w, err := reconcile.New(cfg, reconcile.Deps{
 		Store: s, Queue: o, Pipeline: o, Events: o, Now: func() time.Time { return o.now },
 		Jitter: func() float64 { return 0.5 },
 		Nonce:  func() string { nonce++; return strconv.Itoa(nonce) },

@@ -161,7 +161,8 @@ func TestAlertsAreWhole(t *testing.T) {
 		url := placeholders["RUNBOOKS"] + "/" + name + ".md"
 		if !strings.HasPrefix(p.DisplayName, placeholders["PREFIX"]+" · ") ||
 			!strings.Contains(p.Documentation.GetContent(), url) || p.Documentation.MimeType != "text/markdown" {
-			t.Errorf("%s: called %q, its text does not name %s: %s", name, p.DisplayName, url, p.Documentation.GetContent())
+			t.Errorf("%s: called %q, its text does not name %s: %s",
+				name, p.DisplayName, url, p.Documentation.GetContent())
 		}
 		if p.UserLabels["alert"] != name || p.UserLabels["casewatch"] != placeholders["PREFIX"] || p.Severity == 0 ||
 			!slices.Equal(p.NotificationChannels, []string{placeholders["CHANNELS"]}) {

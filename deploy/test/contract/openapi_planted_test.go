@@ -96,8 +96,9 @@ func TestPlantedEventsAreFound(t *testing.T) {
 		"no id":                 {"retry: 2000\n" + strings.Replace(whole, "id: 1.2\n", "", 1), false},
 		"another id":            {"retry: 2000\n" + strings.Replace(whole, "1.2", "12", 1), false},
 		"an unknown code":       {"retry: 2000\n" + strings.Replace(whole, "deadline", "x", 1), false},
-		"data of another":       {"retry: 2000\n" + strings.Replace(whole, "event: error", "event: progress", 1), false},
-		"an unknown field":      {"retry: 2000\n" + strings.Replace(whole, `{"jobId"`, `{"x":1,"jobId"`, 1), false},
+		"data of another": {"retry: 2000\n" +
+			strings.Replace(whole, "event: error", "event: progress", 1), false},
+		"an unknown field": {"retry: 2000\n" + strings.Replace(whole, `{"jobId"`, `{"x":1,"jobId"`, 1), false},
 	} {
 		events, err := decodeEvents(strings.NewReader(test.stream), nil, nil, nil)
 		if err == nil {

@@ -134,7 +134,8 @@ func routesOfCases(s *served) {
 		head(404, statusURL+"&run=7", false),
 	)
 
-	event := `{"case_id":"smith","run":1,"status":"succeeded","result":` + string(pipelinetest.Result("smith", 3, 1)) + `}`
+	event := `{"case_id":"smith","run":1,"status":"succeeded","result":` +
+		string(pipelinetest.Result("smith", 3, 1)) + `}`
 	s.publish(event)
 	s.until(statusURL, func(v cases.View) bool {
 		return v.Result != nil && v.Documents != nil && *v.Documents.Failed == 1
@@ -186,7 +187,8 @@ func routesOfStreams(s *served) {
 	s.until(statusURL, func(v cases.View) bool { return v.State == cases.Running })
 	s.pipe.SetProgress("live", 1, 2, "Srogs.docx")
 	next("progress")
-	s.publish(`{"case_id":"live","run":1,"status":"succeeded","result":` + string(pipelinetest.Result("live", 2, 0)) + `}`)
+	s.publish(`{"case_id":"live","run":1,"status":"succeeded","result":` +
+		string(pipelinetest.Result("live", 2, 0)) + `}`)
 	last := next("complete")
 	if lines.Scan() {
 		s.t.Errorf("after the end there is %q", lines.Text())
@@ -239,7 +241,8 @@ func routesOfCallers(s *served, issuer *identitytest.Issuer) {
 		exchange{403, "POST", "/start", `{"case_id":"smith"}`, []string{isJSON, token}, false},
 		exchange{403, "POST", "/start?supersede=true", `{"case_id":"smith"}`, []string{isJSON, token}, false},
 		exchange{401, "GET", bare(statusURL), "", nil, true},
-		exchange{200, "POST", bare(cancelURL), "", []string{"Authorization: Bearer contract-key-of-20-characters"}, false},
+		exchange{200, "POST", bare(cancelURL), "",
+			[]string{"Authorization: Bearer contract-key-of-20-characters"}, false},
 		exchange{404, "GET", "/status/nobody", "", []string{apiKey}, false},
 		exchange{404, "POST", "/cancel/nobody", "", []string{apiKey}, false},
 	)

@@ -76,7 +76,8 @@ func newMachine(t *testing.T, c *checked, env map[string]string) *served {
 	listener := machinetest.Listen(t)
 	s.base = "http://" + listener.Addr().String()
 	settings := map[string]string{
-		"PIPELINE_API_URL": s.pipe.URL, "CHECK_MIN_INTERVAL": "50ms", "CHECK_MAX_INTERVAL": "200ms", "CHECK_TIMEOUT": "2s",
+		"PIPELINE_API_URL": s.pipe.URL, "CHECK_MIN_INTERVAL": "50ms",
+		"CHECK_MAX_INTERVAL": "200ms", "CHECK_TIMEOUT": "2s",
 	}
 	maps.Copy(settings, env)
 	var err error

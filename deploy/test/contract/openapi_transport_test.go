@@ -146,7 +146,8 @@ func undocumented(r *http.Request, route *routers.Route) error {
 			return p.Value.In == "header" && strings.EqualFold(p.Value.Name, name)
 		})
 		if !known && !slices.Contains([]string{
-			"Accept", "Authorization", "Content-Type", "X-Api-Key", "X-Goog-Iap-Jwt-Assertion", "Sec-Fetch-Site", "User-Agent",
+			"Accept", "Authorization", "Content-Type", "X-Api-Key", "X-Goog-Iap-Jwt-Assertion",
+			"Sec-Fetch-Site", "User-Agent",
 		}, name) {
 			return fmt.Errorf("the header %s is not documented", name)
 		}

@@ -22,7 +22,9 @@ var (
 		"context": {"AfterFunc"},
 	}
 	starters = []string{"golang.org/x/sync/errgroup"} // packages that begin goroutines
-	readEnv  = map[string][]string{"os": {"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, "syscall": {"Getenv", "Environ"}}
+	readEnv  = map[string][]string{
+		"os": {"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, "syscall": {"Getenv", "Environ"},
+	}
 )
 
 // exempt names what is allowed all the same: "file: what" and why. An exemption that nothing needs
@@ -296,9 +298,9 @@ func another(theirs *sync.WaitGroup) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"8: import . time", "10: golang.org/x/sync/errgroup", "14: go statement", "15: go statement", "16: time.NewTicker",
-		"17: time.AfterFunc", "19: time.Tick",
-		"20: time.Ticker", "22: context.AfterFunc", "24: Go method", "26: Go method", "27: os.Getenv", "28: os.LookupEnv",
+		"8: import . time", "10: golang.org/x/sync/errgroup", "14: go statement", "15: go statement",
+		"16: time.NewTicker", "17: time.AfterFunc", "19: time.Tick", "20: time.Ticker", "22: context.AfterFunc",
+		"24: Go method", "26: Go method", "27: os.Getenv", "28: os.LookupEnv",
 		"51: Go method", "60: Go method", "61: Go method", "63: Go method",
 	}
 	got := residents("functions/x/planted.go", file, fset)

@@ -85,7 +85,8 @@ func load(t *testing.T, patterns ...string) *program {
 		}
 		conf := types.Config{Importer: imports}
 		var err error
-		if checked[pkg.ImportPath], err = conf.Check(pkg.ImportPath, fset, p.files[pkg.ImportPath], p.info); err != nil {
+		checked[pkg.ImportPath], err = conf.Check(pkg.ImportPath, fset, p.files[pkg.ImportPath], p.info)
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -430,7 +431,8 @@ func wrongSettings(p *program, settings []config.Setting, fields map[string][]st
 					function, s.Name))
 			case !uses && s.UsedBy(function):
 				wrong = append(wrong, fmt.Sprintf("%s does not use %s: its value reaches nothing there. Use it, "+
-					"fill the field in shared/app, or take the function from its row in shared/config", function, s.Name))
+					"fill the field in shared/app, or take the function from its row in shared/config",
+					function, s.Name))
 			}
 		}
 	}
@@ -459,9 +461,10 @@ func TestSettingsReachTheFunctionsThatUseThem(t *testing.T) {
 			{"a field of the rules that is not filled",
 				func([]config.Setting) { p.unfilled = "StallAfter" },
 				[]string{
-					"callback does not use STALL_AFTER", "cancel does not use STALL_AFTER", "check does not use STALL_AFTER",
-					"complete does not use STALL_AFTER", "console does not use STALL_AFTER",
-					"dispatch does not use STALL_AFTER", "start does not use STALL_AFTER", "sweep does not use STALL_AFTER",
+					"callback does not use STALL_AFTER", "cancel does not use STALL_AFTER",
+					"check does not use STALL_AFTER", "complete does not use STALL_AFTER",
+					"console does not use STALL_AFTER", "dispatch does not use STALL_AFTER",
+					"start does not use STALL_AFTER", "sweep does not use STALL_AFTER",
 				}},
 			{"a field of a client that is not filled",
 				func([]config.Setting) { delete(publisher, "Emulators.PubSub") },

@@ -144,8 +144,8 @@ func TestRootIsWhatTheBuildpackNeeds(t *testing.T) {
 			"there is one file", files, packages)
 	}
 	if name := packages[0]; slices.Contains([]string{"main", "functions", "shared", "deploy"}, name) {
-		t.Errorf("the root package is called %s: not main, and no folder of the root, or the buildpack imports that instead",
-			name)
+		t.Errorf("the root package is called %s: not main, and no folder of the root, "+
+			"or the buildpack imports that instead", name)
 	}
 	if !slices.Contains(imports, "github.com/GoogleCloudPlatform/functions-framework-go/functions") {
 		t.Errorf("the root imports %v: without the framework's functions package the buildpack writes a main for "+

@@ -85,7 +85,8 @@ func (p *yamlParser) value(text string, indent int) (any, error) {
 }
 
 func TestParseYAML(t *testing.T) {
-	v, err := parseYAML("a: b c\nd: |\n  x=\"1\"\n  y\ne:\n  f: \"1\"\n  g:\n  - h: 2\n    i: j\n  - h: 3\nk: [1, 2.5]\n")
+	v, err := parseYAML("a: b c\nd: |\n  x=\"1\"\n  y\ne:\n  f: \"1\"\n" +
+		"  g:\n  - h: 2\n    i: j\n  - h: 3\nk: [1, 2.5]\n")
 	got, _ := json.Marshal(v)
 	want := `{"a":"b c","d":"x=\"1\"\ny\n","e":{"f":"1","g":[{"h":2,"i":"j"},{"h":3}]},"k":[1,2.5]}`
 	if err != nil || string(got) != want {

@@ -176,7 +176,8 @@ func (d *drill) start(ctx context.Context, fault, name string, behaviour sample,
 	}
 	o := witness.Options{Client: d.door.http, Every: every, Cut: streamFor}
 	c := &canary{
-		Witness: witness.New(caseID, s.StatusURL, o), fault: fault, form: data, cancelURL: s.CancelURL, created: s.CreatedAt,
+		Witness: witness.New(caseID, s.StatusURL, o), fault: fault, form: data,
+		cancelURL: s.CancelURL, created: s.CreatedAt,
 	}
 	d.mu.Lock()
 	d.cases = append(d.cases, c)
@@ -248,7 +249,8 @@ func (d *drill) keptLate(ctx context.Context, c *canary, e event) error {
 	if err := d.google.publish(ctx, e); err != nil {
 		return err
 	}
-	if !d.soon(ctx, c, func(v witness.View) bool { return v.Late != nil && v.Late.Count > before }) && ctx.Err() == nil {
+	late := func(v witness.View) bool { return v.Late != nil && v.Late.Count > before }
+	if !d.soon(ctx, c, late) && ctx.Err() == nil {
 		c.Accuse(witness.Final, v.Run, "the event %s, published after the end, is not kept as late", e.Status)
 	}
 	return ctx.Err()

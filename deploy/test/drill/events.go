@@ -46,7 +46,8 @@ func tooEarly(v witness.View) error {
 // byEvent returns an error unless an event has ended a run: none was delivered in time then.
 func byEvent(c *canary) error {
 	if v := c.Latest(); v.Ended() && v.End.Source != "event" {
-		return fmt.Errorf("none of the events that were published has ended it, but the %s (%s)", v.End.Source, v.String())
+		return fmt.Errorf("none of the events that were published has ended it, but the %s (%s)",
+			v.End.Source, v.String())
 	}
 	return nil
 }
@@ -110,7 +111,8 @@ func (d *drill) disorderedEvents(ctx context.Context, name string) error {
 	if err := d.google.publish(ctx, c.progressed(2)); err != nil {
 		return err
 	}
-	if !d.soon(ctx, c, func(v witness.View) bool { return v.Progress.Completed >= 2 || v.Ended() }) && ctx.Err() == nil {
+	shown := func(v witness.View) bool { return v.Progress.Completed >= 2 || v.Ended() }
+	if !d.soon(ctx, c, shown) && ctx.Err() == nil {
 		return errors.New("an event that tells of progress was published, and had no effect")
 	}
 	if v := c.Latest(); v.Ended() {

@@ -32,7 +32,8 @@ var faults = []fault{
 	{"late-event", "events come after the end, and say otherwise", needsEvents, (*drill).lateEvent},
 	{"disordered-events", "older progress comes after newer, and progress after the end", needsEvents,
 		(*drill).disorderedEvents},
-	{"contradicting-events", "success and failure are told at the same time", needsEvents, (*drill).contradictingEvents},
+	{"contradicting-events", "success and failure are told at the same time", needsEvents,
+		(*drill).contradictingEvents},
 	{"kill-at-start", "an instance dies after it has recorded a run, before it has queued anything",
 		needsHold, (*drill).killAtStart},
 	{"kill-at-check", "an instance dies after a check has saved, before the next is queued",
@@ -41,8 +42,8 @@ var faults = []fault{
 		needsSample, (*drill).freeze},
 	{"progress-down", "the pipeline's progress cannot be read; it tells the end, or never does",
 		needsSample, (*drill).progressDown},
-	{"stale-tasks", "hundreds of tasks of the past, and the next one, are delivered many times, to an open run and to " +
-		"an ended one", needsEvents, (*drill).staleTasks},
+	{"stale-tasks", "hundreds of tasks of the past, and the next one, are delivered many times, to an open run " +
+		"and to an ended one", needsEvents, (*drill).staleTasks},
 	{"repeated-start", "a start is repeated ten times at once with one Idempotency-Key", nil, (*drill).repeatedStart},
 	{"supersede", "a case is superseded while its request is under way, by several at once", nil, (*drill).supersede},
 	{"cancel-twice", "a run is cancelled twice at once, and then the pipeline says that it succeeded",
@@ -117,12 +118,13 @@ func (d *drill) freeze(ctx context.Context, name string) error {
 	if d.t.EventsTopic == "" {
 		return nil
 	}
-	return d.keptLate(ctx, c, event{CaseID: c.CaseID, Run: 1, Status: "succeeded", Result: result("after the deadline")})
+	return d.keptLate(ctx, c,
+		event{CaseID: c.CaseID, Run: 1, Status: "succeeded", Result: result("after the deadline")})
 }
 
 func (d *drill) progressDown(ctx context.Context, name string) error {
-	tells, err := d.start(ctx, name, name+"-tells", sample{"mode": "async", "fault": "down", defendants: 5}, d.deadline(),
-		"")
+	tells, err := d.start(ctx, name, name+"-tells",
+		sample{"mode": "async", "fault": "down", defendants: 5}, d.deadline(), "")
 	if err != nil {
 		return err
 	}
@@ -151,7 +153,8 @@ func (d *drill) repeatedStart(ctx context.Context, name string) error {
 	again := func() error {
 		s, err := d.door.start(ctx, c.form, deadlineQuery(d.deadline()), key)
 		if err == nil && (s.Run != 1 || s.Code != http.StatusOK) {
-			c.Accuse(witness.Once, s.Run, "a start repeated with its Idempotency-Key was answered %d with run %d", s.Code, s.Run)
+			c.Accuse(witness.Once, s.Run, "a start repeated with its Idempotency-Key was answered %d with run %d",
+				s.Code, s.Run)
 		}
 		return err
 	}

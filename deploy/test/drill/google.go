@@ -61,7 +61,8 @@ func options(emulator, token string) []option.ClientOption {
 		}
 	}
 	if token != "" {
-		return []option.ClientOption{option.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token}))}
+		source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
+		return []option.ClientOption{option.WithTokenSource(source)}
 	}
 	return nil // application default credentials
 }

@@ -126,7 +126,8 @@ func (d *drill) settled(ctx context.Context, c *canary) {
 			d.note("the console told nothing of %s: %v", c.CaseID, err)
 			return
 		case found.Leaked > 0:
-			c.Accuse(witness.OneChain, newest, "the console tells that %d checks asked the pipeline after the end", found.Leaked)
+			c.Accuse(witness.OneChain, newest, "the console tells that %d checks asked the pipeline after the end",
+				found.Leaked)
 			return
 		case found.Published:
 			return

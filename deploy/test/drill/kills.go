@@ -121,7 +121,8 @@ func (d *drill) killAtStart(ctx context.Context, name string) error {
 			return err
 		}
 		for _, kind := range []queue.Kind{queue.Dispatch, queue.Check} {
-			was, err := d.google.lose(ctx, queue.Task{Kind: kind, CaseID: c.CaseID, Run: 1, Seq: 1, CreatedAt: c.created})
+			task := queue.Task{Kind: kind, CaseID: c.CaseID, Run: 1, Seq: 1, CreatedAt: c.created}
+			was, err := d.google.lose(ctx, task)
 			if err != nil {
 				return err
 			}

@@ -102,8 +102,8 @@ func (d *drill) cleanUp(ctx context.Context) error {
 		}
 	}
 	if open > 0 {
-		err = errors.Join(err,
-			fmt.Errorf("%d cases named drill-%s-… are perhaps still open, until their deadline: %w", open, d.stamp, why))
+		err = errors.Join(err, fmt.Errorf(
+			"%d cases named drill-%s-… are perhaps still open, until their deadline: %w", open, d.stamp, why))
 	}
 	for _, name := range own {
 		if e := d.google.drop(ctx, name); e != nil {

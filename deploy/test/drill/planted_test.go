@@ -99,18 +99,20 @@ func TestPlantedBugs(t *testing.T) {
 					seen[b] = true
 					mu.Unlock()
 					if again {
-						form := fmt.Sprintf(`{"case_id":%q,"run":%d,"sample":{"mode":"silent","fault":"hang"}}`, b.CaseID, b.Run)
+						form := fmt.Sprintf(`{"case_id":%q,"run":%d,"sample":{"mode":"silent","fault":"hang"}}`,
+							b.CaseID, b.Run)
 						post(m.Config.Pipeline.URL+"/api/normalize", form)
 					}
 				})
 			}), "stale-tasks", witness.Once, "was started 41 times", false},
-		{"a report after the end becomes the end", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
-			return changed(h, func(run map[string]any) {
-				if late, ok := run["late"].(map[string]any); ok {
-					run["state"], run["late"] = late["state"], nil
-				}
-			})
-		}), "late-event", witness.Final, "it was succeeded, completed, and then failed", false},
+		{"a report after the end becomes the end",
+			at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
+				return changed(h, func(run map[string]any) {
+					if late, ok := run["late"].(map[string]any); ok {
+						run["state"], run["late"] = late["state"], nil
+					}
+				})
+			}), "late-event", witness.Final, "it was succeeded, completed, and then failed", false},
 		{"a report after the end is dropped", at("/status/", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return changed(h, func(run map[string]any) { run["late"] = nil })
 		}), "cancel-twice", witness.Final, "is not kept as late", true},
@@ -121,13 +123,14 @@ func TestPlantedBugs(t *testing.T) {
 				}
 			})
 		}), "stale-tasks", witness.OneChain, "times after the end", false},
-		{"repeated checks of open runs ask the pipeline", at("/check", func(m *machine.Machine, h http.Handler) http.Handler {
-			return delivered(h, func(b queue.Body) {
-				if !over(m, b.CaseID) {
-					get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID)
-				}
-			})
-		}), "stale-tasks", witness.OneChain, "and its checks tell of", false},
+		{"repeated checks of open runs ask the pipeline",
+			at("/check", func(m *machine.Machine, h http.Handler) http.Handler {
+				return delivered(h, func(b queue.Body) {
+					if !over(m, b.CaseID) {
+						get(m.Config.Pipeline.URL + "/api/progress/" + b.CaseID)
+					}
+				})
+			}), "stale-tasks", witness.OneChain, "and its checks tell of", false},
 		{"a start ignores its Idempotency-Key", at("/start", func(_ *machine.Machine, h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Del("Idempotency-Key")

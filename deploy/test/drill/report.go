@@ -21,7 +21,7 @@ type report struct {
 	Target  string    `json:"target"`
 	Seconds float64   `json:"seconds"`
 	Faults  []outcome `json:"faults"`
-	Leaked  *int      `json:"leaked"` // how many more the console's health told of during the drill; null: not looked at
+	Leaked  *int      `json:"leaked"` // how many more the console's health told of in the drill; null: not looked at
 	Broken  int       `json:"broken"` // promises, by fault
 	// NotDrilled counts the faults that did not happen, though they should: nothing is known of
 	// what they would do.
@@ -58,7 +58,8 @@ func told(fault string, b witness.Breach) string { return fmt.Sprintf("BROKEN  %
 func (d *drill) report(rep *report) {
 	for i := range rep.Faults {
 		o := &rep.Faults[i]
-		o.Cases, o.Ended, o.Breaches, o.Promises = []string{}, []string{}, []witness.Breach{}, map[witness.Promise]verdict{}
+		o.Cases, o.Ended = []string{}, []string{}
+		o.Breaches, o.Promises = []witness.Breach{}, map[witness.Promise]verdict{}
 		cases := d.casesOf(o.Fault)
 		for _, c := range cases {
 			v := c.Latest()

@@ -28,8 +28,8 @@ import (
 func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 	t.Parallel()
 	undrilled := []string{
-		"lost-event", "repeated-event", "disordered-events", "contradicting-events", "kill-at-check", "freeze", "stale-tasks",
-		"supersede", "cancel-twice",
+		"lost-event", "repeated-event", "disordered-events", "contradicting-events", "kill-at-check", "freeze",
+		"stale-tasks", "supersede", "cancel-twice",
 	}
 	where := newTarget(t, at("/start", func(m *machine.Machine, h http.Handler) http.Handler {
 		// each case has ended before its start is answered
@@ -38,8 +38,8 @@ func TestFaultThatMeetsAnEndedCaseIsNotDrilled(t *testing.T) {
 			h.ServeHTTP(answer, r)
 			var s started
 			if json.Unmarshal(answer.Body.Bytes(), &s) == nil && s.CaseID != "" {
-				post(strings.TrimSuffix(m.Config.URLs.Start, "/start")+"/publish",
-					fmt.Sprintf(`{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true}}`, s.CaseID, s.Run))
+				post(strings.TrimSuffix(m.Config.URLs.Start, "/start")+"/publish", fmt.Sprintf(
+					`{"case_id":%q,"run":%d,"status":"succeeded","result":{"success":true}}`, s.CaseID, s.Run))
 				for !over(m, s.CaseID) && ctxtime.Sleep(r.Context(), 50*time.Millisecond) == nil {
 					continue
 				}

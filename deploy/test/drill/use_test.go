@@ -70,8 +70,8 @@ func TestWrongUse(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Run(context.Background(), &target.Target{}, settings{only: []string{"flood"}}, io.Discard); err == nil ||
-		!strings.Contains(err.Error(), "stale-tasks") {
+	_, err := Run(context.Background(), &target.Target{}, settings{only: []string{"flood"}}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "stale-tasks") {
 		t.Errorf("a fault that there is not: %v", err)
 	}
 }

@@ -101,7 +101,8 @@ func (c *checker) reportsKept(s *seen, at time.Duration) {
 		good := w.Status == "succeeded" && !w.Nothing
 		other := good != (s.end.Case.State == cases.Succeeded) || !good && s.end.Case.State != cases.Failed
 		switch {
-		case other && (s.last.Case.Outcome.Late == nil || s.last.Case.Outcome.Late.Count == 0) && !c.reportedBefore(s, w):
+		case other && (s.last.Case.Outcome.Late == nil || s.last.Case.Outcome.Late.Count == 0) &&
+			!c.reportedBefore(s, w):
 			c.broken(LateKept, s.key, at, "word %d said %s, and is not kept", w.Word, w.Status)
 		case !other && w.Result && s.last.Result == "" && !c.reportedBefore(s, w):
 			c.broken(Fills, s.key, at, "word %d brought a result, and it has none", w.Word)

@@ -294,7 +294,8 @@ func (p *fakePipeline) ReadCallback(_ string, _ map[string][]string, body []byte
 		return reconcile.Callback{}, err
 	}
 	out := reconcile.Callback{
-		Reading: cases.Reading{Percent: -1, Status: in.Status}, Message: in.Message, Result: in.Result, Dropped: in.Dropped,
+		Reading: cases.Reading{Percent: -1, Status: in.Status}, Message: in.Message,
+		Result: in.Result, Dropped: in.Dropped,
 	}
 	if in.Progress != nil {
 		out.Reading = *in.Progress

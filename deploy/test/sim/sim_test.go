@@ -43,7 +43,8 @@ func TestSimulation(t *testing.T) {
 			if cs, ok := e.Data.(Commits); ok {
 				for _, c := range cs {
 					if c.Case.State.Ended() && c.Case.Outcome.EndVersion == c.Case.Version {
-						ends[string(c.Case.State)+" "+string(c.Case.Outcome.End.Reason)+" "+string(c.Case.Outcome.End.Source)]++
+						end := c.Case.Outcome.End
+						ends[string(c.Case.State)+" "+string(end.Reason)+" "+string(end.Source)]++
 					}
 				}
 			}

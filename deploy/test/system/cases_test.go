@@ -107,7 +107,8 @@ var stories = []story{
 	{name: "large", form: `,"padding":"` + strings.Repeat("x", 800<<10) + `"`,
 		posts: []pipelinetest.Reaction{
 			pipelinetest.Answer(200, `{"success":true,"output_url":"https://files.example/1",`+
-				`"webhook_summary":{"total_sets":2,"succeeded":2,"failed":0},"log":"`+strings.Repeat("y", 600<<10)+`"}`),
+				`"webhook_summary":{"total_sets":2,"succeeded":2,"failed":0},`+
+				`"log":"`+strings.Repeat("y", 600<<10)+`"}`),
 		},
 		state: cases.Succeeded, reason: cases.ReasonCompleted, source: cases.SourceDispatch,
 		check: func(t *testing.T, v cases.View) {

@@ -129,7 +129,8 @@ func chaosOnPostgres(t *testing.T) *chaosStore {
 				if err := errors.Join(err, err2); err != nil {
 					t.Errorf("PostgreSQL's process: %v", err)
 				} else {
-					_ = syscall.Kill(pid, syscall.SIGQUIT) // it throws everything away at once, and recovers when it is started again
+					// it throws everything away at once, and recovers when it is started again
+					_ = syscall.Kill(pid, syscall.SIGQUIT)
 				}
 				server.Stop(t)
 				return func() { server.Continue(t) }
@@ -166,7 +167,8 @@ func chaosOnSQLite(t *testing.T) *chaosStore {
 	s.outages = append(s.outages,
 		outage{name: "the disk is full", of: "store", says: "disk is full", begin: func() func() {
 			db := openFile(t, file)
-			_, _ = db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)") // or the log has room for a while
+			// without it the log has room for a while
+			_, _ = db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
 			_ = db.Close()
 			ballast := filepath.Join(dir, "ballast")
 			if err := os.WriteFile(ballast, make([]byte, 64<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {

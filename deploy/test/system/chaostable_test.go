@@ -45,15 +45,16 @@ func table(hurt []*chaos) string {
 		row(i, "leaked: at the end / the most that a sweep found", fmt.Sprintf("%d / %d", v.leaked, v.leakedMost))
 		row(i, "viewers who saw the right end, and stopped / others", fmt.Sprintf("%d / %d", v.right, v.wrong))
 		row(i, "every run seen to have ended, after the last fault", c.quiet.Round(100*time.Millisecond))
-		row(i, "the end seen, after it was due: p50 / p99", fmt.Sprintf("%v / %v", share(v.took, 50), share(v.took, 99)))
+		row(i, "the end seen, after it was due: p50 / p99",
+			fmt.Sprintf("%v / %v", share(v.took, 50), share(v.took, 99)))
 		row(i, "the same, once no server was out: p50 / p99",
 			fmt.Sprintf("%v / %v", share(v.healed, 50), share(v.healed, 99)))
 	}
 	var text strings.Builder
 	text.WriteString("| |")
 	for _, c := range hurt {
-		fmt.Fprintf(&text, " %s |",
-			map[string]string{"sqlite": "SQLite", "postgres": "PostgreSQL", "firestore": "Firestore (the emulator)"}[c.store])
+		fmt.Fprintf(&text, " %s |", map[string]string{
+			"sqlite": "SQLite", "postgres": "PostgreSQL", "firestore": "Firestore (the emulator)"}[c.store])
 	}
 	text.WriteString("\n|" + strings.Repeat(" --- |", len(hurt)+1))
 	for _, name := range rows {

@@ -131,7 +131,8 @@ type instance struct {
 // newFleet opens the addresses; nothing is behind them before start.
 func newFleet(t *testing.T, binary string) *fleet {
 	f := &fleet{
-		t: t, binary: binary, env: map[string]string{}, own: map[string]map[string]string{}, routers: map[string]*router{},
+		t: t, binary: binary, env: map[string]string{}, own: map[string]map[string]string{},
+		routers: map[string]*router{},
 	}
 	for _, name := range config.Functions() {
 		r := &router{served: map[*instance]bool{}, carry: &http.Transport{MaxIdleConnsPerHost: 256}}
@@ -216,7 +217,8 @@ func (f *fleet) boot(function string) *instance {
 		port := freePort(f.t)
 		env := append(f.settings(function), fmt.Sprintf("PORT=%d", port), "FUNCTION_TARGET="+function)
 		i := &instance{
-			process: startProcess(f.t, f.binary, env), url: &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)},
+			process: startProcess(f.t, f.binary, env),
+			url:     &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)},
 		}
 		if i.answers(i.url.String()) {
 			r := f.routers[function]

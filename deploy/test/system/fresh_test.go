@@ -61,7 +61,9 @@ func TestFresh(t *testing.T) {
 		viewers := audiences[i]
 		looks, versions := map[string]int{}, int64(0)
 		for _, r := range watched {
-			s.until(r, "polls are rare", func(now cases.View) bool { return now.Checks.NextAt.Sub(now.UpdatedAt) > 5*least })
+			s.until(r, "polls are rare", func(now cases.View) bool {
+				return now.Checks.NextAt.Sub(now.UpdatedAt) > 5*least
+			})
 			looks[r.ID] = pipe.looks(r.ID)
 			versions -= s.versionOf(r)
 		}
@@ -78,7 +80,8 @@ func TestFresh(t *testing.T) {
 		t.Logf("%3d viewers of %d cases for %v: %d polls a case, %d writes besides theirs", viewers, n,
 			took.Round(time.Second), all/n, (int(versions)-all)/n)
 		if viewers > 0 {
-			t.Logf("    what they knew was p50 %v, p99 %v, at most %v old", share(ages, 50), share(ages, 99), share(ages, 100))
+			t.Logf("    what they knew was p50 %v, p99 %v, at most %v old",
+				share(ages, 50), share(ages, 99), share(ages, 100))
 		}
 		if most := int(took/least) + 2; highest > most {
 			t.Errorf("%d viewers: the pipeline was polled %d times for a case in %v, at most %d are to be",
@@ -192,7 +195,8 @@ func (p *steadyPipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		c := p.of(r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:])
 		c.looks++
-		fmt.Fprintf(w, `{"completed":%d,"total":%d}`, time.Since(c.began).Milliseconds(), (10 * time.Hour).Milliseconds())
+		fmt.Fprintf(w, `{"completed":%d,"total":%d}`,
+			time.Since(c.began).Milliseconds(), (10 * time.Hour).Milliseconds())
 		return
 	}
 	var form struct {

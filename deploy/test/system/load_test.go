@@ -87,8 +87,8 @@ func TestLoad(t *testing.T) {
 		return cmp.Compare(before[a], before[b])
 	})]
 	for _, name := range slices.Sorted(maps.Keys(after)) {
-		t.Logf("memory of an instance of %-8s at most %3d MiB with %d cases at once, %3d MiB with %d", name, before[name]>>20,
-			n/10, after[name]>>20, n)
+		t.Logf("memory of an instance of %-8s at most %3d MiB with %d cases at once, %3d MiB with %d",
+			name, before[name]>>20, n/10, after[name]>>20, n)
 		// of any: with a tenth of the cases, checks have not begun when all have ended
 		if n >= 10_000 && after[name] > most*3/2 {
 			t.Errorf("%s takes half as much again as any did with a tenth of the cases", name)
@@ -192,7 +192,8 @@ func (s *system) storm(t *testing.T, n int) *storm {
 				}
 				result.errors[problem]++
 				result.mu.Unlock()
-				time.Sleep(max(wait, time.Duration(float64(min(time.Second<<failed, 30*time.Second))*(0.5+mathrand.Float64()/2))))
+				backoff := float64(min(time.Second<<failed, 30*time.Second)) * (0.5 + mathrand.Float64()/2)
+				time.Sleep(max(wait, time.Duration(backoff)))
 			}
 			lost.Add(1)
 		})

@@ -78,14 +78,16 @@ func pubsubJar() string {
 func newTopics(t *testing.T, addr, project string, names ...string) *topics {
 	t.Helper()
 	client, err := pubsub.NewClient(t.Context(), project, option.WithEndpoint(addr), option.WithoutAuthentication(),
-		option.WithTelemetryDisabled(), option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+		option.WithTelemetryDisabled(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	p := &topics{addr: addr, project: project, client: client}
 	for _, name := range names {
-		if _, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: p.topic(name)}); err != nil {
+		_, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: p.topic(name)})
+		if err != nil {
 			t.Fatalf("creating topic %s: %v", name, err)
 		}
 	}

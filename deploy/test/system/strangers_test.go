@@ -11,8 +11,10 @@ import (
 // strangers wants every private function, and the console, to refuse whoever may not call it,
 // before it reads what is sent.
 func (s *system) strangers(t *testing.T) {
-	for name, account := range map[string]string{"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount,
-		"sweep": schedulerAccount, "console": operator} {
+	for name, account := range map[string]string{
+		"check": tasksAccount, "dispatch": tasksAccount, "complete": pushAccount,
+		"sweep": schedulerAccount, "console": operator,
+	} {
 		to := s.routers[name].url
 		forged := identitytest.New(s.issuer.URL) // of the same name, with other keys
 		for _, test := range []struct {
@@ -31,7 +33,8 @@ func (s *system) strangers(t *testing.T) {
 			if test.token != "" {
 				header = []string{"Authorization", "Bearer " + test.token}
 			}
-			code, body, err := send(t.Context(), http.MethodPost, to, `{"case_id":"answers","run":1,"seq":1}`, header...)
+			code, body, err := send(t.Context(), http.MethodPost, to,
+				`{"case_id":"answers","run":1,"seq":1}`, header...)
 			if err != nil || code != test.want {
 				t.Errorf("%s: %s: %d %s (%v), want %d", name, test.who, code, body, err, test.want)
 			}

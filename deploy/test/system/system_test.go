@@ -92,7 +92,8 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 	t.Helper()
 	project := firestoretest.Project()
 	s := &system{
-		patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t), issuer: identitytest.NewIssuer(t),
+		patience: 30 * time.Second, fleet: newFleet(t, binary), pipe: pipelinetest.New(t),
+		issuer: identitytest.NewIssuer(t),
 	}
 	t.Cleanup(s.readers.Wait)
 	s.tokens = &tokens{issuer: s.issuer, known: map[[2]string]string{}}
@@ -130,7 +131,9 @@ func newSystem(t *testing.T, binary, pubsub string, store map[string]string, adj
 	for _, name := range config.Functions() {
 		s.env[strings.ToUpper(name)+"_URL"] = s.routers[name].url
 		if callers[name] != "" {
-			s.own[name] = map[string]string{"INVOKER_SERVICE_ACCOUNTS": callers[name], "INVOKER_AUDIENCES": s.routers[name].url}
+			s.own[name] = map[string]string{
+				"INVOKER_SERVICE_ACCOUNTS": callers[name], "INVOKER_AUDIENCES": s.routers[name].url,
+			}
 		}
 	}
 	s.own["console"] = map[string]string{"CONSOLE_USERS": operator, "CONSOLE_AUDIENCES": s.routers["console"].url}
@@ -166,7 +169,8 @@ func (s *system) sweepOften() {
 			case <-every.C:
 			}
 			sweep := s.routers["sweep"].url
-			code, body, err := send(ctx, http.MethodPost, sweep, "", "Authorization", s.tokens.bearer(schedulerAccount, sweep))
+			code, body, err := send(ctx, http.MethodPost, sweep, "",
+				"Authorization", s.tokens.bearer(schedulerAccount, sweep))
 			if err == nil && code == http.StatusOK {
 				s.mu.Lock()
 				s.reports, s.reported = append(s.reports, string(body)), append(s.reported, time.Now())

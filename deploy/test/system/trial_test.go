@@ -33,8 +33,8 @@ type plot struct {
 
 // usual is the reason for which a run ends so, unless its plot says otherwise.
 var usual = map[cases.State]cases.Reason{
-	cases.Succeeded: cases.ReasonCompleted, cases.Failed: cases.ReasonPipelineFailed, cases.TimedOut: cases.ReasonDeadline,
-	cases.Cancelled: cases.ReasonCancelled,
+	cases.Succeeded: cases.ReasonCompleted, cases.Failed: cases.ReasonPipelineFailed,
+	cases.TimedOut: cases.ReasonDeadline, cases.Cancelled: cases.ReasonCancelled,
 }
 
 func async(n int, _ time.Duration) []pipelinetest.Reaction {
@@ -55,7 +55,8 @@ var plots = []plot{
 		return time.Now()
 	}, state: cases.Succeeded},
 	{name: "busy-first", weight: 2, busy: 2, posts: func(n int, each time.Duration) []pipelinetest.Reaction {
-		return []pipelinetest.Reaction{pipelinetest.Busy(503, "1"), pipelinetest.Busy(429, ""), pipelinetest.Work(n, 0, each)}
+		return []pipelinetest.Reaction{
+			pipelinetest.Busy(503, "1"), pipelinetest.Busy(429, ""), pipelinetest.Work(n, 0, each)}
 	}, state: cases.Succeeded},
 	{name: "takes-and-resets", weight: 2, posts: func(n int, _ time.Duration) []pipelinetest.Reaction {
 		return []pipelinetest.Reaction{pipelinetest.Reset(true, n)}

@@ -161,7 +161,8 @@ func (c *chaos) judgeRun(t *testing.T, tr *trial, r run, seen witness.Seen, publ
 		due = seen.DeadlineAt // whatever happens
 	}
 	if late := seen.EndSeen.Sub(c.quietSince(due, seen.EndSeen)); late > healedWithin {
-		t.Errorf("%s run %d was to end at %v, and was seen to only %v after that and the outages", r.ID, r.Run, due, late)
+		t.Errorf("%s run %d was to end at %v, and was seen to only %v after that and the outages",
+			r.ID, r.Run, due, late)
 	}
 	c.record(t, tr, r)
 	if last { // the pipeline does not know runs
@@ -232,7 +233,9 @@ func (c *chaos) judgeEnds(t *testing.T, want map[string]witness.View) map[string
 				t.Errorf("%s was published as %.500s (%v), and ended as %+v", id, m.GetData(), err, want[id])
 			}
 		}
-		missing := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(id string) bool { return !published[id].IsZero() })
+		missing := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(id string) bool {
+			return !published[id].IsZero()
+		})
 		if health = c.unwell(); health == "" && len(missing) == 0 {
 			return published
 		}
@@ -262,6 +265,6 @@ func (c *chaos) judgeSweeps(t *testing.T) {
 			t.Errorf("%v after the faults a sweep reports %s", c.reported[i].Sub(c.over).Round(time.Second), text)
 		}
 	}
-	t.Logf("%d sweeps answered; they scheduled %d wake-ups anew, told %d ends, and found at most %d leaks", len(c.reports),
-		all.Rearmed, all.Republished, v.leakedMost)
+	t.Logf("%d sweeps answered; they scheduled %d wake-ups anew, told %d ends, and found at most %d leaks",
+		len(c.reports), all.Rearmed, all.Republished, v.leakedMost)
 }

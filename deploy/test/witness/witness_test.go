@@ -233,7 +233,8 @@ func TestWitness(t *testing.T) {
 			switch {
 			case test.want == "" && len(got) > 0:
 				t.Errorf("got %v, want no breach", got)
-			case test.want != "" && (len(got) != 1 || got[0].Promise != test.want || !strings.Contains(got[0].Seen, test.seen)):
+			case test.want != "" &&
+				(len(got) != 1 || got[0].Promise != test.want || !strings.Contains(got[0].Seen, test.seen)):
 				t.Errorf("got %v, want a breach of %q: %q", got, test.want, test.seen)
 			}
 		})
@@ -245,7 +246,8 @@ func TestWitness(t *testing.T) {
 func TestRequests(t *testing.T) {
 	asked := make(chan string, 100)
 	var polls atomic.Int64
-	w := read(t, Options{Every: time.Millisecond, Wait: time.Second}, true, func(rw http.ResponseWriter, r *http.Request) {
+	often := Options{Every: time.Millisecond, Wait: time.Second}
+	w := read(t, often, true, func(rw http.ResponseWriter, r *http.Request) {
 		h := r.Header
 		asked <- fmt.Sprint(r.URL.RawQuery, h["If-None-Match"], h["Last-Event-Id"])
 		switch {

@@ -92,12 +92,14 @@ func run(ctx context.Context, root string, seeds int, only string, list bool) (o
 		survivors = append(survivors, left...)
 	}
 	survivors, err = b.judge(ctx, simulation, survivors,
-		"-test.run=^(TestSimulation|TestKeptPlans)$", "-test.failfast", "-stop", "-shrink=0", fmt.Sprintf("-seeds=%d", seeds))
+		"-test.run=^(TestSimulation|TestKeptPlans)$", "-test.failfast", "-stop", "-shrink=0",
+		fmt.Sprintf("-seeds=%d", seeds))
 	if err != nil {
 		return false, err
 	}
 	ok = report(survivors, reasons, only == "")
-	fmt.Printf("%d of %d mutants survived, in %v\n", len(survivors), b.count(chosen), time.Since(began).Round(time.Second))
+	fmt.Printf("%d of %d mutants survived, in %v\n",
+		len(survivors), b.count(chosen), time.Since(began).Round(time.Second))
 	return ok, nil
 }
 
@@ -157,7 +159,8 @@ func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args .
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(mutants) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				m := mutants[i]
-				passed[i] = !reached[m.id] || b.start(ctx, limit, binary, pkg, args, fmt.Sprintf("MUTANT=%d", m.id)) == nil
+				passed[i] = !reached[m.id] ||
+					b.start(ctx, limit, binary, pkg, args, fmt.Sprintf("MUTANT=%d", m.id)) == nil
 			}
 		})
 	}
@@ -168,8 +171,8 @@ func (b *build) judge(ctx context.Context, pkg string, mutants []*mutant, args .
 			left = append(left, m)
 		}
 	}
-	fmt.Printf("%-20s %4d mutants, %4d reached, %4d noticed, in %v\n", pkg, len(mutants), countReached(mutants, reached),
-		len(mutants)-len(left), time.Since(began).Round(time.Second))
+	fmt.Printf("%-20s %4d mutants, %4d reached, %4d noticed, in %v\n", pkg, len(mutants),
+		countReached(mutants, reached), len(mutants)-len(left), time.Since(began).Round(time.Second))
 	return left, ctx.Err()
 }
 

@@ -105,7 +105,8 @@ func TestAdd(t *testing.T) {
 	if !report(survivors, map[string]string{wantLeft[0]: "nothing reads it", wantLeft[1]: "nothing calls it"}, true) {
 		t.Error("survivors that all have a reason are not accepted")
 	}
-	if report(survivors[:1], map[string]string{wantLeft[0]: "nothing reads it", wantLeft[1]: "nothing calls it"}, true) {
+	if report(survivors[:1],
+		map[string]string{wantLeft[0]: "nothing reads it", wantLeft[1]: "nothing calls it"}, true) {
 		t.Error("a reason without a survivor is accepted")
 	}
 }

@@ -124,8 +124,8 @@ func rewrite(ctx context.Context, root, dir string, paths []string) (*build, err
 		patterns[i] = "./" + path
 	}
 	loaded, err := packages.Load(&packages.Config{Context: ctx, Dir: root,
-		Mode: packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo |
-			packages.NeedModule | packages.NeedImports | packages.NeedDeps}, patterns...)
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes |
+			packages.NeedTypesInfo | packages.NeedModule | packages.NeedImports | packages.NeedDeps}, patterns...)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,8 @@ func rewrite(ctx context.Context, root, dir string, paths []string) (*build, err
 			if err != nil {
 				return nil, err
 			}
-			f := &finder{build: b, pkg: where, name: filepath.Base(name), source: source, fset: p.Fset, info: p.TypesInfo}
+			f := &finder{build: b, pkg: where, name: filepath.Base(name), source: source,
+				fset: p.Fset, info: p.TypesInfo}
 			text := f.rewrite(file, p.Module.Path+"/shared/mutant")
 			if text == nil {
 				continue
@@ -334,7 +335,8 @@ func (f *finder) effects(list []ast.Stmt) {
 // result nobody uses is an effect already.
 func (f *finder) call(call *ast.CallExpr) {
 	selector, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok || f.info.Selections[selector] == nil || f.info.TypeOf(call) == nil || f.info.TypeOf(call).String() != "error" {
+	if !ok || f.info.Selections[selector] == nil ||
+		f.info.TypeOf(call) == nil || f.info.TypeOf(call).String() != "error" {
 		return
 	}
 	if f.info.Selections[selector].Kind() != types.MethodVal || selector.Sel.Name == "Err" ||

@@ -22,7 +22,8 @@ type Target struct {
 	Start   string `json:"start"`
 	Status  string `json:"status"`
 	Console string `json:"console"` // "" if there is none, or none that can be reached
-	// SamplePipeline is the pipeline, if it is the sample one, which can be told to misbehave and keeps a record; else "".
+	// SamplePipeline is the pipeline, if it is the sample one, which can be told to misbehave and
+	// keeps a record; else "".
 	SamplePipeline string          `json:"sample_pipeline"`
 	Form           json.RawMessage `json:"form,omitempty"` // of a canary; none: a small one for the sample pipeline
 	// that a canary may take in all, its deadline; 0: what the faults need

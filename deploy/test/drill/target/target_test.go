@@ -19,7 +19,8 @@ func TestWrittenTargetIsRead(t *testing.T) {
 	want := &target.Target{
 		Name: "here", Start: "http://s", Status: "http://t", Project: "p", Checks: []string{"c"}, Dispatch: "d",
 		CheckURL: "http://c", DispatchURL: "http://d",
-		APIKey: "k", TasksEmulator: "127.0.0.1:1", PubSubEmulator: "127.0.0.1:2", SweepInterval: target.In(90 * time.Second),
+		APIKey: "k", TasksEmulator: "127.0.0.1:1", PubSubEmulator: "127.0.0.1:2",
+		SweepInterval: target.In(90 * time.Second),
 	}
 	if err := want.Write(dir); err != nil {
 		t.Fatal(err)
