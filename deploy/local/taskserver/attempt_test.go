@@ -160,15 +160,11 @@ func TestAttemptEndsAtTheDispatchDeadline(t *testing.T) {
 	x.next(t).want(t, "t", "0")
 	d := x.next(t)
 	d.want(t, "t", "1")
-	for name, want := range map[string]string{
+	d.wantHeaders(t, map[string]string{
 		"X-CloudTasks-TaskRetryReason":      "DeadlineExceeded",
 		"X-CloudTasks-TaskPreviousResponse": "",
 		"X-CloudTasks-TaskExecutionCount":   "0",
-	} {
-		if got := d.header.Get(name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
+	})
 	<-aborted
 }
 

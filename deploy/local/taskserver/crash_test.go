@@ -64,15 +64,11 @@ func TestStateSurvivesACrash(t *testing.T) {
 	mustResume(t, client, "q")
 	d := x.next(t)
 	d.want(t, "running", "2")
-	for name, want := range map[string]string{
+	d.wantHeaders(t, map[string]string{
 		"X-CloudTasks-TaskExecutionCount":   "1",
 		"X-CloudTasks-TaskPreviousResponse": "409",
 		"X-CloudTasks-TaskRetryReason":      "Unavailable",
-	} {
-		if got := d.header.Get(name); got != want {
-			t.Errorf("after the restart %s is %q, want %q", name, got, want)
-		}
-	}
+	})
 	for _, id := range []string{"executed", "deleted", "pending"} {
 		if _, err := client.CreateTask(t.Context(), x.task(id)); status.Code(err) != codes.AlreadyExists {
 			t.Errorf("after the restart CreateTask of %s returned %v, want AlreadyExists", id, err)

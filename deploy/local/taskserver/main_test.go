@@ -177,6 +177,16 @@ func (d delivery) want(t *testing.T, task, retries string) {
 	}
 }
 
+// wantHeaders compares headers with the wanted ones, by name.
+func (d delivery) wantHeaders(t *testing.T, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if got := d.header.Get(name); got != value {
+			t.Errorf("%s is delivered with %s %q, want %q", d.task(), name, got, value)
+		}
+	}
+}
+
 // target is an HTTP server that tasks call.
 type target struct {
 	url        string
