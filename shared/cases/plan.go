@@ -49,13 +49,13 @@ func (r Rules) interval() schedule.Interval {
 	return schedule.Interval{Min: r.CheckMinInterval, Max: r.CheckMaxInterval}
 }
 
-// nextCheck says when the next check of an open run is due. It is never after the deadline. But for
-// that, for the ends of graces and for the time that a busy pipeline named, it is never sooner than
-// CheckMinInterval nor later than CheckMaxInterval after the last one.
+// nextCheck returns when the next check of an open run is due: between CheckMinInterval and
+// CheckMaxInterval after the last one. There are three exceptions: the time that a busy pipeline
+// named, the end of a grace, and the deadline, which no check is due after.
 //
-// No check is delivered before it was due, so a clock that says otherwise is behind. The next check
-// is therefore counted from LastAt, not from now: else each check would be due immediately for as
-// long as that clock is behind.
+// The next check is counted from LastAt, not from now. No check is delivered before it was due, so
+// a clock that says otherwise is behind. Counted from such a clock, each check would be due
+// immediately.
 func (r Rules) nextCheck(n Case, now time.Time, jitter float64) time.Time {
 	last := n.Checks.LastAt
 	switch n.awaits() {
@@ -109,8 +109,8 @@ func (r Rules) wait(n Case, now time.Time, jitter float64) time.Duration {
 	}
 }
 
-// graceOver is when the first grace ends that makes the next check end the run. It is the deadline
-// if there is none.
+// graceOver returns the earliest time at which the end of a grace makes a check end the run. Without
+// such a grace it is the deadline.
 func (r Rules) graceOver(n Case) time.Time {
 	ch, d := n.Checks, n.Dispatch
 	over := n.DeadlineAt

@@ -23,8 +23,8 @@ type Stop struct {
 	State StopState `json:"state,omitempty"`
 	Seq   int64     `json:"seq,omitempty"` // of the pending request; its task's name is derived from it
 	At    time.Time `json:"at,omitzero"`   // when that request is due
-	// TriedSince is when the first request of which the outcome is not known was made, and Tries how
-	// many of them were made since.
+	// TriedSince is when the outcome of the first request came in. Tries is the number of outcomes
+	// since then that said neither yes nor no.
 	TriedSince time.Time `json:"tried_since,omitzero"`
 	Tries      int       `json:"tries,omitempty"`
 	Problem    string    `json:"problem,omitempty"` // with failed: why
@@ -41,9 +41,9 @@ func (s *Stop) confirm() { s.State, s.At, s.Problem = StopConfirmed, time.Time{}
 
 func (s *Stop) fail(why string) { s.State, s.At, s.Problem = StopFailed, time.Time{}, clip(why) }
 
-// stopJob plans the request that cancels the job of a run that has just ended, if the job may be
-// running and can be cancelled. Where the pipeline itself said how the job ended, and where it was
-// never asked for one, nothing runs.
+// stopJob plans the request that cancels the job of a run that has just been cancelled, superseded or
+// timed out, if the pipeline can cancel it. No job is running if the pipeline reported its end, or
+// was never asked to start one.
 func (r Rules) stopJob(n *Case, now time.Time) {
 	if n.Outcome.Reported || !r.canStop(*n) {
 		return

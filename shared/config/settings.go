@@ -15,7 +15,8 @@ type Setting struct {
 	Example  string // a value that is valid on Google Cloud; "" if no value is
 	Required bool   // whether the functions that use it cannot start without it
 	Secret   bool   // whether the value may hold a secret and must never be printed
-	// Functions are those that use it. If there are none, only the deployment and Local use it.
+	// Functions are those that use it. [Local] uses every setting. Without any function, only Local
+	// and the deploy scripts use it.
 	Functions []string
 }
 
@@ -27,8 +28,8 @@ func (s Setting) UsedBy(function string) bool {
 // Functions returns the names of the functions.
 func Functions() []string { return slices.Clone(all) }
 
-// URLSettings returns, by function, the name of the setting that is its address. Of some functions
-// nobody needs the address: they have none.
+// URLSettings returns, by function, the name of the setting that is its address. A function whose
+// address is not needed has no such setting.
 func URLSettings() map[string]string {
 	names := map[string]string{}
 	for _, function := range all {

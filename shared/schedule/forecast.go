@@ -6,24 +6,26 @@ import (
 )
 
 const (
-	// What a poll costs, in seconds of lag: priceShare of the time so far, within these bounds.
+	// The price of a poll, in seconds of lag, is the time so far times priceShare, but at least
+	// minPrice and at most maxPrice.
 	minPrice, maxPrice, priceShare = 0.15, 0.5, 1.0 / 500
 
-	// outlierShare is the share of runs whose duration no history predicts. It is spread over
-	// outlierBuckets of the histogram.
+	// outlierShare is the share of runs whose duration the earlier runs do not predict. Each bucket
+	// of the histogram gets one part in outlierBuckets of it. With eight buckets for each doubling,
+	// 68 of them are the durations from 1 s to 6 minutes.
 	outlierShare   = 0.02
 	outlierBuckets = 68
-	// estimateFloor is the weight given to times that the estimate rules out, so that no time is
-	// impossible.
+	// estimateFloor is the weight of times that the estimate rules out. It keeps every time
+	// possible.
 	estimateFloor = 0.003
-	// No estimate is taken to be better than restShare of the time that is left, nor than the
+	// The deviation of an estimate is at least restShare of the time that is left, and at least the
 	// longest interval divided by steps.
 	restShare = 1.0 / 20
 
-	// steps is into how many steps the longest wait is divided, about. maxSteps bounds it where the
-	// shortest interval is a small part of the longest.
+	// steps is the approximate number of waits that are compared. If the shortest interval is a
+	// small part of the longest, there are more, but at most maxSteps.
 	steps, maxSteps = 128, 1024
-	// nearlyBest is by how much more than the best a wait may cost for jitter to choose it.
+	// Jitter chooses among the waits that cost at most nearlyBest times as much as the best one.
 	nearlyBest = 1.02
 )
 
@@ -32,8 +34,8 @@ type Run struct {
 	BeganAt    time.Time      // when the pipeline began to work on it, as far as that is known
 	DeadlineAt time.Time      // it ends by then
 	Earlier    *DurationStats // of the runs before it; nil: nothing is known
-	Estimate   Estimate       // of its end, by its progress now; zero: none
-	Halfway    Estimate       // the same from about half of it; zero: none
+	Estimate   Estimate       // of its end, from its progress now; zero: none
+	Halfway    Estimate       // of its end, from its progress when about half was done; zero: none
 }
 
 // Forecast is what is known of when an open run ends. All times are counted from when the pipeline
@@ -43,15 +45,15 @@ type Forecast struct {
 	deadline  float64 // it ends by then
 	durations Histogram
 	runs      float64 // in durations
-	pollShare float64 // of ends that only a poll finds
+	pollShare float64 // the share of ends that only a poll finds
 
 	estimated bool // by its progress
 	end       float64
 	deviation float64
 }
 
-// NewForecast returns what is known now of when a run ends. The interval says how exact that has to
-// be.
+// NewForecast returns what is known now of when a run ends. The longest interval bounds how exact
+// the forecast is.
 func NewForecast(run Run, now time.Time, in Interval) Forecast {
 	f := Forecast{
 		elapsed:  max(0, now.Sub(run.BeganAt).Seconds()),
@@ -72,17 +74,18 @@ func NewForecast(run Run, now time.Time, in Interval) Forecast {
 	return f
 }
 
-// Runs is how many earlier runs the forecast goes by.
+// Runs returns the number of earlier runs that the forecast uses.
 func (f Forecast) Runs() int { return int(f.runs) }
 
-// Longer is how many of these took longer than this run has taken so far.
+// Longer returns how many of these took longer than this run has taken so far.
 func (f Forecast) Longer() int { return f.Runs() - f.durations.endedWithin(seconds(f.elapsed)) }
 
-// Deviation is by how much the estimate from progress may be off; 0 without one.
+// Deviation returns the deviation of the estimate from progress; 0 if there is no estimate.
 func (f Forecast) Deviation() time.Duration { return seconds(f.deviation) }
 
-// density is how likely it is, but for a factor, that the run ends t seconds after it began: as
-// many earlier runs did, and as well as its progress agrees with it.
+// density returns a number that is proportional to the chance that the run ends t seconds after it
+// began. It is the share of earlier runs that took so long, times how well that moment agrees with
+// the estimate from the run's own progress.
 func (f Forecast) density(t float64) float64 {
 	x := perOctave*math.Log2(max(t, 1)) - 0.5
 	i := math.Floor(x)
@@ -99,13 +102,12 @@ func (f Forecast) density(t float64) float64 {
 	return ended * (estimateFloor + math.Exp(-z*z/2))
 }
 
-// Wait is how long from now to wait with the next poll: the wait that costs least for each end that
-// is found, as the package documentation explains, within the interval. Jitter is from 0 up to 1.
-// It takes some 15 µs.
+// Wait returns how long from now the next poll is to wait. It is the wait, within the interval, that
+// costs least for each end that is found; the package documentation explains the cost. Jitter is
+// from 0 up to 1. Wait takes some 15 µs.
 func (f Forecast) Wait(in Interval, jitter float64) time.Duration {
 	shortest, longest := in.Min, max(in.Max, in.Min)
-	// The costs of waits are compared step by step; again is how many steps the shortest interval
-	// has.
+	// The costs of waits are compared step by step. The shortest interval has "again" steps.
 	again := max(1, int(math.Round(steps*shortest.Seconds()/longest.Seconds())))
 	step := shortest.Seconds() / float64(again)
 	if step < longest.Seconds()/maxSteps {
@@ -115,8 +117,11 @@ func (f Forecast) Wait(in Interval, jitter float64) time.Duration {
 	ends, lag := f.integrate(step, last+again)
 	all := ends[last+again] + f.beyond(float64(last+again)*step)
 	price := min(max(minPrice, priceShare*f.elapsed), maxPrice)
-	// The poll after i steps is followed by another if the run goes on. Ends before the first one
-	// wait for that, ends between the two for the second.
+	// The cost of a first poll after i steps, and of a second one "again" steps later if the run
+	// goes on. The first poll is always paid for, the second one unless the run ended before the
+	// first: 2*all-ends[i]. An end before the first poll waits for it. An end between the two waits
+	// for the second: lag[second] counts all ends as if they did, so what those before the first
+	// poll wait less is taken off.
 	cost := func(i int) float64 {
 		second := i + again
 		return (price*(2*all-ends[i]) + f.pollShare*(lag[second]-ends[i]*shortest.Seconds())) / ends[second]
@@ -137,8 +142,9 @@ func (f Forecast) Wait(in Interval, jitter float64) time.Duration {
 	return min(max(seconds(step*(float64(lo)+jitter*float64(hi-lo))), shortest), longest)
 }
 
-// integrate returns, for each number of steps from now up to n, the chance of an end within it, and
-// the expected lag of these ends until then. Both are but for a factor.
+// integrate returns two numbers for each count of steps from 0 to n, both up to the factor of
+// [Forecast.density]: the chance that the run ends within these steps, and how long these ends
+// together wait until the last of the steps.
 func (f Forecast) integrate(step float64, n int) (ends, lag []float64) {
 	ends, lag = make([]float64, 1, n+1), make([]float64, 1, n+1)
 	before := f.density(f.elapsed)
@@ -152,7 +158,7 @@ func (f Forecast) integrate(step float64, n int) (ends, lag []float64) {
 	return ends, lag
 }
 
-// beyond is the chance of an end more than u seconds from now.
+// beyond returns the chance of an end more than u seconds from now, up to the same factor.
 func (f Forecast) beyond(u float64) (chance float64) {
 	for u < f.deadline-f.elapsed {
 		step := u / 16

@@ -60,9 +60,9 @@ func LeaseUntil(now time.Time) time.Time { return now.Add(leaseTime) }
 // LeaseEndsSoon reports whether a lease that holds until then is to be renewed now.
 func LeaseEndsSoon(until, now time.Time) bool { return !until.After(now.Add(leaseRenewal)) }
 
-// Expedited is when the next check is due that a viewer brings forward: Min after the last one was
-// due, or now if that is later. False if the next check is not later than Min after both: it may be
-// under way already, whatever a clock that is behind says.
+// Expedited returns when the next check is due if a viewer brings it forward: Min after the last
+// check was due, or now if that is later. It returns false if the next check is due within Min of
+// that: the check may be under way already, even if this clock says that it is not yet due.
 func (in Interval) Expedited(lastAt, nextAt, now time.Time) (time.Time, bool) {
 	at := lastAt.Add(in.Min)
 	if at.Before(now) {

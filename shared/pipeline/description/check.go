@@ -15,8 +15,9 @@ type checker struct {
 	given *node // without it
 }
 
-// problemAt names a problem of the member at a path below the pipeline's name. Its line is that of
-// the description's nearest part, since a preset has none.
+// problemAt adds a problem of the member at a path below the pipeline's name. If the member comes
+// from the preset, which has no lines here, the problem has the line of the nearest member above it
+// that the description gives.
 func (c *checker) problemAt(path, format string, args ...any) {
 	name := c.p.Name
 	if path != "" {
@@ -100,8 +101,8 @@ func (c *checker) requests() {
 	if !c.p.Poll.Request.Given() {
 		c.problemAt("poll.request", "is missing; expected the request that asks for a job, such as GET /jobs/{job}")
 	}
-	// What says only which case it is would be answered for another run of the case, too. A poll
-	// may do so; the rules know how to tell the runs apart.
+	// A request that names only the case may be answered for another run of that case. A poll may
+	// do that, since the rules tell the runs apart.
 	if t := c.p.Poll.Request.Target; len(t) > 0 && !usesAny(t, "job", "case_id", "idempotency_key") {
 		c.problemAt("poll.request", "names no job; expected {job}, or {case_id} if the case id names the job")
 	}
@@ -176,7 +177,7 @@ func (c *checker) status() {
 		{"running", &s.Running}, {"succeeded", &s.Succeeded}, {"failed", &s.Failed}, {"cancelled", &s.Cancelled},
 	}
 	given := c.given.member("status")
-	owner := map[string]string{} // of a value: the list that the description itself puts it into
+	owner := map[string]string{} // by value, the list that the description puts it into
 	for _, list := range lists {
 		if given.member(list.name) == nil {
 			continue
@@ -189,7 +190,7 @@ func (c *checker) status() {
 			owner[value] = list.name
 		}
 	}
-	for _, list := range lists { // what the description lists is no more in another list of the preset
+	for _, list := range lists { // the preset's other lists lose what the description lists
 		if given.member(list.name) == nil {
 			*list.values = slices.DeleteFunc(*list.values, func(value string) bool { return owner[value] != "" })
 		}

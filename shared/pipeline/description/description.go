@@ -25,7 +25,8 @@ type Pipeline struct {
 	// URL is http or https, without a slash at its end, a query or a password. Requests whose
 	// address is a path are made below it.
 	URL string
-	// Also are further origins at which addresses that the pipeline gives may be requested.
+	// Also holds further origins. An address that the pipeline gives is requested only if it is at
+	// the origin of URL or at one of these.
 	Also []string
 	Auth Auth
 
@@ -46,14 +47,14 @@ type Pipeline struct {
 type Auth struct {
 	Header        string        // the name of a header; "" for none
 	Value         secret.Secret // its value
-	GoogleIDToken bool          // a Google ID token as Authorization: Bearer, besides
+	GoogleIDToken bool          // also send a Google ID token, as Authorization: Bearer
 }
 
 // Start says how a job is started.
 type Start struct {
 	Request  Request
 	Body     Body
-	Accepted []int // the statuses of an answer that is read like a poll's
+	Accepted []int // the status codes that accept the start; its answer is then read like a poll's
 	// Job is where the answer names the job. None means that the case id names it.
 	Job Values
 }
@@ -129,8 +130,8 @@ type Request struct {
 // Given reports whether there is a request.
 func (r Request) Given() bool { return r.Method != "" }
 
-// NamedByCase reports whether polls do without the job's name, so that the pipeline can be asked for a
-// job whose start was not answered.
+// NamedByCase reports whether a poll needs no name of the job. Such a pipeline can be asked for a job
+// whose start was not answered.
 func (p *Pipeline) NamedByCase() bool { return !p.Poll.Request.Target.Uses("job") }
 
 // CanCancel reports whether a job can be cancelled.

@@ -93,7 +93,8 @@ func Parse(text []byte, options Options) (Set, error) {
 	return set, nil
 }
 
-// described reads and checks one description. It returns nil if that is not worth while.
+// described reads and checks one description. It returns nil if the description is so wrong that its
+// members cannot be read.
 func (r *reader) described(key, given *node, known *node) *Pipeline {
 	name := key.text
 	if !pipelineName.MatchString(name) {
@@ -116,7 +117,7 @@ func (r *reader) described(key, given *node, known *node) *Pipeline {
 	before := len(r.problems)
 	p := r.pipeline(name, merged)
 	p.Preset = preset
-	if len(r.problems) == before { // what cannot be read is not judged as well
+	if len(r.problems) == before { // what could not be read would only cause more problems
 		c := checker{reader: r, p: p, top: merged, given: given}
 		c.check()
 	}
@@ -155,7 +156,7 @@ func (r *reader) mapping(path string, n *node, fields ...field) {
 			}
 			r.problem(key, path+"."+printable.Line(key.text, maxQuoted),
 				"is not known; there are %s", strings.Join(names, ", "))
-		case n.values[i].isNull(): // as if it was not given, in the preset neither
+		case n.values[i].isNull(): // not given, and not taken from the preset
 		default:
 			fields[at].read(path+"."+key.text, n.values[i])
 		}

@@ -73,8 +73,8 @@ func (t Template) Uses(name string) bool {
 	return slices.ContainsFunc(t, func(p Part) bool { return p.Name == name })
 }
 
-// Address returns the placeholder that the template begins with; "" if it begins with text. Its
-// value is an absolute address.
+// Address returns the placeholder that the template begins with; "" if it begins with text. The
+// value of such a placeholder is an absolute address.
 func (t Template) Address() string {
 	if len(t) == 0 {
 		return ""

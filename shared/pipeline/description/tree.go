@@ -79,8 +79,9 @@ func (n *node) at(path string) *node {
 	return n
 }
 
-// overlay returns the preset with what the description says in place of it. Mappings are merged,
-// member by member; everything else is replaced. A member that is null is removed.
+// overlay merges a description into its preset. Mappings are merged member by member; of anything
+// else the description's value replaces the preset's. A null stays: who reads a mapping treats it as
+// a member that is not given.
 func overlay(preset, over *node) *node {
 	if preset == nil || preset.kind != yaml.MappingNode || over.kind != yaml.MappingNode {
 		return over
